@@ -1,0 +1,1 @@
+"""The gateway service: owns the database and every decision."""

@@ -1,0 +1,1 @@
+"""What Earmark keeps: rows in PostgreSQL, files in an object store."""

@@ -1,0 +1,95 @@
+"""The object store: audio, features, checkpoints and models, under keys made of ids.
+
+One `ObjectStore` serves a local folder, S3, Google Cloud Storage or Azure, by URL. A `put` becomes
+visible whole or not at all, in every backend.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlparse
+
+import obstore
+from obstore.exceptions import NotFoundError
+from obstore.store import LocalStore, from_url
+from obstore.store import ObjectStore as Backend
+
+PART_BYTES = 1 << 20
+
+
+class ObjectNotFoundError(LookupError):
+    """No object has this key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"no object {key!r}")
+        self.key = key
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStore:
+    """Objects by key. Keys are slash-separated and made of ids, never of names that a client sent."""
+
+    backend: Backend
+
+    @classmethod
+    def open(cls, url: str) -> "ObjectStore":
+        """`url`: a folder (a path, or file://), made if missing; or s3://, gs://, az://."""
+        parsed = urlparse(url)
+        if parsed.scheme in ("", "file"):
+            return cls(LocalStore(Path(parsed.path).absolute(), mkdir=True))
+        return cls(from_url(url))
+
+    # The worker and the decoder are synchronous; the two services are asynchronous.
+
+    def get(self, key: str) -> bytes:
+        """Raises ObjectNotFoundError."""
+        try:
+            return bytes(obstore.get(self.backend, key).bytes())
+        except (NotFoundError, FileNotFoundError) as error:
+            raise ObjectNotFoundError(key) from error
+
+    def put(self, key: str, data: bytes | Path) -> None:
+        """Replaces what was there."""
+        obstore.put(self.backend, key, data)
+
+    def delete(self, *keys: str) -> None:
+        """Keys that are not there are no error."""
+        for key in keys:
+            try:
+                obstore.delete(self.backend, key)
+            except (NotFoundError, FileNotFoundError):
+                continue
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Every key below `prefix`, in no order."""
+        for page in obstore.list(self.backend, prefix):
+            for entry in page:
+                yield entry["path"]
+
+    async def get_async(self, key: str) -> bytes:
+        """Raises ObjectNotFoundError."""
+        try:
+            return bytes(await (await obstore.get_async(self.backend, key)).bytes_async())
+        except (NotFoundError, FileNotFoundError) as error:
+            raise ObjectNotFoundError(key) from error
+
+    async def put_async(self, key: str, data: bytes | Path) -> None:
+        """Replaces what was there. A path is streamed in parts."""
+        await obstore.put_async(self.backend, key, data)
+
+    async def delete_async(self, *keys: str) -> None:
+        """Keys that are not there are no error."""
+        for key in keys:
+            try:
+                await obstore.delete_async(self.backend, key)
+            except (NotFoundError, FileNotFoundError):
+                continue
+
+    async def stream(self, key: str) -> AsyncIterator[bytes]:
+        """The object in parts of about 1 MiB. Raises ObjectNotFoundError."""
+        try:
+            result = await obstore.get_async(self.backend, key)
+        except (NotFoundError, FileNotFoundError) as error:
+            raise ObjectNotFoundError(key) from error
+        async for part in result.stream(min_chunk_size=PART_BYTES):
+            yield bytes(part)
