@@ -1,0 +1,240 @@
+from buf.validate import validate_pb2 as _validate_pb2
+from earmark.v1 import detection_pb2 as _detection_pb2
+from earmark.v1 import metrics_pb2 as _metrics_pb2
+from earmark.v1 import training_config_pb2 as _training_config_pb2
+from earmark.v1 import training_service_pb2 as _training_service_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class TrainRequest(_message.Message):
+    __slots__ = ("job", "file")
+    class Job(_message.Message):
+        __slots__ = ("training_job_id", "attempt", "config", "prefix", "resume_from")
+        TRAINING_JOB_ID_FIELD_NUMBER: _ClassVar[int]
+        ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+        CONFIG_FIELD_NUMBER: _ClassVar[int]
+        PREFIX_FIELD_NUMBER: _ClassVar[int]
+        RESUME_FROM_FIELD_NUMBER: _ClassVar[int]
+        training_job_id: str
+        attempt: int
+        config: _training_config_pb2.TrainingConfig
+        prefix: str
+        resume_from: str
+        def __init__(self, training_job_id: _Optional[str] = ..., attempt: _Optional[int] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., prefix: _Optional[str] = ..., resume_from: _Optional[str] = ...) -> None: ...
+    class Annotation(_message.Message):
+        __slots__ = ("artifact_type", "start_ms", "end_ms")
+        ARTIFACT_TYPE_FIELD_NUMBER: _ClassVar[int]
+        START_MS_FIELD_NUMBER: _ClassVar[int]
+        END_MS_FIELD_NUMBER: _ClassVar[int]
+        artifact_type: str
+        start_ms: int
+        end_ms: int
+        def __init__(self, artifact_type: _Optional[str] = ..., start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ...) -> None: ...
+    class File(_message.Message):
+        __slots__ = ("audio_file_id", "sha256", "features", "duration_ms", "annotations")
+        AUDIO_FILE_ID_FIELD_NUMBER: _ClassVar[int]
+        SHA256_FIELD_NUMBER: _ClassVar[int]
+        FEATURES_FIELD_NUMBER: _ClassVar[int]
+        DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+        ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
+        audio_file_id: str
+        sha256: str
+        features: str
+        duration_ms: int
+        annotations: _containers.RepeatedCompositeFieldContainer[TrainRequest.Annotation]
+        def __init__(self, audio_file_id: _Optional[str] = ..., sha256: _Optional[str] = ..., features: _Optional[str] = ..., duration_ms: _Optional[int] = ..., annotations: _Optional[_Iterable[_Union[TrainRequest.Annotation, _Mapping]]] = ...) -> None: ...
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    job: TrainRequest.Job
+    file: TrainRequest.File
+    def __init__(self, job: _Optional[_Union[TrainRequest.Job, _Mapping]] = ..., file: _Optional[_Union[TrainRequest.File, _Mapping]] = ...) -> None: ...
+
+class TrainResponse(_message.Message):
+    __slots__ = ("accepted", "loading", "progress", "epoch_completed", "checkpoint", "notice", "completed", "heartbeat")
+    class Accepted(_message.Message):
+        __slots__ = ("device",)
+        DEVICE_FIELD_NUMBER: _ClassVar[int]
+        device: str
+        def __init__(self, device: _Optional[str] = ...) -> None: ...
+    class Loading(_message.Message):
+        __slots__ = ("files", "total")
+        FILES_FIELD_NUMBER: _ClassVar[int]
+        TOTAL_FIELD_NUMBER: _ClassVar[int]
+        files: int
+        total: int
+        def __init__(self, files: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
+    class Progress(_message.Message):
+        __slots__ = ("epoch", "step", "steps", "fraction", "eta_seconds")
+        EPOCH_FIELD_NUMBER: _ClassVar[int]
+        STEP_FIELD_NUMBER: _ClassVar[int]
+        STEPS_FIELD_NUMBER: _ClassVar[int]
+        FRACTION_FIELD_NUMBER: _ClassVar[int]
+        ETA_SECONDS_FIELD_NUMBER: _ClassVar[int]
+        epoch: int
+        step: int
+        steps: int
+        fraction: float
+        eta_seconds: float
+        def __init__(self, epoch: _Optional[int] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ..., fraction: _Optional[float] = ..., eta_seconds: _Optional[float] = ...) -> None: ...
+    class Checkpoint(_message.Message):
+        __slots__ = ("epoch", "key")
+        EPOCH_FIELD_NUMBER: _ClassVar[int]
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        epoch: int
+        key: str
+        def __init__(self, epoch: _Optional[int] = ..., key: _Optional[str] = ...) -> None: ...
+    class Completed(_message.Message):
+        __slots__ = ("weights", "model_config", "size_bytes", "sha256", "metrics", "recommended_thresholds")
+        class RecommendedThresholdsEntry(_message.Message):
+            __slots__ = ("key", "value")
+            KEY_FIELD_NUMBER: _ClassVar[int]
+            VALUE_FIELD_NUMBER: _ClassVar[int]
+            key: str
+            value: float
+            def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+        WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+        MODEL_CONFIG_FIELD_NUMBER: _ClassVar[int]
+        SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+        SHA256_FIELD_NUMBER: _ClassVar[int]
+        METRICS_FIELD_NUMBER: _ClassVar[int]
+        RECOMMENDED_THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
+        weights: str
+        model_config: str
+        size_bytes: int
+        sha256: str
+        metrics: _metrics_pb2.EvalMetrics
+        recommended_thresholds: _containers.ScalarMap[str, float]
+        def __init__(self, weights: _Optional[str] = ..., model_config: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., recommended_thresholds: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    class Heartbeat(_message.Message):
+        __slots__ = ()
+        def __init__(self) -> None: ...
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    LOADING_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    NOTICE_FIELD_NUMBER: _ClassVar[int]
+    COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    accepted: TrainResponse.Accepted
+    loading: TrainResponse.Loading
+    progress: TrainResponse.Progress
+    epoch_completed: _training_service_pb2.TrainingEvent.EpochCompleted
+    checkpoint: TrainResponse.Checkpoint
+    notice: _training_service_pb2.TrainingEvent.Notice
+    completed: TrainResponse.Completed
+    heartbeat: TrainResponse.Heartbeat
+    def __init__(self, accepted: _Optional[_Union[TrainResponse.Accepted, _Mapping]] = ..., loading: _Optional[_Union[TrainResponse.Loading, _Mapping]] = ..., progress: _Optional[_Union[TrainResponse.Progress, _Mapping]] = ..., epoch_completed: _Optional[_Union[_training_service_pb2.TrainingEvent.EpochCompleted, _Mapping]] = ..., checkpoint: _Optional[_Union[TrainResponse.Checkpoint, _Mapping]] = ..., notice: _Optional[_Union[_training_service_pb2.TrainingEvent.Notice, _Mapping]] = ..., completed: _Optional[_Union[TrainResponse.Completed, _Mapping]] = ..., heartbeat: _Optional[_Union[TrainResponse.Heartbeat, _Mapping]] = ...) -> None: ...
+
+class ProcessAudioRequest(_message.Message):
+    __slots__ = ("audio_file_id", "source", "audio", "features")
+    AUDIO_FILE_ID_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    audio_file_id: str
+    source: str
+    audio: str
+    features: str
+    def __init__(self, audio_file_id: _Optional[str] = ..., source: _Optional[str] = ..., audio: _Optional[str] = ..., features: _Optional[str] = ...) -> None: ...
+
+class ProcessAudioResponse(_message.Message):
+    __slots__ = ("normalizing", "embedding", "ready", "failed")
+    class Normalizing(_message.Message):
+        __slots__ = ()
+        def __init__(self) -> None: ...
+    class Embedding(_message.Message):
+        __slots__ = ("duration_ms", "sample_rate_hz", "channels")
+        DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+        SAMPLE_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+        CHANNELS_FIELD_NUMBER: _ClassVar[int]
+        duration_ms: int
+        sample_rate_hz: int
+        channels: int
+        def __init__(self, duration_ms: _Optional[int] = ..., sample_rate_hz: _Optional[int] = ..., channels: _Optional[int] = ...) -> None: ...
+    class Ready(_message.Message):
+        __slots__ = ()
+        def __init__(self) -> None: ...
+    class Failed(_message.Message):
+        __slots__ = ("error_message",)
+        ERROR_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        error_message: str
+        def __init__(self, error_message: _Optional[str] = ...) -> None: ...
+    NORMALIZING_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    normalizing: ProcessAudioResponse.Normalizing
+    embedding: ProcessAudioResponse.Embedding
+    ready: ProcessAudioResponse.Ready
+    failed: ProcessAudioResponse.Failed
+    def __init__(self, normalizing: _Optional[_Union[ProcessAudioResponse.Normalizing, _Mapping]] = ..., embedding: _Optional[_Union[ProcessAudioResponse.Embedding, _Mapping]] = ..., ready: _Optional[_Union[ProcessAudioResponse.Ready, _Mapping]] = ..., failed: _Optional[_Union[ProcessAudioResponse.Failed, _Mapping]] = ...) -> None: ...
+
+class DetectRequest(_message.Message):
+    __slots__ = ("start", "data")
+    class Start(_message.Message):
+        __slots__ = ("weights", "model_config", "config")
+        WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+        MODEL_CONFIG_FIELD_NUMBER: _ClassVar[int]
+        CONFIG_FIELD_NUMBER: _ClassVar[int]
+        weights: str
+        model_config: str
+        config: _detection_pb2.DetectionConfig
+        def __init__(self, weights: _Optional[str] = ..., model_config: _Optional[str] = ..., config: _Optional[_Union[_detection_pb2.DetectionConfig, _Mapping]] = ...) -> None: ...
+    START_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    start: DetectRequest.Start
+    data: bytes
+    def __init__(self, start: _Optional[_Union[DetectRequest.Start, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class DetectResponse(_message.Message):
+    __slots__ = ("detection", "summary")
+    class Summary(_message.Message):
+        __slots__ = ("duration_ms",)
+        DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+        duration_ms: int
+        def __init__(self, duration_ms: _Optional[int] = ...) -> None: ...
+    DETECTION_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    detection: _detection_pb2.Detection
+    summary: DetectResponse.Summary
+    def __init__(self, detection: _Optional[_Union[_detection_pb2.Detection, _Mapping]] = ..., summary: _Optional[_Union[DetectResponse.Summary, _Mapping]] = ...) -> None: ...
+
+class GetCapacityRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetCapacityResponse(_message.Message):
+    __slots__ = ("capacity",)
+    CAPACITY_FIELD_NUMBER: _ClassVar[int]
+    capacity: Capacity
+    def __init__(self, capacity: _Optional[_Union[Capacity, _Mapping]] = ...) -> None: ...
+
+class WatchCapacityRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WatchCapacityResponse(_message.Message):
+    __slots__ = ("capacity",)
+    CAPACITY_FIELD_NUMBER: _ClassVar[int]
+    capacity: Capacity
+    def __init__(self, capacity: _Optional[_Union[Capacity, _Mapping]] = ...) -> None: ...
+
+class Capacity(_message.Message):
+    __slots__ = ("device", "training_slots", "free_training_slots", "audio_slots", "free_audio_slots")
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    FREE_TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    FREE_AUDIO_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    device: str
+    training_slots: int
+    free_training_slots: int
+    audio_slots: int
+    free_audio_slots: int
+    def __init__(self, device: _Optional[str] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ..., audio_slots: _Optional[int] = ..., free_audio_slots: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,174 @@
+import datetime
+
+from buf.validate import validate_pb2 as _validate_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class AudioProcessingStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    AUDIO_PROCESSING_STATUS_UNSPECIFIED: _ClassVar[AudioProcessingStatus]
+    AUDIO_PROCESSING_STATUS_PENDING: _ClassVar[AudioProcessingStatus]
+    AUDIO_PROCESSING_STATUS_NORMALIZING: _ClassVar[AudioProcessingStatus]
+    AUDIO_PROCESSING_STATUS_EMBEDDING: _ClassVar[AudioProcessingStatus]
+    AUDIO_PROCESSING_STATUS_READY: _ClassVar[AudioProcessingStatus]
+    AUDIO_PROCESSING_STATUS_FAILED: _ClassVar[AudioProcessingStatus]
+AUDIO_PROCESSING_STATUS_UNSPECIFIED: AudioProcessingStatus
+AUDIO_PROCESSING_STATUS_PENDING: AudioProcessingStatus
+AUDIO_PROCESSING_STATUS_NORMALIZING: AudioProcessingStatus
+AUDIO_PROCESSING_STATUS_EMBEDDING: AudioProcessingStatus
+AUDIO_PROCESSING_STATUS_READY: AudioProcessingStatus
+AUDIO_PROCESSING_STATUS_FAILED: AudioProcessingStatus
+
+class AudioFile(_message.Message):
+    __slots__ = ("id", "dataset_id", "original_filename", "content_type", "size_bytes", "sha256", "duration_ms", "sample_rate_hz", "channels", "processing_status", "error_message", "created_at", "updated_at", "revision")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    DATASET_ID_FIELD_NUMBER: _ClassVar[int]
+    ORIGINAL_FILENAME_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    PROCESSING_STATUS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    dataset_id: str
+    original_filename: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+    duration_ms: int
+    sample_rate_hz: int
+    channels: int
+    processing_status: AudioProcessingStatus
+    error_message: str
+    created_at: _timestamp_pb2.Timestamp
+    updated_at: _timestamp_pb2.Timestamp
+    revision: int
+    def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., original_filename: _Optional[str] = ..., content_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., duration_ms: _Optional[int] = ..., sample_rate_hz: _Optional[int] = ..., channels: _Optional[int] = ..., processing_status: _Optional[_Union[AudioProcessingStatus, str]] = ..., error_message: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class UploadAudioRequest(_message.Message):
+    __slots__ = ("metadata", "part")
+    class Metadata(_message.Message):
+        __slots__ = ("dataset_id", "filename", "content_type", "size_bytes", "sha256", "request_id")
+        DATASET_ID_FIELD_NUMBER: _ClassVar[int]
+        FILENAME_FIELD_NUMBER: _ClassVar[int]
+        CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+        SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+        SHA256_FIELD_NUMBER: _ClassVar[int]
+        REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+        dataset_id: str
+        filename: str
+        content_type: str
+        size_bytes: int
+        sha256: str
+        request_id: str
+        def __init__(self, dataset_id: _Optional[str] = ..., filename: _Optional[str] = ..., content_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    class Part(_message.Message):
+        __slots__ = ("offset", "data")
+        OFFSET_FIELD_NUMBER: _ClassVar[int]
+        DATA_FIELD_NUMBER: _ClassVar[int]
+        offset: int
+        data: bytes
+        def __init__(self, offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    metadata: UploadAudioRequest.Metadata
+    part: UploadAudioRequest.Part
+    def __init__(self, metadata: _Optional[_Union[UploadAudioRequest.Metadata, _Mapping]] = ..., part: _Optional[_Union[UploadAudioRequest.Part, _Mapping]] = ...) -> None: ...
+
+class UploadAudioResponse(_message.Message):
+    __slots__ = ("audio_file",)
+    AUDIO_FILE_FIELD_NUMBER: _ClassVar[int]
+    audio_file: AudioFile
+    def __init__(self, audio_file: _Optional[_Union[AudioFile, _Mapping]] = ...) -> None: ...
+
+class GetAudioFileRequest(_message.Message):
+    __slots__ = ("audio_file_id",)
+    AUDIO_FILE_ID_FIELD_NUMBER: _ClassVar[int]
+    audio_file_id: str
+    def __init__(self, audio_file_id: _Optional[str] = ...) -> None: ...
+
+class GetAudioFileResponse(_message.Message):
+    __slots__ = ("audio_file",)
+    AUDIO_FILE_FIELD_NUMBER: _ClassVar[int]
+    audio_file: AudioFile
+    def __init__(self, audio_file: _Optional[_Union[AudioFile, _Mapping]] = ...) -> None: ...
+
+class ListAudioFilesRequest(_message.Message):
+    __slots__ = ("dataset_id", "processing_status", "page_size", "page_token")
+    DATASET_ID_FIELD_NUMBER: _ClassVar[int]
+    PROCESSING_STATUS_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    dataset_id: str
+    processing_status: AudioProcessingStatus
+    page_size: int
+    page_token: str
+    def __init__(self, dataset_id: _Optional[str] = ..., processing_status: _Optional[_Union[AudioProcessingStatus, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListAudioFilesResponse(_message.Message):
+    __slots__ = ("audio_files", "next_page_token")
+    AUDIO_FILES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    audio_files: _containers.RepeatedCompositeFieldContainer[AudioFile]
+    next_page_token: str
+    def __init__(self, audio_files: _Optional[_Iterable[_Union[AudioFile, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class DeleteAudioFileRequest(_message.Message):
+    __slots__ = ("audio_file_id", "request_id")
+    AUDIO_FILE_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    audio_file_id: str
+    request_id: str
+    def __init__(self, audio_file_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class DeleteAudioFileResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DownloadAudioRequest(_message.Message):
+    __slots__ = ("audio_file_id",)
+    AUDIO_FILE_ID_FIELD_NUMBER: _ClassVar[int]
+    audio_file_id: str
+    def __init__(self, audio_file_id: _Optional[str] = ...) -> None: ...
+
+class DownloadAudioResponse(_message.Message):
+    __slots__ = ("offset", "data")
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    offset: int
+    data: bytes
+    def __init__(self, offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class WatchAudioFilesRequest(_message.Message):
+    __slots__ = ("dataset_id", "after_revision")
+    DATASET_ID_FIELD_NUMBER: _ClassVar[int]
+    AFTER_REVISION_FIELD_NUMBER: _ClassVar[int]
+    dataset_id: str
+    after_revision: int
+    def __init__(self, dataset_id: _Optional[str] = ..., after_revision: _Optional[int] = ...) -> None: ...
+
+class WatchAudioFilesResponse(_message.Message):
+    __slots__ = ("audio_file", "heartbeat")
+    class Heartbeat(_message.Message):
+        __slots__ = ("unsettled_count",)
+        UNSETTLED_COUNT_FIELD_NUMBER: _ClassVar[int]
+        unsettled_count: int
+        def __init__(self, unsettled_count: _Optional[int] = ...) -> None: ...
+    AUDIO_FILE_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    audio_file: AudioFile
+    heartbeat: WatchAudioFilesResponse.Heartbeat
+    def __init__(self, audio_file: _Optional[_Union[AudioFile, _Mapping]] = ..., heartbeat: _Optional[_Union[WatchAudioFilesResponse.Heartbeat, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,39 @@
+from buf.validate import validate_pb2 as _validate_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Detection(_message.Message):
+    __slots__ = ("artifact_type", "start_ms", "end_ms", "confidence")
+    ARTIFACT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    START_MS_FIELD_NUMBER: _ClassVar[int]
+    END_MS_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    artifact_type: str
+    start_ms: int
+    end_ms: int
+    confidence: float
+    def __init__(self, artifact_type: _Optional[str] = ..., start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ..., confidence: _Optional[float] = ...) -> None: ...
+
+class DetectionConfig(_message.Message):
+    __slots__ = ("threshold", "thresholds", "merge_window_ms", "min_duration_ms")
+    class ThresholdsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
+    MERGE_WINDOW_MS_FIELD_NUMBER: _ClassVar[int]
+    MIN_DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+    threshold: float
+    thresholds: _containers.ScalarMap[str, float]
+    merge_window_ms: int
+    min_duration_ms: int
+    def __init__(self, threshold: _Optional[float] = ..., thresholds: _Optional[_Mapping[str, float]] = ..., merge_window_ms: _Optional[int] = ..., min_duration_ms: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,56 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Figures(_message.Message):
+    __slots__ = ("precision", "recall", "f1_score", "support")
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    F1_SCORE_FIELD_NUMBER: _ClassVar[int]
+    SUPPORT_FIELD_NUMBER: _ClassVar[int]
+    precision: float
+    recall: float
+    f1_score: float
+    support: int
+    def __init__(self, precision: _Optional[float] = ..., recall: _Optional[float] = ..., f1_score: _Optional[float] = ..., support: _Optional[int] = ...) -> None: ...
+
+class TypeMetrics(_message.Message):
+    __slots__ = ("precision", "recall", "f1_score", "support", "chunk", "average_precision", "best_threshold")
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    F1_SCORE_FIELD_NUMBER: _ClassVar[int]
+    SUPPORT_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    AVERAGE_PRECISION_FIELD_NUMBER: _ClassVar[int]
+    BEST_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    precision: float
+    recall: float
+    f1_score: float
+    support: int
+    chunk: Figures
+    average_precision: float
+    best_threshold: float
+    def __init__(self, precision: _Optional[float] = ..., recall: _Optional[float] = ..., f1_score: _Optional[float] = ..., support: _Optional[int] = ..., chunk: _Optional[_Union[Figures, _Mapping]] = ..., average_precision: _Optional[float] = ..., best_threshold: _Optional[float] = ...) -> None: ...
+
+class EvalMetrics(_message.Message):
+    __slots__ = ("overall", "per_type", "macro_f1_score", "chunk")
+    class PerTypeEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: TypeMetrics
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[TypeMetrics, _Mapping]] = ...) -> None: ...
+    OVERALL_FIELD_NUMBER: _ClassVar[int]
+    PER_TYPE_FIELD_NUMBER: _ClassVar[int]
+    MACRO_F1_SCORE_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    overall: Figures
+    per_type: _containers.MessageMap[str, TypeMetrics]
+    macro_f1_score: float
+    chunk: Figures
+    def __init__(self, overall: _Optional[_Union[Figures, _Mapping]] = ..., per_type: _Optional[_Mapping[str, TypeMetrics]] = ..., macro_f1_score: _Optional[float] = ..., chunk: _Optional[_Union[Figures, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,273 @@
+import datetime
+
+from buf.validate import validate_pb2 as _validate_pb2
+from earmark.v1 import metrics_pb2 as _metrics_pb2
+from earmark.v1 import training_config_pb2 as _training_config_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class TrainingJobStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TRAINING_JOB_STATUS_UNSPECIFIED: _ClassVar[TrainingJobStatus]
+    TRAINING_JOB_STATUS_PENDING: _ClassVar[TrainingJobStatus]
+    TRAINING_JOB_STATUS_QUEUED: _ClassVar[TrainingJobStatus]
+    TRAINING_JOB_STATUS_TRAINING: _ClassVar[TrainingJobStatus]
+    TRAINING_JOB_STATUS_COMPLETED: _ClassVar[TrainingJobStatus]
+    TRAINING_JOB_STATUS_FAILED: _ClassVar[TrainingJobStatus]
+    TRAINING_JOB_STATUS_CANCELLED: _ClassVar[TrainingJobStatus]
+
+class NoticeCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NOTICE_CODE_UNSPECIFIED: _ClassVar[NoticeCode]
+    NOTICE_CODE_ACCEPTED: _ClassVar[NoticeCode]
+    NOTICE_CODE_LOADING: _ClassVar[NoticeCode]
+    NOTICE_CODE_FILE_LEFT_OUT: _ClassVar[NoticeCode]
+    NOTICE_CODE_TYPE_NOT_HELD_OUT: _ClassVar[NoticeCode]
+    NOTICE_CODE_TYPE_NOT_TRAINED: _ClassVar[NoticeCode]
+    NOTICE_CODE_RESUMED: _ClassVar[NoticeCode]
+    NOTICE_CODE_TRAINER_LOST: _ClassVar[NoticeCode]
+    NOTICE_CODE_CHECKPOINT: _ClassVar[NoticeCode]
+TRAINING_JOB_STATUS_UNSPECIFIED: TrainingJobStatus
+TRAINING_JOB_STATUS_PENDING: TrainingJobStatus
+TRAINING_JOB_STATUS_QUEUED: TrainingJobStatus
+TRAINING_JOB_STATUS_TRAINING: TrainingJobStatus
+TRAINING_JOB_STATUS_COMPLETED: TrainingJobStatus
+TRAINING_JOB_STATUS_FAILED: TrainingJobStatus
+TRAINING_JOB_STATUS_CANCELLED: TrainingJobStatus
+NOTICE_CODE_UNSPECIFIED: NoticeCode
+NOTICE_CODE_ACCEPTED: NoticeCode
+NOTICE_CODE_LOADING: NoticeCode
+NOTICE_CODE_FILE_LEFT_OUT: NoticeCode
+NOTICE_CODE_TYPE_NOT_HELD_OUT: NoticeCode
+NOTICE_CODE_TYPE_NOT_TRAINED: NoticeCode
+NOTICE_CODE_RESUMED: NoticeCode
+NOTICE_CODE_TRAINER_LOST: NoticeCode
+NOTICE_CODE_CHECKPOINT: NoticeCode
+
+class TrainingJobError(_message.Message):
+    __slots__ = ("reason", "message")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    message: str
+    def __init__(self, reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class TrainingJob(_message.Message):
+    __slots__ = ("id", "dataset_id", "annotation_set_id", "config", "status", "progress", "current_epoch", "total_epochs", "metrics", "eta", "model_id", "error", "attempt", "metadata", "created_at", "queued_at", "started_at", "finished_at", "revision")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ID_FIELD_NUMBER: _ClassVar[int]
+    DATASET_ID_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATION_SET_ID_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_EPOCHS_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    ETA_FIELD_NUMBER: _ClassVar[int]
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_AT_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    dataset_id: str
+    annotation_set_id: str
+    config: _training_config_pb2.TrainingConfig
+    status: TrainingJobStatus
+    progress: float
+    current_epoch: int
+    total_epochs: int
+    metrics: _metrics_pb2.EvalMetrics
+    eta: _timestamp_pb2.Timestamp
+    model_id: str
+    error: TrainingJobError
+    attempt: int
+    metadata: _containers.ScalarMap[str, str]
+    created_at: _timestamp_pb2.Timestamp
+    queued_at: _timestamp_pb2.Timestamp
+    started_at: _timestamp_pb2.Timestamp
+    finished_at: _timestamp_pb2.Timestamp
+    revision: int
+    def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., annotation_set_id: _Optional[str] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., status: _Optional[_Union[TrainingJobStatus, str]] = ..., progress: _Optional[float] = ..., current_epoch: _Optional[int] = ..., total_epochs: _Optional[int] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., eta: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model_id: _Optional[str] = ..., error: _Optional[_Union[TrainingJobError, _Mapping]] = ..., attempt: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., queued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class TrainingEvent(_message.Message):
+    __slots__ = ("training_job_id", "revision", "attempt", "time", "status_changed", "progress", "epoch_completed", "notice", "model_created")
+    class StatusChanged(_message.Message):
+        __slots__ = ("to", "reason")
+        FROM_FIELD_NUMBER: _ClassVar[int]
+        TO_FIELD_NUMBER: _ClassVar[int]
+        REASON_FIELD_NUMBER: _ClassVar[int]
+        to: TrainingJobStatus
+        reason: str
+        def __init__(self, to: _Optional[_Union[TrainingJobStatus, str]] = ..., reason: _Optional[str] = ..., **kwargs) -> None: ...
+    class Progress(_message.Message):
+        __slots__ = ("epoch", "step", "steps", "fraction", "eta")
+        EPOCH_FIELD_NUMBER: _ClassVar[int]
+        STEP_FIELD_NUMBER: _ClassVar[int]
+        STEPS_FIELD_NUMBER: _ClassVar[int]
+        FRACTION_FIELD_NUMBER: _ClassVar[int]
+        ETA_FIELD_NUMBER: _ClassVar[int]
+        epoch: int
+        step: int
+        steps: int
+        fraction: float
+        eta: _timestamp_pb2.Timestamp
+        def __init__(self, epoch: _Optional[int] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ..., fraction: _Optional[float] = ..., eta: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    class EpochCompleted(_message.Message):
+        __slots__ = ("epoch", "train_loss", "validation_loss", "metrics", "chunks_per_second")
+        EPOCH_FIELD_NUMBER: _ClassVar[int]
+        TRAIN_LOSS_FIELD_NUMBER: _ClassVar[int]
+        VALIDATION_LOSS_FIELD_NUMBER: _ClassVar[int]
+        METRICS_FIELD_NUMBER: _ClassVar[int]
+        CHUNKS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+        epoch: int
+        train_loss: float
+        validation_loss: float
+        metrics: _metrics_pb2.EvalMetrics
+        chunks_per_second: float
+        def __init__(self, epoch: _Optional[int] = ..., train_loss: _Optional[float] = ..., validation_loss: _Optional[float] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., chunks_per_second: _Optional[float] = ...) -> None: ...
+    class Notice(_message.Message):
+        __slots__ = ("code", "message")
+        CODE_FIELD_NUMBER: _ClassVar[int]
+        MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        code: NoticeCode
+        message: str
+        def __init__(self, code: _Optional[_Union[NoticeCode, str]] = ..., message: _Optional[str] = ...) -> None: ...
+    class ModelCreated(_message.Message):
+        __slots__ = ("model_id",)
+        MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+        model_id: str
+        def __init__(self, model_id: _Optional[str] = ...) -> None: ...
+    TRAINING_JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    STATUS_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    NOTICE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_CREATED_FIELD_NUMBER: _ClassVar[int]
+    training_job_id: str
+    revision: int
+    attempt: int
+    time: _timestamp_pb2.Timestamp
+    status_changed: TrainingEvent.StatusChanged
+    progress: TrainingEvent.Progress
+    epoch_completed: TrainingEvent.EpochCompleted
+    notice: TrainingEvent.Notice
+    model_created: TrainingEvent.ModelCreated
+    def __init__(self, training_job_id: _Optional[str] = ..., revision: _Optional[int] = ..., attempt: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., status_changed: _Optional[_Union[TrainingEvent.StatusChanged, _Mapping]] = ..., progress: _Optional[_Union[TrainingEvent.Progress, _Mapping]] = ..., epoch_completed: _Optional[_Union[TrainingEvent.EpochCompleted, _Mapping]] = ..., notice: _Optional[_Union[TrainingEvent.Notice, _Mapping]] = ..., model_created: _Optional[_Union[TrainingEvent.ModelCreated, _Mapping]] = ...) -> None: ...
+
+class CreateTrainingJobRequest(_message.Message):
+    __slots__ = ("dataset_id", "annotation_set_id", "config", "metadata", "request_id", "validate_only")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    DATASET_ID_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATION_SET_ID_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    dataset_id: str
+    annotation_set_id: str
+    config: _training_config_pb2.TrainingConfig
+    metadata: _containers.ScalarMap[str, str]
+    request_id: str
+    validate_only: bool
+    def __init__(self, dataset_id: _Optional[str] = ..., annotation_set_id: _Optional[str] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class CreateTrainingJobResponse(_message.Message):
+    __slots__ = ("training_job",)
+    TRAINING_JOB_FIELD_NUMBER: _ClassVar[int]
+    training_job: TrainingJob
+    def __init__(self, training_job: _Optional[_Union[TrainingJob, _Mapping]] = ...) -> None: ...
+
+class GetTrainingJobRequest(_message.Message):
+    __slots__ = ("training_job_id",)
+    TRAINING_JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    training_job_id: str
+    def __init__(self, training_job_id: _Optional[str] = ...) -> None: ...
+
+class GetTrainingJobResponse(_message.Message):
+    __slots__ = ("training_job",)
+    TRAINING_JOB_FIELD_NUMBER: _ClassVar[int]
+    training_job: TrainingJob
+    def __init__(self, training_job: _Optional[_Union[TrainingJob, _Mapping]] = ...) -> None: ...
+
+class ListTrainingJobsRequest(_message.Message):
+    __slots__ = ("dataset_id", "status", "page_size", "page_token")
+    DATASET_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    dataset_id: str
+    status: TrainingJobStatus
+    page_size: int
+    page_token: str
+    def __init__(self, dataset_id: _Optional[str] = ..., status: _Optional[_Union[TrainingJobStatus, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListTrainingJobsResponse(_message.Message):
+    __slots__ = ("training_jobs", "next_page_token")
+    TRAINING_JOBS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    training_jobs: _containers.RepeatedCompositeFieldContainer[TrainingJob]
+    next_page_token: str
+    def __init__(self, training_jobs: _Optional[_Iterable[_Union[TrainingJob, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class CancelTrainingJobRequest(_message.Message):
+    __slots__ = ("training_job_id", "request_id")
+    TRAINING_JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    training_job_id: str
+    request_id: str
+    def __init__(self, training_job_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class CancelTrainingJobResponse(_message.Message):
+    __slots__ = ("training_job",)
+    TRAINING_JOB_FIELD_NUMBER: _ClassVar[int]
+    training_job: TrainingJob
+    def __init__(self, training_job: _Optional[_Union[TrainingJob, _Mapping]] = ...) -> None: ...
+
+class WatchTrainingJobRequest(_message.Message):
+    __slots__ = ("training_job_id", "after_revision")
+    TRAINING_JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    AFTER_REVISION_FIELD_NUMBER: _ClassVar[int]
+    training_job_id: str
+    after_revision: int
+    def __init__(self, training_job_id: _Optional[str] = ..., after_revision: _Optional[int] = ...) -> None: ...
+
+class WatchTrainingJobResponse(_message.Message):
+    __slots__ = ("event", "heartbeat")
+    class Heartbeat(_message.Message):
+        __slots__ = ("revision",)
+        REVISION_FIELD_NUMBER: _ClassVar[int]
+        revision: int
+        def __init__(self, revision: _Optional[int] = ...) -> None: ...
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    event: TrainingEvent
+    heartbeat: WatchTrainingJobResponse.Heartbeat
+    def __init__(self, event: _Optional[_Union[TrainingEvent, _Mapping]] = ..., heartbeat: _Optional[_Union[WatchTrainingJobResponse.Heartbeat, _Mapping]] = ...) -> None: ...
