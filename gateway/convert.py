@@ -1,0 +1,45 @@
+"""Between records and messages: what every service needs."""
+
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from google.protobuf import json_format, timestamp_pb2
+from google.protobuf.message import Message
+
+M = TypeVar("M", bound=Message)
+
+
+def timestamp(time: datetime | None) -> timestamp_pb2.Timestamp | None:
+    """None stays None: an unset field."""
+    if time is None:
+        return None
+    message = timestamp_pb2.Timestamp()
+    message.FromDatetime(time.astimezone(UTC))
+    return message
+
+
+def to_json(message: Message) -> dict[str, Any]:
+    """The message's JSON form, with the proto's field names: how configurations and events are stored."""
+    return json_format.MessageToDict(message, preserving_proto_field_name=True)
+
+
+def from_json(value: dict[str, Any], message: M) -> M:
+    """Fills `message` from its stored JSON form. Fields that are no longer known are left out."""
+    return json_format.ParseDict(value, message, ignore_unknown_fields=True)
+
+
+def enum_name(enum: Any, prefix: str, number: int) -> str | None:
+    """A state as it is stored: TRAINING_JOB_STATUS_QUEUED is "queued". None for UNSPECIFIED."""
+    name: str = enum.Name(number)
+    return None if number == 0 else name.removeprefix(prefix).lower()
+
+
+def enum_number(enum: Any, prefix: str, text: str) -> int:
+    """The enum's number of a stored state."""
+    number: int = enum.Value(prefix + text.upper())
+    return number
+
+
+def etag(version: int) -> str:
+    """A resource's version, as callers see it."""
+    return f"v{version}"

@@ -1,0 +1,132 @@
+"""What every call passes through: an id for the log, the protos' field rules, and the mapping of errors."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeAlias
+
+import grpc
+import protovalidate
+import structlog
+from google.protobuf.message import Message
+from grpc import aio
+from grpc_status import rpc_status
+from protovalidate import Violation
+from uuid_utils.compat import uuid7
+
+from gateway.errors import EarmarkError, FieldViolation, InternalError, InvalidArgumentError, UnavailableError
+from storage.database import UNAVAILABLE
+
+log = structlog.get_logger("gateway")
+
+Context: TypeAlias = "aio.ServicerContext[Any, Any]"
+Handler = Callable[[Any, Context], Any]
+# Reflection, health and channelz check their own requests, and stay as they are.
+OURS = "/earmark."
+
+
+class CallInterceptor(aio.ServerInterceptor):
+    """Wraps every handler of ours: unary and streaming alike end in a reply, a cancel or a rich status."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Any],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        handler = await continuation(handler_call_details)
+        method: str = handler_call_details.method
+        if handler is None or not method.startswith(OURS):
+            return handler
+        return _wrapped(handler, method)
+
+
+def _wrapped(handler: Any, method: str) -> Any:
+    codecs = {
+        "request_deserializer": handler.request_deserializer,
+        "response_serializer": handler.response_serializer,
+    }
+    checked = _check_stream if handler.request_streaming else _check
+    if handler.unary_unary:
+        return grpc.unary_unary_rpc_method_handler(_unary(handler.unary_unary, method, checked), **codecs)
+    if handler.stream_unary:
+        return grpc.stream_unary_rpc_method_handler(_unary(handler.stream_unary, method, checked), **codecs)
+    if handler.unary_stream:
+        return grpc.unary_stream_rpc_method_handler(_stream(handler.unary_stream, method, checked), **codecs)
+    return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream, method, checked), **codecs)
+
+
+def _unary(inner: Handler, method: str, checked: Callable[[Any], Any]) -> Handler:
+    async def call(request: Any, context: Context) -> Any:
+        request_id = _bind(method)
+        try:
+            return await inner(checked(request), context)
+        except Exception as error:  # noqa: BLE001 - the one place where every error ends
+            await _abort(context, error, request_id)
+
+    return call
+
+
+def _stream(inner: Handler, method: str, checked: Callable[[Any], Any]) -> Handler:
+    async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+        request_id = _bind(method)
+        try:
+            async for response in inner(checked(request), context):
+                yield response
+        except Exception as error:  # noqa: BLE001 - the one place where every error ends
+            await _abort(context, error, request_id)
+
+    return call
+
+
+def _bind(method: str) -> str:
+    request_id = str(uuid7())
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request=request_id, method=method)
+    return request_id
+
+
+async def _abort(context: Context, error: Exception, request_id: str) -> None:
+    # grpc raises AbortError, an Exception, to end an aborted call: it has its status already.
+    if isinstance(error, aio.AbortError):
+        raise error
+    await context.abort_with_status(rpc_status.to_status(_as_ours(error, request_id).status()))
+
+
+def _as_ours(error: Exception, request_id: str) -> EarmarkError:
+    if isinstance(error, EarmarkError):
+        log.info("refused", code=error.code.name, reason=error.reason, message=error.message)
+        return error
+    if isinstance(error, UNAVAILABLE):
+        log.warning("database unavailable", error=repr(error))
+        return UnavailableError("DATABASE_UNAVAILABLE", "the database does not answer; try again shortly")
+    log.error("internal error", exc_info=error)
+    return InternalError(request_id)
+
+
+def _check(request: Message) -> Message:
+    violations = protovalidate.collect_violations(request)
+    if violations:
+        raise InvalidArgumentError([_as_field(violation) for violation in violations])
+    return request
+
+
+async def _check_stream(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
+    async for request in requests:
+        yield _check(request)
+
+
+def _as_field(violation: Violation) -> FieldViolation:
+    proto = violation.proto
+    # A rule over several fields has no path; its id says what it is about.
+    path = _path(proto.field.elements) if proto.field else proto.rule_id
+    found = violation.field_value
+    shown = f" (found {found!r})" if isinstance(found, int | float | str) and len(str(found)) <= 100 else ""  # noqa: PLR2004
+    return FieldViolation(path, proto.message + shown)
+
+
+def _path(elements: Any) -> str:
+    path = ""
+    for element in elements:
+        path += ("." if path else "") + element.field_name
+        subscript = element.subscript
+        if subscript is not None:
+            path += f"[{subscript.value!r}]"
+    return path

@@ -1,0 +1,98 @@
+"""The gateway as a running server: what is opened, in which order, and how it is closed."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import structlog
+from grpc import aio
+from grpc_channelz.v1 import channelz, channelz_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from gateway.app import App
+from gateway.interceptors import CallInterceptor
+from gateway.services import register
+from gateway.settings import Settings
+from storage.bus import Bus
+from storage.database import Database, migrate
+from storage.embedded import EmbeddedPostgres
+from storage.objects import ObjectStore
+
+log = structlog.get_logger("gateway")
+
+SERVER_OPTIONS: Sequence[tuple[str, int]] = (
+    # A second gateway on the same port is a mistake, not a pair.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", 8 << 20),
+    # Watches are silent for long: their clients' pings are welcome.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+
+
+async def serve(settings: Settings) -> None:
+    """Runs until SIGTERM or SIGINT. Says where it listens once it serves."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with running(settings) as port:
+        print(f"gateway listening on {settings.host}:{port}", flush=True)  # noqa: T201 - parents read it
+        await stop.wait()
+        log.info("stopping")
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[int]:
+    """A gateway that serves; the port it listens on. Raises OSError where the port is taken."""
+    async with AsyncExitStack() as stack:
+        app = await _open(settings, stack)
+        server = aio.server(interceptors=[CallInterceptor()], options=SERVER_OPTIONS)
+        names = register(app, server)
+        states = _add_standard_services(server, names)
+        port = _bind(server, settings)
+        await server.start()
+        stack.push_async_callback(_stop, server, states, settings.stop_grace_seconds)
+        for name in ("", *names):
+            await states.set(name, health_pb2.HealthCheckResponse.SERVING)
+        yield port
+
+
+async def _open(settings: Settings, stack: AsyncExitStack) -> App:
+    url = settings.database_url
+    if url is None:
+        postgres = await stack.enter_async_context(EmbeddedPostgres(settings.data_dir / "postgres"))
+        url = postgres.dsn
+    await migrate(url)
+    database = await stack.enter_async_context(Database(url, pool_size=settings.database_pool_size))
+    bus = await stack.enter_async_context(Bus(database))
+    return App(settings, database, bus, ObjectStore.open(settings.object_store_url))
+
+
+def _add_standard_services(server: aio.Server, names: Sequence[str]) -> health.aio.HealthServicer:
+    states = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(states, server)
+    channelz.add_channelz_servicer(server)
+    channelz_name = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name
+    standard = (health.SERVICE_NAME, channelz_name, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection((*names, *standard), server)
+    return states
+
+
+def _bind(server: aio.Server, settings: Settings) -> int:
+    address = f"{settings.host}:{settings.port}"
+    try:
+        port: int = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError(
+            f"cannot listen on {address}: is another gateway running? Set EARMARK_PORT to a free port"
+        ) from error
+    return port
+
+
+async def _stop(server: aio.Server, states: health.aio.HealthServicer, grace: float) -> None:
+    await states.enter_graceful_shutdown()
+    await server.stop(grace)

@@ -1,0 +1,145 @@
+"""earmark.v1.DatasetService."""
+
+from typing import Any
+from uuid import UUID
+
+from earmark.v1 import dataset_service_pb2 as pb
+from earmark.v1 import dataset_service_pb2_grpc
+from uuid_utils.compat import uuid7
+
+from gateway import convert, keys
+from gateway.app import App
+from gateway.caller import tenant
+from gateway.errors import NotFoundError, in_use
+from gateway.mutations import once
+from gateway.paging import PageRequest
+from gateway.updates import check_etag, masked
+from storage import datasets
+from storage.database import Connection
+from storage.records import ArtifactType, Dataset
+
+DEFAULT_COLOR = "#FF0000"
+EDITABLE = ("name", "description", "artifact_types")
+
+
+class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
+    """Datasets and their artifact types."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def CreateDataset(self, request: pb.CreateDatasetRequest, _: Any) -> pb.CreateDatasetResponse:  # noqa: N802
+        async def create(connection: Connection) -> pb.CreateDatasetResponse:
+            dataset_id = uuid7()
+            types = [_type(t) for t in request.artifact_types]
+            await datasets.create(connection, tenant(), dataset_id, request.name, request.description, types)
+            return pb.CreateDatasetResponse(dataset=message(await existing(connection, dataset_id)))
+
+        return await once(self._app.database, request, pb.CreateDatasetResponse, create)
+
+    async def GetDataset(self, request: pb.GetDatasetRequest, _: Any) -> pb.GetDatasetResponse:  # noqa: N802
+        async with self._app.database.connection() as connection:
+            dataset = await existing(connection, UUID(request.dataset_id))
+        return pb.GetDatasetResponse(dataset=message(dataset))
+
+    async def ListDatasets(self, request: pb.ListDatasetsRequest, _: Any) -> pb.ListDatasetsResponse:  # noqa: N802
+        wanted = PageRequest.of(request)
+        async with self._app.database.connection() as connection:
+            rows = await datasets.page(connection, tenant(), wanted.after, wanted.limit)
+        page = wanted.cut(rows, key=lambda dataset: dataset.id)
+        return pb.ListDatasetsResponse(datasets=map(message, page.rows), next_page_token=page.next_page_token)
+
+    async def UpdateDataset(self, request: pb.UpdateDatasetRequest, _: Any) -> pb.UpdateDatasetResponse:  # noqa: N802
+        paths = masked(request.update_mask, EDITABLE)
+
+        async def update(connection: Connection) -> pb.UpdateDatasetResponse:
+            dataset_id = UUID(request.dataset.id)
+            await datasets.lock(connection, tenant(), dataset_id)
+            dataset = await existing(connection, dataset_id)
+            check_etag("dataset", request.dataset, dataset.version)
+            if "artifact_types" in paths:
+                await _replace_types(connection, dataset, [_type(t) for t in request.dataset.artifact_types])
+            await datasets.update(
+                connection,
+                tenant(),
+                dataset_id,
+                request.dataset.name if "name" in paths else dataset.name,
+                request.dataset.description if "description" in paths else dataset.description,
+            )
+            return pb.UpdateDatasetResponse(dataset=message(await existing(connection, dataset_id)))
+
+        return await once(self._app.database, request, pb.UpdateDatasetResponse, update)
+
+    async def DeleteDataset(self, request: pb.DeleteDatasetRequest, _: Any) -> pb.DeleteDatasetResponse:  # noqa: N802
+        audio: list[UUID] = []
+
+        async def delete(connection: Connection) -> pb.DeleteDatasetResponse:
+            dataset_id = UUID(request.dataset_id)
+            await lock(connection, dataset_id)
+            await _check_unused(connection, dataset_id)
+            audio.extend(await datasets.delete(connection, dataset_id))
+            return pb.DeleteDatasetResponse()
+
+        response = await once(self._app.database, request, pb.DeleteDatasetResponse, delete)
+        for audio_file_id in audio:
+            await self._app.objects.delete_async(*keys.audio_objects(audio_file_id))
+        return response
+
+
+async def existing(connection: Connection, dataset_id: UUID) -> Dataset:
+    """Raises NotFoundError."""
+    dataset = await datasets.get(connection, tenant(), dataset_id)
+    if dataset is None:
+        raise NotFoundError("dataset", str(dataset_id))
+    return dataset
+
+
+async def lock(connection: Connection, dataset_id: UUID) -> None:
+    """Until the end of the transaction nobody else changes the dataset. Raises NotFoundError."""
+    if not await datasets.lock(connection, tenant(), dataset_id):
+        raise NotFoundError("dataset", str(dataset_id))
+
+
+def message(dataset: Dataset) -> pb.Dataset:
+    """As callers see it."""
+    return pb.Dataset(
+        id=str(dataset.id),
+        name=dataset.name,
+        description=dataset.description,
+        artifact_types=[
+            pb.ArtifactType(name=t.name, description=t.description, color=t.color)
+            for t in dataset.artifact_types
+        ],
+        created_at=convert.timestamp(dataset.created_at),
+        updated_at=convert.timestamp(dataset.updated_at),
+        etag=convert.etag(dataset.version),
+        audio_count=dataset.audio_count,
+        annotation_set_count=dataset.annotation_set_count,
+    )
+
+
+def _type(artifact_type: pb.ArtifactType) -> ArtifactType:
+    return ArtifactType(artifact_type.name, artifact_type.description, artifact_type.color or DEFAULT_COLOR)
+
+
+async def _replace_types(connection: Connection, dataset: Dataset, types: list[ArtifactType]) -> None:
+    gone = [t.name for t in dataset.artifact_types if t.name not in {kept.name for kept in types}]
+    used = await datasets.types_in_use(connection, dataset.id, gone)
+    if used:
+        raise in_use(
+            "dataset",
+            str(dataset.id),
+            f"annotations have the types {', '.join(used)}: keep them, or delete those annotations first",
+        )
+    await datasets.put_types(connection, dataset.id, types)
+
+
+async def _check_unused(connection: Connection, dataset_id: UUID) -> None:
+    published, jobs = await datasets.keepers(connection, dataset_id)
+    if published or jobs:
+        raise in_use(
+            "dataset",
+            str(dataset_id),
+            f"{published} published annotation sets and {jobs} training jobs belong to the dataset, "
+            "and stay as the record of what models were trained on: it cannot be deleted",
+        )

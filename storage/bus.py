@@ -1,0 +1,132 @@
+"""Tells every gateway what changed: topics over NOTIFY, off the write path.
+
+NOTIFY inside a write transaction takes an instance-wide lock at commit, so topics are collected for 10 ms and
+sent on a connection of their own. They carry no data and nothing is replayed: whoever is woken reads the
+tables, and after a lost connection everybody is woken.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from types import TracebackType
+from typing import Self
+
+import asyncpg
+import structlog
+
+from storage.database import UNAVAILABLE, Connection, Database, OwnConnection
+
+CHANNEL = "earmark"
+COALESCE_SECONDS = 0.010
+# PostgreSQL refuses a payload of 8,000 bytes; a topic has under 50.
+TOPICS_PER_NOTIFY = 100
+# A dead connection may go unnoticed (asyncpg #519): it is asked this often.
+PING_SECONDS = 5.0
+RECONNECT_SECONDS = 0.5
+
+LOST = (*UNAVAILABLE, asyncpg.InterfaceError)
+
+log = structlog.get_logger(__name__)
+
+
+class Bus:
+    """One LISTEN connection per process, and any number of waiters by topic. A topic is a short string."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._outgoing: set[str] = set()
+        self._outgoing_added = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._send())]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def publish(self, *topics: str) -> None:
+        """Wakes the topics' waiters here at once, and those of other gateways some 10 ms later."""
+        for topic in topics:
+            self._wake(topic)
+        self._outgoing.update(topics)
+        self._outgoing_added.set()
+
+    @contextmanager
+    def subscribe(self, topic: str) -> Iterator[asyncio.Event]:
+        """An event that is set whenever the topic may have changed; clear it before reading the tables."""
+        event = asyncio.Event()
+        waiters = self._waiters[topic]
+        waiters.add(event)
+        try:
+            yield event
+        finally:
+            waiters.discard(event)
+            if not waiters and self._waiters.get(topic) is waiters:
+                del self._waiters[topic]
+
+    def _wake(self, topic: str) -> None:
+        for event in self._waiters.get(topic, ()):
+            event.set()
+
+    def _wake_all(self) -> None:
+        for topic in list(self._waiters):
+            self._wake(topic)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._connection() as connection:
+                    await connection.add_listener(CHANNEL, self._received)
+                    # What was said while nobody listened is lost: everybody looks again.
+                    self._wake_all()
+                    await _ping(connection)
+            except LOST as error:
+                log.warning("listening for changes failed; trying again", error=str(error))
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    def _received(self, _connection: Connection, _pid: int, _channel: str, payload: object) -> None:
+        for topic in str(payload).split():
+            self._wake(topic)
+
+    async def _send(self) -> None:
+        while True:
+            await self._outgoing_added.wait()
+            try:
+                async with self._connection() as connection:
+                    await self._send_on(connection)
+            except LOST as error:
+                log.warning("telling other gateways of changes failed; trying again", error=str(error))
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _send_on(self, connection: OwnConnection) -> None:
+        while True:
+            await self._outgoing_added.wait()
+            await asyncio.sleep(COALESCE_SECONDS)
+            topics = sorted(self._outgoing)
+            for start in range(0, len(topics), TOPICS_PER_NOTIFY):
+                batch = topics[start : start + TOPICS_PER_NOTIFY]
+                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, " ".join(batch))
+                self._outgoing.difference_update(batch)
+            if not self._outgoing:
+                self._outgoing_added.clear()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[OwnConnection]:
+        connection = await self._database.connect()
+        try:
+            yield connection
+        finally:
+            with suppress(*LOST):
+                await connection.close(timeout=1)
+
+
+async def _ping(connection: OwnConnection) -> None:
+    while True:
+        await asyncio.sleep(PING_SECONDS)
+        await connection.execute("SELECT 1", timeout=PING_SECONDS)

@@ -1,0 +1,151 @@
+"""Rows as values: one frozen record per table."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactType:
+    """A row of artifact_types; `color` is "#RRGGBB"."""
+
+    name: str
+    description: str
+    color: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A row of datasets with its types and counts. `version` grows with every edit."""
+
+    id: UUID
+    name: str
+    description: str
+    version: int
+    artifact_types: list[ArtifactType]
+    audio_count: int
+    annotation_set_count: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFile:
+    """A row of audio_files. Facts of the audio are 0 until it is decoded."""
+
+    id: UUID
+    dataset_id: UUID
+    original_filename: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+    duration_ms: int
+    sample_rate_hz: int
+    channels: int
+    processing_status: str
+    error_message: str
+    revision: int
+    attempt: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TypeTotals:
+    """Annotations of one type in one set."""
+
+    count: int
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationSet:
+    """A row of annotation_sets with its totals by artifact type."""
+
+    id: UUID
+    dataset_id: UUID
+    version: int
+    status: str
+    totals: dict[str, TypeTotals]
+    created_at: datetime
+    published_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A row of annotations."""
+
+    id: UUID
+    annotation_set_id: UUID
+    audio_file_id: UUID
+    artifact_type: str
+    start_ms: int
+    end_ms: int
+    confidence: float
+    extra_data: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """A row of training_jobs. `config` and `metrics` are the JSON forms of their messages."""
+
+    id: UUID
+    tenant_id: str
+    dataset_id: UUID
+    annotation_set_id: UUID
+    config: dict[str, Any]
+    metadata: dict[str, str]
+    status: str
+    progress: float
+    current_epoch: int
+    total_epochs: int
+    metrics: dict[str, Any] | None
+    eta: datetime | None
+    model_id: UUID | None
+    error_reason: str | None
+    error_message: str | None
+    cancel_requested: bool
+    attempt: int
+    losses: int
+    checkpoint: str | None
+    revision: int
+    created_at: datetime
+    queued_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingEvent:
+    """A row of training_events. `body` is the JSON form of the event's oneof."""
+
+    training_job_id: UUID
+    revision: int
+    attempt: int
+    time: datetime
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A row of models. `weights` and `model_config` are object keys; `version` grows with every change."""
+
+    id: UUID
+    training_job_id: UUID
+    dataset_id: UUID
+    name: str
+    description: str
+    artifact_types: list[str]
+    eval_metrics: dict[str, Any]
+    recommended_thresholds: dict[str, float]
+    is_active: bool
+    weights: str
+    model_config: str
+    size_bytes: int
+    sha256: str
+    config: dict[str, Any]
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None
