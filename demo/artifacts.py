@@ -7,11 +7,9 @@ the lengthened audio where somebody is speaking.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 LONG_PAUSE = "long_pause"
 GAP_MS = 400
@@ -32,13 +30,13 @@ Audio = NDArray[np.float32]
 Rng = np.random.Generator
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Mark:
     """One artifact: where it starts and ends, in milliseconds."""
 
+    artifact_type: str
     start_ms: int
     end_ms: int
-    artifact_type: str
 
 
 def inject(
@@ -53,13 +51,15 @@ def inject(
     types = TYPES if types is None else tuple(types)
     if unknown := [name for name in types if name not in TYPES]:
         raise ValueError(f"no artifact {', '.join(unknown)}; there are {', '.join(TYPES)}")
+    if audio.ndim != 1:
+        raise ValueError(f"artifacts go into mono audio, not into shape {audio.shape}")
     wanted = _deal(types, round(len(audio) / rate / 60 * per_minute), rng)
     peak = float(np.abs(audio).max(initial=0.0))
     audio, marks = _insert_pauses(audio.astype(np.float32), rate, rng, wanted.count(LONG_PAUSE))
     heard = _heard(audio, rate)
-    for name in wanted:
-        if name == LONG_PAUSE:
-            continue
+    # The longest first: they find room, and an echo's memory holds none of the others.
+    brief = [name for name in wanted if name != LONG_PAUSE]
+    for name in sorted(brief, key=lambda name: -KINDS[name].longest_ms):
         kind = KINDS[name]
         length = int(rng.integers(kind.shortest_ms, kind.longest_ms + 1)) // kind.unit_ms * kind.unit_ms
         start = _place(heard, length, marks, rng)
@@ -67,8 +67,8 @@ def inject(
             continue
         part = slice(_at(start, rate), _at(start + length, rate))
         audio[part] = np.clip(kind.apply(Scene(audio, part, rate, peak), rng), -1, 1)
-        marks.append(Mark(start, start + length, name))
-    return audio, sorted(marks)
+        marks.append(Mark(name, start, start + length))
+    return audio, sorted(marks, key=_start)
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,11 @@ def _echo(scene: Scene, rng: Rng) -> Audio:
     """Feedback delay; it has heard the speech before the onset, so that it answers from the onset on."""
     first = max(0, scene.part.start - _at(_ECHO_MEMORY_MS, scene.rate))
     delay = _at(int(rng.integers(110, 240)), scene.rate)
-    feedback = np.zeros(delay + 1)
-    feedback[0], feedback[delay] = 1, -rng.uniform(0.55, 0.75)
-    wet = lfilter([1.0], feedback, scene.audio[first : scene.part.stop])
+    feedback = rng.uniform(0.55, 0.75)
+    wet = scene.audio[first : scene.part.stop].copy()
+    for at in range(delay, len(wet), delay):
+        answer = wet[at : at + delay]
+        answer += feedback * wet[at - delay : at][: len(answer)]
     return wet[scene.part.start - first :]
 
 
@@ -168,11 +170,11 @@ def _insert_pauses(audio: Audio, rate: int, rng: Rng, count: int) -> tuple[Audio
         near = _place(heard, 2 * _CUT_SEARCH_MS, cuts, rng)
         if near is not None:
             at = _quietest(audio, rate, near)
-            cuts.append(Mark(at, at, LONG_PAUSE))
+            cuts.append(Mark(LONG_PAUSE, at, at))
 
     marks: list[Mark] = []
     moved = 0
-    for cut in sorted(cuts):
+    for cut in sorted(cuts, key=_start):
         start = cut.start_ms + moved
         length = int(rng.integers(*_PAUSE_MS))
         first, last = _at(start, rate), _at(start + length, rate)
@@ -182,7 +184,7 @@ def _insert_pauses(audio: Audio, rate: int, rng: Rng, count: int) -> tuple[Audio
         pause[: len(fade)] += fade * audio[first : first + len(fade)]
         pause[len(pause) - len(fade) :] += fade[::-1] * audio[first - len(fade) : first]
         audio = np.concatenate([audio[:first], pause.astype(np.float32), audio[first:]])
-        marks.append(Mark(start, start + length, LONG_PAUSE))
+        marks.append(Mark(LONG_PAUSE, start, start + length))
         moved += length
     return audio, marks
 
@@ -223,8 +225,13 @@ def _heard(audio: Audio, rate: int) -> NDArray[np.bool_]:
 def _levels(audio: Audio, rate: int) -> NDArray[np.float64]:
     """Return the root mean square of each whole frame of 10 ms."""
     count = int(len(audio) * 1000 / rate) // _FRAME_MS
-    edges = [_at(frame * _FRAME_MS, rate) for frame in range(count + 1)]
-    return np.array([_rms(audio[a:b]) for a, b in pairwise(edges)])
+    edges = np.array([_at(frame * _FRAME_MS, rate) for frame in range(count + 1)])
+    power = np.concatenate([[0.0], np.cumsum(np.square(audio, dtype=np.float64))])
+    return np.sqrt(np.diff(power[edges]) / np.diff(edges))
+
+
+def _start(mark: Mark) -> int:
+    return mark.start_ms
 
 
 def _rms(audio: NDArray[np.floating]) -> float:

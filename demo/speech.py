@@ -2,8 +2,8 @@
 
 espeak-ng keeps its voice, its random state and its output buffer in global variables: one process holds
 one synthesizer, it is not thread-safe, and what was said before changes the samples of what is said next.
-So `Espeak` speaks under a lock, and `recordings` makes each recording in a process of its own, which alone
-makes it repeatable.
+So `Espeak` speaks under a lock, and `recordings` speaks in a fresh process of its own: nothing less makes
+it repeatable.
 """
 
 import ctypes
@@ -51,8 +51,8 @@ class Voice:
     pitch: int
 
 
-# Variants that breathe (f2, f3, f5, whisper, victor) are left out: espeak-ng 1.52 synthesizes breath from
-# uninitialised memory, and their samples differ from one process to the next.
+# The breathing variants (f2, f3, f5, Alicia, victor) are left out: with espeak-ng 1.52 their samples differ
+# from one process to the next, whatever was said before.
 VOICES = (
     Voice("en-us+m1", 172, 48),
     Voice("en-gb-x-rp+f4", 165, 55),
@@ -105,9 +105,10 @@ class Espeak:
             if library.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, _CHARS_UTF8, None, None):
                 raise SpeechError(f"espeak-ng could not speak {text!r}")
             library.espeak_Synchronize()
-            if not blocks:
-                raise SpeechError(f"espeak-ng found nothing to say in {text!r}")
-            return np.concatenate(blocks).astype(np.float32) / _FULL_SCALE
+            spoken = np.concatenate(blocks) if blocks else np.zeros(0, np.int16)
+        if not spoken.any():
+            raise SpeechError(f"espeak-ng found nothing to say in {text!r}")
+        return spoken.astype(np.float32) / _FULL_SCALE
 
 
 @functools.cache
@@ -156,11 +157,7 @@ def recordings(minutes: float = 8.0, seed: int = 0) -> list[Recording]:
     seconds = minutes * 60 * share / share.sum()
     order = rng.permutation(len(VOICES))
     voices = [VOICES[order[index % len(VOICES)]] for index in range(count)]
-    with ProcessPoolExecutor(
-        max_workers=min(count, os.cpu_count() or 1),
-        mp_context=multiprocessing.get_context("spawn"),
-        max_tasks_per_child=1,
-    ) as pool:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return list(pool.map(_record, range(count), voices, seconds.tolist(), [seed] * count))
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.settings import Settings
+from gateway.trainers import Trainers
 from storage.bus import Bus
 from storage.database import Database
 from storage.objects import ObjectStore
@@ -16,3 +17,4 @@ class App:
     database: Database
     bus: Bus
     objects: ObjectStore
+    trainers: Trainers

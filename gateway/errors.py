@@ -4,7 +4,8 @@ Raised anywhere below a servicer, mapped in one place, the interceptor.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import TypeVar
 
 import grpc
 from earmark.v1 import error_reason_pb2
@@ -14,8 +15,14 @@ from google.rpc import error_details_pb2, status_pb2
 
 DOMAIN = "earmark"
 _PREFIX = "ERROR_REASON_"
-# Violations in the message itself; the details have every one.
-SHOWN = 10
+# An error travels in the trailing metadata, message and details both, and gRPC's C core takes 8 KB of that.
+MESSAGE_BYTES = 800
+VIOLATIONS_BYTES = 2800
+DESCRIPTION_BYTES = 1000
+# Of a violation, beside its texts.
+_OVERHEAD_BYTES = 12
+
+V = TypeVar("V", "FieldViolation", "Violation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,7 @@ class EarmarkError(Exception):
 
     def __init__(self, message: str, metadata: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = _clipped(message, MESSAGE_BYTES)
         self.metadata = dict(metadata or {})
 
     def details(self) -> list[Message]:
@@ -60,7 +67,7 @@ class EarmarkError(Exception):
 
 
 class InvalidArgumentError(EarmarkError):
-    """Fields of the request are wrong: every one of them."""
+    """Fields of the request are wrong: every one of them, as far as an error has room."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
 
@@ -70,10 +77,15 @@ class InvalidArgumentError(EarmarkError):
         self.violations = violations
 
     def details(self) -> list[Message]:
+        shown, rest = _fitting(self.violations)
         fields = [
-            error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
-            for v in self.violations
+            error_details_pb2.BadRequest.FieldViolation(
+                field=v.field, description=_clipped(v.description, DESCRIPTION_BYTES)
+            )
+            for v in shown
         ]
+        if rest:
+            fields.append(error_details_pb2.BadRequest.FieldViolation(description=_more(rest)))
         return [error_details_pb2.BadRequest(field_violations=fields)]
 
 
@@ -142,7 +154,7 @@ class StaleEtagError(EarmarkError):
 
 
 class PreconditionError(EarmarkError):
-    """Preconditions do not hold: every one of them."""
+    """Preconditions do not hold: every one of them, as far as an error has room."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
 
@@ -154,12 +166,15 @@ class PreconditionError(EarmarkError):
         self.violations = violations
 
     def details(self) -> list[Message]:
+        shown, rest = _fitting(self.violations)
         failures = [
             error_details_pb2.PreconditionFailure.Violation(
-                type=v.type, subject=v.subject, description=v.description
+                type=v.type, subject=v.subject, description=_clipped(v.description, DESCRIPTION_BYTES)
             )
-            for v in self.violations
+            for v in shown
         ]
+        if rest:
+            failures.append(error_details_pb2.PreconditionFailure.Violation(description=_more(rest)))
         return [error_details_pb2.PreconditionFailure(violations=failures)]
 
 
@@ -224,5 +239,36 @@ def known_reasons() -> frozenset[str]:
 
 
 def _joined(descriptions: Sequence[str]) -> str:
-    rest = len(descriptions) - SHOWN
-    return "; ".join(descriptions[:SHOWN]) + (f"; and {rest} more" if rest > 0 else "")
+    """As many as the message has room for, and how many more there are."""
+    shown: list[str] = []
+    for description in descriptions:
+        if shown and len("; ".join([*shown, description]).encode()) > MESSAGE_BYTES - 40:
+            break
+        shown.append(_clipped(description, MESSAGE_BYTES - 40))
+    rest = len(descriptions) - len(shown)
+    return "; ".join(shown) + (f"; {_more(rest)}" if rest else "")
+
+
+def _fitting(violations: Sequence[V]) -> tuple[Sequence[V], int]:
+    """The violations that the details have room for, at least one, and how many are left out."""
+    room = VIOLATIONS_BYTES
+    for count, violation in enumerate(violations):
+        room -= _size(violation)
+        if room < 0 < count:
+            return violations[:count], len(violations) - count
+    return violations, 0
+
+
+def _size(violation: FieldViolation | Violation) -> int:
+    texts = astuple(violation)
+    return sum(min(len(text.encode()), DESCRIPTION_BYTES) for text in texts) + _OVERHEAD_BYTES
+
+
+def _more(rest: int) -> str:
+    return f"and {rest} more"
+
+
+def _clipped(text: str, limit: int) -> str:
+    """At most `limit` bytes of it."""
+    encoded = text.encode()
+    return text if len(encoded) <= limit else encoded[: limit - 3].decode(errors="ignore") + "…"

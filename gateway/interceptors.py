@@ -13,7 +13,7 @@ from protovalidate import Violation
 from uuid_utils.compat import uuid7
 
 from gateway.errors import EarmarkError, FieldViolation, InternalError, InvalidArgumentError, UnavailableError
-from storage.database import UNAVAILABLE
+from storage.database import NUL_IN_TEXT, UNAVAILABLE
 
 log = structlog.get_logger("gateway")
 
@@ -94,6 +94,8 @@ def _as_ours(error: Exception, request_id: str) -> EarmarkError:
     if isinstance(error, EarmarkError):
         log.info("refused", code=error.code.name, reason=error.reason, message=error.message)
         return error
+    if isinstance(error, NUL_IN_TEXT):
+        return InvalidArgumentError([FieldViolation("", "no text may contain the character NUL (U+0000)")])
     if isinstance(error, UNAVAILABLE):
         log.warning("database unavailable", error=repr(error))
         return UnavailableError("DATABASE_UNAVAILABLE", "the database does not answer; try again shortly")

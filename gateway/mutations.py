@@ -40,6 +40,23 @@ async def once(
         return reply
 
 
+async def answered(database: Database, request: Any, reply_type: type[Reply]) -> Reply | None:
+    """The first reply, where a request with this id and body was answered before.
+
+    For requests that bytes follow: those of a second one need not be read. Raises RequestIdReusedError.
+    """
+    if not request.request_id:
+        return None
+    async with database.connection() as connection:
+        try:
+            earlier = await requests.reply(
+                connection, tenant(), UUID(request.request_id), _body_sha256(request)
+            )
+        except requests.RequestIdReusedError:
+            raise RequestIdReusedError(request.request_id) from None
+    return None if earlier is None else reply_type.FromString(earlier)
+
+
 def _body_sha256(request: Any) -> bytes:
     body = request.SerializeToString(deterministic=True)
     return hashlib.sha256(request.DESCRIPTOR.full_name.encode() + b"\0" + body).digest()

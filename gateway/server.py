@@ -12,9 +12,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from gateway.app import App
+from gateway.dispatcher import Dispatcher
 from gateway.interceptors import CallInterceptor
 from gateway.services import register
 from gateway.settings import Settings
+from gateway.trainers import Trainers
 from storage.bus import Bus
 from storage.database import Database, migrate
 from storage.embedded import EmbeddedPostgres
@@ -50,6 +52,7 @@ async def running(settings: Settings) -> AsyncIterator[int]:
     """A gateway that serves; the port it listens on. Raises OSError where the port is taken."""
     async with AsyncExitStack() as stack:
         app = await _open(settings, stack)
+        await stack.enter_async_context(Dispatcher(app))
         server = aio.server(interceptors=[CallInterceptor()], options=SERVER_OPTIONS)
         names = register(app, server)
         states = _add_standard_services(server, names)
@@ -69,7 +72,8 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> App:
     await migrate(url)
     database = await stack.enter_async_context(Database(url, pool_size=settings.database_pool_size))
     bus = await stack.enter_async_context(Bus(database))
-    return App(settings, database, bus, ObjectStore.open(settings.object_store_url))
+    trainers = await stack.enter_async_context(Trainers(settings.trainer_addresses))
+    return App(settings, database, bus, ObjectStore.open(settings.object_store_url), trainers)
 
 
 def _add_standard_services(server: aio.Server, names: Sequence[str]) -> health.aio.HealthServicer:

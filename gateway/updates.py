@@ -10,7 +10,7 @@ from gateway.errors import FieldViolation, InvalidArgumentError, StaleEtagError
 
 
 def masked(mask: field_mask_pb2.FieldMask, editable: Sequence[str]) -> frozenset[str]:
-    """The mask's paths. Raises InvalidArgumentError for an empty mask and for paths that cannot be changed."""
+    """The mask's paths. Raises InvalidArgumentError for an empty mask and for what cannot be changed."""
     allowed = ", ".join(editable)
     wrong = [
         FieldViolation("update_mask", f"{path!r} cannot be changed; what can be: {allowed}")

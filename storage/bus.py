@@ -53,7 +53,7 @@ class Bus:
     def publish(self, *topics: str) -> None:
         """Wakes the topics' waiters here at once, and those of other gateways some 10 ms later."""
         for topic in topics:
-            self._wake(topic)
+            self.wake(topic)
         self._outgoing.update(topics)
         self._outgoing_added.set()
 
@@ -70,13 +70,14 @@ class Bus:
             if not waiters and self._waiters.get(topic) is waiters:
                 del self._waiters[topic]
 
-    def _wake(self, topic: str) -> None:
+    def wake(self, topic: str) -> None:
+        """Wakes the topic's waiters in this process alone."""
         for event in self._waiters.get(topic, ()):
             event.set()
 
     def _wake_all(self) -> None:
         for topic in list(self._waiters):
-            self._wake(topic)
+            self.wake(topic)
 
     async def _listen(self) -> None:
         while True:
@@ -92,7 +93,7 @@ class Bus:
 
     def _received(self, _connection: Connection, _pid: int, _channel: str, payload: object) -> None:
         for topic in str(payload).split():
-            self._wake(topic)
+            self.wake(topic)
 
     async def _send(self) -> None:
         while True:

@@ -21,6 +21,8 @@ UNAVAILABLE = (
     asyncpg.InsufficientResourcesError,
     asyncpg.InternalClientError,
 )
+# What PostgreSQL says of the character NUL in a text or a JSON document, which cannot hold it.
+NUL_IN_TEXT = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 _MIGRATION_LOCK = 0x6561726D  # "earm"
 _SERVER_SETTINGS = {
     "application_name": "earmark",

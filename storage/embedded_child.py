@@ -11,38 +11,28 @@ import os
 import pwd
 import signal
 import sys
-from collections.abc import Iterable
-from enum import StrEnum
 from pathlib import Path
+
+OWN = "own"
+NAMESPACE = "namespace"
 
 _CLONE_NEWUSER = 0x10000000  # linux/sched.h
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-class Identity(StrEnum):
-    """Who PostgreSQL runs as; it refuses root, and initdb refuses a user without a name."""
-
-    OWN = "own"  # the owner's user
-    NAMESPACE = "namespace"  # the owner's user, who inside a user namespace is called nobody
-    NOBODY = "nobody"  # the account nobody
-
-
-def main(arguments: Iterable[str]) -> None:
-    owner, identity, program, *rest = arguments
-    match Identity(identity):
-        case Identity.NAMESPACE:
-            _enter_namespace()
-        case Identity.NOBODY:
-            _become_nobody()
-        case Identity.OWN:
-            pass
+def main(owner: str, identity: str, program: str, *arguments: str) -> None:
+    """Becomes `program`. `identity`: OWN, NAMESPACE or UID:GID. Raises OSError."""
+    if identity == NAMESPACE:
+        _enter_namespace()
+    elif identity != OWN:
+        _become(*map(int, identity.split(":")))
     # After the change of user, which would clear it.
     _end_with(int(owner))
-    os.execv(program, [program, *rest])  # noqa: S606 - no shell is wanted
+    os.execv(program, [program, *arguments])  # noqa: S606 - no shell is wanted
 
 
 def _enter_namespace() -> None:
-    """Raises OSError where user namespaces are not allowed."""
+    """Stays the same user outside, and is nobody inside: not root, and with a name."""
     nobody = pwd.getpwnam("nobody")
     uid, gid = os.geteuid(), os.getegid()
     _call("unshare", _CLONE_NEWUSER)
@@ -51,11 +41,10 @@ def _enter_namespace() -> None:
     Path("/proc/self/gid_map").write_text(f"{nobody.pw_gid} {gid} 1")
 
 
-def _become_nobody() -> None:
-    nobody = pwd.getpwnam("nobody")
+def _become(uid: int, gid: int) -> None:
     os.setgroups([])
-    os.setgid(nobody.pw_gid)
-    os.setuid(nobody.pw_uid)
+    os.setgid(gid)
+    os.setuid(uid)
 
 
 def _end_with(owner: int) -> None:
@@ -79,6 +68,6 @@ def _call(name: str, *arguments: int) -> None:
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1:])
+        main(*sys.argv[1:])
     except (OSError, KeyError) as error:
         sys.exit(f"cannot launch {sys.argv[3]}: {error}")

@@ -7,6 +7,7 @@ visible whole or not at all, in every backend.
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlparse
 
 import obstore
@@ -73,9 +74,9 @@ class ObjectStore:
         except (NotFoundError, FileNotFoundError) as error:
             raise ObjectNotFoundError(key) from error
 
-    async def put_async(self, key: str, data: bytes | Path) -> None:
-        """Replaces what was there. A path is streamed in parts."""
-        await obstore.put_async(self.backend, key, data)
+    async def put_async(self, key: str, data: bytes | Path | IO[bytes]) -> None:
+        """Replaces what was there. A file is streamed in parts of 5 MiB, at most four at a time in memory."""
+        await obstore.put_async(self.backend, key, data, max_concurrency=4)
 
     async def delete_async(self, *keys: str) -> None:
         """Keys that are not there are no error."""

@@ -20,16 +20,23 @@ async def claim(connection: Connection, tenant_id: str, request_id: UUID, body_s
     """
     if await connection.fetchval(SQL["claim"], tenant_id, request_id, body_sha256):
         return None
+    return await reply(connection, tenant_id, request_id, body_sha256)
+
+
+async def reply(connection: Connection, tenant_id: str, request_id: UUID, body_sha256: bytes) -> bytes | None:
+    """The first reply; None where there is none under this id. Raises RequestIdReusedError."""
     row = await connection.fetchrow(SQL["reply"], tenant_id, request_id)
-    if row is None or row["body_sha256"] != body_sha256:
+    if row is None:
+        return None
+    if row["body_sha256"] != body_sha256:
         raise RequestIdReusedError
-    reply: bytes = row["reply"]
-    return reply
+    first: bytes = row["reply"]
+    return first
 
 
-async def keep_reply(connection: Connection, tenant_id: str, request_id: UUID, reply: bytes) -> None:
+async def keep_reply(connection: Connection, tenant_id: str, request_id: UUID, serialized: bytes) -> None:
     """Stores the serialized reply, in the mutation's own transaction."""
-    await connection.execute(SQL["keep_reply"], tenant_id, request_id, reply)
+    await connection.execute(SQL["keep_reply"], tenant_id, request_id, serialized)
 
 
 async def forget_old(connection: Connection) -> None:

@@ -1,14 +1,44 @@
 """One servicer per service of earmark.v1: convert, check, one storage call, convert back."""
 
-from earmark.v1 import dataset_service_pb2, dataset_service_pb2_grpc
+from earmark.v1 import (
+    annotation_service_pb2,
+    annotation_service_pb2_grpc,
+    audio_service_pb2,
+    audio_service_pb2_grpc,
+    dataset_service_pb2,
+    dataset_service_pb2_grpc,
+    detection_service_pb2,
+    detection_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
+    training_service_pb2,
+    training_service_pb2_grpc,
+)
 from grpc import aio
 
 from gateway.app import App
+from gateway.services.annotations import AnnotationService
+from gateway.services.audio import AudioService
 from gateway.services.datasets import DatasetService
+from gateway.services.detection import DetectionService
+from gateway.services.models import ModelService
+from gateway.services.training import TrainingService
 
 
 def register(app: App, server: aio.Server) -> list[str]:
     """Adds every service of ours to the server; their full names."""
     dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server(DatasetService(app), server)
-    files = (dataset_service_pb2,)
+    audio_service_pb2_grpc.add_AudioServiceServicer_to_server(AudioService(app), server)
+    annotation_service_pb2_grpc.add_AnnotationServiceServicer_to_server(AnnotationService(app), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(app), server)
+    detection_service_pb2_grpc.add_DetectionServiceServicer_to_server(DetectionService(app), server)
+    training_service_pb2_grpc.add_TrainingServiceServicer_to_server(TrainingService(app), server)
+    files = (
+        dataset_service_pb2,
+        audio_service_pb2,
+        annotation_service_pb2,
+        model_service_pb2,
+        detection_service_pb2,
+        training_service_pb2,
+    )
     return [service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values()]

@@ -7,7 +7,7 @@ from earmark.v1 import dataset_service_pb2 as pb
 from earmark.v1 import dataset_service_pb2_grpc
 from uuid_utils.compat import uuid7
 
-from gateway import convert, keys
+from gateway import convert, keys, topics
 from gateway.app import App
 from gateway.caller import tenant
 from gateway.errors import NotFoundError, in_use
@@ -81,6 +81,8 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
             return pb.DeleteDatasetResponse()
 
         response = await once(self._app.database, request, pb.DeleteDatasetResponse, delete)
+        # Whoever follows its files looks again: none is left, and the watch ends.
+        self._app.bus.publish(topics.dataset(UUID(request.dataset_id)))
         for audio_file_id in audio:
             await self._app.objects.delete_async(*keys.audio_objects(audio_file_id))
         return response

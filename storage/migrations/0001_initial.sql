@@ -180,3 +180,16 @@ SELECT d.*,
     (SELECT count(*) FROM audio_files a WHERE a.dataset_id = d.id) AS audio_count,
     (SELECT count(*) FROM annotation_sets s WHERE s.dataset_id = d.id) AS annotation_set_count
 FROM datasets d;
+
+-- An annotation set as it is read: with its totals, counted where they are not kept.
+CREATE VIEW annotation_set_details AS
+SELECT s.id, s.tenant_id, s.dataset_id, s.version, s.status,
+    coalesce(
+        s.totals,
+        (SELECT jsonb_object_agg(t.artifact_type, jsonb_build_object('count', t.count, 'duration_ms', t.duration_ms))
+         FROM (SELECT artifact_type, count(*) AS count, sum(end_ms - start_ms) AS duration_ms
+               FROM annotations WHERE annotation_set_id = s.id GROUP BY artifact_type) t),
+        '{}'
+    ) AS totals,
+    s.created_at, s.published_at
+FROM annotation_sets s;

@@ -33,7 +33,6 @@ class NoticeCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NOTICE_CODE_TYPE_NOT_TRAINED: _ClassVar[NoticeCode]
     NOTICE_CODE_RESUMED: _ClassVar[NoticeCode]
     NOTICE_CODE_TRAINER_LOST: _ClassVar[NoticeCode]
-    NOTICE_CODE_CHECKPOINT: _ClassVar[NoticeCode]
 TRAINING_JOB_STATUS_UNSPECIFIED: TrainingJobStatus
 TRAINING_JOB_STATUS_PENDING: TrainingJobStatus
 TRAINING_JOB_STATUS_QUEUED: TrainingJobStatus
@@ -49,7 +48,6 @@ NOTICE_CODE_TYPE_NOT_HELD_OUT: NoticeCode
 NOTICE_CODE_TYPE_NOT_TRAINED: NoticeCode
 NOTICE_CODE_RESUMED: NoticeCode
 NOTICE_CODE_TRAINER_LOST: NoticeCode
-NOTICE_CODE_CHECKPOINT: NoticeCode
 
 class TrainingJobError(_message.Message):
     __slots__ = ("reason", "message")

@@ -1,0 +1,77 @@
+"""Annotation sets and annotations, between records and messages."""
+
+from typing import Any
+from uuid import UUID
+
+from earmark.v1 import annotation_service_pb2 as pb
+from google.protobuf import json_format
+from uuid_utils.compat import uuid7
+
+from gateway import convert
+from gateway.errors import FieldViolation, InvalidArgumentError
+from storage.records import Annotation, AnnotationSet
+
+_STATUS_PREFIX = "ANNOTATION_SET_STATUS_"
+
+
+def set_message(annotation_set: AnnotationSet) -> pb.AnnotationSet:
+    """As callers see it."""
+    totals = annotation_set.totals
+    return pb.AnnotationSet(
+        id=str(annotation_set.id),
+        dataset_id=str(annotation_set.dataset_id),
+        version=annotation_set.version,
+        status=convert.enum_number(pb.AnnotationSetStatus, _STATUS_PREFIX, annotation_set.status),  # type: ignore[arg-type]
+        total_annotations=sum(of_type.count for of_type in totals.values()),
+        annotations_by_type={name: of_type.count for name, of_type in totals.items()},
+        total_positive_duration_ms=sum(of_type.duration_ms for of_type in totals.values()),
+        created_at=convert.timestamp(annotation_set.created_at),
+        published_at=convert.timestamp(annotation_set.published_at),
+    )
+
+
+def annotation_message(annotation: Annotation) -> pb.Annotation:
+    """As callers see it."""
+    message = pb.Annotation(
+        id=str(annotation.id),
+        annotation_set_id=str(annotation.annotation_set_id),
+        audio_file_id=str(annotation.audio_file_id),
+        artifact_type=annotation.artifact_type,
+        start_ms=annotation.start_ms,
+        end_ms=annotation.end_ms,
+        confidence=annotation.confidence,
+    )
+    if annotation.extra_data is not None:
+        json_format.ParseDict(annotation.extra_data, message.extra_data)
+    return message
+
+
+def new_annotation(set_id: UUID, index: int, new: pb.NewAnnotation) -> Annotation:
+    """What a batch's entry asks for, under a new id. Raises InvalidArgumentError as `extra_data` does."""
+    return Annotation(
+        id=uuid7(),
+        annotation_set_id=set_id,
+        audio_file_id=UUID(new.audio_file_id),
+        artifact_type=new.artifact_type,
+        start_ms=new.start_ms,
+        end_ms=new.end_ms,
+        confidence=confidence(new),
+        extra_data=extra_data(new, f"annotations[{index}].extra_data"),
+    )
+
+
+def confidence(request: pb.NewAnnotation | pb.UpdateAnnotationRequest) -> float:
+    """1 where it is left out."""
+    return request.confidence if request.HasField("confidence") else 1.0
+
+
+def extra_data(request: pb.NewAnnotation | pb.UpdateAnnotationRequest, field: str) -> dict[str, Any] | None:
+    """The stored form, None where it is left out. Raises InvalidArgumentError for what JSON cannot say."""
+    if not request.HasField("extra_data"):
+        return None
+    try:
+        value: dict[str, Any] = json_format.MessageToDict(request.extra_data)
+    except json_format.SerializeToJsonError as error:
+        problem = f"{error}: numbers must be finite, and every value must be set"
+        raise InvalidArgumentError([FieldViolation(field, problem)]) from None
+    return value

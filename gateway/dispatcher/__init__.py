@@ -1,0 +1,149 @@
+"""Hands work to trainers: takes it from the queues, runs it, and takes over what other gateways left."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from gateway import topics
+from gateway.app import App
+from gateway.convert import training as convert
+from gateway.dispatcher.attempt import Attempt
+from gateway.dispatcher.audio import AudioProcessing
+from gateway.dispatcher.outcome import Outcome
+from gateway.trainers import Trainer
+from storage import audio, requests, training
+from storage.database import UNAVAILABLE
+
+log = structlog.get_logger("dispatcher")
+
+# Nobody wakes the dispatcher for what time alone brings about.
+POLL_SECONDS = 2.0
+BACKOFF_SECONDS = 0.5
+CLEAN_UP_SECONDS = 600.0
+
+
+class Dispatcher:
+    """A few loops, and a task for each job and each audio file that this gateway has given to a trainer."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._jobs: Counter[str] = Counter()
+        self._files: Counter[str] = Counter()
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        lease = self._app.settings.lease_seconds
+        self._loops = [
+            asyncio.create_task(self._on_wake(topics.QUEUE, self._dispatch_jobs)),
+            asyncio.create_task(self._on_wake(topics.AUDIO, self._dispatch_files)),
+            asyncio.create_task(self._every(lease / 4, self._take_over)),
+            asyncio.create_task(self._every(CLEAN_UP_SECONDS, self._clean_up)),
+        ]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Gives back what is running, so that another gateway need not wait for the leases to run out."""
+        for task in (*self._loops, *self._running):
+            task.cancel()
+        await asyncio.gather(*self._loops, *self._running, return_exceptions=True)
+
+    async def _on_wake(self, topic: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Runs `work` when the topic or the trainers' capacity may have changed, and now and then anyway."""
+        with self._app.bus.subscribe(topic) as woken, self._app.trainers.subscribe(woken):
+            while True:
+                woken.clear()
+                await self._attempted(work)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await woken.wait()
+
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await self._attempted(work)
+            await asyncio.sleep(seconds)
+
+    async def _attempted(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except UNAVAILABLE as error:
+            log.warning("database unavailable; trying again", error=repr(error))
+            await asyncio.sleep(BACKOFF_SECONDS)
+        except Exception:
+            # A loop that ends would stop all work without a word.
+            log.exception("dispatching failed; trying again")
+            await asyncio.sleep(BACKOFF_SECONDS)
+
+    async def _dispatch_jobs(self) -> None:
+        event = convert.status_changed("pending", "queued", "waiting for a trainer")
+        async with self._app.database.transaction() as connection:
+            queued = await training.queue_pending(connection, event)
+        self._app.bus.publish(*(topics.job(job.id) for job in queued))
+        for trainer in self._app.trainers.available():
+            while self._free_slots(trainer) and await self._start_job(trainer):
+                pass
+
+    def _free_slots(self, trainer: Trainer) -> int:
+        """What the trainer says, less what was sent to it since it said so."""
+        capacity = trainer.capacity
+        return min(capacity.free_training_slots, capacity.training_slots - self._jobs[trainer.address])
+
+    async def _start_job(self, trainer: Trainer) -> bool:
+        event = convert.status_changed("queued", "training", f"given to trainer {trainer.address}")
+        async with self._app.database.transaction() as connection:
+            job = await training.claim(connection, self._app.settings.lease_seconds, event)
+        if job is None:
+            return False
+        self._app.bus.publish(topics.job(job.id))
+        attempt = Attempt(self._app, trainer, job)
+        self._start(attempt.run(), self._jobs, trainer.address, topics.QUEUE)
+        return True
+
+    async def _dispatch_files(self) -> None:
+        for trainer in self._app.trainers.available():
+            capacity = trainer.capacity
+            free = min(capacity.free_audio_slots, capacity.audio_slots - self._files[trainer.address])
+            if free > 0:
+                await self._start_files(trainer, free)
+
+    async def _start_files(self, trainer: Trainer, limit: int) -> None:
+        async with self._app.database.transaction() as connection:
+            files = await audio.claim(connection, limit, self._app.settings.lease_seconds)
+        for file in files:
+            processing = AudioProcessing(self._app, trainer, file)
+            self._start(processing.run(), self._files, trainer.address, topics.AUDIO)
+
+    def _start(
+        self, work: Coroutine[Any, Any, None], running: Counter[str], address: str, topic: str
+    ) -> None:
+        def done(task: asyncio.Task[None]) -> None:
+            self._running.discard(task)
+            running[address] -= 1
+            self._app.bus.wake(topic)
+            if not task.cancelled() and task.exception():
+                log.error("a task of the dispatcher failed", exc_info=task.exception())
+
+        running[address] += 1
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(done)
+
+    async def _take_over(self) -> None:
+        """Jobs whose gateway has been silent for longer than their lease return to the queue."""
+        async with self._app.database.transaction() as connection:
+            expired = await training.expired(connection)
+            for job in expired:
+                outcome = Outcome(self._app, job)
+                await outcome.lost(connection, "its gateway was lost")
+        if expired:
+            self._app.bus.publish(topics.QUEUE, *(topics.job(job.id) for job in expired))
+
+    async def _clean_up(self) -> None:
+        async with self._app.database.connection() as connection:
+            await requests.forget_old(connection)

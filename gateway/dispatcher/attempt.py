@@ -1,0 +1,253 @@
+"""One attempt at one job: opens the trainer's stream, records what it says, and ends the attempt."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import TypeAlias
+
+import grpc
+import structlog
+from earmark.trainer.v1 import trainer_service_pb2 as pb
+from google.rpc import error_details_pb2
+from grpc import aio
+from grpc_status import rpc_status
+
+from gateway import convert as json_convert
+from gateway import keys, topics
+from gateway.app import App
+from gateway.convert import training as convert
+from gateway.dispatcher.outcome import Outcome
+from gateway.dispatcher.persistence import persistent
+from gateway.trainers import Trainer
+from storage import training
+from storage.database import Connection
+from storage.records import TrainingJob
+
+log = structlog.get_logger("dispatcher")
+
+# A gateway that stops while the database is away leaves the job to its lease.
+HAND_BACK_SECONDS = 5.0
+
+Call: TypeAlias = "aio.StreamStreamCall[pb.TrainRequest, pb.TrainResponse]"
+Ending = Callable[[Connection], Awaitable[bool]]
+
+
+class StaleAttemptError(Exception):
+    """The attempt is no longer the current one: another gateway has taken the job over."""
+
+
+class Attempt:
+    """Runs one attempt from first message to end. Everything it writes carries the attempt's number."""
+
+    def __init__(self, app: App, trainer: Trainer, job: TrainingJob) -> None:
+        self._app = app
+        self._trainer = trainer
+        self._job = job
+        self._outcome = Outcome(app, job)
+        self._heard = asyncio.Event()
+        # Why this side gave the call up; None while it has not.
+        self._gave_up: str | None = None
+        self._cancel_requested = False
+        self._log = log.bind(job=str(job.id), attempt=job.attempt, trainer=trainer.address)
+
+    async def run(self) -> None:
+        """Returns when the attempt's end is recorded, or when it is no longer the current one."""
+        self._log.info("training")
+        call = self._trainer.stub.Train(self._requests())
+        watchers = [
+            asyncio.create_task(self._watch_silence(call)),
+            asyncio.create_task(self._watch_lease(call)),
+        ]
+        try:
+            ending = await self._follow(call)
+        except asyncio.CancelledError:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HAND_BACK_SECONDS):
+                    await self._end(self._handed_back)
+            raise
+        except StaleAttemptError:
+            self._log.warning("another gateway has taken the job over")
+            return
+        finally:
+            # A call that is given up is cancelled, or it leaks.
+            call.cancel()
+            for watcher in watchers:
+                watcher.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)
+        await self._end(ending)
+
+    async def _follow(self, call: Call) -> Ending:
+        """Records events until the stream ends; what its end means."""
+        try:
+            async for response in call:
+                self._heard.set()
+                if response.HasField("completed"):
+                    result = response.completed
+                    return lambda connection: self._outcome.completed(connection, result)
+                await self._record(response)
+        except aio.AioRpcError as error:
+            return self._ending_of(error)
+        except asyncio.CancelledError:
+            # grpc raises this too where this side cancelled the call.
+            if not (self._gave_up or self._cancel_requested):
+                raise
+        if self._cancel_requested:
+            return self._outcome.cancelled
+        cause = self._gave_up or "the trainer ended the stream without a model"
+        return lambda connection: self._outcome.lost(connection, cause)
+
+    def _ending_of(self, error: aio.AioRpcError) -> Ending:
+        if self._cancel_requested:
+            return self._outcome.cancelled
+        message = error.details() or error.code().name
+        if error.code() == grpc.StatusCode.FAILED_PRECONDITION:
+            reason = _error_reason(error)
+            return lambda connection: self._outcome.failed(connection, reason, message)
+        if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return lambda connection: self._outcome.given_back(connection, "the trainer had no free slot")
+        cause = self._gave_up or f"trainer {self._trainer.address} was lost ({message})"
+        return lambda connection: self._outcome.lost(connection, cause)
+
+    async def _handed_back(self, connection: Connection) -> bool:
+        return await self._outcome.given_back(connection, "its gateway stopped")
+
+    async def _end(self, ending: Ending) -> None:
+        async def end() -> bool:
+            async with self._app.database.transaction() as connection:
+                return await ending(connection)
+
+        current = await persistent(end)
+        self._log.info("attempt over", recorded=current)
+        self._app.bus.publish(topics.QUEUE, topics.job(self._job.id))
+
+    async def _requests(self) -> AsyncIterator[pb.TrainRequest]:
+        job = self._job
+        yield pb.TrainRequest(
+            job=pb.TrainRequest.Job(
+                training_job_id=str(job.id),
+                attempt=job.attempt,
+                config=convert.config_message(job.config),
+                prefix=keys.attempt(job.id, job.attempt),
+                resume_from=job.checkpoint or "",
+            )
+        )
+        async with self._app.database.connection() as connection:
+            files = await training.manifest(connection, job)
+        for file in files:
+            yield pb.TrainRequest(
+                file=pb.TrainRequest.File(
+                    audio_file_id=str(file.id),
+                    sha256=file.sha256,
+                    features=keys.features(file.id),
+                    duration_ms=file.duration_ms,
+                    annotations=[
+                        pb.TrainRequest.Annotation(artifact_type=name, start_ms=start, end_ms=end)
+                        for name, start, end in file.annotations
+                    ],
+                )
+            )
+
+    async def _record(self, response: pb.TrainResponse) -> None:
+        match response.WhichOneof("content"):
+            case "accepted":
+                await self._notice("ACCEPTED", f"training on {response.accepted.device}")
+            case "loading" if response.loading.files == response.loading.total:
+                await self._notice("LOADING", f"{response.loading.total} files are in memory")
+            case "notice":
+                await self._advance({"notice": json_convert.to_json(response.notice)})
+            case "progress":
+                await self._progress(response.progress)
+            case "epoch_completed":
+                await self._epoch_completed(response)
+            case "checkpoint":
+                await self._checkpoint(response.checkpoint.key)
+            case _:
+                # A heartbeat: hearing it is all it is for.
+                pass
+
+    async def _notice(self, code: str, message: str) -> None:
+        await self._advance(convert.notice(code, message))
+
+    async def _progress(self, progress: pb.TrainResponse.Progress) -> None:
+        eta = convert.after(progress.eta_seconds)
+        body = {
+            "epoch": progress.epoch,
+            "step": progress.step,
+            "steps": progress.steps,
+            "fraction": progress.fraction,
+            "eta": eta.isoformat(),
+        }
+        await self._advance({"progress": body}, progress=progress.fraction, eta=eta)
+
+    async def _epoch_completed(self, response: pb.TrainResponse) -> None:
+        completed = response.epoch_completed
+        await self._advance(
+            {"epoch_completed": json_convert.to_json(completed)},
+            progress=completed.epoch / self._job.total_epochs,
+            current_epoch=completed.epoch,
+            metrics=json_convert.to_json(completed.metrics),
+        )
+
+    async def _advance(self, body: training.Body, **figures: object) -> None:
+        job, lease = self._job, self._app.settings.lease_seconds
+
+        async def advance() -> bool:
+            async with self._app.database.transaction() as connection:
+                updated = await training.advance(connection, job.id, job.attempt, lease, body, **figures)  # type: ignore[arg-type]
+            return updated is not None
+
+        if not await persistent(advance):
+            raise StaleAttemptError
+        self._app.bus.publish(topics.job(job.id))
+
+    async def _checkpoint(self, key: str) -> None:
+        job = self._job
+
+        async def store() -> str | None:
+            async with self._app.database.transaction() as connection:
+                return await training.set_checkpoint(connection, job.id, job.attempt, key)
+
+        replaced = await persistent(store)
+        if replaced:
+            await self._app.objects.delete_async(replaced)
+
+    async def _watch_silence(self, call: Call) -> None:
+        """Gives the call up when the trainer has said nothing, not even a heartbeat, for too long."""
+        limit = self._app.settings.trainer_silence_seconds
+        with suppress(TimeoutError):
+            while True:
+                self._heard.clear()
+                async with asyncio.timeout(limit):
+                    await self._heard.wait()
+        self._gave_up = f"trainer {self._trainer.address} was silent for {limit:g} s"
+        call.cancel()
+
+    async def _watch_lease(self, call: Call) -> None:
+        """Renews the lease, and cancels the call when a user asks for it or the job is another's."""
+        job, lease = self._job, self._app.settings.lease_seconds
+
+        async def renew() -> bool | None:
+            async with self._app.database.connection() as connection:
+                return await training.renew(connection, job.id, job.attempt, lease)
+
+        with self._app.bus.subscribe(topics.cancel(job.id)) as asked:
+            while (stop := await persistent(renew)) is False:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(lease / 4):
+                        await asked.wait()
+                asked.clear()
+        if stop is None:
+            self._gave_up = "another gateway has taken the job over"
+        else:
+            self._cancel_requested = True
+        call.cancel()
+
+
+def _error_reason(error: aio.AioRpcError) -> str:
+    status = rpc_status.from_call(error)
+    for detail in status.details if status else ():
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info):
+            reason: str = info.reason
+            return reason
+    return "TRAINING_CRASHED"

@@ -1,0 +1,109 @@
+"""One audio file on a trainer: from pending to ready or failed."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from earmark.trainer.v1 import trainer_service_pb2 as pb
+from grpc import aio
+
+from gateway import keys, topics
+from gateway.app import App
+from gateway.dispatcher.persistence import persistent
+from gateway.trainers import Trainer
+from storage import audio
+from storage.records import AudioFile
+
+log = structlog.get_logger("dispatcher")
+
+
+class AudioProcessing:
+    """Runs one attempt at one file. Everything it writes carries the attempt's number."""
+
+    def __init__(self, app: App, trainer: Trainer, file: AudioFile) -> None:
+        self._app = app
+        self._trainer = trainer
+        self._file = file
+        self._log = log.bind(audio_file=str(file.id), attempt=file.attempt, trainer=trainer.address)
+
+    async def run(self) -> None:
+        """Returns when the file is ready, failed, or waiting for its next attempt."""
+        file_id = self._file.id
+        call = self._trainer.stub.ProcessAudio(
+            pb.ProcessAudioRequest(
+                audio_file_id=str(file_id),
+                source=keys.source(file_id),
+                audio=keys.normalized(file_id),
+                features=keys.features(file_id),
+            )
+        )
+        renewal = asyncio.create_task(self._renew())
+        settled = False
+        try:
+            async for response in call:
+                settled = await self._record(response)
+        except aio.AioRpcError as error:
+            self._log.warning("trainer lost", error=error.details())
+        finally:
+            call.cancel()
+            renewal.cancel()
+            await asyncio.gather(renewal, return_exceptions=True)
+            if not settled:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._app.settings.stop_grace_seconds):
+                        await persistent(self._release)
+            self._app.bus.publish(topics.AUDIO)
+
+    async def _record(self, response: pb.ProcessAudioResponse) -> bool:
+        """Whether the file is settled."""
+        match response.WhichOneof("content"):
+            case "normalizing":
+                await self._advance("normalizing")
+            case "embedding":
+                facts = response.embedding
+                await self._advance(
+                    "embedding",
+                    duration_ms=facts.duration_ms,
+                    sample_rate_hz=facts.sample_rate_hz,
+                    channels=facts.channels,
+                )
+            case "ready":
+                await self._advance("ready")
+                return True
+            case "failed":
+                await self._advance("failed", error_message=response.failed.error_message)
+                return True
+        return False
+
+    async def _advance(self, status: str, **facts: Any) -> None:
+        async def advance() -> None:
+            async with self._app.database.transaction() as connection:
+                await audio.advance(
+                    connection,
+                    self._file.id,
+                    self._file.attempt,
+                    status,
+                    lease_seconds=self._app.settings.lease_seconds,
+                    **facts,
+                )
+
+        await persistent(advance)
+        self._app.bus.publish(topics.dataset(self._file.dataset_id))
+
+    async def _release(self) -> None:
+        async with self._app.database.transaction() as connection:
+            await audio.release(connection, self._file.id, self._file.attempt)
+        self._app.bus.publish(topics.dataset(self._file.dataset_id))
+
+    async def _renew(self) -> None:
+        """A long file outlives its first lease."""
+        lease = self._app.settings.lease_seconds
+
+        async def renew() -> None:
+            async with self._app.database.transaction() as connection:
+                await audio.renew(connection, self._file.id, self._file.attempt, lease)
+
+        while True:
+            await asyncio.sleep(lease / 4)
+            await persistent(renew)

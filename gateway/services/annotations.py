@@ -1,0 +1,231 @@
+"""earmark.v1.AnnotationService."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from earmark.v1 import annotation_service_pb2 as pb
+from earmark.v1 import annotation_service_pb2_grpc
+from uuid_utils.compat import uuid7
+
+from gateway import annotation_checks as checks
+from gateway.app import App
+from gateway.caller import tenant
+from gateway.convert.annotations import (
+    annotation_message,
+    confidence,
+    extra_data,
+    new_annotation,
+    set_message,
+)
+from gateway.errors import (
+    FieldViolation,
+    InvalidArgumentError,
+    NotFoundError,
+    PreconditionError,
+    Violation,
+    wrong_state,
+)
+from gateway.mutations import once
+from gateway.paging import PageRequest
+from gateway.services import datasets
+from storage import annotations
+from storage.annotations import LockedSet
+from storage.database import Connection
+from storage.records import Annotation, AnnotationSet
+
+
+class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
+    """Annotation sets and their annotations."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def CreateAnnotationSet(  # noqa: N802
+        self, request: pb.CreateAnnotationSetRequest, _: Any
+    ) -> pb.CreateAnnotationSetResponse:
+        async def create(connection: Connection) -> pb.CreateAnnotationSetResponse:
+            dataset_id = UUID(request.dataset_id)
+            await datasets.lock(connection, dataset_id)
+            set_id = uuid7()
+            await annotations.create_set(connection, tenant(), set_id, dataset_id)
+            if request.copy_of:
+                source = await _of_dataset(connection, UUID(request.copy_of), dataset_id)
+                await annotations.copy(connection, source.id, set_id)
+            created = await existing_set(connection, set_id)
+            return pb.CreateAnnotationSetResponse(annotation_set=set_message(created))
+
+        return await once(self._app.database, request, pb.CreateAnnotationSetResponse, create)
+
+    async def GetAnnotationSet(  # noqa: N802
+        self, request: pb.GetAnnotationSetRequest, _: Any
+    ) -> pb.GetAnnotationSetResponse:
+        async with self._app.database.connection() as connection:
+            annotation_set = await existing_set(connection, UUID(request.annotation_set_id))
+        return pb.GetAnnotationSetResponse(annotation_set=set_message(annotation_set))
+
+    async def ListAnnotationSets(  # noqa: N802
+        self, request: pb.ListAnnotationSetsRequest, _: Any
+    ) -> pb.ListAnnotationSetsResponse:
+        wanted = PageRequest.of(request)
+        # A token holds a UUID, and this list is in order of version: the version travels as one.
+        below = wanted.after.int if wanted.after else None
+        dataset_id = UUID(request.dataset_id)
+        async with self._app.database.connection() as connection:
+            await datasets.existing(connection, dataset_id)
+            rows = await annotations.page_of_sets(connection, tenant(), dataset_id, below, wanted.limit)
+        page = wanted.cut(rows, key=lambda annotation_set: UUID(int=annotation_set.version))
+        sets = map(set_message, page.rows)
+        return pb.ListAnnotationSetsResponse(annotation_sets=sets, next_page_token=page.next_page_token)
+
+    async def PublishAnnotationSet(  # noqa: N802
+        self, request: pb.PublishAnnotationSetRequest, _: Any
+    ) -> pb.PublishAnnotationSetResponse:
+        async def publish(connection: Connection) -> pb.PublishAnnotationSetResponse:
+            locked = await _lock(connection, UUID(request.annotation_set_id))
+            if locked.status == "draft":
+                _refuse_publishing(checks.of_publishing(*await annotations.obstacles(connection, locked)))
+                await annotations.publish(connection, locked.id)
+            published = await existing_set(connection, locked.id)
+            return pb.PublishAnnotationSetResponse(annotation_set=set_message(published))
+
+        return await once(self._app.database, request, pb.PublishAnnotationSetResponse, publish)
+
+    async def DeleteAnnotationSet(  # noqa: N802
+        self, request: pb.DeleteAnnotationSetRequest, _: Any
+    ) -> pb.DeleteAnnotationSetResponse:
+        async def delete(connection: Connection) -> pb.DeleteAnnotationSetResponse:
+            draft = await _draft(connection, UUID(request.annotation_set_id))
+            await annotations.delete_set(connection, draft.id)
+            return pb.DeleteAnnotationSetResponse()
+
+        return await once(self._app.database, request, pb.DeleteAnnotationSetResponse, delete)
+
+    async def BatchCreateAnnotations(  # noqa: N802
+        self, request: pb.BatchCreateAnnotationsRequest, _: Any
+    ) -> pb.BatchCreateAnnotationsResponse:
+        async def create(connection: Connection) -> pb.BatchCreateAnnotationsResponse:
+            draft = await _draft(connection, UUID(request.annotation_set_id))
+            new = [new_annotation(draft.id, index, a) for index, a in enumerate(request.annotations)]
+            files = list({annotation.audio_file_id for annotation in new})
+            facts = await annotations.facts(connection, draft.dataset_id, files)
+            _refuse_fields(checks.of_new(draft.dataset_id, new, facts))
+            await annotations.add(connection, tenant(), draft.dataset_id, draft.id, new)
+            return pb.BatchCreateAnnotationsResponse(annotation_ids=[str(a.id) for a in new])
+
+        return await once(self._app.database, request, pb.BatchCreateAnnotationsResponse, create)
+
+    async def ListAnnotations(  # noqa: N802
+        self, request: pb.ListAnnotationsRequest, _: Any
+    ) -> pb.ListAnnotationsResponse:
+        wanted = PageRequest.of(request)
+        set_id = UUID(request.annotation_set_id)
+        filters = (
+            UUID(request.audio_file_id) if request.audio_file_id else None,
+            request.artifact_type or None,
+        )
+        async with self._app.database.connection() as connection:
+            await existing_set(connection, set_id)
+            rows = await annotations.page(connection, tenant(), set_id, *filters, wanted.after, wanted.limit)
+        page = wanted.cut(rows, key=lambda annotation: annotation.id)
+        messages = map(annotation_message, page.rows)
+        return pb.ListAnnotationsResponse(annotations=messages, next_page_token=page.next_page_token)
+
+    async def UpdateAnnotation(  # noqa: N802
+        self, request: pb.UpdateAnnotationRequest, _: Any
+    ) -> pb.UpdateAnnotationResponse:
+        async def update(connection: Connection) -> pb.UpdateAnnotationResponse:
+            annotation, draft = await _in_draft(connection, UUID(request.annotation_id))
+            facts = await annotations.facts(connection, draft.dataset_id, [annotation.audio_file_id])
+            file = facts.files.get(annotation.audio_file_id)
+            _refuse_fields(checks.of_update(request.artifact_type, request.end_ms, file, facts.types))
+            marks = (request.artifact_type, request.start_ms, request.end_ms, confidence(request))
+            extra = extra_data(request, "extra_data")
+            await annotations.update(connection, annotation.id, *marks, extra)
+            updated = await existing(connection, annotation.id)
+            return pb.UpdateAnnotationResponse(annotation=annotation_message(updated))
+
+        return await once(self._app.database, request, pb.UpdateAnnotationResponse, update)
+
+    async def DeleteAnnotation(  # noqa: N802
+        self, request: pb.DeleteAnnotationRequest, _: Any
+    ) -> pb.DeleteAnnotationResponse:
+        async def delete(connection: Connection) -> pb.DeleteAnnotationResponse:
+            annotation, _ = await _in_draft(connection, UUID(request.annotation_id))
+            await annotations.delete(connection, annotation.id)
+            return pb.DeleteAnnotationResponse()
+
+        return await once(self._app.database, request, pb.DeleteAnnotationResponse, delete)
+
+
+async def existing_set(connection: Connection, set_id: UUID) -> AnnotationSet:
+    """Raises NotFoundError."""
+    annotation_set = await annotations.get_set(connection, tenant(), set_id)
+    if annotation_set is None:
+        raise NotFoundError("annotation set", str(set_id))
+    return annotation_set
+
+
+async def existing(connection: Connection, annotation_id: UUID) -> Annotation:
+    """Raises NotFoundError."""
+    annotation = await annotations.get(connection, tenant(), annotation_id)
+    if annotation is None:
+        raise NotFoundError("annotation", str(annotation_id))
+    return annotation
+
+
+async def _of_dataset(connection: Connection, set_id: UUID, dataset_id: UUID) -> AnnotationSet:
+    source = await existing_set(connection, set_id)
+    if source.dataset_id != dataset_id:
+        raise PreconditionError(
+            "WRONG_STATE",
+            [
+                Violation(
+                    "SAME_DATASET",
+                    f"annotation_set/{set_id}",
+                    f"annotation set {set_id} belongs to dataset {source.dataset_id}, not to {dataset_id}: "
+                    "copy a set of this dataset",
+                )
+            ],
+            {"state": source.status},
+        )
+    return source
+
+
+async def _lock(connection: Connection, set_id: UUID) -> LockedSet:
+    locked = await annotations.lock_set(connection, tenant(), set_id)
+    if locked is None:
+        raise NotFoundError("annotation set", str(set_id))
+    return locked
+
+
+async def _draft(connection: Connection, set_id: UUID) -> LockedSet:
+    """The set, locked. Raises NotFoundError, and PreconditionError where it is published."""
+    locked = await _lock(connection, set_id)
+    if locked.status != "draft":
+        raise wrong_state(
+            "annotation_set",
+            str(set_id),
+            locked.status,
+            f"annotation set {set_id} (version {locked.version}) is {locked.status} and never changes: "
+            "make a draft with CreateAnnotationSet and copy_of, and change that",
+        )
+    return locked
+
+
+async def _in_draft(connection: Connection, annotation_id: UUID) -> tuple[Annotation, LockedSet]:
+    """An annotation to change. Raises as `_draft` does."""
+    annotation = await existing(connection, annotation_id)
+    draft = await _draft(connection, annotation.annotation_set_id)
+    # It may have been deleted while we waited for the lock.
+    return await existing(connection, annotation_id), draft
+
+
+def _refuse_fields(violations: Sequence[FieldViolation]) -> None:
+    if violations:
+        raise InvalidArgumentError(violations)
+
+
+def _refuse_publishing(violations: Sequence[Violation]) -> None:
+    if violations:
+        raise PreconditionError("WRONG_STATE", violations, {"state": "draft"})

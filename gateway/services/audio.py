@@ -1,0 +1,172 @@
+"""earmark.v1.AudioService."""
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from earmark.v1 import audio_service_pb2 as pb
+from earmark.v1 import audio_service_pb2_grpc
+from uuid_utils.compat import uuid7
+
+from gateway import keys, topics
+from gateway.app import App
+from gateway.audio_watch import AudioWatch
+from gateway.caller import tenant
+from gateway.convert.audio import audio_message, status_text
+from gateway.errors import NotFoundError, in_use
+from gateway.mutations import answered, once
+from gateway.paging import PageRequest
+from gateway.services import datasets
+from gateway.services.uploads import Requests, Upload, metadata_of, received, to_its_end
+from storage import audio
+from storage.database import UNAVAILABLE, Connection
+from storage.objects import PART_BYTES, ObjectNotFoundError
+from storage.records import AudioFile
+
+
+class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
+    """Audio files: uploaded, read, followed while they are processed, deleted."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def UploadAudio(self, requests: Requests, _: Any) -> pb.UploadAudioResponse:  # noqa: N802
+        metadata = await metadata_of(requests)
+        earlier = await answered(self._app.database, metadata, pb.UploadAudioResponse)
+        if earlier is not None:
+            return earlier
+        async with self._app.database.connection() as connection:
+            await datasets.existing(connection, UUID(metadata.dataset_id))
+        async with received(requests, metadata, self._app.settings.data_dir / "uploads") as upload:
+            return await self._keep(upload)
+
+    async def GetAudioFile(self, request: pb.GetAudioFileRequest, _: Any) -> pb.GetAudioFileResponse:  # noqa: N802
+        async with self._app.database.connection() as connection:
+            audio_file = await existing(connection, UUID(request.audio_file_id))
+        return pb.GetAudioFileResponse(audio_file=audio_message(audio_file))
+
+    async def ListAudioFiles(self, request: pb.ListAudioFilesRequest, _: Any) -> pb.ListAudioFilesResponse:  # noqa: N802
+        wanted = PageRequest.of(request)
+        dataset_id = UUID(request.dataset_id)
+        status = status_text(request.processing_status)
+        async with self._app.database.connection() as connection:
+            await datasets.existing(connection, dataset_id)
+            rows = await audio.page(connection, tenant(), dataset_id, status, wanted.after, wanted.limit)
+        page = wanted.cut(rows, key=lambda audio_file: audio_file.id)
+        files = map(audio_message, page.rows)
+        return pb.ListAudioFilesResponse(audio_files=files, next_page_token=page.next_page_token)
+
+    async def DeleteAudioFile(self, request: pb.DeleteAudioFileRequest, _: Any) -> pb.DeleteAudioFileResponse:  # noqa: N802
+        deleted: list[AudioFile] = []
+
+        async def delete(connection: Connection) -> pb.DeleteAudioFileResponse:
+            await audio.lock_dataset(connection, tenant(), UUID(request.audio_file_id))
+            audio_file = await existing(connection, UUID(request.audio_file_id))
+            await _check_unused(connection, audio_file)
+            await audio.delete(connection, tenant(), audio_file)
+            deleted.append(audio_file)
+            return pb.DeleteAudioFileResponse()
+
+        response = await once(self._app.database, request, pb.DeleteAudioFileResponse, delete)
+        for audio_file in deleted:
+            self._app.bus.publish(topics.dataset(audio_file.dataset_id))
+            await self._app.objects.delete_async(*keys.audio_objects(audio_file.id))
+        return response
+
+    async def DownloadAudio(  # noqa: N802
+        self, request: pb.DownloadAudioRequest, _: Any
+    ) -> AsyncIterator[pb.DownloadAudioResponse]:
+        audio_file_id = UUID(request.audio_file_id)
+        async with self._app.database.connection() as connection:
+            await existing(connection, audio_file_id)
+        offset = 0
+        async for data in self._source(audio_file_id):
+            yield pb.DownloadAudioResponse(offset=offset, data=data)
+            offset += len(data)
+
+    async def WatchAudioFiles(  # noqa: N802
+        self, request: pb.WatchAudioFilesRequest, _: Any
+    ) -> AsyncIterator[pb.WatchAudioFilesResponse]:
+        watch = AudioWatch(self._app, tenant(), UUID(request.dataset_id))
+        async for change in watch.follow(request.after_revision):
+            if isinstance(change, AudioFile):
+                yield pb.WatchAudioFilesResponse(audio_file=audio_message(change))
+            else:
+                heartbeat = pb.WatchAudioFilesResponse.Heartbeat(unsettled_count=change)
+                yield pb.WatchAudioFilesResponse(heartbeat=heartbeat)
+
+    async def _keep(self, upload: Upload) -> pb.UploadAudioResponse:
+        """Stores the object, then the row. Without the row no object stays."""
+        audio_file_id = uuid7()
+        try:
+            # A put that is cancelled goes on for a while: only one that is over can be taken back.
+            await to_its_end(self._app.objects.put_async(keys.source(audio_file_id), upload.file))
+            response = await to_its_end(self._insert(audio_file_id, upload))
+        except BaseException:
+            await self._forget(audio_file_id)
+            raise
+        if response.audio_file.id != str(audio_file_id):
+            # The same request, sent twice at once: the other one was first.
+            await self._forget(audio_file_id)
+        return response
+
+    async def _insert(self, audio_file_id: UUID, upload: Upload) -> pb.UploadAudioResponse:
+        metadata = upload.metadata
+        dataset_id = UUID(metadata.dataset_id)
+
+        async def insert(connection: Connection) -> pb.UploadAudioResponse:
+            facts = (metadata.filename, metadata.content_type, metadata.size_bytes, upload.sha256)
+            if not await audio.create(connection, tenant(), audio_file_id, dataset_id, *facts):
+                raise NotFoundError("dataset", metadata.dataset_id)
+            audio_file = await existing(connection, audio_file_id)
+            return pb.UploadAudioResponse(audio_file=audio_message(audio_file))
+
+        response = await once(self._app.database, metadata, pb.UploadAudioResponse, insert)
+        self._app.bus.publish(topics.dataset(dataset_id), topics.AUDIO)
+        return response
+
+    async def _forget(self, audio_file_id: UUID) -> None:
+        """Deletes an upload's object, unless its row was committed, or may have been."""
+        with suppress(*UNAVAILABLE):
+            async with self._app.database.connection() as connection:
+                if await audio.get(connection, tenant(), audio_file_id) is None:
+                    await self._app.objects.delete_async(keys.source(audio_file_id))
+
+    async def _source(self, audio_file_id: UUID) -> AsyncIterator[bytes]:
+        """The uploaded bytes, at most PART_BYTES at a time. Raises NotFoundError for a deleted file."""
+        try:
+            async for data in self._app.objects.stream(keys.source(audio_file_id)):
+                for start in range(0, len(data), PART_BYTES):
+                    yield data[start : start + PART_BYTES]
+        except ObjectNotFoundError:
+            async with self._app.database.connection() as connection:
+                await existing(connection, audio_file_id)
+            raise
+
+
+async def existing(connection: Connection, audio_file_id: UUID) -> AudioFile:
+    """Raises NotFoundError."""
+    audio_file = await audio.get(connection, tenant(), audio_file_id)
+    if audio_file is None:
+        raise NotFoundError("audio file", str(audio_file_id))
+    return audio_file
+
+
+async def _check_unused(connection: Connection, audio_file: AudioFile) -> None:
+    versions, jobs = await audio.keepers(connection, audio_file.dataset_id, audio_file.id)
+    if versions:
+        shown = ", ".join(str(version) for version in versions)
+        raise in_use(
+            "audio file",
+            str(audio_file.id),
+            f"published annotation sets mark the file (versions {shown}), and stay as the record of what "
+            "models were trained on: it cannot be deleted",
+        )
+    if jobs:
+        shown = ", ".join(str(job) for job in jobs)
+        raise in_use(
+            "audio file",
+            str(audio_file.id),
+            f"training jobs use its dataset's audio ({shown}): cancel them or wait for their end first",
+        )

@@ -1,0 +1,135 @@
+"""earmark.v1.DetectionService."""
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+from uuid import UUID
+
+import grpc
+from earmark.trainer.v1 import trainer_service_pb2
+from earmark.v1 import detection_service_pb2 as pb
+from earmark.v1 import detection_service_pb2_grpc
+from grpc import aio
+
+from gateway.app import App
+from gateway.errors import EarmarkError, FieldViolation, InvalidArgumentError
+from gateway.services import models
+from gateway.trainers import Trainer, TrainerLostError, send, unavailable
+from storage.records import Model
+
+MAX_BYTES = 524_288_000
+# How a call to a trainer ends that stops, or is gone.
+LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+
+class DetectionService(detection_service_pb2_grpc.DetectionServiceServicer):
+    """Detection in recordings that are sent along."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def Detect(  # noqa: N802
+        self, requests: AsyncIterator[pb.DetectRequest], _: Any
+    ) -> AsyncIterator[pb.DetectResponse]:
+        start = await _start(requests)
+        async with self._app.database.connection() as connection:
+            model = await models.usable(connection, UUID(start.model_id))
+        _check_types(start.config.thresholds, model)
+        trainer = self._app.trainers.pick_for_detection()
+        async for response in _detect(trainer, model, start, requests):
+            yield response
+
+
+async def _start(requests: AsyncIterator[pb.DetectRequest]) -> pb.DetectRequest.Start:
+    first = await anext(requests, None)
+    if first is None:
+        raise _wrong("start", "the stream has no message: the first must be start, then the data")
+    if not first.HasField("start"):
+        raise _wrong("start", f"the first message must be start, not {first.WhichOneof('content')}")
+    return first.start
+
+
+async def _data(requests: AsyncIterator[pb.DetectRequest]) -> AsyncIterator[bytes]:
+    size = 0
+    async for request in requests:
+        if not request.HasField("data"):
+            raise _wrong("start", "start was sent again: every message after the first must be data")
+        size += len(request.data)
+        if size > MAX_BYTES:
+            raise _wrong("data", f"is larger than {MAX_BYTES:,} bytes: split the recording")
+        yield request.data
+    if size == 0:
+        raise _wrong("data", "the stream ended without any: send the recording's bytes after start")
+
+
+def _check_types(thresholds: Iterable[str], model: Model) -> None:
+    has = ", ".join(model.artifact_types)
+    unknown = [
+        FieldViolation(
+            f"start.config.thresholds[{name!r}]", f"model {model.id} does not detect this type; it has {has}"
+        )
+        for name in thresholds
+        if name not in model.artifact_types
+    ]
+    if unknown:
+        raise InvalidArgumentError(unknown)
+
+
+async def _detect(
+    trainer: Trainer, model: Model, start: pb.DetectRequest.Start, requests: AsyncIterator[pb.DetectRequest]
+) -> AsyncIterator[pb.DetectResponse]:
+    call = trainer.stub.Detect()
+    found = 0
+    try:
+        await _send_all(call, model, start, requests)
+        async for response in call:
+            if response.HasField("summary"):
+                yield _summary(response.summary, found)
+            else:
+                found += 1
+                yield pb.DetectResponse(detection=response.detection)
+    except TrainerLostError:
+        raise _lost(trainer, "it ended the call") from None
+    except aio.AioRpcError as error:
+        ours = _as_ours(error, trainer)
+        if ours is None:
+            raise
+        raise ours from error
+    finally:
+        call.cancel()
+
+
+async def _send_all(
+    call: Any, model: Model, start: pb.DetectRequest.Start, requests: AsyncIterator[pb.DetectRequest]
+) -> None:
+    Request = trainer_service_pb2.DetectRequest  # noqa: N806
+    first = Request.Start(weights=model.weights, model_config=model.model_config, config=start.config)
+    await send(call, Request(start=first))
+    async for data in _data(requests):
+        await send(call, Request(data=data))
+    await call.done_writing()
+
+
+def _summary(summary: trainer_service_pb2.DetectResponse.Summary, found: int) -> pb.DetectResponse:
+    return pb.DetectResponse(
+        summary=pb.DetectResponse.Summary(duration_ms=summary.duration_ms, detection_count=found)
+    )
+
+
+def _as_ours(error: aio.AioRpcError, trainer: Trainer) -> EarmarkError | None:
+    """What the trainer's status means to the caller; None for one that no trainer should give."""
+    details = error.details() or ""
+    if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+        return InvalidArgumentError([FieldViolation("data", details)], reason="INVALID_AUDIO")
+    if error.code() in LOST:
+        return _lost(trainer, details)
+    return None
+
+
+def _lost(trainer: Trainer, why: str) -> EarmarkError:
+    return unavailable(
+        f"the trainer at {trainer.address} was lost during detection ({why}): send the recording again"
+    )
+
+
+def _wrong(field: str, description: str) -> InvalidArgumentError:
+    return InvalidArgumentError([FieldViolation(field, description)])

@@ -1,0 +1,95 @@
+"""Models: what completed training jobs leave behind."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from storage import sql
+from storage.database import Connection
+from storage.records import Model
+
+SQL = sql.load("models")
+
+
+async def create(
+    connection: Connection,
+    tenant_id: str,
+    *,
+    id: UUID,  # noqa: A002 - the column's name
+    training_job_id: UUID,
+    dataset_id: UUID,
+    name: str,
+    artifact_types: Sequence[str],
+    eval_metrics: Mapping[str, Any],
+    recommended_thresholds: Mapping[str, float],
+    weights: str,
+    model_config: str,
+    size_bytes: int,
+    sha256: str,
+    config: Mapping[str, Any],
+) -> None:
+    """The one model of a job, in the transaction that completes it.
+
+    `eval_metrics` and `config` are JSON forms of their messages, `weights` and `model_config` object keys.
+    Raises asyncpg.UniqueViolationError (models_one_per_job) where the job has a model.
+    """
+    await connection.execute(
+        SQL["create"],
+        id,
+        tenant_id,
+        training_job_id,
+        dataset_id,
+        name,
+        list(artifact_types),
+        dict(eval_metrics),
+        dict(recommended_thresholds),
+        weights,
+        model_config,
+        size_bytes,
+        sha256,
+        dict(config),
+    )
+
+
+async def get(connection: Connection, tenant_id: str, model_id: UUID) -> Model | None:
+    row = await connection.fetchrow(SQL["get"], tenant_id, model_id)
+    return row and Model(**row)
+
+
+async def get_for_update(connection: Connection, tenant_id: str, model_id: UUID) -> Model | None:
+    """As `get`; until the end of the transaction nobody else changes the model."""
+    row = await connection.fetchrow(SQL["get_for_update"], tenant_id, model_id)
+    return row and Model(**row)
+
+
+async def page(
+    connection: Connection,
+    tenant_id: str,
+    after: UUID | None,
+    limit: int,
+    *,
+    is_active: bool | None = None,
+    artifact_type: str | None = None,
+    dataset_id: UUID | None = None,
+    show_deleted: bool = False,
+) -> list[Model]:
+    """None for a filter lets everything through."""
+    rows = await connection.fetch(
+        SQL["list"], tenant_id, after, limit, is_active, artifact_type, dataset_id, show_deleted
+    )
+    return [Model(**row) for row in rows]
+
+
+async def update(
+    connection: Connection, tenant_id: str, model_id: UUID, name: str, description: str, *, is_active: bool
+) -> None:
+    await connection.execute(SQL["update"], tenant_id, model_id, name, description, is_active)
+
+
+async def archive(connection: Connection, tenant_id: str, model_id: UUID) -> None:
+    """An archived model stays as it is."""
+    await connection.execute(SQL["archive"], tenant_id, model_id)
+
+
+async def restore(connection: Connection, tenant_id: str, model_id: UUID) -> None:
+    await connection.execute(SQL["restore"], tenant_id, model_id)

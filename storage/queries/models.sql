@@ -1,0 +1,49 @@
+-- name: create
+-- The model of a completed job: inactive, without a description. Refused by the database where the job has one.
+INSERT INTO models (
+    id, tenant_id, training_job_id, dataset_id, name, artifact_types, eval_metrics, recommended_thresholds,
+    weights, model_config, size_bytes, sha256, config
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+
+-- name: get
+-- One model, archived or not.
+SELECT id, training_job_id, dataset_id, name, description, artifact_types, eval_metrics, recommended_thresholds,
+    is_active, weights, model_config, size_bytes, sha256, config, version, created_at, updated_at, deleted_at
+FROM models
+WHERE tenant_id = $1 AND id = $2
+
+-- name: get_for_update
+-- The same, and nobody else changes it until the end of the transaction.
+SELECT id, training_job_id, dataset_id, name, description, artifact_types, eval_metrics, recommended_thresholds,
+    is_active, weights, model_config, size_bytes, sha256, config, version, created_at, updated_at, deleted_at
+FROM models
+WHERE tenant_id = $1 AND id = $2
+FOR UPDATE
+
+-- name: list
+-- A page of a tenant's models, newest first. A filter that is null lets everything through.
+SELECT id, training_job_id, dataset_id, name, description, artifact_types, eval_metrics, recommended_thresholds,
+    is_active, weights, model_config, size_bytes, sha256, config, version, created_at, updated_at, deleted_at
+FROM models
+WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2)
+    AND ($4::boolean IS NULL OR is_active = $4)
+    AND ($5::text IS NULL OR $5 = ANY (artifact_types))
+    AND ($6::uuid IS NULL OR dataset_id = $6)
+    AND ($7::boolean OR deleted_at IS NULL)
+ORDER BY id DESC
+LIMIT $3
+
+-- name: update
+-- New name, description and is_active.
+UPDATE models SET name = $3, description = $4, is_active = $5, version = version + 1, updated_at = now()
+WHERE tenant_id = $1 AND id = $2
+
+-- name: archive
+-- Hides a model. One that is archived stays as it is.
+UPDATE models SET deleted_at = now(), version = version + 1, updated_at = now()
+WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL
+
+-- name: restore
+-- Brings an archived model back.
+UPDATE models SET deleted_at = NULL, version = version + 1, updated_at = now()
+WHERE tenant_id = $1 AND id = $2

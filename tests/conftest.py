@@ -1,0 +1,71 @@
+"""One PostgreSQL server for the whole run, one migrated template on it, one database per test."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from storage.database import migrate
+from storage.embedded import EmbeddedPostgres
+
+# Nothing here outlives the run, so nothing waits for the disk.
+FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def server_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """EARMARK_TEST_DATABASE_URL, or an embedded server."""
+    if url := os.environ.get("EARMARK_TEST_DATABASE_URL"):
+        yield url
+        return
+    async with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), settings=FAST) as server:
+        yield server.dsn
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def template(server_url: str) -> AsyncIterator[str]:
+    """The name of a migrated database that nobody is connected to."""
+    async with _database(server_url) as url:
+        await migrate(url)
+        yield _name(url)
+
+
+@pytest_asyncio.fixture
+async def database_url(server_url: str, template: str) -> AsyncIterator[str]:
+    """A migrated database of this test's own."""
+    async with _database(server_url, template) as url:
+        yield url
+
+
+@pytest_asyncio.fixture
+async def empty_database_url(server_url: str) -> AsyncIterator[str]:
+    """A database of this test's own with nothing in it."""
+    async with _database(server_url) as url:
+        yield url
+
+
+@asynccontextmanager
+async def _database(server_url: str, template: str = "template1") -> AsyncIterator[str]:
+    name = f"earmark_test_{uuid4().hex}"
+    await _execute(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield urlsplit(server_url)._replace(path=f"/{name}").geturl()
+    finally:
+        await _execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _name(url: str) -> str:
+    return urlsplit(url).path.removeprefix("/")
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

@@ -1,0 +1,67 @@
+"""A gateway's channel, and models as completed jobs leave them, without the work of training."""
+
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from grpc import aio
+from uuid_utils.compat import uuid7
+
+from gateway.server import running
+from gateway.settings import Settings
+from storage import models, training
+from storage.database import Connection, Database
+from tests.gateway import build
+
+CONFIG = {"artifact_types": ["glitch"], "epochs": 2, "learning_rate": 0.001, "seed": 7}
+METRICS = {"overall": {"precision": 0.9, "recall": 0.5, "support": 4}, "macro_f1_score": 0.6}
+
+
+@asynccontextmanager
+async def gateway(database_url, tmp_path, trainers="", **settings):
+    """A gateway's channel."""
+    chosen = Settings(
+        host="127.0.0.1", port=0, database_url=database_url, data_dir=tmp_path, trainers=trainers, **settings
+    )
+    async with running(chosen) as port, aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        channel.address = f"127.0.0.1:{port}"
+        yield channel
+
+
+async def model(
+    connection: Connection,
+    *,
+    tenant: str = build.TENANT,
+    active: bool = False,
+    types: tuple[str, ...] = ("glitch",),
+    **columns,
+) -> UUID:
+    """A model of a job of its own; `columns` as in storage.models.create."""
+    built = await build.dataset(connection, tenant=tenant, types=types)
+    job_id, model_id = uuid7(), uuid7()
+    set_id = built.annotation_set_id
+    await training.create(connection, tenant, job_id, built.dataset_id, set_id, CONFIG, {}, {"created": {}})
+    made = {
+        "id": model_id,
+        "training_job_id": job_id,
+        "dataset_id": built.dataset_id,
+        "name": ", ".join(types),
+        "artifact_types": types,
+        "eval_metrics": METRICS,
+        "recommended_thresholds": {"glitch": 0.4},
+        "weights": f"jobs/{job_id}/model.safetensors",
+        "model_config": f"jobs/{job_id}/model.json",
+        "size_bytes": 1234,
+        "sha256": "ab" * 32,
+        "config": CONFIG,
+    }
+    made |= columns
+    await models.create(connection, tenant, **made)
+    if active:
+        await models.update(connection, tenant, model_id, made["name"], "", is_active=True)
+    return model_id
+
+
+async def one_model(database_url: str, **columns) -> str:
+    """The id of a model that exists."""
+    async with Database(database_url) as database, database.transaction() as connection:
+        return str(await model(connection, **columns))

@@ -1,0 +1,109 @@
+"""A trainer on a real server that plays what a test tells it to: the dispatcher's side of the contract."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import grpc
+from earmark.trainer.v1 import trainer_service_pb2 as pb
+from earmark.trainer.v1 import trainer_service_pb2_grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc import aio
+from grpc_status import rpc_status
+
+Script = Callable[["Call"], AsyncIterator[pb.TrainResponse]]
+
+
+class Call:
+    """One Train call, as the script sees it."""
+
+    def __init__(self, job: pb.TrainRequest.Job, files: list[pb.TrainRequest.File], context) -> None:
+        self.job = job
+        self.files = files
+        self.context = context
+
+
+class ScriptedTrainer(trainer_service_pb2_grpc.TrainerServiceServicer):
+    """Plays the scripts one after another, one for each Train call; every call is kept in `calls`."""
+
+    def __init__(self, *scripts: Script, slots: int = 1) -> None:
+        self._scripts = list(scripts)
+        self._slots = slots
+        self.calls: list[Call] = []
+        self.cancelled = asyncio.Event()
+
+    async def Train(self, requests, context):
+        messages = [request async for request in requests]
+        call = Call(messages[0].job, [m.file for m in messages[1:]], context)
+        self.calls.append(call)
+        try:
+            async for response in self._scripts[len(self.calls) - 1](call):
+                yield response
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+    async def WatchCapacity(self, _request, _context):
+        yield pb.WatchCapacityResponse(
+            capacity=pb.Capacity(device="cpu", training_slots=self._slots, free_training_slots=self._slots)
+        )
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def serving(trainer: ScriptedTrainer) -> AsyncIterator[str]:
+    """The trainer's address."""
+    server = aio.server()
+    trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server(trainer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
+
+
+def accepted() -> pb.TrainResponse:
+    return pb.TrainResponse(accepted=pb.TrainResponse.Accepted(device="cpu"))
+
+
+def epoch(number: int) -> pb.TrainResponse:
+    response = pb.TrainResponse()
+    response.epoch_completed.epoch = number
+    response.epoch_completed.train_loss = 1 / number
+    response.epoch_completed.metrics.overall.support = 3
+    return response
+
+
+def checkpoint(number: int, key: str) -> pb.TrainResponse:
+    return pb.TrainResponse(checkpoint=pb.TrainResponse.Checkpoint(epoch=number, key=key))
+
+
+def completed() -> pb.TrainResponse:
+    return pb.TrainResponse(
+        completed=pb.TrainResponse.Completed(
+            weights="jobs/x/model.safetensors",
+            model_config="jobs/x/model.json",
+            size_bytes=10,
+            sha256="ab",
+            metrics={"overall": {"support": 5}},
+            recommended_thresholds={"glitch": 0.4},
+        )
+    )
+
+
+async def whole(_call: Call) -> AsyncIterator[pb.TrainResponse]:
+    """A job that goes well."""
+    yield accepted()
+    yield epoch(1)
+    yield epoch(2)
+    yield completed()
+
+
+async def fail(call: Call, code: grpc.StatusCode, reason: str, message: str) -> None:
+    """Ends the call as a trainer does."""
+    info = any_pb2.Any()
+    info.Pack(error_details_pb2.ErrorInfo(reason=reason, domain="earmark"))
+    status = status_pb2.Status(code=code.value[0], message=message, details=[info])
+    await call.context.abort_with_status(rpc_status.to_status(status))

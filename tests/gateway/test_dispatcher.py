@@ -1,0 +1,290 @@
+"""Jobs on trainers: every way an attempt can end, and what is written on the way."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import grpc
+import pytest
+from earmark.v1 import model_service_pb2
+from earmark.v1 import training_service_pb2 as pb
+from earmark.v1.model_service_pb2_grpc import ModelServiceStub
+from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
+from grpc import aio
+
+from gateway.server import running
+from gateway.settings import Settings
+from storage.database import Database
+from tests.gateway import build
+from tests.gateway import scripted_trainer as script
+
+S = pb.TrainingJobStatus
+
+
+@asynccontextmanager
+async def gateway(database_url, tmp_path, trainers="", **settings):
+    """A gateway's channel."""
+    chosen = Settings(
+        host="127.0.0.1", port=0, database_url=database_url, data_dir=tmp_path, trainers=trainers, **settings
+    )
+    async with running(chosen) as port, aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield channel
+
+
+async def build_one(database_url) -> build.Built:
+    async with Database(database_url) as database, database.transaction() as connection:
+        return await build.dataset(connection)
+
+
+async def create(channel, built: build.Built, **config) -> pb.TrainingJob:
+    request = pb.CreateTrainingJobRequest(
+        dataset_id=str(built.dataset_id),
+        annotation_set_id=str(built.annotation_set_id),
+        config={"artifact_types": ["glitch"], "epochs": 2, "seed": 7} | config,
+    )
+    return (await TrainingServiceStub(channel).CreateTrainingJob(request)).training_job
+
+
+async def watched(channel, job_id: str, after: int = 0) -> list[pb.TrainingEvent]:
+    request = pb.WatchTrainingJobRequest(training_job_id=job_id, after_revision=after)
+    stream = TrainingServiceStub(channel).WatchTrainingJob(request)
+    return [r.event async for r in stream if r.HasField("event")]
+
+
+async def until(channel, job_id: str, short: str) -> None:
+    """Returns when the job has had an event that `told` calls so."""
+    call = TrainingServiceStub(channel).WatchTrainingJob(pb.WatchTrainingJobRequest(training_job_id=job_id))
+    async for response in call:
+        if told([response.event]) == [short]:
+            call.cancel()
+            return
+
+
+async def job_now(channel, job_id: str) -> pb.TrainingJob:
+    reply = await TrainingServiceStub(channel).GetTrainingJob(
+        pb.GetTrainingJobRequest(training_job_id=job_id)
+    )
+    return reply.training_job
+
+
+def told(events: list[pb.TrainingEvent]) -> list[str]:
+    """The events in short: a status by its name, the rest by kind."""
+    return [
+        S.Name(e.status_changed.to).removeprefix("TRAINING_JOB_STATUS_").lower()
+        if e.HasField("status_changed")
+        else e.WhichOneof("kind")
+        for e in events
+    ]
+
+
+async def test_a_job_goes_its_way_to_one_model(database_url, tmp_path) -> None:
+    built = await build_one(database_url)
+    trainer = script.ScriptedTrainer(script.whole)
+    async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
+        job = await create(channel, built)
+        events = await watched(channel, job.id)
+        assert told(events) == [
+            *("pending", "queued", "training", "notice", "epoch_completed", "epoch_completed"),
+            *("model_created", "completed"),
+        ]
+        assert [e.revision for e in events] == list(range(1, len(events) + 1))
+        done = await job_now(channel, job.id)
+        assert done.status == S.TRAINING_JOB_STATUS_COMPLETED
+        assert (done.progress, done.current_epoch, done.attempt) == (1, 2, 1)
+        assert done.revision == events[-1].revision
+        assert done.metrics.overall.support == 5  # those of the model, not of its last epoch
+        assert done.HasField("started_at")
+        assert done.HasField("finished_at")
+        assert not done.HasField("eta")
+        models = await ModelServiceStub(channel).ListModels(model_service_pb2.ListModelsRequest())
+        assert [m.id for m in models.models] == [done.model_id] == [events[-2].model_created.model_id]
+        assert models.models[0].training_job_id == job.id
+        assert not models.models[0].is_active
+        assert models.models[0].recommended_thresholds == {"glitch": 0.4}
+
+
+async def test_the_trainer_is_sent_the_whole_job(database_url, tmp_path) -> None:
+    built = await build_one(database_url)
+    trainer = script.ScriptedTrainer(script.whole)
+    async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
+        job = await create(channel, built)
+        await watched(channel, job.id)
+    sent = trainer.calls[0]
+    assert (sent.job.training_job_id, sent.job.attempt, sent.job.resume_from) == (job.id, 1, "")
+    assert sent.job.prefix == f"jobs/{job.id}/attempt-1"
+    assert (sent.job.config.epochs, sent.job.config.batch_size, sent.job.config.seed) == (2, 32, 7)
+    assert [UUID(f.audio_file_id) for f in sent.files] == sorted(built.audio_file_ids)
+    for file in sent.files:
+        assert file.features == f"audio/{file.audio_file_id}/features"
+        assert file.duration_ms == 2 * build.MINUTE_MS
+        # Of the chosen type alone, though the file has another.
+        assert [(a.artifact_type, a.start_ms, a.end_ms) for a in file.annotations] == [("glitch", 100, 300)]
+
+
+@pytest.mark.parametrize("reason", ["LOSS_NOT_FINITE", "NO_TRAINING_DATA", "TRAINING_CRASHED"])
+async def test_a_job_that_cannot_complete_fails_by_name_and_is_not_tried_again(
+    database_url, tmp_path, reason
+) -> None:
+    async def broken(call):
+        yield script.accepted()
+        await script.fail(call, grpc.StatusCode.FAILED_PRECONDITION, reason, "epoch 3, step 7: and why")
+
+    built = await build_one(database_url)
+    trainer = script.ScriptedTrainer(broken)
+    async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
+        job = await create(channel, built)
+        events = await watched(channel, job.id)
+        assert told(events)[-1] == "failed"
+        done = await job_now(channel, job.id)
+        assert (done.error.reason, done.error.message) == (reason, "epoch 3, step 7: and why")
+        assert done.model_id == ""
+
+
+async def test_a_lost_trainer_costs_an_attempt_and_the_next_goes_on_from_the_checkpoint(
+    database_url, tmp_path
+) -> None:
+    async def dies(call):
+        yield script.accepted()
+        yield script.epoch(1)
+        yield script.checkpoint(1, f"{call.job.prefix}/checkpoint-1")
+        await script.fail(call, grpc.StatusCode.UNAVAILABLE, "TRAINER_LOST", "the worker was killed")
+
+    built = await build_one(database_url)
+    trainer = script.ScriptedTrainer(dies, script.whole)
+    async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
+        job = await create(channel, built)
+        events = await watched(channel, job.id)
+        assert told(events).count("training") == 2
+        lost = next(e for e in events if e.notice.code == pb.NOTICE_CODE_TRAINER_LOST)
+        assert "the worker was killed" in lost.notice.message
+        assert [e.revision for e in events] == list(range(1, len(events) + 1))
+        assert [e.attempt for e in events] == sorted(e.attempt for e in events)
+        done = await job_now(channel, job.id)
+        assert (done.status, done.attempt) == (S.TRAINING_JOB_STATUS_COMPLETED, 2)
+    assert trainer.calls[1].job.resume_from == f"jobs/{job.id}/attempt-1/checkpoint-1"
+    assert trainer.calls[1].job.prefix == f"jobs/{job.id}/attempt-2"
+    assert trainer.calls[1].files == trainer.calls[0].files
+
+
+async def test_a_job_that_loses_trainer_after_trainer_fails_with_the_reason(database_url, tmp_path) -> None:
+    async def dies(call):
+        yield script.accepted()
+        await script.fail(call, grpc.StatusCode.UNAVAILABLE, "TRAINER_LOST", "out of memory")
+
+    built = await build_one(database_url)
+    trainer = script.ScriptedTrainer(dies, dies, dies)
+    async with (
+        script.serving(trainer) as address,
+        gateway(database_url, tmp_path, address, max_attempts=3) as channel,
+    ):
+        job = await create(channel, built)
+        assert told(await watched(channel, job.id))[-1] == "failed"
+        done = await job_now(channel, job.id)
+        assert (done.error.reason, done.attempt) == ("TRAINER_LOST", 3)
+        assert "lost 3 times" in done.error.message
+        assert "out of memory" in done.error.message
+
+
+async def test_a_trainer_without_a_free_slot_costs_no_attempt_that_counts(database_url, tmp_path) -> None:
+    async def full(call):
+        await script.fail(call, grpc.StatusCode.RESOURCE_EXHAUSTED, "TRAINER_BUSY", "no slot is free")
+        yield  # a generator, like the others
+
+    built = await build_one(database_url)
+    trainer = script.ScriptedTrainer(full, full, full, full, script.whole)
+    async with (
+        script.serving(trainer) as address,
+        gateway(database_url, tmp_path, address, max_attempts=1) as channel,
+    ):
+        job = await create(channel, built)
+        assert told(await watched(channel, job.id))[-1] == "completed"
+
+
+async def test_a_silent_trainer_is_taken_for_lost(database_url, tmp_path) -> None:
+    async def hangs(_call):
+        yield script.accepted()
+        await asyncio.Event().wait()
+
+    built = await build_one(database_url)
+    trainer = script.ScriptedTrainer(hangs, script.whole)
+    async with (
+        script.serving(trainer) as address,
+        gateway(database_url, tmp_path, address, trainer_silence_seconds=0.3) as channel,
+    ):
+        job = await create(channel, built)
+        events = await watched(channel, job.id)
+        assert told(events)[-1] == "completed"
+        assert any("silent for 0.3 s" in e.notice.message for e in events)
+        assert trainer.cancelled.is_set()
+
+
+async def test_cancelling_a_running_job_cancels_the_call_and_ends_the_job(database_url, tmp_path) -> None:
+    async def runs(_call):
+        yield script.accepted()
+        yield script.epoch(1)
+        await asyncio.Event().wait()
+
+    built = await build_one(database_url)
+    trainer = script.ScriptedTrainer(runs)
+    async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
+        job = await create(channel, built)
+        await until(channel, job.id, "epoch_completed")
+        request = pb.CancelTrainingJobRequest(training_job_id=job.id)
+        await TrainingServiceStub(channel).CancelTrainingJob(request)
+        assert told(await watched(channel, job.id))[-1] == "cancelled"
+        await trainer.cancelled.wait()
+        again = await TrainingServiceStub(channel).CancelTrainingJob(request)
+        assert again.training_job.status == S.TRAINING_JOB_STATUS_CANCELLED
+
+
+async def test_a_gateway_that_stops_gives_its_job_back_at_once(database_url, tmp_path) -> None:
+    async def runs(_call):
+        yield script.accepted()
+        await asyncio.Event().wait()
+
+    built = await build_one(database_url)
+    trainer = script.ScriptedTrainer(runs, script.whole)
+    async with script.serving(trainer) as address:
+        async with gateway(database_url, tmp_path, address, stop_grace_seconds=0) as channel:
+            job = await create(channel, built)
+            await until(channel, job.id, "notice")
+        async with gateway(database_url, tmp_path, address) as channel:
+            assert told(await watched(channel, job.id))[-1] == "completed"
+            done = await job_now(channel, job.id)
+            assert (done.attempt, len(trainer.calls)) == (2, 2)
+
+
+async def test_a_job_whose_gateway_is_gone_is_taken_over_when_its_lease_ends(database_url, tmp_path) -> None:
+    built = await build_one(database_url)
+    async with gateway(database_url, tmp_path) as channel:
+        job = await create(channel, built)
+        await until(channel, job.id, "queued")
+    # As a gateway leaves it that was killed in mid-training, an age ago.
+    async with Database(database_url) as database, database.connection() as connection:
+        await connection.execute(
+            "UPDATE training_jobs SET status = 'training', attempt = 1,"
+            " lease_until = now() - interval '1 hour'"
+        )
+    trainer = script.ScriptedTrainer(script.whole)
+    async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
+        events = await watched(channel, job.id)
+        assert told(events)[-1] == "completed"
+        assert any("its gateway was lost" in e.status_changed.reason for e in events)
+
+
+async def test_two_gateways_run_each_job_once(database_url, tmp_path) -> None:
+    built = await build_one(database_url)
+    first = script.ScriptedTrainer(*[script.whole] * 8)
+    second = script.ScriptedTrainer(*[script.whole] * 8)
+    async with (
+        script.serving(first) as one,
+        script.serving(second) as other,
+        gateway(database_url, tmp_path / "1", one) as channel,
+        gateway(database_url, tmp_path / "2", other) as also,
+    ):
+        jobs = [await create(c, built) for c in (channel, also) * 4]
+        for job in jobs:
+            # Watched through the gateway that may not run it.
+            assert told(await watched(also, job.id))[-1] == "completed"
+    ran = [call.job.training_job_id for trainer in (first, second) for call in trainer.calls]
+    assert sorted(ran) == sorted(job.id for job in jobs)
