@@ -1,0 +1,1 @@
+"""Measurements that print figures. None of them is a test."""
