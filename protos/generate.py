@@ -13,7 +13,7 @@ GEN = PROTOS / "gen"
 
 
 def generate(target: Path) -> None:
-    """Compiles every .proto into messages (_pb2.py), types (_pb2.pyi) and stubs (_pb2_grpc.py) under `target`."""
+    """Compiles every .proto to messages (_pb2.py), types (_pb2.pyi) and stubs (_pb2_grpc.py) in `target`."""
     own = sorted(PROTOS.glob("earmark/**/*.proto"))
     vendored = sorted(THIRD_PARTY.rglob("*.proto"))
     services = [path for path in own if path.stem.endswith("_service")]

@@ -18,7 +18,7 @@ import numpy as np
 import safetensors.numpy
 import soxr
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy import fft, ndimage
+from scipy import fft
 
 from trainer.waveform import DEFECTS, defects
 
@@ -87,7 +87,7 @@ def unpack_features(data: bytes) -> np.ndarray:
         raise ValueError("these bytes are not stored features") from error
     if version != FRONTEND_VERSION or values.shape[1:] != (FEATURES,):
         raise OutdatedFeaturesError(
-            f"features are of front end {version}, this trainer has {FRONTEND_VERSION}: upload the file again",
+            f"features are of front end {version}, this trainer has {FRONTEND_VERSION}: upload it again",
         )
     return values
 

@@ -1,30 +1,15 @@
-"""A gateway's channel, and models as completed jobs leave them, without the work of training."""
+"""Models as completed jobs leave them, without the work of training."""
 
-from contextlib import asynccontextmanager
 from uuid import UUID
 
-from grpc import aio
 from uuid_utils.compat import uuid7
 
-from gateway.server import running
-from gateway.settings import Settings
 from storage import models, training
 from storage.database import Connection, Database
 from tests.gateway import build
 
 CONFIG = {"artifact_types": ["glitch"], "epochs": 2, "learning_rate": 0.001, "seed": 7}
 METRICS = {"overall": {"precision": 0.9, "recall": 0.5, "support": 4}, "macro_f1_score": 0.6}
-
-
-@asynccontextmanager
-async def gateway(database_url, tmp_path, trainers="", **settings):
-    """A gateway's channel."""
-    chosen = Settings(
-        host="127.0.0.1", port=0, database_url=database_url, data_dir=tmp_path, trainers=trainers, **settings
-    )
-    async with running(chosen) as port, aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        channel.address = f"127.0.0.1:{port}"
-        yield channel
 
 
 async def model(

@@ -3,11 +3,12 @@
 import asyncio
 import io
 import subprocess
-import sys
-from collections.abc import Iterable
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from uuid import UUID
 
 import grpc
+import jax
 import numpy as np
 import pytest
 import pytest_asyncio
@@ -15,16 +16,18 @@ import soundfile
 from earmark.trainer.v1 import trainer_service_pb2, trainer_service_pb2_grpc
 from earmark.v1 import detection_service_pb2 as pb
 from earmark.v1.detection_service_pb2_grpc import DetectionServiceStub
-from google.rpc import error_details_pb2
 from grpc import aio
-from grpc_status import rpc_status
 from uuid_utils.compat import uuid7
 
+from gateway.server import running
 from gateway.services import detection
+from gateway.settings import Settings
 from storage import models
 from storage.database import Database
 from storage.objects import ObjectStore
-from tests.gateway.build_model import gateway, one_model
+from tests.gateway.build_model import one_model
+from tests.gateway.calls import Refusal, refusal_of
+from tests.trainer_service.running import running as trainer_process
 from trainer.checkpoints import save_model
 from trainer.detect import Model
 from trainer.events import EvalMetrics, Figures
@@ -42,37 +45,21 @@ def wav(seconds: float = 1.0) -> bytes:
     return file.getvalue()
 
 
-@contextmanager
-def trainer_process(data_dir):
-    """A real trainer and its address."""
-    command = [sys.executable, "-m", "trainer", "--trainer-port", "0", "--audio-processes", "1"]
-    with (data_dir / "trainer.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--data-dir", data_dir],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-        with process:
-            yield process, process.stdout.readline().split()[-1]
-            process.terminate()
-
-
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
-    """The folder and the address of a trainer, with an untrained model for "glitch" and "echo" in its store."""
-    folder = tmp_path_factory.mktemp("trainer")
-    with trainer_process(folder) as (_, address):
-        untrained(ObjectStore.open(str(folder / "objects")))
-        yield folder, address
+    """A trainer, and in its store a model for "glitch" and "echo" whose every score is 0.5."""
+    with trainer_process(tmp_path_factory.mktemp("trainer"), "--audio-processes", "1") as trainer:
+        untrained(trainer.objects)
+        yield trainer
 
 
 def untrained(objects: ObjectStore) -> None:
     types = ("glitch", "echo")
     architecture = Architecture(outputs=4, width=8, inner_width=8, inner=(1,))
+    shapes = jax.eval_shape(lambda: initial_parameters(architecture, 0))
+    zeros = jax.tree.map(lambda array: np.zeros(array.shape, array.dtype), shapes)
     mean, deviation = np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32)
-    model = Model(architecture, types, initial_parameters(architecture, 0), mean, deviation)
+    model = Model(architecture, types, zeros, mean, deviation)
     config = TrainingConfig(types, 1, 0.2, 0.001, 8, 500, 250, 0)
     save_model(objects, "untrained", model, config, 1, EvalMetrics(NONE, NONE, None))
 
@@ -90,43 +77,50 @@ def data(content: bytes) -> pb.DetectRequest:
     return pb.DetectRequest(data=content)
 
 
-async def detect(channel, requests: Iterable[pb.DetectRequest]) -> list[pb.DetectResponse]:
+async def detect(address: str, requests: Iterable[pb.DetectRequest]) -> list[pb.DetectResponse]:
     """By the synchronous client, which has every status right; the asynchronous one has not (grpc #36066)."""
 
     def call() -> list[pb.DetectResponse]:
-        with grpc.insecure_channel(channel.address) as own:
-            return list(DetectionServiceStub(own).Detect(iter(requests)))
+        with grpc.insecure_channel(address) as channel:
+            return list(DetectionServiceStub(channel).Detect(iter(requests)))
 
     return await asyncio.to_thread(call)
 
 
-async def once_a_trainer_is_here(channel, *requests: pb.DetectRequest) -> list[pb.DetectResponse]:
+async def once_a_trainer_is_here(address: str, *requests: pb.DetectRequest) -> list[pb.DetectResponse]:
     while True:
         try:
-            return await detect(channel, requests)
+            return await detect(address, requests)
         except grpc.RpcError as error:
             if "no trainer answers" not in error.details():
                 raise
 
 
-async def refused(call, code: grpc.StatusCode, *details):
-    """The ErrorInfo's reason and the details of a call that must fail with this code, and its message."""
-    with pytest.raises(grpc.RpcError) as error:
+async def refused(call: Awaitable[object], code: str, reason: str) -> Refusal:
+    """As that of tests.gateway.calls, for the synchronous client."""
+    with pytest.raises(grpc.RpcError) as caught:
         await call
-    assert error.value.code() is code, error.value.details()
-    found = []
-    for detail in (error_details_pb2.ErrorInfo, *details):
-        [packed] = [any_ for any_ in rpc_status.from_call(error.value).details if any_.Is(detail.DESCRIPTOR)]
-        found.append(detail())
-        packed.Unpack(found[-1])
-    return found[0].reason, error.value.details(), *found[1:]
+    refusal = refusal_of(caught.value)
+    assert (refusal.code.name, refusal.info.reason) == (code, reason), refusal
+    return refusal
+
+
+@asynccontextmanager
+async def gateway_with(trainer: str, database_url, data_dir):
+    """The address of a gateway."""
+    settings = Settings(
+        host="127.0.0.1", port=0, database_url=database_url, data_dir=data_dir, trainers=trainer
+    )
+    async with running(settings) as port:
+        yield f"127.0.0.1:{port}"
 
 
 class Front(trainer_service_pb2_grpc.TrainerServiceServicer):
-    """Reads a recording to its end, then ends the call with `code`."""
+    """Reads a recording to its end, then ends the call with `code`, or never where `holds`."""
 
-    def __init__(self, code: grpc.StatusCode = grpc.StatusCode.OK) -> None:
+    def __init__(self, code: grpc.StatusCode = grpc.StatusCode.OK, *, holds: bool = False) -> None:
         self._code = code
+        self.holds = holds
         self.received = asyncio.Event()
         self.cancelled = asyncio.Event()
 
@@ -138,6 +132,8 @@ class Front(trainer_service_pb2_grpc.TrainerServiceServicer):
         try:
             async for _ in requests:
                 self.received.set()
+            if self.holds:
+                await asyncio.Event().wait()
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
@@ -160,20 +156,16 @@ async def serving(front: Front):
 
 @pytest_asyncio.fixture
 async def alone(database_url, tmp_path):
-    """A gateway without a trainer."""
-    async with gateway(database_url, tmp_path) as channel:
-        yield channel
+    """The address of a gateway without a trainer."""
+    async with gateway_with("", database_url, tmp_path) as address:
+        yield address
 
 
 async def test_a_real_trainer_detects(real, database_url) -> None:
-    folder, trainer = real
-    model_id = await untrained_model(database_url)
-    async with gateway(database_url, folder, trainer) as channel:
-        audio, config = wav(seconds=1.5), {"threshold": 1, "thresholds": {"glitch": 0}}
-        replies = await once_a_trainer_is_here(
-            channel, start(model_id, **config), data(audio[:1000]), data(audio[1000:])
-        )
-    *found, last = replies
+    model_id, audio = await untrained_model(database_url), wav(seconds=1.5)
+    first = start(model_id, threshold=1, thresholds={"glitch": 0})
+    async with gateway_with(real.address, database_url, real.data_dir) as address:
+        *found, last = await once_a_trainer_is_here(address, first, data(audio[:1000]), data(audio[1000:]))
     assert [(d.detection.artifact_type, d.detection.start_ms, d.detection.end_ms) for d in found] == [
         ("glitch", 0, 1500)
     ]
@@ -181,129 +173,116 @@ async def test_a_real_trainer_detects(real, database_url) -> None:
 
 
 async def test_no_detection_is_no_error(real, database_url) -> None:
-    folder, trainer = real
     model_id = await untrained_model(database_url)
-    async with gateway(database_url, folder, trainer) as channel:
-        [only] = await once_a_trainer_is_here(channel, start(model_id, threshold=1), data(wav()))
+    async with gateway_with(real.address, database_url, real.data_dir) as address:
+        [only] = await once_a_trainer_is_here(address, start(model_id, threshold=1), data(wav()))
     assert (only.summary.duration_ms, only.summary.detection_count) == (1000, 0)
 
 
 async def test_what_cannot_be_decoded_is_invalid_audio(real, database_url) -> None:
-    folder, trainer = real
     model_id = await untrained_model(database_url)
-    async with gateway(database_url, folder, trainer) as channel:
-        call = once_a_trainer_is_here(channel, start(model_id), data(b"no audio at all"))
-        reason, _, wrong = await refused(call, grpc.StatusCode.INVALID_ARGUMENT, error_details_pb2.BadRequest)
-    assert (reason, [v.field for v in wrong.field_violations]) == ("INVALID_AUDIO", ["data"])
+    async with gateway_with(real.address, database_url, real.data_dir) as address:
+        call = once_a_trainer_is_here(address, start(model_id), data(b"no audio at all"))
+        refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_AUDIO")
+    assert list(refusal.fields) == ["data"]
 
 
 async def test_a_model_whose_objects_are_gone_is_a_fault_of_ours(real, database_url) -> None:
-    folder, trainer = real
     model_id = await untrained_model(database_url, weights="gone")
-    async with gateway(database_url, folder, trainer) as channel:
-        call = once_a_trainer_is_here(channel, start(model_id), data(wav()))
-        reason, message = await refused(call, grpc.StatusCode.INTERNAL)
-    assert reason == "INTERNAL"
-    assert "gone" not in message
+    async with gateway_with(real.address, database_url, real.data_dir) as address:
+        call = once_a_trainer_is_here(address, start(model_id), data(wav()))
+        refusal = await refused(call, "INTERNAL", "INTERNAL")
+    assert "gone" not in refusal.message
 
 
 async def test_a_trainer_killed_while_it_receives_is_unavailable(database_url, tmp_path) -> None:
     model_id = await untrained_model(database_url)
-    with trainer_process(tmp_path) as (process, trainer):
-        async with gateway(database_url, tmp_path, trainer) as channel:
-            await refused(
-                once_a_trainer_is_here(channel, start(model_id), data(b"x")),
-                grpc.StatusCode.INVALID_ARGUMENT,
-            )
 
-            def requests():
-                yield start(model_id)
-                yield data(wav()[:1000])
-                process.kill()
-                process.wait()
-                yield data(wav()[1000:])
+    def requests(trainer: subprocess.Popen[str]) -> Iterator[pb.DetectRequest]:
+        yield start(model_id)
+        yield data(wav()[:1000])
+        trainer.kill()
+        trainer.wait()
+        yield data(wav()[1000:])
 
-            reason, message, retry = await refused(
-                detect(channel, requests()), grpc.StatusCode.UNAVAILABLE, error_details_pb2.RetryInfo
-            )
-    assert reason == "TRAINER_UNAVAILABLE"
-    assert trainer in message
-    assert retry.retry_delay.ToTimedelta().total_seconds() > 0
+    with trainer_process(tmp_path, "--audio-processes", "1") as trainer:
+        async with gateway_with(trainer.address, database_url, tmp_path) as address:
+            call = once_a_trainer_is_here(address, start(model_id), data(b"x"))
+            await refused(call, "INVALID_ARGUMENT", "INVALID_AUDIO")
+            call = detect(address, requests(trainer.process))
+            refusal = await refused(call, "UNAVAILABLE", "TRAINER_UNAVAILABLE")
+    assert trainer.address in refusal.message
+    assert refusal.details["google.rpc.RetryInfo"].retry_delay.ToTimedelta().total_seconds() > 0
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
 async def test_a_trainer_that_stops_is_unavailable(database_url, tmp_path, code) -> None:
     model_id = await untrained_model(database_url)
-    async with serving(Front(code)) as trainer, gateway(database_url, tmp_path, trainer) as channel:
-        call = once_a_trainer_is_here(channel, start(model_id), data(b"x"))
-        reason, message, _ = await refused(call, grpc.StatusCode.UNAVAILABLE, error_details_pb2.RetryInfo)
-    assert reason == "TRAINER_UNAVAILABLE"
-    assert "what the trainer says" in message
+    async with serving(Front(code)) as trainer, gateway_with(trainer, database_url, tmp_path) as address:
+        call = once_a_trainer_is_here(address, start(model_id), data(b"x"))
+        refusal = await refused(call, "UNAVAILABLE", "TRAINER_UNAVAILABLE")
+    assert "what the trainer says" in refusal.message
 
 
 async def test_a_client_that_cancels_cancels_the_trainer(database_url, tmp_path) -> None:
     model_id, front = await untrained_model(database_url), Front()
-    async with serving(front) as trainer, gateway(database_url, tmp_path, trainer) as channel:
-        await once_a_trainer_is_here(channel, start(model_id), data(b"x"))
+    async with serving(front) as trainer, gateway_with(trainer, database_url, tmp_path) as address:
+        await once_a_trainer_is_here(address, start(model_id), data(b"x"))
         front.received.clear()
-        call = DetectionServiceStub(channel).Detect()
-        await call.write(start(model_id))
-        await front.received.wait()
-        call.cancel()
-        await front.cancelled.wait()
+        front.holds = True
+        async with aio.insecure_channel(address) as channel:
+            call = DetectionServiceStub(channel).Detect()
+            await call.write(start(model_id))
+            await front.received.wait()
+            call.cancel()
+            await front.cancelled.wait()
 
 
 async def test_no_data_is_refused_and_cancels_the_trainer(database_url, tmp_path) -> None:
-    model_id, front = await untrained_model(database_url), Front()
-    async with serving(front) as trainer, gateway(database_url, tmp_path, trainer) as channel:
-        call = once_a_trainer_is_here(channel, start(model_id), data(b""))
-        reason, message = await refused(call, grpc.StatusCode.INVALID_ARGUMENT)
+    model_id, front = await untrained_model(database_url), Front(holds=True)
+    async with serving(front) as trainer, gateway_with(trainer, database_url, tmp_path) as address:
+        call = once_a_trainer_is_here(address, start(model_id), data(b""))
+        refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
         await front.cancelled.wait()
-    assert (reason, message) == (
-        "INVALID_FIELD",
-        "data: the stream ended without any: send the recording's bytes after start",
-    )
+    assert refusal.fields == {"data": "the stream ended without any: send the recording's bytes after start"}
 
 
 async def test_too_much_data_is_refused(database_url, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(detection, "MAX_BYTES", 1000)
     model_id = await untrained_model(database_url)
-    async with serving(Front()) as trainer, gateway(database_url, tmp_path, trainer) as channel:
-        [only] = await once_a_trainer_is_here(channel, start(model_id), data(bytes(999)), data(b"x"))
+    async with serving(Front()) as trainer, gateway_with(trainer, database_url, tmp_path) as address:
+        [only] = await once_a_trainer_is_here(address, start(model_id), data(bytes(999)), data(b"x"))
         assert only.summary.duration_ms == 7
-        call = detect(channel, [start(model_id), data(bytes(1000)), data(b"x")])
-        _, message = await refused(call, grpc.StatusCode.INVALID_ARGUMENT)
-    assert message == "data: is larger than 1,000 bytes: split the recording"
+        call = detect(address, [start(model_id), data(bytes(1000)), data(b"x")])
+        refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert refusal.fields == {"data": "is larger than 1,000 bytes: split the recording"}
 
 
 async def test_start_may_come_once(database_url, tmp_path) -> None:
     model_id = await untrained_model(database_url)
-    async with serving(Front()) as trainer, gateway(database_url, tmp_path, trainer) as channel:
-        call = once_a_trainer_is_here(channel, start(model_id), start(model_id))
-        _, message = await refused(call, grpc.StatusCode.INVALID_ARGUMENT)
-    assert message == "start: start was sent again: every message after the first must be data"
+    async with serving(Front()) as trainer, gateway_with(trainer, database_url, tmp_path) as address:
+        call = once_a_trainer_is_here(address, start(model_id), start(model_id))
+        refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert refusal.fields == {"start": "start was sent again: every message after the first must be data"}
 
 
 async def test_start_must_come_first(alone) -> None:
-    _, message = await refused(detect(alone, [data(b"x")]), grpc.StatusCode.INVALID_ARGUMENT)
-    assert message == "start: the first message must be start, not data"
-    _, message = await refused(detect(alone, []), grpc.StatusCode.INVALID_ARGUMENT)
-    assert message == "start: the stream has no message: the first must be start, then the data"
+    refusal = await refused(detect(alone, [data(b"x")]), "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert refusal.fields == {"start": "the first message must be start, not data"}
+    refusal = await refused(detect(alone, []), "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert refusal.fields == {"start": "the stream has no message: the first must be start, then the data"}
 
 
 async def test_thresholds_for_types_that_the_model_lacks_are_all_named(alone, database_url) -> None:
-    model_id = await untrained_model(database_url)
-    thresholds = {"glitch": 0.1, "static": 0.1, "dropout": 0.1}
-    _, _, wrong = await refused(
-        detect(alone, [start(model_id, thresholds=thresholds)]),
-        grpc.StatusCode.INVALID_ARGUMENT,
-        error_details_pb2.BadRequest,
+    first = start(
+        await untrained_model(database_url), thresholds={"glitch": 0.1, "static": 0.1, "dropout": 0.1}
     )
-    assert {v.field for v in wrong.field_violations} == {
+    refusal = await refused(detect(alone, [first]), "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert set(refusal.fields) == {
         "start.config.thresholds['static']",
         "start.config.thresholds['dropout']",
     }
-    assert all("it has glitch, echo" in v.description for v in wrong.field_violations)
+    assert all("it has glitch, echo" in description for description in refusal.fields.values())
 
 
 @pytest.mark.parametrize(("state", "remedy"), [("inactive", "UpdateModel"), ("archived", "UndeleteModel")])
@@ -311,28 +290,22 @@ async def test_only_an_active_model_that_is_not_archived_detects(alone, database
     model_id = await one_model(database_url, active=state == "archived")
     if state == "archived":
         async with Database(database_url) as database, database.connection() as connection:
-            await models.archive(connection, "default", model_id)
-    reason, message, _ = await refused(
-        detect(alone, [start(model_id)]),
-        grpc.StatusCode.FAILED_PRECONDITION,
-        error_details_pb2.PreconditionFailure,
-    )
-    assert reason == "WRONG_STATE"
-    assert f"model {model_id}" in message
-    assert remedy in message
+            await models.archive(connection, "default", UUID(model_id))
+    refusal = await refused(detect(alone, [start(model_id)]), "FAILED_PRECONDITION", "WRONG_STATE")
+    assert refusal.info.metadata["state"] == state
+    assert f"model {model_id}" in refusal.message
+    assert remedy in refusal.message
 
 
 @pytest.mark.parametrize("whose", ["nobody's", "another tenant's"])
 async def test_a_model_that_is_not_ones_own_does_not_exist(alone, database_url, whose) -> None:
     model_id = str(uuid7()) if whose == "nobody's" else await one_model(database_url, tenant="other")
-    reason, _ = await refused(detect(alone, [start(model_id)]), grpc.StatusCode.NOT_FOUND)
-    assert reason == "NOT_FOUND"
+    refusal = await refused(detect(alone, [start(model_id)]), "NOT_FOUND", "NOT_FOUND")
+    assert refusal.resource == ("model", model_id)
 
 
 async def test_without_a_trainer_the_call_may_be_repeated(alone, database_url) -> None:
-    model_id = await untrained_model(database_url)
-    reason, message, _ = await refused(
-        detect(alone, [start(model_id)]), grpc.StatusCode.UNAVAILABLE, error_details_pb2.RetryInfo
-    )
-    assert reason == "TRAINER_UNAVAILABLE"
-    assert "no trainer answers" in message
+    call = detect(alone, [start(await untrained_model(database_url))])
+    refusal = await refused(call, "UNAVAILABLE", "TRAINER_UNAVAILABLE")
+    assert "no trainer answers" in refusal.message
+    assert "google.rpc.RetryInfo" in refusal.details

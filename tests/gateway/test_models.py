@@ -1,46 +1,21 @@
 """ModelService, on a real database."""
 
 import asyncpg
-import grpc
 import pytest
 import pytest_asyncio
 from earmark.v1 import model_service_pb2 as pb
 from earmark.v1.model_service_pb2_grpc import ModelServiceStub
-from google.rpc import error_details_pb2
-from grpc import aio
-from grpc_status import rpc_status
 from uuid_utils.compat import uuid7
 
 from storage import models
 from storage.database import Database
-from tests.gateway.build_model import CONFIG, gateway, model, one_model
+from tests.gateway.build_model import CONFIG, model, one_model
+from tests.gateway.calls import refused
 
 
 @pytest_asyncio.fixture
-async def stub(database_url, tmp_path):
-    async with gateway(database_url, tmp_path) as channel:
-        yield ModelServiceStub(channel)
-
-
-async def refused(call, code: grpc.StatusCode, detail=error_details_pb2.ErrorInfo):
-    """The detail of a call that must fail with this code."""
-    with pytest.raises(aio.AioRpcError) as error:
-        await call
-    assert error.value.code() is code
-    status = rpc_status.from_call(ErrorCall(error.value))
-    for packed in status.details:
-        if packed.Is(detail.DESCRIPTOR):
-            found = detail()
-            packed.Unpack(found)
-            return found
-    raise AssertionError(f"no {detail.DESCRIPTOR.name} in {status}")
-
-
-class ErrorCall:
-    """An aio error as grpc_status wants it."""
-
-    def __init__(self, error: aio.AioRpcError) -> None:
-        self.code, self.details, self.trailing_metadata = error.code, error.details, error.trailing_metadata
+async def stub(gateway):
+    return ModelServiceStub(gateway.channel)
 
 
 async def get(stub, model_id: str) -> pb.Model:
@@ -113,7 +88,7 @@ async def test_pages_have_every_model_once_and_a_token_is_bound_to_the_filters(s
         last = token
     assert seen == ["4", "3", "2", "1", "0"]
     call = stub.ListModels(pb.ListModelsRequest(show_deleted=True, page_token=last))
-    assert (await refused(call, grpc.StatusCode.INVALID_ARGUMENT)).reason == "INVALID_PAGE_TOKEN"
+    await refused(call, "INVALID_ARGUMENT", "INVALID_PAGE_TOKEN")
 
 
 async def test_an_update_changes_what_the_mask_names(stub, database_url) -> None:
@@ -130,22 +105,21 @@ async def test_an_update_of_anything_else_or_of_nothing_is_refused(stub, databas
     model_id = await one_model(database_url)
     for paths in ("sha256", "name,artifactTypes", ""):
         call = update(stub, paths, id=model_id, name="v1")
-        assert (await refused(call, grpc.StatusCode.INVALID_ARGUMENT)).reason == "INVALID_UPDATE_MASK"
+        await refused(call, "INVALID_ARGUMENT", "INVALID_UPDATE_MASK")
 
 
 async def test_an_empty_name_is_refused(stub, database_url) -> None:
     model_id = await one_model(database_url)
-    call = update(stub, "name", id=model_id)
-    wrong = await refused(call, grpc.StatusCode.INVALID_ARGUMENT, error_details_pb2.BadRequest)
-    assert [violation.field for violation in wrong.field_violations] == ["model.name"]
+    refusal = await refused(update(stub, "name", id=model_id), "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert list(refusal.fields) == ["model.name"]
 
 
 async def test_a_stale_etag_changes_nothing(stub, database_url) -> None:
     model_id = await one_model(database_url)
     stale = (await get(stub, model_id)).etag
     current = (await update(stub, "name", id=model_id, name="new", etag=stale)).etag
-    info = await refused(update(stub, "name", id=model_id, name="x", etag=stale), grpc.StatusCode.ABORTED)
-    assert (info.reason, info.metadata["etag"]) == ("STALE_ETAG", current)
+    call = update(stub, "name", id=model_id, name="x", etag=stale)
+    assert (await refused(call, "ABORTED", "STALE_ETAG")).info.metadata["etag"] == current
     assert (await get(stub, model_id)).name == "new"
 
 
@@ -165,9 +139,10 @@ async def test_an_archived_model_is_hidden_readable_and_unchangeable(stub, datab
     assert archived.is_active
     assert await names(stub) == []
     call = update(stub, "name", id=model_id, name="x")
-    failure = await refused(call, grpc.StatusCode.FAILED_PRECONDITION, error_details_pb2.PreconditionFailure)
-    assert failure.violations[0].subject == f"model/{model_id}"
-    assert "UndeleteModel" in failure.violations[0].description
+    refusal = await refused(call, "FAILED_PRECONDITION", "WRONG_STATE")
+    [(_, subject, description)] = refusal.violations
+    assert (subject, refusal.info.metadata["state"]) == (f"model/{model_id}", "archived")
+    assert "UndeleteModel" in description
 
 
 async def test_archiving_twice_changes_nothing_more(stub, database_url) -> None:
@@ -190,8 +165,7 @@ async def test_undelete_brings_a_model_back_as_it_was(stub, database_url) -> Non
 async def test_a_live_model_cannot_be_undeleted(stub, database_url) -> None:
     model_id = await one_model(database_url)
     call = stub.UndeleteModel(pb.UndeleteModelRequest(model_id=model_id))
-    resource = await refused(call, grpc.StatusCode.ALREADY_EXISTS, error_details_pb2.ResourceInfo)
-    assert (resource.resource_type, resource.resource_name) == ("model", model_id)
+    assert (await refused(call, "ALREADY_EXISTS", "ALREADY_EXISTS")).resource == ("model", model_id)
 
 
 @pytest.mark.parametrize("whose", ["nobody's", "another tenant's"])
@@ -203,6 +177,5 @@ async def test_what_is_not_ones_own_does_not_exist(stub, database_url, whose) ->
         stub.DeleteModel(pb.DeleteModelRequest(model_id=model_id)),
         stub.UndeleteModel(pb.UndeleteModelRequest(model_id=model_id)),
     ):
-        resource = await refused(call, grpc.StatusCode.NOT_FOUND, error_details_pb2.ResourceInfo)
-        assert resource.resource_name == model_id
+        assert (await refused(call, "NOT_FOUND", "NOT_FOUND")).resource == ("model", model_id)
     assert await names(stub, show_deleted=True) == []

@@ -1,0 +1,128 @@
+"""The contract: that it lints, breaks nobody, is generated afresh, and that its comments run."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+import tarfile
+from functools import cache
+from pathlib import Path
+
+import protovalidate
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from grpc_tools import protoc
+from protovalidate._gen.buf.validate import validate_pb
+
+from protos import generate
+
+# Imported for their place in the default pool.
+from earmark.trainer.v1 import trainer_service_pb2  # noqa: F401 isort: skip
+from earmark.v1 import (  # noqa: F401 isort: skip
+    annotation_service_pb2,
+    audio_service_pb2,
+    dataset_service_pb2,
+    detection_service_pb2,
+    model_service_pb2,
+    training_service_pb2,
+)
+
+ROOT = Path(__file__).parents[2]
+BUF = Path(sys.executable).with_name("buf")
+PORTS = {"earmark.v1": 50051, "earmark.trainer.v1": 50052}
+# What git calls a change of the contract.
+CONTRACT = "protos/earmark/*.proto"
+
+
+def run(*command: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [str(part) for part in command], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+
+
+def git(*arguments: str) -> bytes:
+    done = run("git", *arguments)
+    assert done.returncode == 0, f"this test needs the project's git history: {done.stderr.decode()}"
+    return done.stdout
+
+
+@cache
+def files() -> dict[str, descriptor_pb2.FileDescriptorProto]:
+    """Every .proto as protoc reads it, comments included."""
+    sources = sorted(
+        map(str, [*ROOT.glob("protos/earmark/**/*.proto"), *generate.THIRD_PARTY.rglob("*.proto")])
+    )
+    include = [f"-I{folder}" for folder in (generate.THIRD_PARTY, generate.PROTOS)]
+    builtin = f"-I{Path(protoc.__file__).parent / '_proto'}"
+    command = [sys.executable, "-m", "grpc_tools.protoc", *include, builtin, "--include_source_info"]
+    done = run(*command, "--descriptor_set_out=/dev/stdout", *sources)
+    assert done.returncode == 0, done.stderr.decode()
+    return {file.name: file for file in descriptor_pb2.FileDescriptorSet.FromString(done.stdout).file}
+
+
+def rpcs() -> dict[str, tuple[descriptor_pb2.MethodDescriptorProto, str]]:
+    """Each rpc and its comment, by its path."""
+    found = {}
+    for file in files().values():
+        comments = {tuple(at.path): at.leading_comments for at in file.source_code_info.location}
+        for s, service in enumerate(file.service):
+            for m, method in enumerate(service.method):
+                path = f"{file.package}.{service.name}/{method.name}"
+                found[path] = (method, comments.get((6, s, 2, m), ""))  # service, method
+    return found
+
+
+def baseline() -> str:
+    """What the contract may not break: the last commit, or the one before where nothing has changed since."""
+    changed = git("status", "--porcelain", "--", CONTRACT)
+    parent = run("git", "rev-parse", "--verify", "HEAD~1")
+    return "HEAD" if changed or parent.returncode else "HEAD~1"
+
+
+def test_the_protos_lint() -> None:
+    done = run(BUF, "lint")
+    assert done.returncode == 0, done.stdout.decode()
+
+
+def test_the_contract_breaks_nobody(tmp_path) -> None:
+    """To break it on purpose, name the rule under breaking.ignore_only in buf.yaml in the same commit."""
+    archive = git("archive", "--format=tar", baseline(), "buf.yaml", "protos")
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        tar.extractall(tmp_path, filter="data")
+    done = run(BUF, "breaking", "--against", tmp_path)
+    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+
+
+def test_the_stubs_are_generated_from_the_protos(tmp_path) -> None:
+    generate.generate(tmp_path)
+    fresh = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob("*.py*")}
+    kept = {path.relative_to(generate.GEN): path.read_text() for path in generate.GEN.rglob("*_pb2*.py*")}
+    kept = {path: text for path, text in kept.items() if "__pycache__" not in path.parts}
+    stale = sorted(str(path) for path in fresh.keys() | kept.keys() if fresh.get(path) != kept.get(path))
+    assert stale == [], "run `make protos`"
+
+
+def test_the_vendored_rules_are_those_of_protovalidate() -> None:
+    installed = descriptor_pb2.FileDescriptorProto.FromString(validate_pb.desc().proto.to_binary())
+    vendored = descriptor_pb2.FileDescriptorProto()
+    vendored.CopyFrom(files()["buf/validate/validate.proto"])
+    vendored.ClearField("source_code_info")
+    assert vendored == installed, "copy validate.proto of protovalidate's release to protos/third_party"
+
+
+@pytest.mark.parametrize("path", rpcs())
+def test_the_grpcurl_line_of_each_rpc_is_a_call_of_it(path) -> None:
+    method, comment = rpcs()[path]
+    line = comment.rstrip().splitlines()[-1].strip()
+    command, address, called = line.rsplit(" ", 2)
+    assert "grpcurl -plaintext" in command
+    assert address == f"localhost:{PORTS[path.rpartition('.')[0]]}"
+    assert called == path
+    request = descriptor_pool.Default().FindMessageTypeByName(method.input_type.removeprefix("."))
+    bodies = re.findall(r"'(\{.*?\})'", command) or ["{}"]
+    messages = [body.replace("%s", "AAAA").replace("%d", "1") for body in bodies]  # of printf
+    assert method.client_streaming or len(messages) == 1
+    for text in messages:
+        message = json_format.Parse(text, message_factory.GetMessageClass(request)())
+        assert protovalidate.collect_violations(message) == [], json.loads(text)

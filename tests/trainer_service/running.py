@@ -1,0 +1,168 @@
+"""A trainer as its own process, and what the tests ask of it."""
+
+import io
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import numpy as np
+import soundfile
+from earmark.trainer.v1 import trainer_service_pb2 as pb
+from earmark.trainer.v1 import trainer_service_pb2_grpc as pb_grpc
+from earmark.v1 import training_config_pb2
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from storage.objects import ObjectStore
+
+RATE = 16_000
+SECONDS = 60  # how long a test waits for anything before it calls it lost
+JOB_ID = "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55"
+
+
+@dataclass(frozen=True)
+class Trainer:
+    process: subprocess.Popen
+    address: str
+    data_dir: Path
+    stub: pb_grpc.TrainerServiceStub
+    channel: grpc.Channel
+    objects: ObjectStore
+
+    def capacity(self) -> pb.Capacity:
+        return self.stub.GetCapacity(pb.GetCapacityRequest(), timeout=SECONDS).capacity
+
+    def wait_for(self, wanted) -> pb.Capacity:
+        """The first capacity that is `wanted`."""
+        watch = self.stub.WatchCapacity(pb.WatchCapacityRequest(), timeout=SECONDS)
+        capacity = next(response.capacity for response in watch if wanted(response.capacity))
+        watch.cancel()
+        return capacity
+
+    def warm(self) -> "Trainer":
+        self.wait_for(lambda capacity: capacity.free_training_slots)
+        return self
+
+    def children(self, module: str = "") -> list[int]:
+        """Pids of its processes of this module."""
+        return [
+            pid
+            for pid, (parent, command) in processes().items()
+            if parent == self.process.pid and f"trainer.child\0{module}" in command
+        ]
+
+    def process_audio(self, data: bytes, name: str = "one") -> list[pb.ProcessAudioResponse]:
+        self.objects.put(f"{name}/source", data)
+        return list(self.stub.ProcessAudio(audio_request(name), timeout=SECONDS))
+
+    def train(self, files=(), **config) -> Iterator[pb.TrainResponse]:
+        job = pb.TrainRequest(job=training_job(**config))
+        return self.stub.Train(iter([job, *files]), timeout=4 * SECONDS)
+
+    def detect(self, data: bytes, weights: str, model_config: str, **config) -> list[pb.DetectResponse]:
+        start = pb.DetectRequest.Start(weights=weights, model_config=model_config, config=config)
+        parts = [pb.DetectRequest(data=data[at : at + 50_000]) for at in range(0, len(data), 50_000)]
+        return list(self.stub.Detect(iter([pb.DetectRequest(start=start), *parts]), timeout=2 * SECONDS))
+
+
+@contextmanager
+def running(data_dir: Path, *flags: str) -> Iterator[Trainer]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trainer", "--trainer-port", "0", "--data-dir", str(data_dir), *flags],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("trainer listening on 127.0.0.1:")
+        address = line.split()[-1]
+        with grpc.insecure_channel(address) as channel:
+            stub = pb_grpc.TrainerServiceStub(channel)
+            objects = ObjectStore.open(str(data_dir / "objects"))
+            yield Trainer(process, address, data_dir, stub, channel, objects)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(SECONDS)
+        process.stdout.close()
+
+
+def processes() -> dict[int, tuple[int, str]]:
+    """Parent and command line of every live process."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+                command = (folder / "cmdline").read_text()
+            except OSError:
+                continue
+            if state != "Z":
+                found[int(folder.name)] = int(parent), command
+    return found
+
+
+def gone(pids: list[int]) -> None:
+    """Waits until the kernel has ended them."""
+    for pid in pids:
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        ended, _, _ = select.select([descriptor], [], [], SECONDS)
+        os.close(descriptor)
+        assert ended, f"process {pid} lives on"
+
+
+def training_job(**config) -> pb.TrainRequest.Job:
+    values = {
+        "artifact_types": ["static"],
+        "epochs": 1,
+        "validation_split": 0.2,
+        "learning_rate": 0.001,
+        "batch_size": 8,
+        "chunk_size_ms": 500,
+        "stride_ms": 250,
+        "seed": 1,
+    }
+    config = training_config_pb2.TrainingConfig(**{**values, **config})
+    return pb.TrainRequest.Job(training_job_id=JOB_ID, attempt=1, config=config, prefix="jobs/one/1")
+
+
+def audio_request(name: str) -> pb.ProcessAudioRequest:
+    return pb.ProcessAudioRequest(
+        audio_file_id=name, source=f"{name}/source", audio=f"{name}/audio", features=f"{name}/features"
+    )
+
+
+def bursts(seconds: int, seed: int) -> tuple[np.ndarray, list[pb.TrainRequest.Annotation]]:
+    """Quiet noise with a loud burst of 300 ms every two seconds, and where they are."""
+    rng = np.random.default_rng(seed)
+    audio, marks = rng.normal(0, 0.01, seconds * RATE), []
+    for start in range(RATE // 2, len(audio) - RATE, 2 * RATE):
+        audio[start : start + 4800] += rng.normal(0, 0.3, 4800)
+        start_ms = start * 1000 // RATE
+        marks.append(
+            pb.TrainRequest.Annotation(artifact_type="static", start_ms=start_ms, end_ms=start_ms + 300)
+        )
+    return audio.clip(-1, 1).astype(np.float32), marks
+
+
+def encoded(audio: np.ndarray, container: str, subtype: str | None = None, rate: int = RATE) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, audio, rate, format=container, subtype=subtype)
+    return buffer.getvalue()
+
+
+def failure(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
+    """Code, and the reason of its ErrorInfo."""
+    info = error_details_pb2.ErrorInfo()
+    assert rpc_status.from_call(error).details[0].Unpack(info)
+    assert info.domain == "earmark"
+    return error.code(), info.reason

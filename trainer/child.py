@@ -1,0 +1,41 @@
+"""`python -m trainer.child MODULE FD`: a child process of the trainer, on its end of a socket pair.
+
+The first message is the settings; MODULE's `serve(connection, settings)` does the rest. The child never
+outlives the front: the kernel kills it, and an idle one sees its pipe end.
+"""
+
+import ctypes
+import importlib
+import os
+import signal
+import sys
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def main(module: str, descriptor: int, parent: int) -> None:
+    """Ends with exit status 0 when the front closes the pipe or dies."""
+    die_with(parent)
+    with suppress(OSError):  # when memory runs out, the kernel is to end a child rather than the front
+        Path("/proc/self/oom_score_adj").write_text("500")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the front decides
+    connection = Connection(descriptor)
+    try:
+        importlib.import_module(module).serve(connection, connection.recv())
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def die_with(parent: int) -> None:
+    """Makes the kernel kill this process when `parent` dies."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("the trainer died while this process started")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,141 @@
+"""What a file is, by its bytes and never by its name, and whether it holds what its header announces."""
+
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+SUPPORTED = "WAV, FLAC, MP3 and OGG (Vorbis, Opus)"
+CONVERT = "convert it, for example: ffmpeg -i INPUT -c:a flac OUTPUT.flac"
+
+HEAD_BYTES = 4096
+MPEG_SYNC = 0b1110_0000  # in the second byte of a frame of MPEG audio; the first is 0xff
+ID3_BYTES = 10
+OGG_HEADER_BYTES = 27
+OGG_PAGE_BYTES = 65_307  # the longest page, RFC 3533
+UNKNOWN_LENGTHS = range(0x7FFF_0000, 0x1_0000_0000)  # what writers of a stream put in place of its length
+TAG_SLACK_BYTES = 1 << 16  # tags at the end of an MP3 file
+TAG_SLACK_SHARE = 0.05
+
+
+class UnusableAudioError(Exception):
+    """The file cannot be used. The message says what was found and what to do."""
+
+
+# Containers that people have but libsndfile does not read; (offset, magic, name).
+_UNSUPPORTED = (
+    (4, b"ftyp", "MP4/M4A"),
+    (0, b"\x1aE\xdf\xa3", "WebM/Matroska"),
+    (0, b"0&\xb2u", "WMA"),
+    (0, b"FORM", "AIFF"),
+    (0, b"#!AMR", "AMR"),
+    (0, b"caff", "CAF"),
+    (0, b".snd", "AU"),
+)
+
+
+def sniff(source: Path) -> str:
+    """The format as libsndfile names it: WAV, FLAC, OGG or MP3. Raises UnusableAudioError for any other."""
+    size = source.stat().st_size
+    if size == 0:
+        raise UnusableAudioError("the file is empty (0 bytes): upload it again")
+    with source.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+        tagged = head[:3] == b"ID3"
+        if tagged:
+            file.seek(_after_id3(head))
+            head = file.read(HEAD_BYTES)
+    found = _named(head)
+    if found is None and tagged:
+        return "MP3"  # padding behind the tag; the decoder looks further
+    if found is None:
+        start = head[:8].hex(" ")
+        raise UnusableAudioError(
+            f"this is not audio in a known format (its {size:,} bytes begin with {start}): upload {SUPPORTED}"
+        )
+    return found
+
+
+def _named(head: bytes) -> str | None:
+    if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
+        return "WAV"
+    if head[:4] == b"fLaC":
+        return "FLAC"
+    if head[:4] == b"OggS":
+        return "OGG"
+    for offset, magic, name in _UNSUPPORTED:
+        if head[offset : offset + len(magic)] == magic:
+            raise UnusableAudioError(f"{name} is not yet supported, only {SUPPORTED}: {CONVERT}")
+    if head[:1] == b"\xff" and len(head) > 1 and head[1] >= MPEG_SYNC:
+        if head[1] & 0x06 == 0:  # layer 0: ADTS
+            raise UnusableAudioError(f"AAC is not yet supported, only {SUPPORTED}: {CONVERT}")
+        return "MP3"
+    return None
+
+
+def _after_id3(head: bytes) -> int:
+    """Bytes of an ID3v2 tag: four times seven bits behind its header (id3.org, id3v2.4.0-structure)."""
+    a, b, c, d = head[6:10].ljust(4, b"\0")
+    return ID3_BYTES + (a << 21 | b << 14 | c << 7 | d)
+
+
+def check_whole(source: Path, container: str) -> None:
+    """Raises UnusableAudioError for a file that libsndfile would take for a shorter, whole one."""
+    checks = {"WAV": _check_wav, "OGG": _check_ogg, "MP3": _check_mp3}
+    if container in checks:
+        with source.open("rb") as file:
+            checks[container](file, source.stat().st_size)
+
+
+def _check_wav(file: BinaryIO, size: int) -> None:
+    """The data chunk's length against the bytes that are there."""
+    position = 12
+    while position + 8 <= size:
+        file.seek(position)
+        name, length = struct.unpack("<4sI", file.read(8))
+        rest = size - position - 8
+        if name == b"data":
+            if length == 0 and rest > 0:
+                raise UnusableAudioError(
+                    f"the WAV header announces no audio but {rest:,} bytes follow: its writer was cut off; "
+                    f"{CONVERT}"
+                )
+            if rest < length and length not in UNKNOWN_LENGTHS:
+                raise UnusableAudioError(
+                    f"the file is cut short: its header announces {length:,} bytes of audio, {rest:,} are "
+                    "there; upload the whole file"
+                )
+            return
+        position += 8 + length + length % 2
+    raise UnusableAudioError("the WAV file ends before its audio begins: upload the whole file")
+
+
+def _check_ogg(file: BinaryIO, size: int) -> None:
+    """The last page against the bytes that are there."""
+    file.seek(max(0, size - OGG_PAGE_BYTES))
+    tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    segments = page[OGG_HEADER_BYTES - 1] if len(page) >= OGG_HEADER_BYTES else 255
+    sizes = page[OGG_HEADER_BYTES : OGG_HEADER_BYTES + segments]
+    if len(page) < OGG_HEADER_BYTES + segments + sum(sizes):
+        raise UnusableAudioError(
+            f"the file is cut short: it ends in the middle of an OGG page, after {size:,} bytes; "
+            "upload the whole file"
+        )
+
+
+def _check_mp3(file: BinaryIO, size: int) -> None:
+    """The Xing header's byte count: decoders stop there, and would leave out what was appended."""
+    head = file.read(HEAD_BYTES)
+    start = _after_id3(head) if head[:3] == b"ID3" else 0
+    file.seek(start)
+    head = file.read(HEAD_BYTES)
+    tag = max(head.find(b"Xing"), head.find(b"Info"))
+    if tag < 0 or len(head) < tag + 16:
+        return
+    flags = int.from_bytes(head[tag + 4 : tag + 8])
+    announced = int.from_bytes(head[tag + 8 + 4 * (flags & 1) :][:4])
+    if flags & 2 and size - start > announced * (1 + TAG_SLACK_SHARE) + TAG_SLACK_BYTES:
+        raise UnusableAudioError(
+            f"several MP3 streams are joined in this file: the first announces {announced:,} bytes, "
+            f"{size - start:,} are there; {CONVERT}, one file for each stream"
+        )

@@ -1,0 +1,258 @@
+"""The trainer's gRPC front. It only hands on: child processes do the work, and the loop never waits."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import grpc
+import structlog
+from earmark.trainer.v1 import trainer_service_pb2 as pb
+from earmark.trainer.v1 import trainer_service_pb2_grpc as pb_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
+
+from storage.objects import ObjectNotFoundError
+from trainer import messages
+from trainer.crew import Crew
+from trainer.errors import CallError
+from trainer.events import Completed
+from trainer.processes import ProcessLostError
+from trainer.settings import Settings
+from trainer.slot import Run
+from trainer.wire import Decoded, DecodeRequest, Failed
+
+MAX_UPLOAD_BYTES = 524_288_000
+SERVICE = pb.DESCRIPTOR.services_by_name["TrainerService"].full_name
+STOP_SECONDS = 1.0
+
+SERVER_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # a second trainer on this port is a mistake
+    ("grpc.max_receive_message_length", 64 << 20),  # a file with all its annotations is one message
+    ("grpc.max_send_message_length", 64 << 20),
+    # A gateway may ping as often as this, to notice that the trainer is gone; the trainer pings for the same.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+
+log = structlog.get_logger()
+Context = grpc.aio.ServicerContext
+Handler = Callable[["TrainerService", Any, Context], Awaitable[Any]]
+
+
+def rpc(handler: Handler) -> Handler:
+    """Ends a call with the status that its error stands for, and every call when the trainer stops."""
+
+    @wraps(handler)
+    async def run(self: "TrainerService", request: Any, context: Context) -> Any:
+        task = asyncio.current_task()
+        self.running.add(task)
+        try:
+            return await handler(self, request, context)
+        except CallError as error:
+            failure = error
+        except ProcessLostError as error:
+            failure = CallError("TRAINER_LOST", f"a process of the trainer {error}")
+        except grpc.aio.AbortError:
+            raise
+        except asyncio.CancelledError:
+            if not self.stopping or context.cancelled():
+                raise
+            failure = CallError("STOPPING", "the trainer is stopping")
+        except Exception:
+            log.exception("a call crashed", rpc=handler.__name__)
+            failure = CallError(
+                "INTERNAL", "the trainer failed for a reason of its own; its log has the trace"
+            )
+        finally:
+            self.running.discard(task)
+        return await context.abort_with_status(rpc_status.to_status(messages.to_status(failure)))
+
+    return run
+
+
+class TrainerService(pb_grpc.TrainerServiceServicer):
+    """See trainer_service.proto. Handlers write to the context, so that what they hold ends when they do."""
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+        self._heartbeat = crew.settings.heartbeat_seconds
+        self.running: set[asyncio.Task[Any]] = set()
+        self.stopping = False
+
+    def stop(self) -> None:
+        """Ends every running call with UNAVAILABLE."""
+        self.stopping = True
+        for task in self.running:
+            task.cancel()
+
+    @rpc
+    async def Train(self, requests: AsyncIterator[pb.TrainRequest], context: Context) -> None:  # noqa: N802
+        """One job, from its manifest to its last event."""
+        first = await anext(aiter(requests), None)
+        if first is None or first.WhichOneof("content") != "job":
+            raise CallError("INVALID_FIELD", "the first message must be the job", "job")
+        with self._crew.training.claim() as run:
+            accepted = pb.TrainResponse.Accepted(device=self._crew.device)
+            await context.write(pb.TrainResponse(accepted=accepted))
+            files = [messages.from_file(_file(request)) async for request in requests]
+            await run.start(messages.from_job(first.job, files))
+            await self._follow(run, context)
+
+    async def _follow(self, run: Run, context: Context) -> None:
+        """Writes what the job says, and heartbeats in between."""
+        event = None
+        while not isinstance(event, Completed):
+            event = await run.next(self._heartbeat)
+            if event is None:
+                await context.write(pb.TrainResponse(heartbeat=pb.TrainResponse.Heartbeat()))
+            else:
+                await context.write(messages.to_response(event))
+
+    @rpc
+    async def ProcessAudio(self, request: pb.ProcessAudioRequest, context: Context) -> None:  # noqa: N802
+        """One uploaded file, from bytes to stored features."""
+        objects = self._crew.objects
+        await context.write(pb.ProcessAudioResponse(normalizing=pb.ProcessAudioResponse.Normalizing()))
+        with self._crew.spool.folder() as folder:
+            decode = DecodeRequest(folder / "source", folder)
+
+            async def on_decoded(decoded: Decoded) -> None:
+                await objects.put_async(request.audio, decode.audio)
+                await context.write(_embedding(decoded))
+
+            try:
+                await write_file(decode.source, objects.stream(request.source))
+            except ObjectNotFoundError:
+                await context.write(_failed("the uploaded bytes are gone: upload the file again"))
+                return
+            outcome = await self._crew.audio.decode(decode, on_decoded)
+            if isinstance(outcome, Failed):
+                log.info("a file cannot be used", audio_file_id=request.audio_file_id, error=outcome.message)
+                await context.write(_failed(outcome.message))
+                return
+            await objects.put_async(request.features, decode.features)
+        await context.write(pb.ProcessAudioResponse(ready=pb.ProcessAudioResponse.Ready()))
+
+    @rpc
+    async def Detect(self, requests: AsyncIterator[pb.DetectRequest], context: Context) -> None:  # noqa: N802
+        """One recording, from bytes to detections."""
+        first = await anext(aiter(requests), None)
+        if first is None or first.WhichOneof("content") != "start":
+            raise CallError("INVALID_FIELD", "the first message must be the start", "start")
+        with self._crew.spool.folder() as folder:
+            decode = DecodeRequest(folder / "source", folder)
+            await write_file(decode.source, _limited(requests))
+            decoded = await self._crew.audio.decode(decode)
+            if isinstance(decoded, Failed):
+                raise CallError(decoded.reason, decoded.message, "data")
+            found = await self._crew.scoring.score(
+                first.start.weights,
+                first.start.model_config,
+                decode.features,
+                decoded.duration_ms,
+                messages.from_detection_config(first.start.config),
+            )
+        for detection in found:
+            await context.write(pb.DetectResponse(detection=messages.to_detection(detection)))
+        summary = pb.DetectResponse.Summary(duration_ms=decoded.duration_ms)
+        await context.write(pb.DetectResponse(summary=summary))
+
+    @rpc
+    async def GetCapacity(self, _request: pb.GetCapacityRequest, _context: Context) -> pb.GetCapacityResponse:  # noqa: N802
+        """What the trainer has now."""
+        return pb.GetCapacityResponse(capacity=self._capacity())
+
+    @rpc
+    async def WatchCapacity(self, _request: pb.WatchCapacityRequest, context: Context) -> None:  # noqa: N802
+        """What the trainer has, at every change and every heartbeat."""
+        while True:
+            changed = self._crew.changes.next
+            await context.write(pb.WatchCapacityResponse(capacity=self._capacity()))
+            try:
+                async with asyncio.timeout(self._heartbeat):
+                    await changed.wait()
+            except TimeoutError:
+                continue
+
+    def _capacity(self) -> pb.Capacity:
+        return pb.Capacity(
+            device=self._crew.device,
+            training_slots=1,
+            free_training_slots=int(self._crew.training.free),
+            audio_slots=self._crew.audio.size,
+            free_audio_slots=self._crew.audio.free,
+        )
+
+
+class CannotListenError(Exception):
+    """The address cannot be had."""
+
+
+async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[str], None]) -> None:
+    """Serves until `stop`. `announce` gets the address, host:port. Raises CannotListenError."""
+    server = grpc.aio.server(options=SERVER_OPTIONS)
+    try:
+        port = server.add_insecure_port(f"{settings.host}:{settings.trainer_port}")
+    except RuntimeError as error:
+        raise CannotListenError(
+            f"cannot listen on {settings.host}:{settings.trainer_port}: is another trainer running there?"
+        ) from error
+    async with Crew.open(settings) as crew:
+        service, healthy = TrainerService(crew), health.aio.HealthServicer()
+        pb_grpc.add_TrainerServiceServicer_to_server(service, server)
+        health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        for name in (SERVICE, ""):
+            await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await server.start()
+        announce(f"{settings.host}:{port}")
+        try:
+            await stop.wait()
+        finally:
+            await healthy.enter_graceful_shutdown()
+            service.stop()
+            await server.stop(STOP_SECONDS)
+
+
+async def write_file(path: Path, parts: AsyncIterator[bytes]) -> None:
+    """Off the loop. Whatever `parts` raises."""
+    with path.open("wb") as file:
+        async for part in parts:
+            await asyncio.to_thread(file.write, part)
+
+
+async def _limited(requests: AsyncIterator[pb.DetectRequest]) -> AsyncIterator[bytes]:
+    size = 0
+    async for request in requests:
+        size += len(request.data)
+        if request.WhichOneof("content") != "data":
+            raise CallError("INVALID_FIELD", "every message but the first must be data", "data")
+        if size > MAX_UPLOAD_BYTES:
+            raise CallError(
+                "INVALID_UPLOAD", f"the recording is larger than {MAX_UPLOAD_BYTES:,} bytes: split it", "data"
+            )
+        yield request.data
+
+
+def _file(request: pb.TrainRequest) -> pb.TrainRequest.File:
+    if request.WhichOneof("content") != "file":
+        raise CallError("INVALID_FIELD", "every message but the first must be a file", "file")
+    return request.file
+
+
+def _embedding(decoded: Decoded) -> pb.ProcessAudioResponse:
+    embedding = pb.ProcessAudioResponse.Embedding(
+        duration_ms=decoded.duration_ms, sample_rate_hz=decoded.sample_rate, channels=decoded.channels
+    )
+    return pb.ProcessAudioResponse(embedding=embedding)
+
+
+def _failed(message: str) -> pb.ProcessAudioResponse:
+    return pb.ProcessAudioResponse(failed=pb.ProcessAudioResponse.Failed(error_message=message))

@@ -1,0 +1,29 @@
+"""Logs: one JSON object a line on stderr, of the front and of every child process."""
+
+import logging
+import os
+import sys
+
+import structlog
+
+
+def configure_logging(level: str) -> None:
+    """`level`: debug, info, warning or error."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            _with_process,
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _with_process(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    return {**event, "pid": os.getpid()}

@@ -1,0 +1,175 @@
+"""Between the trainer's own values and the messages of earmark.trainer.v1."""
+
+from collections.abc import Iterable
+
+from earmark.trainer.v1 import trainer_service_pb2 as pb
+from earmark.v1 import detection_pb2, metrics_pb2, training_config_pb2, training_service_pb2
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from trainer import events
+from trainer.errors import CallError
+from trainer.job import Annotation, TrainingConfig, TrainingFile, TrainingJob
+from trainer.wire import Found
+
+DOMAIN = "earmark"
+CODES = {
+    "INVALID_FIELD": code_pb2.INVALID_ARGUMENT,
+    "INVALID_UPLOAD": code_pb2.INVALID_ARGUMENT,
+    "INVALID_AUDIO": code_pb2.INVALID_ARGUMENT,
+    "NO_FREE_SLOT": code_pb2.RESOURCE_EXHAUSTED,
+    "TRAINER_LOST": code_pb2.UNAVAILABLE,
+    "STOPPING": code_pb2.UNAVAILABLE,
+    "INTERNAL": code_pb2.INTERNAL,
+}  # every other reason is FAILED_PRECONDITION: the same job, anywhere, would fail again
+
+
+def to_status(error: CallError) -> status_pb2.Status:
+    """With ErrorInfo, and BadRequest where a field is to blame."""
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
+    details = [any_pb2.Any(), any_pb2.Any()]
+    details[0].Pack(info)
+    violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=str(error))
+    details[1].Pack(error_details_pb2.BadRequest(field_violations=[violation]))
+    return status_pb2.Status(
+        code=CODES.get(error.reason, code_pb2.FAILED_PRECONDITION),
+        message=str(error),
+        details=details if error.field else details[:1],
+    )
+
+
+def from_job(job: pb.TrainRequest.Job, files: Iterable[TrainingFile]) -> TrainingJob:
+    """Raises CallError for a configuration with values left out: the gateway fills them in."""
+    return TrainingJob(
+        job_id=job.training_job_id,
+        attempt=job.attempt,
+        config=from_config(job.config),
+        files=tuple(files),
+        prefix=job.prefix,
+        resume_from=job.resume_from or None,
+    )
+
+
+def from_config(config: training_config_pb2.TrainingConfig) -> TrainingConfig:
+    """Raises CallError for values left out."""
+    fields = training_config_pb2.TrainingConfig.DESCRIPTOR.fields
+    missing = [field.name for field in fields if field.has_presence and not config.HasField(field.name)]
+    if missing or not config.artifact_types:
+        names = ", ".join(missing or ["artifact_types"])
+        raise CallError(
+            "INVALID_FIELD", f"a trainer takes every value from the gateway; {names} left out", "job.config"
+        )
+    return TrainingConfig(
+        artifact_types=tuple(config.artifact_types),
+        epochs=config.epochs,
+        validation_split=config.validation_split,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        chunk_size_ms=config.chunk_size_ms,
+        stride_ms=config.stride_ms,
+        seed=config.seed,
+    )
+
+
+def from_file(file: pb.TrainRequest.File) -> TrainingFile:
+    """One file of the manifest."""
+    return TrainingFile(
+        audio_file_id=file.audio_file_id,
+        sha256=file.sha256,
+        features=file.features,
+        duration_ms=file.duration_ms,
+        annotations=tuple(Annotation(a.artifact_type, a.start_ms, a.end_ms) for a in file.annotations),
+    )
+
+
+def from_detection_config(config: detection_pb2.DetectionConfig) -> dict[str, object]:
+    """What differs from the defaults, as the fields of trainer.detect.DetectionConfig."""
+    values = {field.name: value for field, value in config.ListFields() if field.name != "thresholds"}
+    return {**values, "thresholds": dict(config.thresholds)}
+
+
+def to_response(event: events.Event) -> pb.TrainResponse:
+    """One event of the training loop."""
+    match event:
+        case events.Loading(files, total):
+            return pb.TrainResponse(loading=pb.TrainResponse.Loading(files=files, total=total))
+        case events.Progress(epoch, step, steps, fraction, eta):
+            progress = pb.TrainResponse.Progress(
+                epoch=epoch, step=step, steps=steps, fraction=fraction, eta_seconds=eta
+            )
+            return pb.TrainResponse(progress=progress)
+        case events.EpochCompleted():
+            return pb.TrainResponse(epoch_completed=to_epoch(event))
+        case events.Checkpoint(epoch, key):
+            return pb.TrainResponse(checkpoint=pb.TrainResponse.Checkpoint(epoch=epoch, key=key))
+        case events.Notice(code, message):
+            notice = training_service_pb2.TrainingEvent.Notice(code=f"NOTICE_CODE_{code}", message=message)
+            return pb.TrainResponse(notice=notice)
+        case events.Completed():
+            return pb.TrainResponse(completed=to_completed(event))
+
+
+def to_epoch(event: events.EpochCompleted) -> training_service_pb2.TrainingEvent.EpochCompleted:
+    """With the figures on the held-out audio."""
+    return training_service_pb2.TrainingEvent.EpochCompleted(
+        epoch=event.epoch,
+        train_loss=event.train_loss,
+        validation_loss=event.validation_loss,
+        metrics=to_metrics(event.metrics),
+        chunks_per_second=event.chunks_per_second,
+    )
+
+
+def to_completed(event: events.Completed) -> pb.TrainResponse.Completed:
+    """With the figures of the chosen epoch."""
+    return pb.TrainResponse.Completed(
+        weights=event.weights,
+        model_config=event.config,
+        size_bytes=event.size_bytes,
+        sha256=event.sha256,
+        metrics=to_metrics(event.metrics),
+        recommended_thresholds=event.recommended_thresholds,
+    )
+
+
+def to_metrics(metrics: events.EvalMetrics) -> metrics_pb2.EvalMetrics:
+    """A figure that is None stays unset."""
+    return metrics_pb2.EvalMetrics(
+        overall=to_figures(metrics.overall),
+        per_type={name: to_type_metrics(of_type) for name, of_type in metrics.per_type.items()},
+        macro_f1_score=metrics.macro_f1_score,
+        chunk=to_figures(metrics.chunk),
+    )
+
+
+def to_type_metrics(metrics: events.TypeMetrics) -> metrics_pb2.TypeMetrics:
+    """Event level at the top, chunk level beside it."""
+    return metrics_pb2.TypeMetrics(
+        precision=metrics.event.precision,
+        recall=metrics.event.recall,
+        f1_score=metrics.event.f1_score,
+        support=metrics.event.support,
+        chunk=to_figures(metrics.chunk),
+        average_precision=metrics.average_precision,
+        best_threshold=metrics.best_threshold,
+    )
+
+
+def to_figures(figures: events.Figures) -> metrics_pb2.Figures:
+    """A figure that is None stays unset."""
+    return metrics_pb2.Figures(
+        precision=figures.precision,
+        recall=figures.recall,
+        f1_score=figures.f1_score,
+        support=figures.support,
+    )
+
+
+def to_detection(found: Found) -> detection_pb2.Detection:
+    """One detection."""
+    return detection_pb2.Detection(
+        artifact_type=found.artifact_type,
+        start_ms=found.start_ms,
+        end_ms=found.end_ms,
+        confidence=found.confidence,
+    )

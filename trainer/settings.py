@@ -1,0 +1,57 @@
+"""The trainer's settings: EARMARK_* in the environment, or flags of the same names."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Earmark's trainer: decodes audio, trains models and detects with them, over gRPC.
+
+    Every flag can also be set in the environment: --trainer-port is EARMARK_TRAINER_PORT.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="EARMARK_", cli_parse_args=False, cli_kebab_case=True, cli_prog_name="python -m trainer"
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on; keep it private to the gateways.")
+    trainer_port: int = Field(50052, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    data_dir: Path = Field(
+        Path("earmark-data"),
+        description="Folder of the objects and of files in work; shared with a gateway here.",
+    )
+    object_store: str | None = Field(
+        None, description="Folder, s3://, gs:// or az:// of the objects; DATA_DIR/objects where left out."
+    )
+    audio_processes: int = Field(
+        os.cpu_count() or 1,
+        ge=1,
+        description="Audio files decoded at a time; one for each core where left out.",
+    )
+    audio_memory_mb: int = Field(
+        2048, ge=512, description="Memory that decoding one file may take before the file is refused."
+    )
+    gpu_memory_fraction: float = Field(
+        0.75, gt=0, le=0.95, description="Share of the GPU's memory that training takes at once."
+    )
+    gpu_detection_memory_fraction: float = Field(
+        0.15, gt=0, le=0.95, description="Share of the GPU's memory that detection may grow to."
+    )
+    heartbeat_seconds: float = Field(
+        2.0,
+        gt=0,
+        le=60,
+        description="Longest silence on a training stream; gateways take a silent trainer for lost.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level logged; logs go to stderr as JSON."
+    )
+
+    @property
+    def object_store_url(self) -> str:
+        """Where the objects are."""
+        return self.object_store or str(self.data_dir / "objects")

@@ -1,0 +1,55 @@
+"""The training process: warm before its first job, one job at a time, stopped between two device calls."""
+
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+
+import structlog
+
+from storage.objects import ObjectNotFoundError, ObjectStore
+from trainer.device import summary, warm_up
+from trainer.events import Event, TrainingFailedError, TrainingStoppedError
+from trainer.job import TrainingJob
+from trainer.logs import configure_logging
+from trainer.loop import train
+from trainer.settings import Settings
+from trainer.wire import Failed, Ready, Stop, Stopped
+
+log = structlog.get_logger()
+
+
+def serve(connection: Connection, settings: Settings) -> None:
+    """Says Ready, then answers each TrainingJob with its events, or Failed or Stopped as the last.
+
+    Raises EOFError when the front is gone.
+    """
+    configure_logging(settings.log_level)
+    objects = ObjectStore.open(settings.object_store_url)
+    connection.send(Ready(warm_up()))
+    while True:
+        match connection.recv():
+            case Stop():  # came too late: its job is over
+                continue
+            case job:
+                for message in run(job, objects, connection):
+                    connection.send(message)
+
+
+def run(job: TrainingJob, objects: ObjectStore, connection: Connection) -> Iterator[Event | Failed | Stopped]:
+    """One job. While it runs, whatever arrives on the pipe means stop, and so does its end."""
+    bound = log.bind(training_job_id=job.job_id, attempt=job.attempt)
+    bound.info("training starts", files=len(job.files), resume_from=job.resume_from)
+    try:
+        yield from train(job, objects, connection.poll)
+        bound.info("training is complete")
+    except TrainingStoppedError:
+        bound.info("training is stopped")
+        yield Stopped()
+    except TrainingFailedError as error:
+        bound.warning("training failed", reason=error.reason, error=str(error))
+        yield Failed(error.reason, str(error))
+    except ObjectNotFoundError as error:
+        bound.warning("a stored object is missing", key=error.key)
+        yield Failed("STORED_DATA_DAMAGED", f"the object {error.key!r} is missing from the object store")
+    except Exception as error:  # noqa: BLE001 the next job is not to suffer for this one
+        bound.exception("training crashed")
+        yield Failed("TRAINING_CRASHED", summary(error))
