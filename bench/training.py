@@ -2,9 +2,10 @@
 
     python -m bench.training --train DIR --test DIR --detections OUT.csv [--epochs N] [--seed N]
 
-DIR holds audio files and annotations.csv (filename,artifact_type,start_ms,end_ms). Starts a system of its own,
-on a fresh data directory, or uses the one at --address. Prints one JSON line: seconds from create to completed
-and of what came before, the rate of training, and event-level F1 on the test folder at Detect's defaults.
+DIR holds audio files and annotations.csv (filename,artifact_type,start_ms,end_ms). Starts a system of its
+own, on a fresh data directory, or uses the one at --address. Prints one JSON line: seconds from create to
+completed and of what came before, the rate of training, and event-level F1 on the test folder at Detect's
+defaults.
 """
 
 import csv

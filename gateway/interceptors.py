@@ -1,5 +1,6 @@
 """What every call passes through: an id for the log, the protos' field rules, and the mapping of errors."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeAlias
 
@@ -26,6 +27,14 @@ OURS = "/earmark."
 class CallInterceptor(aio.ServerInterceptor):
     """Wraps every handler of ours: unary and streaming alike end in a reply, a cancel or a rich status."""
 
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def ended(self, seconds: float) -> None:
+        """Returns when cancelled calls have cleaned up behind themselves, which gRPC does not wait for."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
+
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Any],
@@ -35,7 +44,14 @@ class CallInterceptor(aio.ServerInterceptor):
         method: str = handler_call_details.method
         if handler is None or not method.startswith(OURS):
             return handler
+        self._remember(asyncio.current_task())
         return _wrapped(handler, method)
+
+    def _remember(self, task: asyncio.Task[Any] | None) -> None:
+        """The call's own: gRPC asks for its handler in the task that runs it."""
+        if task is not None:
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
 
 
 def _wrapped(handler: Any, method: str) -> Any:

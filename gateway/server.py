@@ -53,12 +53,13 @@ async def running(settings: Settings) -> AsyncIterator[int]:
     async with AsyncExitStack() as stack:
         app = await _open(settings, stack)
         await stack.enter_async_context(Dispatcher(app))
-        server = aio.server(interceptors=[CallInterceptor()], options=SERVER_OPTIONS)
+        calls = CallInterceptor()
+        server = aio.server(interceptors=[calls], options=SERVER_OPTIONS)
         names = register(app, server)
         states = _add_standard_services(server, names)
         port = _bind(server, settings)
         await server.start()
-        stack.push_async_callback(_stop, server, states, settings.stop_grace_seconds)
+        stack.push_async_callback(_stop, server, states, calls, settings.stop_grace_seconds)
         for name in ("", *names):
             await states.set(name, health_pb2.HealthCheckResponse.SERVING)
         yield port
@@ -97,6 +98,9 @@ def _bind(server: aio.Server, settings: Settings) -> int:
     return port
 
 
-async def _stop(server: aio.Server, states: health.aio.HealthServicer, grace: float) -> None:
+async def _stop(
+    server: aio.Server, states: health.aio.HealthServicer, calls: CallInterceptor, grace: float
+) -> None:
     await states.enter_graceful_shutdown()
     await server.stop(grace)
+    await calls.ended(grace)

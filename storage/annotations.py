@@ -60,9 +60,13 @@ class Facts:
     files: dict[UUID, MarkedFile]
 
 
-async def create_set(connection: Connection, tenant_id: str, set_id: UUID, dataset_id: UUID) -> None:
-    """An empty draft with the next version. The caller has locked the dataset."""
+async def create_set(connection: Connection, tenant_id: str, set_id: UUID, dataset_id: UUID) -> bool:
+    """An empty draft with the next version, in a transaction. False where there is no such dataset."""
+    if await connection.fetchval(SQL["hold_dataset"], tenant_id, dataset_id) is None:
+        return False
+    await connection.execute(SQL["lock_versions"], dataset_id)
     await connection.execute(SQL["create_set"], set_id, tenant_id, dataset_id)
+    return True
 
 
 async def get_set(connection: Connection, tenant_id: str, set_id: UUID) -> AnnotationSet | None:
@@ -79,7 +83,7 @@ async def page_of_sets(
 
 async def lock_set(connection: Connection, tenant_id: str, set_id: UUID) -> LockedSet | None:
     """Until the end of the transaction nobody else edits the set, and its types and files stay."""
-    await connection.execute(SQL["hold_dataset"], tenant_id, set_id)
+    await connection.execute(SQL["hold_dataset_of_set"], tenant_id, set_id)
     row = await connection.fetchrow(SQL["lock_set"], tenant_id, set_id)
     return row and LockedSet(**row)
 

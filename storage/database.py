@@ -12,7 +12,8 @@ from asyncpg.pool import PoolConnectionProxy
 OwnConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Connection: TypeAlias = "OwnConnection | PoolConnectionProxy[asyncpg.Record]"
 
-# What asyncpg raises while PostgreSQL is away, starting, stopping, or out of connections.
+# What asyncpg raises while PostgreSQL is away, starting, stopping, out of connections, or too busy: after a
+# deadlock or a wait for a lock that took too long.
 UNAVAILABLE = (
     OSError,
     TimeoutError,
@@ -20,6 +21,8 @@ UNAVAILABLE = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InternalClientError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
 )
 # What PostgreSQL says of the character NUL in a text or a JSON document, which cannot hold it.
 NUL_IN_TEXT = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)

@@ -1,6 +1,7 @@
 """One PostgreSQL server for the whole run, one migrated template on it, one database per test."""
 
 import os
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -12,6 +13,12 @@ import pytest_asyncio
 
 from storage.database import migrate
 from storage.embedded import EmbeddedPostgres
+
+# Every trainer of the run, in this process and in others, compiles what no other has compiled before.
+_COMPILED = tempfile.TemporaryDirectory(prefix="earmark-compiled-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 # Nothing here outlives the run, so nothing waits for the disk.
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}

@@ -64,4 +64,4 @@ def test_the_client_needs_the_base_install_only(name) -> None:
 
 
 def test_the_processes_that_decode_start_without_jax() -> None:
-    assert imported("trainer.audio") & {"jax", "flax", "optax", "grpc", "gateway"} == set()
+    assert imported("trainer.workers.audio") & {"jax", "flax", "optax", "grpc", "gateway"} == set()

@@ -1,1 +1,1 @@
-"""The trainer service: owns the accelerator and no state. Decodes, trains, detects; never sees the database."""
+"""The trainer service: owns the accelerator and no state. Decodes, trains, detects; sees no database."""

@@ -7,8 +7,8 @@ import sys
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from trainer.front import CannotListenError, serve
 from trainer.logs import configure_logging
+from trainer.service.front import CannotListenError, serve
 from trainer.settings import Settings
 
 

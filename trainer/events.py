@@ -35,7 +35,7 @@ class TypeMetrics:
 
 @dataclass(frozen=True, slots=True)
 class EvalMetrics:
-    """Event-level figures are the headline: `overall` is micro-averaged, `macro_f1_score` over types with support."""
+    """Event level is the headline; `overall` is micro-averaged, `macro_f1_score` over types with support."""
 
     overall: Figures
     chunk: Figures

@@ -28,7 +28,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class TrainingFile:
-    """One ready audio file. `sha256` is that of the uploaded bytes, `features` the key of the stored features."""
+    """One ready audio file. `sha256` is of the uploaded bytes, `features` the key of the stored features."""
 
     audio_file_id: str
     sha256: str

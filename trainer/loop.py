@@ -155,17 +155,25 @@ def _epoch(
     key = jax.random.fold_in(jax.random.key(config.seed), epoch)
     order = epoch_order(key, data.dataset.windows)
     progressed, step, told = start_of_epoch(), 0, time.monotonic()
+
+    def call(count: int) -> Progressed:
+        span = Span(np.int32(step), np.int32(count), np.int32(data.steps))
+        run.state, done = run_steps(
+            run.state, progressed, data.dataset, order, data.settings, key, span, shape
+        )
+        _check_finite(done, epoch)
+        return done
+
+    if run.step_seconds is None:
+        # No steps yet: this compiles, so that the first step's time is that of a step.
+        progressed = call(0)
+        run.step_seconds = CALL_SECONDS
     while step < data.steps:
         if should_stop():
             raise TrainingStoppedError
-        wanted = 1 if run.step_seconds is None else max(1, int(CALL_SECONDS / run.step_seconds))
-        count = min(wanted, data.steps - step)
+        count = min(max(1, int(CALL_SECONDS / run.step_seconds)), data.steps - step)
         started = time.monotonic()
-        span = Span(np.int32(step), np.int32(count), np.int32(data.steps))
-        run.state, progressed = run_steps(
-            run.state, progressed, data.dataset, order, data.settings, key, span, shape
-        )
-        _check_finite(progressed, epoch)
+        progressed = call(count)
         now = time.monotonic()
         step += count
         run.steps_left -= count

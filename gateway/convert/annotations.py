@@ -1,5 +1,6 @@
 """Annotation sets and annotations, between records and messages."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -46,18 +47,9 @@ def annotation_message(annotation: Annotation) -> pb.Annotation:
     return message
 
 
-def new_annotation(set_id: UUID, index: int, new: pb.NewAnnotation) -> Annotation:
-    """What a batch's entry asks for, under a new id. Raises InvalidArgumentError as `extra_data` does."""
-    return Annotation(
-        id=uuid7(),
-        annotation_set_id=set_id,
-        audio_file_id=UUID(new.audio_file_id),
-        artifact_type=new.artifact_type,
-        start_ms=new.start_ms,
-        end_ms=new.end_ms,
-        confidence=confidence(new),
-        extra_data=extra_data(new, f"annotations[{index}].extra_data"),
-    )
+def new_annotations(set_id: UUID, given: Sequence[pb.NewAnnotation]) -> list[Annotation]:
+    """What a batch asks for, under new ids. Raises InvalidArgumentError as `extra_data` does."""
+    return [_new_annotation(set_id, index, new) for index, new in enumerate(given)]
 
 
 def confidence(request: pb.NewAnnotation | pb.UpdateAnnotationRequest) -> float:
@@ -71,7 +63,20 @@ def extra_data(request: pb.NewAnnotation | pb.UpdateAnnotationRequest, field: st
         return None
     try:
         value: dict[str, Any] = json_format.MessageToDict(request.extra_data)
-    except json_format.SerializeToJsonError as error:
-        problem = f"{error}: numbers must be finite, and every value must be set"
+    except ValueError:
+        problem = "has a number that JSON cannot say: numbers must be finite"
         raise InvalidArgumentError([FieldViolation(field, problem)]) from None
     return value
+
+
+def _new_annotation(set_id: UUID, index: int, new: pb.NewAnnotation) -> Annotation:
+    return Annotation(
+        id=uuid7(),
+        annotation_set_id=set_id,
+        audio_file_id=UUID(new.audio_file_id),
+        artifact_type=new.artifact_type,
+        start_ms=new.start_ms,
+        end_ms=new.end_ms,
+        confidence=confidence(new),
+        extra_data=extra_data(new, f"annotations[{index}].extra_data"),
+    )

@@ -1,7 +1,7 @@
 """One attempt at one job: opens the trainer's stream, records what it says, and ends the attempt."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeAlias
 
@@ -18,7 +18,7 @@ from gateway.app import App
 from gateway.convert import training as convert
 from gateway.dispatcher.outcome import Outcome
 from gateway.dispatcher.persistence import persistent
-from gateway.trainers import Trainer
+from gateway.trainers import Trainer, TrainerLostError, send
 from storage import training
 from storage.database import Connection
 from storage.records import TrainingJob
@@ -53,7 +53,7 @@ class Attempt:
     async def run(self) -> None:
         """Returns when the attempt's end is recorded, or when it is no longer the current one."""
         self._log.info("training")
-        call = self._trainer.stub.Train(self._requests())
+        call = self._trainer.stub.Train()
         watchers = [
             asyncio.create_task(self._watch_silence(call)),
             asyncio.create_task(self._watch_lease(call)),
@@ -79,21 +79,26 @@ class Attempt:
     async def _follow(self, call: Call) -> Ending:
         """Records events until the stream ends; what its end means."""
         try:
+            await send(call, self._request())
             async for response in call:
                 self._heard.set()
+                if response.HasField("accepted"):
+                    await self._send_files(call)
                 if response.HasField("completed"):
                     result = response.completed
                     return lambda connection: self._outcome.completed(connection, result)
                 await self._record(response)
         except aio.AioRpcError as error:
             return self._ending_of(error)
+        except TrainerLostError:
+            pass
         except asyncio.CancelledError:
             # grpc raises this too where this side cancelled the call.
             if not (self._gave_up or self._cancel_requested):
                 raise
         if self._cancel_requested:
             return self._outcome.cancelled
-        cause = self._gave_up or "the trainer ended the stream without a model"
+        cause = self._gave_up or f"trainer {self._trainer.address} ended the stream without a model"
         return lambda connection: self._outcome.lost(connection, cause)
 
     def _ending_of(self, error: aio.AioRpcError) -> Ending:
@@ -120,9 +125,9 @@ class Attempt:
         self._log.info("attempt over", recorded=current)
         self._app.bus.publish(topics.QUEUE, topics.job(self._job.id))
 
-    async def _requests(self) -> AsyncIterator[pb.TrainRequest]:
+    def _request(self) -> pb.TrainRequest:
         job = self._job
-        yield pb.TrainRequest(
+        return pb.TrainRequest(
             job=pb.TrainRequest.Job(
                 training_job_id=str(job.id),
                 attempt=job.attempt,
@@ -131,21 +136,17 @@ class Attempt:
                 resume_from=job.checkpoint or "",
             )
         )
-        async with self._app.database.connection() as connection:
-            files = await training.manifest(connection, job)
-        for file in files:
-            yield pb.TrainRequest(
-                file=pb.TrainRequest.File(
-                    audio_file_id=str(file.id),
-                    sha256=file.sha256,
-                    features=keys.features(file.id),
-                    duration_ms=file.duration_ms,
-                    annotations=[
-                        pb.TrainRequest.Annotation(artifact_type=name, start_ms=start, end_ms=end)
-                        for name, start, end in file.annotations
-                    ],
-                )
-            )
+
+    async def _send_files(self, call: Call) -> None:
+        """Only once the job is accepted: a refusal that meets a write is lost (grpc #36066)."""
+
+        async def read() -> list[training.ManifestFile]:
+            async with self._app.database.connection() as connection:
+                return await training.manifest(connection, self._job)
+
+        for file in await persistent(read):
+            await send(call, pb.TrainRequest(file=_file_message(file)))
+        await call.done_writing()
 
     async def _record(self, response: pb.TrainResponse) -> None:
         match response.WhichOneof("content"):
@@ -241,6 +242,19 @@ class Attempt:
         else:
             self._cancel_requested = True
         call.cancel()
+
+
+def _file_message(file: training.ManifestFile) -> pb.TrainRequest.File:
+    return pb.TrainRequest.File(
+        audio_file_id=str(file.id),
+        sha256=file.sha256,
+        features=keys.features(file.id),
+        duration_ms=file.duration_ms,
+        annotations=[
+            pb.TrainRequest.Annotation(artifact_type=name, start_ms=start, end_ms=end)
+            for name, start, end in file.annotations
+        ],
+    )
 
 
 def _error_reason(error: aio.AioRpcError) -> str:

@@ -1,5 +1,6 @@
 """earmark.v1.AnnotationService."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,7 @@ from gateway.convert.annotations import (
     annotation_message,
     confidence,
     extra_data,
-    new_annotation,
+    new_annotations,
     set_message,
 )
 from gateway.errors import (
@@ -45,10 +46,9 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
         self, request: pb.CreateAnnotationSetRequest, _: Any
     ) -> pb.CreateAnnotationSetResponse:
         async def create(connection: Connection) -> pb.CreateAnnotationSetResponse:
-            dataset_id = UUID(request.dataset_id)
-            await datasets.lock(connection, dataset_id)
-            set_id = uuid7()
-            await annotations.create_set(connection, tenant(), set_id, dataset_id)
+            dataset_id, set_id = UUID(request.dataset_id), uuid7()
+            if not await annotations.create_set(connection, tenant(), set_id, dataset_id):
+                raise NotFoundError("dataset", request.dataset_id)
             if request.copy_of:
                 source = await _of_dataset(connection, UUID(request.copy_of), dataset_id)
                 await annotations.copy(connection, source.id, set_id)
@@ -106,7 +106,8 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
     ) -> pb.BatchCreateAnnotationsResponse:
         async def create(connection: Connection) -> pb.BatchCreateAnnotationsResponse:
             draft = await _draft(connection, UUID(request.annotation_set_id))
-            new = [new_annotation(draft.id, index, a) for index, a in enumerate(request.annotations)]
+            # 10,000 annotations take 100 ms: off the event loop.
+            new = await asyncio.to_thread(new_annotations, draft.id, request.annotations)
             files = list({annotation.audio_file_id for annotation in new})
             facts = await annotations.facts(connection, draft.dataset_id, files)
             _refuse_fields(checks.of_new(draft.dataset_id, new, facts))

@@ -48,18 +48,16 @@ async def received(
 
     Raises InvalidArgumentError for anything but the bytes that the metadata announced.
     """
-    spool = await asyncio.to_thread(_Spool, folder)
-    try:
+    # Closing waits, by the file's own lock, for a write that a cancel has left running.
+    with _temporary(folder) as file:
+        spool = _Spool(file)
         async for request in requests:
             _check_next(request, spool.size, metadata.size_bytes)
             await asyncio.to_thread(spool.add, request.part.data)
         sha256 = spool.sha256()
         _check_whole(metadata, spool.size, sha256)
-        spool.file.seek(0)
-        yield Upload(metadata, spool.file, sha256)
-    finally:
-        # Waits, by the file's own lock, for a write that a cancel has left running.
-        spool.file.close()
+        file.seek(0)
+        yield Upload(metadata, file, sha256)
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
@@ -75,19 +73,23 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
 class _Spool:
     """Bytes on disk, with their number and hash."""
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by its owner
-        self.size = 0
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
         self._hash = hashlib.sha256()
+        self.size = 0
 
     def add(self, data: bytes) -> None:
-        self.file.write(data)
+        self._file.write(data)
         self._hash.update(data)
         self.size += len(data)
 
     def sha256(self) -> str:
         return self._hash.hexdigest()
+
+
+def _temporary(folder: Path) -> IO[bytes]:
+    folder.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryFile(dir=folder)
 
 
 def _check_next(request: pb.UploadAudioRequest, received_bytes: int, size_bytes: int) -> None:

@@ -1,5 +1,13 @@
+-- name: hold_dataset
+-- Keeps a dataset, its types and its files: deletes of them wait, other edits and uploads do not.
+SELECT id FROM datasets WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE
+
+-- name: lock_versions
+-- One new set of a dataset at a time. Not by the dataset's row: a long copy would hold up every upload.
+SELECT pg_advisory_xact_lock(hashtextextended('annotation_sets ' || $1::uuid, 0))
+
 -- name: create_set
--- A draft with the dataset's next version; the dataset's row is locked.
+-- A draft with the dataset's next version; the versions are locked.
 INSERT INTO annotation_sets (id, tenant_id, dataset_id, version)
 SELECT $1::uuid, $2::text, $3::uuid, coalesce(max(version), 0) + 1 FROM annotation_sets WHERE dataset_id = $3
 
@@ -17,8 +25,8 @@ WHERE tenant_id = $1 AND dataset_id = $2 AND ($3::integer IS NULL OR version < $
 ORDER BY version DESC
 LIMIT $4
 
--- name: hold_dataset
--- Keeps a set's dataset, its types and its files: deletes of them wait, other edits of annotations do not.
+-- name: hold_dataset_of_set
+-- As hold_dataset, for the dataset of a set.
 SELECT id FROM datasets
 WHERE id = (SELECT dataset_id FROM annotation_sets WHERE tenant_id = $1 AND id = $2)
 FOR KEY SHARE

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import grpc
 import pytest
@@ -203,7 +202,3 @@ async def publish(gateway: Gateway, set_id: str, **fields: Any) -> Any:
 async def together(*calls: Awaitable[Any]) -> list[Any]:
     """Their results or errors, run at once."""
     return await asyncio.gather(*calls, return_exceptions=True)
-
-
-def as_uuid(*ids: str) -> list[UUID]:
-    return [UUID(text) for text in ids]

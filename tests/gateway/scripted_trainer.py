@@ -18,9 +18,9 @@ Script = Callable[["Call"], AsyncIterator[pb.TrainResponse]]
 class Call:
     """One Train call, as the script sees it."""
 
-    def __init__(self, job: pb.TrainRequest.Job, files: list[pb.TrainRequest.File], context) -> None:
+    def __init__(self, job: pb.TrainRequest.Job, context) -> None:
         self.job = job
-        self.files = files
+        self.files: list[pb.TrainRequest.File] = []
         self.context = context
 
 
@@ -34,12 +34,13 @@ class ScriptedTrainer(trainer_service_pb2_grpc.TrainerServiceServicer):
         self.cancelled = asyncio.Event()
 
     async def Train(self, requests, context):
-        messages = [request async for request in requests]
-        call = Call(messages[0].job, [m.file for m in messages[1:]], context)
+        call = Call((await anext(requests)).job, context)
         self.calls.append(call)
         try:
             async for response in self._scripts[len(self.calls) - 1](call):
                 yield response
+                if response.HasField("accepted"):
+                    call.files = [request.file async for request in requests]
         except asyncio.CancelledError:
             self.cancelled.set()
             raise

@@ -55,7 +55,7 @@ class Trainer:
         return [
             pid
             for pid, (parent, command) in processes().items()
-            if parent == self.process.pid and f"trainer.child\0{module}" in command
+            if parent == self.process.pid and f"trainer.workers.child\0{module}" in command
         ]
 
     def process_audio(self, data: bytes, name: str = "one") -> list[pb.ProcessAudioResponse]:

@@ -5,9 +5,9 @@ import pytest
 import soundfile
 from running import RATE, bursts, encoded
 
-from trainer.audio import allow_cpu, decode, process
-from trainer.formats import UnusableAudioError
-from trainer.wire import DecodeRequest, Failed
+from trainer.workers.audio import allow_cpu, decode, process
+from trainer.workers.formats import UnusableAudioError
+from trainer.workers.wire import DecodeRequest, Failed
 
 AUDIO = bursts(3, seed=5)[0]
 WAV = encoded(AUDIO, "WAV")

@@ -30,12 +30,12 @@ def test_a_file_goes_through_its_states_and_is_stored(trainer):
 
 def test_a_bad_file_ends_in_failed_and_costs_no_process(trainer):
     trainer.process_audio(encoded(bursts(1, 1)[0], "WAV"))
-    before = trainer.children("trainer.audio")
+    before = trainer.children("trainer.workers.audio")
     responses = trainer.process_audio(b"<html>404</html>")
     assert states(responses) == ["normalizing", "failed"]
     assert "not audio in a known format" in responses[-1].failed.error_message
     assert states(trainer.process_audio(encoded(bursts(1, 1)[0], "WAV")))[-1] == "ready"
-    assert trainer.children("trainer.audio") == before
+    assert trainer.children("trainer.workers.audio") == before
 
 
 def test_a_file_whose_bytes_are_gone_ends_in_failed(trainer):
@@ -50,7 +50,7 @@ def test_a_file_that_brings_its_process_down_fails_alone(trainer):
     trainer.objects.put("long/source", encoded(quiet, "FLAC", rate=48_000))
     call = trainer.stub.ProcessAudio(audio_request("long"))
     assert states([next(call), next(call)]) == ["normalizing", "embedding"]
-    for pid in trainer.children("trainer.audio"):
+    for pid in trainer.children("trainer.workers.audio"):
         os.kill(pid, signal.SIGSEGV)
     assert "was killed by SIGSEGV" in next(call).failed.error_message
     assert states(trainer.process_audio(encoded(bursts(1, 1)[0], "WAV")))[-1] == "ready"
@@ -71,4 +71,4 @@ def test_more_files_than_processes_wait_their_turn(trainer, files):
         trainer.objects.put(f"many/{number}/source", encoded(bursts(1, number)[0], "OGG"))
     calls = [trainer.stub.ProcessAudio(audio_request(f"many/{number}")) for number in range(files)]
     assert all(states(list(call))[-1] == "ready" for call in calls)
-    assert len(trainer.children("trainer.audio")) <= 2
+    assert len(trainer.children("trainer.workers.audio")) <= 2

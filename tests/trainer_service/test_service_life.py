@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from running import SECONDS, failure, gone, running, training_job
 
-from trainer.spool import Spool
+from trainer.service.spool import Spool
 
 
 def accepted(call):
@@ -103,16 +103,17 @@ def test_the_flags_explain_themselves():
     assert "default factory" not in result.stdout
 
 
-@pytest.mark.parametrize("module", ["trainer.front", "trainer.audio"])
+@pytest.mark.parametrize("module", ["trainer.service.front", "trainer.workers.audio"])
 def test_jax_stays_out_of_the_front_and_of_the_audio_processes(module):
     assert run("-c", f"import sys, {module}; sys.exit('jax' in sys.modules)").returncode == 0
 
 
 def test_a_file_that_takes_too_long_is_ended_by_the_kernel():
-    result = run("-c", "from trainer.audio import allow_cpu; allow_cpu(1)\nwhile True: pass")
+    result = run("-c", "from trainer.workers.audio import allow_cpu; allow_cpu(1)\nwhile True: pass")
     assert result.returncode == -signal.SIGXCPU
 
 
 def test_memory_is_limited():
-    code = "from trainer.audio import limit_memory; limit_memory(1 << 30); import numpy; numpy.ones(1 << 28)"
+    limited = "from trainer.workers.audio import limit_memory; limit_memory(1 << 30)"
+    code = f"{limited}; import numpy; numpy.ones(1 << 28)"
     assert "MemoryError" in run("-c", code).stderr

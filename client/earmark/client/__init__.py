@@ -1,0 +1,36 @@
+"""Earmark's Python client.
+
+    from earmark.client import connect, watch
+
+    with connect("localhost:50051") as client:
+        for event in watch(client, job_id):
+            print(event)
+
+The messages and the stubs behind `Client` are the generated ones of `earmark.v1`.
+"""
+
+from earmark.client.backoff import Backoff
+from earmark.client.channel import DEFAULT_ADDRESS, Client, connect
+from earmark.client.errors import EarmarkError, Explanation, FieldViolation, PreconditionViolation, explain
+from earmark.client.transfer import IncompleteReplyError, detect, download, upload
+from earmark.client.watch import TERMINAL_STATUSES, wait_until_ready, watch, watch_audio_files
+
+__all__ = [
+    "DEFAULT_ADDRESS",
+    "TERMINAL_STATUSES",
+    "Backoff",
+    "Client",
+    "EarmarkError",
+    "Explanation",
+    "FieldViolation",
+    "IncompleteReplyError",
+    "PreconditionViolation",
+    "connect",
+    "detect",
+    "download",
+    "explain",
+    "upload",
+    "wait_until_ready",
+    "watch",
+    "watch_audio_files",
+]

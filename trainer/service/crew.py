@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Self
 
 from storage.objects import ObjectStore
-from trainer.changes import Changes
-from trainer.keeper import Keeper
-from trainer.pool import AudioPool
-from trainer.scoring import Scoring
+from trainer.service.changes import Changes
+from trainer.service.keeper import Keeper
+from trainer.service.pool import AudioPool
+from trainer.service.scoring import Scoring
+from trainer.service.slot import TrainingSlot
+from trainer.service.spool import Spool
 from trainer.settings import Settings
-from trainer.slot import TrainingSlot
-from trainer.spool import Spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Crew:
     async def open(cls, settings: Settings) -> AsyncIterator[Self]:
         """Starts every process; all are gone at the end."""
         changes = Changes()
-        keeper = Keeper("trainer.worker", settings, _training_environment(settings), changes)
-        detection = Keeper("trainer.detector", settings, _detection_environment(settings), changes)
+        keeper = Keeper("trainer.workers.training", settings, _training_environment(settings), changes)
+        detection = Keeper("trainer.workers.detection", settings, _detection_environment(settings), changes)
         crew = cls(
             settings=settings,
             objects=ObjectStore.open(settings.object_store_url),

@@ -5,13 +5,13 @@ from typing import Self
 
 import structlog
 
-from trainer.changes import Changes
-from trainer.errors import CallError
 from trainer.events import Completed, Event
 from trainer.job import TrainingJob
-from trainer.keeper import Keeper
-from trainer.processes import Child, ProcessLostError
-from trainer.wire import Failed, Stop, Stopped
+from trainer.service.changes import Changes
+from trainer.service.errors import CallError
+from trainer.service.keeper import Keeper
+from trainer.service.processes import Child, ProcessLostError
+from trainer.workers.wire import Failed, Stop, Stopped
 
 STOP_SECONDS = 0.8
 

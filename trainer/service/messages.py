@@ -8,9 +8,9 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from trainer import events
-from trainer.errors import CallError
 from trainer.job import Annotation, TrainingConfig, TrainingFile, TrainingJob
-from trainer.wire import Found
+from trainer.service.errors import CallError
+from trainer.workers.wire import Found
 
 DOMAIN = "earmark"
 CODES = {

@@ -6,13 +6,13 @@ from multiprocessing.connection import Connection
 import structlog
 
 from storage.objects import ObjectNotFoundError, ObjectStore
-from trainer.device import summary, warm_up
 from trainer.events import Event, TrainingFailedError, TrainingStoppedError
 from trainer.job import TrainingJob
 from trainer.logs import configure_logging
 from trainer.loop import train
 from trainer.settings import Settings
-from trainer.wire import Failed, Ready, Stop, Stopped
+from trainer.workers.device import summary, warm_up
+from trainer.workers.wire import Failed, Ready, Stop, Stopped
 
 log = structlog.get_logger()
 

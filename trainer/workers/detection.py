@@ -7,11 +7,11 @@ import structlog
 
 from storage.objects import ObjectNotFoundError, ObjectStore
 from trainer.detect import DetectionConfig, Model, UnreadableModelError, detect, load_model
-from trainer.device import summary, warm_up
 from trainer.frontend import unpack_features
 from trainer.logs import configure_logging
 from trainer.settings import Settings
-from trainer.wire import Failed, Found, Ready, Scored, ScoreRequest
+from trainer.workers.device import summary, warm_up
+from trainer.workers.wire import Failed, Found, Ready, Scored, ScoreRequest
 
 MODELS_KEPT = 8
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 import structlog
 
-from trainer.changes import Changes
-from trainer.processes import Child, ProcessLostError
+from trainer.service.changes import Changes
+from trainer.service.processes import Child, ProcessLostError
 from trainer.settings import Settings
-from trainer.wire import Ready
+from trainer.workers.wire import Ready
 
 BACKOFF_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before the next start, by starts that failed in a row
 

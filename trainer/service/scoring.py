@@ -4,10 +4,10 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from trainer.errors import CallError
-from trainer.keeper import Keeper
-from trainer.processes import ProcessLostError
-from trainer.wire import Failed, Found, Scored, ScoreRequest
+from trainer.service.errors import CallError
+from trainer.service.keeper import Keeper
+from trainer.service.processes import ProcessLostError
+from trainer.workers.wire import Failed, Found, Scored, ScoreRequest
 
 
 class Scoring:

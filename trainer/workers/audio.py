@@ -13,11 +13,11 @@ import numpy as np
 import soundfile
 import structlog
 
-from trainer.formats import CONVERT, UnusableAudioError, check_whole, sniff
 from trainer.frontend import features, pack_features
 from trainer.logs import configure_logging
 from trainer.settings import Settings
-from trainer.wire import Decoded, DecodeRequest, Failed, Featured, Ready
+from trainer.workers.formats import CONVERT, UnusableAudioError, check_whole, sniff
+from trainer.workers.wire import Decoded, DecodeRequest, Failed, Featured, Ready
 
 CHANNELS = range(1, 9)
 SAMPLE_RATES = range(8_000, 192_001)

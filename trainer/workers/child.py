@@ -1,4 +1,4 @@
-"""`python -m trainer.child MODULE FD`: a child process of the trainer, on its end of a socket pair.
+"""`python -m trainer.workers.child MODULE FD`: a child process of the trainer, on its end of a socket pair.
 
 The first message is the settings; MODULE's `serve(connection, settings)` does the rest. The child never
 outlives the front: the kernel kills it, and an idle one sees its pipe end.

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from trainer.changes import Changes
-from trainer.processes import Child, ProcessLostError
+from trainer.service.changes import Changes
+from trainer.service.processes import Child, ProcessLostError
 from trainer.settings import Settings
-from trainer.wire import Decoded, DecodeRequest, Failed
+from trainer.workers.wire import Decoded, DecodeRequest, Failed
 
 FILES_PER_PROCESS = 200  # what a decoder leaks ends with its process
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -99,7 +99,7 @@ class AudioPool:
             process.child.kill()
 
     def _start(self) -> _Process:
-        return _Process(Child("trainer.audio", self._settings, ONE_THREAD))
+        return _Process(Child("trainer.workers.audio", self._settings, ONE_THREAD))
 
 
 def _died(error: ProcessLostError) -> str:

@@ -15,14 +15,14 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from storage.objects import ObjectNotFoundError
-from trainer import messages
-from trainer.crew import Crew
-from trainer.errors import CallError
 from trainer.events import Completed
-from trainer.processes import ProcessLostError
+from trainer.service import messages
+from trainer.service.crew import Crew
+from trainer.service.errors import CallError
+from trainer.service.processes import ProcessLostError
+from trainer.service.slot import Run
 from trainer.settings import Settings
-from trainer.slot import Run
-from trainer.wire import Decoded, DecodeRequest, Failed
+from trainer.workers.wire import Decoded, DecodeRequest, Failed
 
 MAX_UPLOAD_BYTES = 524_288_000
 SERVICE = pb.DESCRIPTOR.services_by_name["TrainerService"].full_name
@@ -33,7 +33,7 @@ SERVER_OPTIONS = (
     ("grpc.max_receive_message_length", 64 << 20),  # a file with all its annotations is one message
     ("grpc.max_send_message_length", 64 << 20),
     # A gateway may ping as often as this, to notice that the trainer is gone; the trainer pings for the same.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 20_000),

@@ -1,0 +1,5 @@
+"""The command line, `earmark`."""
+
+from earmark.client.cli.app import app
+
+__all__ = ["app"]

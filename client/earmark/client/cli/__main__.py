@@ -1,0 +1,5 @@
+"""`python -m earmark.client.cli`, where the `earmark` command is not on the path."""
+
+from earmark.client.cli import app
+
+app()

@@ -1,0 +1,183 @@
+"""The commands of `earmark`."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import grpc
+import typer
+from earmark.client import DEFAULT_ADDRESS, EarmarkError, connect, detect, explain, upload, wait_until_ready
+from earmark.client.cli.follow import follow
+from earmark.client.cli.tables import detection_table
+from earmark.client.cli.up import run_up
+from earmark.client.local import DEFAULT_PORT, DEFAULT_TRAINER_PORT, require_extra
+from earmark.client.watch import watch
+from earmark.v1 import audio_service_pb2 as audio
+from earmark.v1 import training_service_pb2 as training
+from earmark.v1.detection_pb2 import Detection, DetectionConfig
+from google.protobuf import json_format
+from rich.console import Console
+from rich.markup import escape
+
+app = typer.Typer(
+    name="earmark",
+    help="Trains custom detectors of audio artifacts and serves them over gRPC.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Address = Annotated[str, typer.Option(envvar="EARMARK_ADDRESS", help="The gateway's host:port.")]
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@contextmanager
+def told_to_people() -> Iterator[None]:
+    """Turn errors into words on stderr and exit code 1."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        message = str(explain(error))
+    except (EarmarkError, OSError) as error:
+        message = str(error)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    else:
+        return
+    Console(stderr=True, soft_wrap=True).print(f"[red]error:[/red] {escape(message)}")
+    raise typer.Exit(1)
+
+
+@app.command()
+def up(
+    data_dir: Annotated[
+        Path, typer.Option(envvar="EARMARK_DATA_DIR", help="Folder of the database, audio and models.")
+    ] = Path("earmark-data"),
+    host: Annotated[
+        str, typer.Option(envvar="EARMARK_HOST", help="Where the gateway listens; keep it private.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(envvar="EARMARK_PORT", help="The gateway's port; 0 takes a free one.")
+    ] = DEFAULT_PORT,
+    trainer_port: Annotated[
+        int, typer.Option(envvar="EARMARK_TRAINER_PORT", help="The trainer's port; 0 takes a free one.")
+    ] = DEFAULT_TRAINER_PORT,
+    database_url: Annotated[
+        str, typer.Option(envvar="EARMARK_DATABASE_URL", help="PostgreSQL; the embedded one where left out.")
+    ] = "",
+    object_store: Annotated[
+        str,
+        typer.Option(
+            envvar="EARMARK_OBJECT_STORE", help="Folder, s3://, gs:// or az://; in DATA_DIR where left out."
+        ),
+    ] = "",
+) -> None:
+    """Start a trainer and the gateway on this machine; Ctrl-C stops both.
+
+    Every other setting of theirs (`earmark gateway --help`, `earmark trainer --help`) is passed on from the
+    environment.
+    """
+    settings = {
+        "EARMARK_DATA_DIR": str(data_dir),
+        "EARMARK_HOST": host,
+        "EARMARK_PORT": str(port),
+        "EARMARK_TRAINER_PORT": str(trainer_port),
+        "EARMARK_DATABASE_URL": database_url,
+        "EARMARK_OBJECT_STORE": object_store,
+    }
+    with told_to_people():
+        run_up({name: value for name, value in settings.items() if value})
+
+
+@app.command(context_settings=_PASS_ON)
+def gateway(context: typer.Context) -> None:
+    """Run a gateway; `earmark gateway --help` shows its settings."""
+    _become("gateway", context.args)
+
+
+@app.command(context_settings=_PASS_ON)
+def trainer(context: typer.Context) -> None:
+    """Run a trainer; `earmark trainer --help` shows its settings."""
+    _become("trainer", context.args)
+
+
+def _become(service: str, arguments: list[str]) -> None:
+    with told_to_people():
+        require_extra(service)
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, "-m", service, *arguments])  # noqa: S606 (no shell)
+
+
+@app.command("watch")
+def watch_job(
+    job: Annotated[str, typer.Argument(help="The training job's id.")], address: Address = DEFAULT_ADDRESS
+) -> None:
+    """Follow a training job to its end; exit code 1 unless it completes."""
+    with told_to_people(), connect(address) as client:
+        finished = follow(Console(), client, job, watch(client, job))
+        if finished.status != training.TRAINING_JOB_STATUS_COMPLETED:
+            raise typer.Exit(1)
+
+
+@app.command("upload")
+def upload_files(
+    dataset: Annotated[str, typer.Argument(help="The dataset's id.")],
+    files: Annotated[list[Path], typer.Argument(help="Audio files.")],
+    *,
+    wait: Annotated[bool, typer.Option(help="Wait until the dataset's files are processed.")] = False,
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Upload audio files to a dataset; prints each file's id and name."""
+    console, failed = Console(soft_wrap=True), False
+    with told_to_people(), connect(address) as client:
+        for path in files:
+            try:
+                with told_to_people():
+                    console.print(f"{upload(client, dataset, path).id}  {escape(str(path))}", highlight=False)
+            except typer.Exit:
+                failed = True
+        if wait:
+            settled = wait_until_ready(client, dataset)
+            bad = [file for file in settled if file.processing_status == audio.AUDIO_PROCESSING_STATUS_FAILED]
+            console.print(f"{len(settled) - len(bad)} ready, {len(bad)} failed", highlight=False)
+            for file in bad:
+                console.print(f"{file.id}  {escape(file.original_filename)}: {escape(file.error_message)}")
+            failed = failed or bool(bad)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command("detect")
+def detect_file(
+    model: Annotated[str, typer.Argument(help="The model's id; it must be active.")],
+    file: Annotated[Path, typer.Argument(help="An audio file.")],
+    *,
+    threshold: Annotated[float | None, typer.Option(help="Lowest confidence, 0 to 1 [0.5].")] = None,
+    merge_window_ms: Annotated[int | None, typer.Option(help="Joins what is no further apart [200].")] = None,
+    min_duration_ms: Annotated[int | None, typer.Option(help="Drops what is shorter [50].")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Find artifacts in one recording."""
+    config = DetectionConfig(
+        threshold=threshold, merge_window_ms=merge_window_ms, min_duration_ms=min_duration_ms
+    )
+    with told_to_people(), connect(address) as client:
+        found = detect(client, model, file, config)
+        if as_json:
+            typer.echo(json.dumps([_as_dict(detection) for detection in found], indent=2))
+        elif found:
+            Console().print(detection_table(found))
+        else:
+            typer.echo("nothing found")
+
+
+def _as_dict(detection: Detection) -> dict[str, object]:
+    """Return a detection's fields; int64 as numbers, which protobuf's own JSON makes strings."""
+    fields = json_format.MessageToDict(
+        detection, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return {**fields, "start_ms": int(fields["start_ms"]), "end_ms": int(fields["end_ms"])}

@@ -1,0 +1,53 @@
+"""`earmark up`: everything on this machine until Ctrl-C."""
+
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+
+from earmark.client.local import LocalSystem
+from rich.console import Console
+
+
+def run_up(settings: Mapping[str, str]) -> None:
+    """Start the services, say where they are, and watch over them until SIGINT or SIGTERM."""
+    console = Console(soft_wrap=True, highlight=False)
+    system = LocalSystem(settings, log=_log)
+    with _stopped_by_signals(system), system:
+        console.print(_welcome(system.address))
+        system.serve()
+        console.print("stopping")
+    console.print("stopped")
+
+
+def _welcome(address: str) -> str:
+    call = "  grpcurl -plaintext"
+    dataset = """'{"name": "Support calls", "artifact_types": [{"name": "dropout"}]}'"""
+    return "\n".join(
+        [
+            f"Earmark is up at [bold]{address}[/bold]; Ctrl-C stops it. Try:",
+            f"{call} {address} list",
+            f"{call} -d {dataset} {address} earmark.v1.DatasetService/CreateDataset",
+            f"{call} {address} earmark.v1.TrainingService/ListTrainingJobs",
+        ]
+    )
+
+
+def _log(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+@contextmanager
+def _stopped_by_signals(system: LocalSystem) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into a request to stop; a second one cannot cut the stopping short."""
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        system.ask_to_stop()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,112 @@
+"""Errors for people: what a failed call says, out of its status and details."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+Detail = TypeVar("Detail")
+
+_HINTS = {
+    "UNAVAILABLE": "Is the gateway running at this address? `earmark up` starts one on this machine.",
+}
+
+
+class EarmarkError(Exception):
+    """Base of what the client itself raises; the gateway's own errors are grpc.RpcError, see `explain`."""
+
+
+@dataclass(frozen=True)
+class FieldViolation:
+    """A field of the request that is wrong."""
+
+    field: str
+    description: str
+
+
+@dataclass(frozen=True)
+class PreconditionViolation:
+    """A fact that does not hold: its kind, the resource it is about, what was found and what to do."""
+
+    type: str
+    subject: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A failed call in parts; `str` gives all of it for people.
+
+    `code` is the status code's name and `reason` an ErrorReason's name without its prefix, empty where the
+    error does not come from Earmark. `retry_after` is in seconds, None where the error does not say.
+    """
+
+    code: str
+    message: str
+    reason: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    fields: tuple[FieldViolation, ...] = ()
+    preconditions: tuple[PreconditionViolation, ...] = ()
+    resource: str = ""
+    retry_after: float | None = None
+
+    def __str__(self) -> str:
+        head = f"{self.code} ({self.reason})" if self.reason else self.code
+        violations = [(one.field, one.description) for one in self.fields]
+        violations += [(one.type, one.description) for one in self.preconditions]
+        # A message that only strings the violations together would say everything twice.
+        told = bool(violations) and all(description in self.message for _, description in violations)
+        lines = [f"{head}:" if told else f"{head}: {self.message}"]
+        lines += [f"  - {name}: {description}" for name, description in violations]
+        if self.resource and self.resource not in self.message:
+            lines.append(f"  resource: {self.resource}")
+        shown = {key: value for key, value in self.metadata.items() if value not in self.message}
+        lines += [f"  {key}: {value}" for key, value in sorted(shown.items())]
+        if self.retry_after is not None:
+            lines.append(f"  try again in {self.retry_after:g} s")
+        if not self.reason and self.code in _HINTS:
+            lines.append(f"  {_HINTS[self.code]}")
+        return "\n".join(lines)
+
+
+def explain(error: grpc.RpcError) -> Explanation:
+    """Return what `error` says: its code, message, reason, violations and metadata."""
+    if not isinstance(error, grpc.Call):
+        return Explanation(code="UNKNOWN", message=str(error) or type(error).__name__)
+    code, message = error.code().name, error.details() or "no message"
+    try:
+        status = rpc_status.from_call(error)
+    except ValueError:
+        # Some proxy rewrote the status and left the details: they no longer speak of the same thing.
+        status = None
+    if status is None:
+        return Explanation(code=code, message=message)
+    info = _first(status, error_details_pb2.ErrorInfo())
+    bad = _first(status, error_details_pb2.BadRequest())
+    precondition = _first(status, error_details_pb2.PreconditionFailure())
+    resource = _first(status, error_details_pb2.ResourceInfo())
+    retry = _first(status, error_details_pb2.RetryInfo())
+    named = bool(resource and resource.resource_name)
+    return Explanation(
+        code=code,
+        message=message,
+        reason=info.reason if info else "",
+        metadata=dict(info.metadata) if info else {},
+        fields=tuple(
+            FieldViolation(found.field, found.description) for found in (bad.field_violations if bad else ())
+        ),
+        preconditions=tuple(
+            PreconditionViolation(found.type, found.subject, found.description)
+            for found in (precondition.violations if precondition else ())
+        ),
+        resource=f"{resource.resource_type} {resource.resource_name}".strip() if named else "",
+        retry_after=retry.retry_delay.ToTimedelta().total_seconds() if retry else None,
+    )
+
+
+def _first(status: status_pb2.Status, detail: Detail) -> Detail | None:
+    """Return the first detail of the kind of `detail`, read into it."""
+    return next((detail for packed in status.details if packed.Unpack(detail)), None)

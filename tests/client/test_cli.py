@@ -1,0 +1,159 @@
+"""The command line: what people see, and exit codes."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from earmark.client import Client, local
+from earmark.client.cli import app
+from earmark.client.cli.follow import follow
+from earmark.client.watch import watch
+from earmark.v1 import training_service_pb2 as training
+from earmark.v1 import training_service_pb2_grpc
+from rich.console import Console
+from typer.testing import CliRunner
+
+from tests.client.little_gateway import refuse
+from tests.client.test_transfer import CONTENT, Finder, Store
+
+Serve = Callable[..., Client]
+COMPLETED = training.TRAINING_JOB_STATUS_COMPLETED
+FAILED = training.TRAINING_JOB_STATUS_FAILED
+
+
+def run(client: Client, *arguments: str) -> Any:
+    return CliRunner().invoke(app, [*arguments, "--address", client.gateway.address])
+
+
+class OneJob(training_service_pb2_grpc.TrainingServiceServicer):
+    """A job of one epoch that reaches `status`."""
+
+    def __init__(self, status: int = COMPLETED) -> None:
+        self.job = training.TrainingJob(id="job", status=status, total_epochs=1, model_id="model-7")
+        self.job.metrics.overall.support = 12
+        self.job.metrics.overall.precision = 0.5
+        self.job.metrics.per_type["dropout"].f1_score = 0.75
+        self.job.metrics.per_type["echo [rare]"].support = 0
+        if status == FAILED:
+            self.job.error.reason = "LOSS_NOT_FINITE"
+            self.job.error.message = "the loss was not finite in epoch 1"
+
+    def GetTrainingJob(self, request: Any, context: grpc.ServicerContext) -> Any:
+        if request.training_job_id != "job":
+            refuse(context, "NOT_FOUND", "there is no training job", "NOT_FOUND")
+        return training.GetTrainingJobResponse(training_job=self.job)
+
+    def WatchTrainingJob(self, _request: Any, _context: grpc.ServicerContext) -> Iterator[Any]:
+        events = [training.TrainingEvent(revision=revision) for revision in range(1, 6)]
+        events[0].status_changed.to = training.TRAINING_JOB_STATUS_TRAINING
+        events[1].notice.code = training.NOTICE_CODE_TYPE_NOT_HELD_OUT
+        events[1].notice.message = "echo [rare] has no example"
+        events[2].progress.fraction = 0.5
+        events[2].progress.eta.GetCurrentTime()
+        events[3].epoch_completed.epoch = 1
+        events[3].epoch_completed.train_loss = 0.125
+        events[3].epoch_completed.metrics.CopyFrom(self.job.metrics)
+        events[4].status_changed.to = self.job.status
+        for event in events:
+            yield training.WatchTrainingJobResponse(event=event)
+
+
+def test_watch_prints_lines_and_the_final_table(serve: Serve) -> None:
+    result = run(serve(OneJob()), "watch", "job")
+
+    assert result.exit_code == 0, result.output
+    assert "training" in result.stdout
+    assert "echo [rare] has no example" in result.stdout
+    assert "epoch 1/1  loss 0.1250" in result.stdout
+    assert "0.75" in result.stdout
+    assert "–" in result.stdout, "an unset figure is a dash, never a number"  # noqa: RUF001
+    assert "completed: model model-7" in result.stdout
+
+
+def test_watch_of_a_failed_job_says_why_and_exits_1(serve: Serve) -> None:
+    result = run(serve(OneJob(FAILED)), "watch", "job")
+
+    assert result.exit_code == 1
+    assert "failed: LOSS_NOT_FINITE: the loss was not finite in epoch 1" in result.stdout
+
+
+def test_watch_on_a_terminal_ends_with_the_table(serve: Serve) -> None:
+    client = serve(OneJob())
+    console = Console(force_terminal=True, width=100, record=True)
+
+    follow(console, client, "job", watch(client, "job"))
+
+    text = console.export_text()
+    assert "artifact type" in text
+    assert "completed: model model-7" in text
+
+
+def test_an_error_is_told_in_words(serve: Serve) -> None:
+    result = run(serve(OneJob()), "watch", "other")
+
+    assert result.exit_code == 1
+    assert result.stderr == "error: NOT_FOUND (NOT_FOUND): there is no training job\n"
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "call.wav"
+    path.write_bytes(CONTENT)
+    return path
+
+
+def test_upload_prints_ids_and_goes_on_after_a_bad_one(serve: Serve, recording: Path) -> None:
+    store = Store()
+
+    result = run(serve(store), "upload", "dataset", "missing.wav", str(recording))
+
+    assert result.exit_code == 1
+    assert result.stdout == f"new  {recording}\n"
+    assert "missing.wav" in result.stderr
+
+
+def test_detect_prints_a_table(serve: Serve, recording: Path) -> None:
+    result = run(serve(Finder()), "detect", "model", str(recording), "--threshold", "0.25")
+
+    assert result.exit_code == 0, result.output
+    assert "dropout" in result.stdout
+    assert "1.200 s" in result.stdout
+
+
+def test_detect_prints_json(serve: Serve, recording: Path) -> None:
+    finder = Finder()
+
+    result = run(serve(finder), "detect", "model", str(recording), "--json", "--threshold", "0.25")
+
+    (found,) = json.loads(result.stdout)
+    assert found == {"artifact_type": "dropout", "start_ms": 1200, "end_ms": 1350, "confidence": 0.9}
+    assert finder.requests[0].start.config.threshold == 0.25
+    assert not finder.requests[0].start.config.HasField("merge_window_ms")
+
+
+def test_detections_cut_short_are_told(serve: Serve, recording: Path) -> None:
+    result = run(serve(Finder(None)), "detect", "model", str(recording))
+
+    assert result.exit_code == 1
+    assert "without their summary" in result.stderr
+
+
+def test_up_shows_its_settings() -> None:
+    text = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["up", "--help"]).stdout
+    for name in ("DATA_DIR", "HOST", "PORT", "TRAINER_PORT", "DATABASE_URL", "OBJECT_STORE"):
+        assert f"EARMARK_{name}" in text
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        local.importlib.metadata,
+        "requires",
+        lambda _name: ["rich>=14", "no-such-thing>=1; extra == 'gateway'"],
+    )
+    result = CliRunner().invoke(app, ["gateway", "--help"])
+
+    assert result.exit_code == 1
+    assert 'no-such-thing, which is not installed: pip install "earmark[gateway]"' in result.stderr

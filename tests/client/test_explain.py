@@ -1,0 +1,123 @@
+"""Errors in words: every detail that the gateway sends is in the explanation and in its text."""
+
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import pytest
+from earmark.client import Client, Explanation, FieldViolation, PreconditionViolation, connect, explain, watch
+from earmark.v1 import dataset_service_pb2 as datasets
+from earmark.v1 import dataset_service_pb2_grpc
+from google.rpc import error_details_pb2 as details
+
+from tests.client.little_gateway import QUICK, refuse
+
+Serve = Callable[..., Client]
+
+
+def refused(serve: Serve, *arguments: Any, **facts: str) -> Explanation:
+    class Refusing(dataset_service_pb2_grpc.DatasetServiceServicer):
+        def GetDataset(self, _request: Any, context: grpc.ServicerContext) -> None:
+            refuse(context, *arguments, **facts)
+
+    with pytest.raises(grpc.RpcError) as caught:
+        serve(Refusing()).datasets.GetDataset(datasets.GetDatasetRequest())
+    return explain(caught.value)
+
+
+def test_prerequisites_are_all_named(serve: Serve) -> None:
+    failure = details.PreconditionFailure()
+    failure.violations.add(
+        type="ANNOTATION_SET_PUBLISHED", subject="annotation_sets/7", description="publish it"
+    )
+    failure.violations.add(type="AUDIO_DURATION", subject="datasets/1", description="2 minutes are missing")
+
+    explanation = refused(
+        serve, "FAILED_PRECONDITION", "2 prerequisites do not hold", "PREREQUISITES_NOT_MET", failure
+    )
+
+    assert (explanation.code, explanation.reason) == ("FAILED_PRECONDITION", "PREREQUISITES_NOT_MET")
+    assert explanation.preconditions[0] == PreconditionViolation(
+        "ANNOTATION_SET_PUBLISHED", "annotation_sets/7", "publish it"
+    )
+    assert str(explanation) == (
+        "FAILED_PRECONDITION (PREREQUISITES_NOT_MET): 2 prerequisites do not hold\n"
+        "  - ANNOTATION_SET_PUBLISHED: publish it\n"
+        "  - AUDIO_DURATION: 2 minutes are missing"
+    )
+
+
+def test_a_message_of_violations_is_not_said_twice(serve: Serve) -> None:
+    failure = details.PreconditionFailure()
+    failure.violations.add(type="AUDIO_READY", description="1 of 2 files failed")
+    failure.violations.add(type="AUDIO_DURATION", description="2 minutes are missing")
+
+    explanation = refused(
+        serve,
+        "FAILED_PRECONDITION",
+        "1 of 2 files failed; 2 minutes are missing",
+        "PREREQUISITES_NOT_MET",
+        failure,
+    )
+
+    assert str(explanation).splitlines() == [
+        "FAILED_PRECONDITION (PREREQUISITES_NOT_MET):",
+        "  - AUDIO_READY: 1 of 2 files failed",
+        "  - AUDIO_DURATION: 2 minutes are missing",
+    ]
+
+
+def test_fields_are_all_named(serve: Serve) -> None:
+    bad = details.BadRequest()
+    bad.field_violations.add(field="config.epochs", description="must be at most 100")
+
+    explanation = refused(serve, "INVALID_ARGUMENT", "1 field is wrong", "INVALID_FIELD", bad)
+
+    assert explanation.fields == (FieldViolation("config.epochs", "must be at most 100"),)
+    assert "  - config.epochs: must be at most 100" in str(explanation)
+
+
+def test_metadata_resource_and_retry(serve: Serve) -> None:
+    retry = details.RetryInfo()
+    retry.retry_delay.FromMilliseconds(1500)
+    resource = details.ResourceInfo(resource_type="dataset", resource_name="42")
+
+    explanation = refused(serve, "ABORTED", "it was changed", "STALE_ETAG", retry, resource, etag="e7")
+
+    assert explanation.metadata == {"etag": "e7"}
+    assert explanation.retry_after == 1.5
+    assert str(explanation).splitlines()[1:] == [
+        "  resource: dataset 42",
+        "  etag: e7",
+        "  try again in 1.5 s",
+    ]
+
+
+def test_an_error_without_details(serve: Serve) -> None:
+    explanation = refused(serve, "INTERNAL", "boom")
+
+    assert explanation == Explanation(code="INTERNAL", message="boom")
+    assert str(explanation) == "INTERNAL: boom"
+
+
+def test_details_of_another_status_are_not_believed(serve: Serve) -> None:
+    class Rewritten(dataset_service_pb2_grpc.DatasetServiceServicer):
+        def GetDataset(self, _request: Any, context: grpc.ServicerContext) -> None:
+            context.set_trailing_metadata([("grpc-status-details-bin", b"\x08\x05\x12\x01x")])
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "the proxy says no")
+
+    with pytest.raises(grpc.RpcError) as caught:
+        serve(Rewritten()).datasets.GetDataset(datasets.GetDatasetRequest())
+
+    assert explain(caught.value) == Explanation(code="PERMISSION_DENIED", message="the proxy says no")
+
+
+def test_no_gateway_gives_a_hint() -> None:
+    with connect("127.0.0.1:1") as client, pytest.raises(grpc.RpcError) as caught:
+        list(watch(client, "job", backoff=QUICK))
+
+    assert "earmark up" in str(explain(caught.value))
+
+
+def test_an_error_that_never_was_a_call() -> None:
+    assert explain(grpc.RpcError("cut")) == Explanation(code="UNKNOWN", message="cut")

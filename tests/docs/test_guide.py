@@ -1,0 +1,181 @@
+"""docs/training-models.md does what it says: every block runs, every output is what is received."""
+
+import sys
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from buf.validate import validate_pb2
+from earmark.client import Client, connect, upload, wait_until_ready
+from earmark.client.local import LocalSystem
+from earmark.v1 import annotation_service_pb2 as annotations
+from earmark.v1 import audio_service_pb2 as audio
+from earmark.v1 import dataset_service_pb2 as datasets
+from earmark.v1.training_config_pb2 import TrainingConfig
+
+from tests.docs.guide import Reader, blocks
+
+GUIDE = Path(__file__).parents[2] / "docs" / "training-models.md"
+RATE = 8_000
+HEADINGS = """Prerequisites, Creating a job, Settings, Choosing types, Watching and polling, Statuses,
+    Reading the metrics, Models, Cancelling, When to retrain, Troubleshooting"""
+
+Mark = tuple[str, int, int]
+
+
+def speechlike(seconds: float, seed: int) -> tuple[np.ndarray, list[Mark]]:
+    """Return a gliding hum, int16, with a dropout and a glitch in turn every two seconds, and their marks."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(int(seconds * RATE)) / RATE
+    pitch = 2 * np.pi * np.cumsum(140 + 40 * np.sin(2 * np.pi * 0.3 * time + rng.uniform(0, 6))) / RATE
+    hum = sum(np.sin(harmonic * pitch) / harmonic for harmonic in range(1, 12))
+    sound = 0.1 * hum * (1.2 + np.sin(2 * np.pi * 3 * time)) + 0.004 * rng.standard_normal(len(time))
+    marks: list[Mark] = []
+    for number, second in enumerate(range(1, int(seconds) - 1, 2)):
+        start = second * 1000 + int(rng.integers(0, 700))
+        length = int(rng.integers(100, 200))
+        part = slice(start * RATE // 1000, (start + length) * RATE // 1000)
+        if number % 2:
+            sound[part] += 0.8 * rng.choice([-1.0, 0.0, 1.0], part.stop - part.start, p=[0.03, 0.94, 0.03])
+        else:
+            sound[part] = 0
+        marks.append(("glitch" if number % 2 else "dropout", start, start + length))
+    return (np.clip(sound, -1, 1) * 32_767).astype(np.int16), marks
+
+
+def write_wav(path: Path, seconds: float, seed: int) -> list[Mark]:
+    sound, marks = speechlike(seconds, seed)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(sound.tobytes())
+    return marks
+
+
+@dataclass
+class Cast:
+    """Everything that the guide's examples speak of, made in a running system."""
+
+    client: Client
+    folder: Path
+
+    def dataset(self, name: str, *seconds: float, broken: int = 0) -> tuple[str, list[str], list[str]]:
+        """Make a dataset with a published set of marks; return its id, the files' and the set's."""
+        types = [datasets.ArtifactType(name=kind) for kind in ("dropout", "glitch", "echo")]
+        request = datasets.CreateDatasetRequest(name=name, artifact_types=types)
+        dataset_id = self.client.datasets.CreateDataset(request).dataset.id
+        ids, new = [], []
+        for number, length in enumerate(seconds):
+            path = self.folder / f"{name}-{number}.wav"
+            marks = write_wav(path, length, number)
+            ids.append(upload(self.client, dataset_id, path).id)
+            new += [
+                annotations.NewAnnotation(
+                    audio_file_id=ids[-1], artifact_type=kind, start_ms=start, end_ms=end
+                )
+                for kind, start, end in marks
+            ]
+        for number in range(broken):
+            path = self.folder / f"broken-{number + 1}.wav"
+            path.write_text("This is not audio.")
+            ids.append(upload(self.client, dataset_id, path).id)
+        files = wait_until_ready(self.client, dataset_id)
+        ready = [file for file in files if file.processing_status == audio.AUDIO_PROCESSING_STATUS_READY]
+        assert len(ready) == len(seconds), files
+        set_id = self.draft(dataset_id)
+        self.client.annotations.BatchCreateAnnotations(
+            annotations.BatchCreateAnnotationsRequest(annotation_set_id=set_id, annotations=new)
+        )
+        self.client.annotations.PublishAnnotationSet(
+            annotations.PublishAnnotationSetRequest(annotation_set_id=set_id)
+        )
+        return dataset_id, ids, [set_id]
+
+    def draft(self, dataset_id: str, copy_of: str = "") -> str:
+        """Make a draft and return its id."""
+        request = annotations.CreateAnnotationSetRequest(dataset_id=dataset_id, copy_of=copy_of)
+        return self.client.annotations.CreateAnnotationSet(request).annotation_set.id
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
+    folder = tmp_path_factory.mktemp("earmark")
+    lines: list[str] = []
+    settings = {"EARMARK_DATA_DIR": str(folder), "EARMARK_PORT": "0", "EARMARK_TRAINER_PORT": "0"}
+    with LocalSystem(settings, lines.append) as system:
+        yield system
+    sys.stdout.write("\n".join(lines))  # pytest shows it where a test fails
+
+
+@pytest.fixture
+def reader(system: LocalSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+    monkeypatch.chdir(tmp_path)
+    write_wav(tmp_path / "call.wav", 270, 100)
+    with connect(system.address) as client:
+        cast = Cast(client, tmp_path)
+        main, main_files, (main_set,) = cast.dataset("calls", *[31.0] * 10)
+        short, _, (short_set,) = cast.dataset("short", 60.0)
+        mixed, mixed_files, (mixed_set,) = cast.dataset("mixed", 301.0, broken=2)
+        known = {
+            "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11": main,
+            "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33": main_set,
+            "019a9f41-aa02-7c4e-b0de-2f4d6c8e0a34": cast.draft(main, main_set),
+            "019a9f3e-7b1d-7d2a-9c55-0f6f3f1f2a12": short,
+            "019a9f41-aa03-7c4e-b0de-2f4d6c8e0a35": short_set,
+            "019a9f3e-7b1e-7d2a-9c55-0f6f3f1f2a13": mixed,
+            "019a9f41-aa04-7c4e-b0de-2f4d6c8e0a36": mixed_set,
+            "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22": mixed_files[-2],
+            "019a9f40-1d30-7a10-8f33-5b9f0f5d1c24": mixed_files[-1],
+            "019a9f41-aa05-7c4e-b0de-2f4d6c8e0a37": cast.draft(main, main_set),
+            "019a9f40-1d2f-7a10-8f33-5b9f0f5d1c23": main_files[0],
+        }
+        made = {
+            "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55": lambda names: names["job"].id,
+            "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66": lambda names: names["model"].id,
+            "019a9f46-1c3d-7a55-8e11-2b3c4d5e6f77": lambda names: names["second"].id,
+        }
+        yield Reader(
+            GUIDE,
+            system.address,
+            {example: lambda _, real=real: real for example, real in known.items()} | made,
+        )
+
+
+def settings_table() -> dict[str, list[str]]:
+    """Return the guide's table of settings: for each its default and its range."""
+    return {
+        cells[1].strip().strip("`"): [cell.strip() for cell in cells[2:4]]
+        for line in GUIDE.read_text().splitlines()
+        if line.startswith("| `") and len(cells := line.split("|")) == 7
+    }
+
+
+def test_every_block_runs_and_prints_what_is_shown(reader: Reader) -> None:
+    for block in blocks(GUIDE):
+        reader.read(block)
+
+    in_force = reader.names["would_be"].config
+    for name, (default, _) in settings_table().items():
+        if name not in {"artifact_types", "seed"}:
+            assert f"{getattr(in_force, name):g}" == default, name
+
+
+def test_every_subject_has_its_heading() -> None:
+    lines = GUIDE.read_text().splitlines()
+    found = [line.removeprefix("## ") for line in lines if line.startswith("## ")]
+    assert found == [heading.strip() for heading in HEADINGS.split(",")]
+
+
+def test_settings_have_the_ranges_of_the_contract() -> None:
+    table = settings_table()
+    for setting in TrainingConfig.DESCRIPTOR.fields:
+        rules = setting.GetOptions().Extensions[validate_pb2.field]
+        bounds = rules.double if rules.HasField("double") else rules.int32
+        if bounds.HasField("gte"):
+            assert table[setting.name][1] == f"{bounds.gte:g}-{bounds.lte:g}", setting.name
+        else:
+            assert setting.name in table

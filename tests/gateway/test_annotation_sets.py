@@ -1,0 +1,157 @@
+"""AnnotationService: sets from their draft to their publication, and what each refusal says."""
+
+import grpc
+from earmark.v1 import annotation_service_pb2 as pb
+from grpc import aio
+
+from tests.gateway.calls import (
+    NOWHERE,
+    annotate,
+    dataset,
+    decoded,
+    draft,
+    mark,
+    publish,
+    refused,
+    settle,
+    together,
+    upload,
+)
+from tests.gateway.marks import delete, delete_set, filled, get_set, listed, update, versions
+
+DRAFT = pb.ANNOTATION_SET_STATUS_DRAFT
+PUBLISHED = pb.ANNOTATION_SET_STATUS_PUBLISHED
+
+
+async def test_drafts_have_the_next_version_and_are_listed_newest_first(gateway) -> None:
+    dataset_id, other = await dataset(gateway), await dataset(gateway)
+    sets = await together(*(draft(gateway, dataset_id) for _ in range(5)))
+    assert sorted(s.version for s in sets) == [1, 2, 3, 4, 5]
+    assert all(s.status == DRAFT and s.dataset_id == dataset_id for s in sets)
+    assert await versions(gateway, dataset_id) == [5, 4, 3, 2, 1]
+    assert (await draft(gateway, other)).version == 1
+
+
+async def test_a_set_counts_what_is_in_it(gateway) -> None:
+    _, set_id, _ = await filled(gateway)
+    read = await get_set(gateway, set_id)
+    assert (read.total_annotations, read.total_positive_duration_ms) == (2, 950)
+    assert dict(read.annotations_by_type) == {"glitch": 1, "dropout": 1}
+    assert not read.HasField("published_at")
+
+
+async def test_a_copy_has_the_same_annotations_under_ids_of_its_own(gateway) -> None:
+    _, set_id, ids = await filled(gateway)
+    await publish(gateway, set_id)
+    source = await get_set(gateway, set_id)
+    copy = await draft(gateway, source.dataset_id, copy_of=set_id)
+    assert (copy.version, copy.status, copy.total_annotations) == (2, DRAFT, 2)
+    before, after = await listed(gateway, set_id), await listed(gateway, copy.id)
+    assert not set(ids) & {a.id for a in after}
+    for annotation in before + after:
+        annotation.id = annotation.annotation_set_id = ""
+    assert before == after
+    await update(gateway, (await listed(gateway, copy.id))[0].id)
+    assert await get_set(gateway, set_id) == source
+
+
+async def test_a_copy_of_many_annotations_keeps_their_order(gateway) -> None:
+    dataset_id = await dataset(gateway, "glitch")
+    file_id = await decoded(gateway, dataset_id)
+    set_id = (await draft(gateway, dataset_id)).id
+    await annotate(gateway, set_id, *(mark(file_id, start_ms=0, end_ms=i + 1) for i in range(2500)))
+    copy = await draft(gateway, dataset_id, copy_of=set_id)
+    assert copy.total_annotations == 2500
+    request = pb.ListAnnotationsRequest(annotation_set_id=copy.id, page_size=1000)
+    ends: list[int] = []
+    while not ends or request.page_token:
+        page = await gateway.annotations.ListAnnotations(request)
+        ends += [a.end_ms for a in page.annotations]
+        request.page_token = page.next_page_token
+    assert ends == list(range(1, 2501))
+
+
+async def test_a_copy_is_of_a_set_of_the_same_dataset(gateway) -> None:
+    dataset_id, other_id = await dataset(gateway), await dataset(gateway)
+    other = await draft(gateway, other_id)
+    call = draft(gateway, dataset_id, copy_of=other.id)
+    refusal = await refused(call, "FAILED_PRECONDITION", "WRONG_STATE")
+    assert refusal.violations[0][:2] == ("SAME_DATASET", f"annotation_set/{other.id}")
+    assert other_id in refusal.message
+    assert dataset_id in refusal.message
+    await refused(draft(gateway, dataset_id, copy_of=NOWHERE), "NOT_FOUND", "NOT_FOUND")
+    assert await versions(gateway, dataset_id) == []
+
+
+async def test_publishing_freezes_the_set_and_publishing_again_changes_nothing(gateway) -> None:
+    _, set_id, _ = await filled(gateway)
+    published = await publish(gateway, set_id)
+    assert published.status == PUBLISHED
+    assert published.HasField("published_at")
+    assert (published.total_annotations, published.total_positive_duration_ms) == (2, 950)
+    assert await publish(gateway, set_id) == published
+    assert await get_set(gateway, set_id) == published
+
+
+async def test_an_empty_draft_may_be_published(gateway) -> None:
+    published = await publish(gateway, (await draft(gateway, await dataset(gateway))).id)
+    assert (published.status, published.total_annotations) == (PUBLISHED, 0)
+
+
+async def test_a_published_set_never_changes_whatever_is_called(gateway) -> None:
+    file_id, set_id, ids = await filled(gateway)
+    before = await publish(gateway, set_id), await listed(gateway, set_id)
+    for call in (
+        annotate(gateway, set_id, mark(file_id)),
+        update(gateway, ids[0]),
+        delete(gateway, ids[0]),
+        delete_set(gateway, set_id),
+    ):
+        refusal = await refused(call, "FAILED_PRECONDITION", "WRONG_STATE")
+        assert refusal.violations[0][:2] == ("WRONG_STATE", f"annotation_set/{set_id}")
+        assert f"annotation set {set_id} (version 1) is published" in refusal.message
+        assert refusal.info.metadata["state"] == "published"
+    assert (await get_set(gateway, set_id), await listed(gateway, set_id)) == before
+
+
+async def test_edits_and_a_publish_at_once_leave_totals_that_are_right(gateway) -> None:
+    file_id, set_id, ids = await filled(gateway)
+    results = await together(
+        *(annotate(gateway, set_id, mark(file_id)) for _ in range(4)),
+        publish(gateway, set_id),
+        *(annotate(gateway, set_id, mark(file_id)) for _ in range(4)),
+        delete(gateway, ids[0]),
+    )
+    errors = {result.code() for result in results if isinstance(result, aio.AioRpcError)}
+    assert errors <= {grpc.StatusCode.FAILED_PRECONDITION}
+    published = await get_set(gateway, set_id)
+    assert published.status == PUBLISHED
+    assert published.total_annotations == len(await listed(gateway, set_id))
+
+
+async def test_marks_of_files_not_decoded_yet_are_judged_when_the_set_is_published(gateway) -> None:
+    dataset_id = await dataset(gateway, "glitch")
+    set_id = (await draft(gateway, dataset_id)).id
+    short, failing = (await upload(gateway, dataset_id)).id, (await upload(gateway, dataset_id)).id
+    inside, beyond, _ = await annotate(gateway, set_id, mark(short), mark(short, end_ms=5000), mark(failing))
+    refusal = await refused(publish(gateway, set_id), "FAILED_PRECONDITION", "WRONG_STATE")
+    subjects = [f"audio_file/{short}", f"audio_file/{failing}"]
+    assert [v[:2] for v in refusal.violations] == [("AUDIO_DECODED", subject) for subject in subjects]
+    await settle(gateway, "embedding", duration_ms=1000)
+    await gateway.execute(
+        "UPDATE audio_files SET processing_status = 'failed', error_message = 'no audio in it' WHERE id = $1",
+        failing,
+    )
+    refusal = await refused(publish(gateway, set_id), "FAILED_PRECONDITION", "WRONG_STATE")
+    assert [v[:2] for v in refusal.violations] == [
+        ("AUDIO_FAILED", f"audio_file/{failing}"),
+        ("WITHIN_AUDIO", f"annotation/{beyond}"),
+    ]
+    assert "no audio in it" in refusal.violations[0][2]
+    assert "ends at 5000 ms" in refusal.violations[1][2]
+    assert "lasts 1000 ms" in refusal.violations[1][2]
+    assert (await get_set(gateway, set_id)).status == DRAFT
+    await update(gateway, beyond, end_ms=1000)
+    await gateway.execute("DELETE FROM annotations WHERE audio_file_id = $1", failing)
+    assert (await publish(gateway, set_id)).total_annotations == 2
+    assert inside in [a.id for a in await listed(gateway, set_id)]

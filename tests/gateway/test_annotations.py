@@ -1,0 +1,233 @@
+"""AnnotationService: annotations, and what each refusal says."""
+
+from uuid import uuid4
+
+from earmark.v1 import dataset_service_pb2
+from google.protobuf import struct_pb2
+from grpc import aio
+
+from tests.gateway import build
+from tests.gateway.calls import (
+    NOWHERE,
+    annotate,
+    dataset,
+    decoded,
+    draft,
+    mark,
+    publish,
+    refused,
+    settle,
+    together,
+    upload,
+)
+from tests.gateway.marks import delete, delete_set, filled, get_set, listed, update, versions
+
+
+async def test_annotations_are_kept_as_given_and_listed_in_order_of_creation(gateway) -> None:
+    dataset_id = await dataset(gateway, "glitch")
+    file_id = await decoded(gateway, dataset_id)
+    set_id = (await draft(gateway, dataset_id)).id
+    extra = struct_pb2.Struct()
+    extra.update({"by": "Ana", "rounds": 2, "tags": ["a", {"b": None}], "sure": True})
+    marks = [mark(file_id, start_ms=i, end_ms=i + 1) for i in range(500, 0, -1)]
+    ids = await annotate(gateway, set_id, *marks, mark(file_id, confidence=0.0, extra_data=extra))
+    found = await listed(gateway, set_id)
+    assert [a.id for a in found] == ids
+    assert [a.start_ms for a in found[:500]] == list(range(500, 0, -1))
+    assert (found[0].confidence, found[-1].confidence) == (1.0, 0.0)
+    assert found[-1].extra_data == extra
+    assert not found[0].HasField("extra_data")
+    assert {a.annotation_set_id for a in found} == {set_id}
+
+
+async def test_a_list_may_be_of_one_file_and_one_type(gateway) -> None:
+    file_id, set_id, ids = await filled(gateway)
+    assert [a.id for a in await listed(gateway, set_id, artifact_type="dropout")] == ids[1:]
+    assert [a.id for a in await listed(gateway, set_id, audio_file_id=file_id)] == ids
+    assert await listed(gateway, set_id, audio_file_id=NOWHERE) == []
+
+
+async def test_a_batch_is_added_whole_or_not_at_all_with_every_violation(gateway) -> None:
+    file_id, set_id, _ = await filled(gateway)
+    elsewhere = await decoded(gateway, await dataset(gateway, "glitch"))
+    failed = await upload(gateway, (await get_set(gateway, set_id)).dataset_id)
+    await settle(gateway, "failed", error_message="not audio")
+    call = annotate(
+        gateway,
+        set_id,
+        mark(file_id),
+        mark(NOWHERE),
+        mark(elsewhere),
+        mark(file_id, "echo", end_ms=10_001),
+        mark(failed.id),
+        mark(file_id, end_ms=10_000),
+    )
+    refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert list(refusal.fields) == [
+        "annotations[1].audio_file_id",
+        "annotations[2].audio_file_id",
+        "annotations[3].artifact_type",
+        "annotations[3].end_ms",
+        "annotations[4].audio_file_id",
+    ]
+    assert (
+        "does not define 'echo' (it defines: glitch, dropout)"
+        in refusal.fields["annotations[3].artifact_type"]
+    )
+    assert "lasts 10000 ms" in refusal.fields["annotations[3].end_ms"]
+    assert "not audio" in refusal.fields["annotations[4].audio_file_id"]
+    assert len(await listed(gateway, set_id)) == 2
+
+
+async def test_the_largest_batch_is_added_and_the_largest_refusal_arrives(gateway) -> None:
+    dataset_id = await dataset(gateway, "glitch")
+    file_id = await decoded(gateway, dataset_id)
+    set_id = (await draft(gateway, dataset_id)).id
+    assert len(await annotate(gateway, set_id, *([mark(file_id)] * 10_000))) == 10_000
+    call = annotate(gateway, set_id, *([mark(file_id, "écho" * 25, end_ms=20_000)] * 10_000))
+    refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
+    shown = len(refusal.fields) - 1
+    assert shown > 5
+    assert refusal.fields[""] == f"and {20_000 - shown} more"
+    assert (await get_set(gateway, set_id)).total_annotations == 10_000
+    call = annotate(gateway, set_id, *([mark(file_id)] * 10_001))
+    await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
+
+
+async def test_extra_data_that_json_cannot_say_is_refused(gateway) -> None:
+    file_id, set_id, ids = await filled(gateway)
+    for number in (float("inf"), float("nan")):
+        extra = struct_pb2.Struct(fields={"x": struct_pb2.Value(number_value=number)})
+        call = annotate(gateway, set_id, mark(file_id), mark(file_id, extra_data=extra))
+        refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
+        assert list(refusal.fields) == ["annotations[1].extra_data"]
+        call = update(gateway, ids[0], extra_data=extra)
+        refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
+        assert list(refusal.fields) == ["extra_data"]
+    nul = struct_pb2.Struct(fields={"x": struct_pb2.Value(string_value="a\0b")})
+    await refused(update(gateway, ids[0], extra_data=nul), "INVALID_ARGUMENT", "INVALID_FIELD")
+    call = annotate(gateway, set_id, mark(file_id, extra_data=nul))
+    await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
+
+
+async def test_an_update_replaces_all_but_the_file(gateway) -> None:
+    file_id, _, ids = await filled(gateway)
+    extra = struct_pb2.Struct()
+    extra.update({"by": "Bo"})
+    values = {"artifact_type": "glitch", "start_ms": 5, "end_ms": 10_000}
+    updated = (await update(gateway, ids[1], **values, confidence=0.25, extra_data=extra)).annotation
+    assert (updated.id, updated.audio_file_id, updated.artifact_type) == (ids[1], file_id, "glitch")
+    assert (updated.start_ms, updated.end_ms, updated.confidence) == (5, 10_000, 0.25)
+    assert updated.extra_data == extra
+    again = (await update(gateway, ids[1], **values)).annotation
+    assert again.confidence == 1
+    assert not again.HasField("extra_data")
+
+
+async def test_an_update_is_checked_as_a_new_annotation_is(gateway) -> None:
+    _, set_id, ids = await filled(gateway)
+    before = await listed(gateway, set_id)
+    call = update(gateway, ids[0], artifact_type="echo", end_ms=10_001)
+    refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert list(refusal.fields) == ["artifact_type", "end_ms"]
+    assert await listed(gateway, set_id) == before
+
+
+async def test_deleting_an_annotation_and_a_draft(gateway) -> None:
+    _, set_id, ids = await filled(gateway)
+    request_id = str(uuid4())
+    for _ in range(2):
+        await delete(gateway, ids[0], request_id=request_id)
+    assert [a.id for a in await listed(gateway, set_id)] == ids[1:]
+    await refused(delete(gateway, ids[0]), "NOT_FOUND", "NOT_FOUND")
+    request_id = str(uuid4())
+    for _ in range(2):
+        await delete_set(gateway, set_id, request_id=request_id)
+    assert await gateway.count("annotations") == 0
+    await refused(get_set(gateway, set_id), "NOT_FOUND", "NOT_FOUND")
+
+
+async def test_what_is_not_there_is_not_found(gateway) -> None:
+    calls = [
+        ("dataset", draft(gateway, NOWHERE)),
+        ("dataset", versions(gateway, NOWHERE)),
+        ("annotation set", get_set(gateway, NOWHERE)),
+        ("annotation set", publish(gateway, NOWHERE)),
+        ("annotation set", delete_set(gateway, NOWHERE)),
+        ("annotation set", annotate(gateway, NOWHERE, mark(NOWHERE))),
+        ("annotation set", listed(gateway, NOWHERE)),
+        ("annotation", update(gateway, NOWHERE)),
+        ("annotation", delete(gateway, NOWHERE)),
+    ]
+    for kind, call in calls:
+        refusal = await refused(call, "NOT_FOUND", "NOT_FOUND")
+        assert refusal.resource == (kind, NOWHERE)
+
+
+async def test_another_tenants_sets_are_not_there(gateway) -> None:
+    async with gateway.database.transaction() as connection:
+        other = await build.dataset(connection, tenant="other", set_status="draft")
+        annotation_id = str(await connection.fetchval("SELECT id FROM annotations LIMIT 1"))
+    set_id, file_id = str(other.annotation_set_id), str(other.audio_file_ids[0])
+    for call in (
+        draft(gateway, str(other.dataset_id)),
+        versions(gateway, str(other.dataset_id)),
+        get_set(gateway, set_id),
+        publish(gateway, set_id),
+        delete_set(gateway, set_id),
+        annotate(gateway, set_id, mark(file_id)),
+        listed(gateway, set_id),
+        update(gateway, annotation_id),
+        delete(gateway, annotation_id),
+        draft(gateway, await dataset(gateway), copy_of=set_id),
+    ):
+        await refused(call, "NOT_FOUND", "NOT_FOUND")
+
+
+async def test_fields_are_checked(gateway) -> None:
+    first = "annotations[0]"
+    calls = [
+        ("dataset_id", draft(gateway, "x")),
+        ("copy_of", draft(gateway, NOWHERE, copy_of="x")),
+        ("request_id", draft(gateway, NOWHERE, request_id="x")),
+        ("annotation_set_id", get_set(gateway, "x")),
+        ("page_size", versions(gateway, NOWHERE, page_size=-1)),
+        ("annotation_set_id", publish(gateway, "")),
+        ("annotation_set_id", delete_set(gateway, "")),
+        ("annotations", annotate(gateway, NOWHERE)),
+        (f"{first}.audio_file_id", annotate(gateway, NOWHERE, mark("x"))),
+        (f"{first}.artifact_type", annotate(gateway, NOWHERE, mark(NOWHERE, ""))),
+        (f"{first}.start_ms", annotate(gateway, NOWHERE, mark(NOWHERE, start_ms=-1))),
+        (f"{first}.confidence", annotate(gateway, NOWHERE, mark(NOWHERE, confidence=1.5))),
+        (f"{first}.confidence", annotate(gateway, NOWHERE, mark(NOWHERE, confidence=float("nan")))),
+        (first, annotate(gateway, NOWHERE, mark(NOWHERE, end_ms=100))),
+        ("audio_file_id", listed(gateway, NOWHERE, audio_file_id="x")),
+        ("artifact_type", listed(gateway, NOWHERE, artifact_type="x" * 101)),
+        ("annotation_id", update(gateway, "x")),
+        ("artifact_type", update(gateway, NOWHERE, artifact_type="")),
+        ("annotation.end_after_start", update(gateway, NOWHERE, end_ms=1)),
+        ("annotation_id", delete(gateway, "x")),
+    ]
+    for field, call in calls:
+        refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
+        assert list(refusal.fields) == [field]
+
+
+async def test_taking_a_type_away_while_it_is_used_at_once_leaves_no_half(gateway) -> None:
+    dataset_id = await dataset(gateway, "glitch", "dropout")
+    file_id = await decoded(gateway, dataset_id)
+    set_id = (await draft(gateway, dataset_id)).id
+    request = dataset_service_pb2.UpdateDatasetRequest(
+        dataset={"id": dataset_id, "artifact_types": [{"name": "glitch"}]},
+        update_mask={"paths": ["artifact_types"]},
+    )
+    results = await together(
+        annotate(gateway, set_id, mark(file_id, "dropout")),
+        gateway.datasets.UpdateDataset(request),
+        annotate(gateway, set_id, mark(file_id, "dropout")),
+    )
+    errors = {error.code().name for error in results if isinstance(error, aio.AioRpcError)}
+    assert errors <= {"FAILED_PRECONDITION", "INVALID_ARGUMENT"}
+    types = {a.artifact_type for a in await listed(gateway, set_id)}
+    defined = await gateway.datasets.GetDataset(dataset_service_pb2.GetDatasetRequest(dataset_id=dataset_id))
+    assert types <= {t.name for t in defined.dataset.artifact_types}

@@ -1,0 +1,92 @@
+"""Errors as types: each has a reason that the contract names, and details that a client can unpack."""
+
+import inspect
+import re
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_status import rpc_status
+
+from gateway import errors
+from gateway.errors import FieldViolation, Violation
+from tests.gateway.calls import DETAILS
+
+EVERY = [
+    errors.InvalidArgumentError([FieldViolation("config.epochs", "too many")]),
+    errors.InvalidArgumentError([FieldViolation("page_token", "no")], reason="INVALID_PAGE_TOKEN"),
+    errors.InvalidArgumentError([FieldViolation("part.data", "cut off")], reason="INVALID_UPLOAD"),
+    errors.NotFoundError("dataset", "1"),
+    errors.AlreadyExistsError("model", "1", "model 1 is not deleted"),
+    errors.RequestIdReusedError("1"),
+    errors.StaleEtagError("dataset", "1", "v1", "v2"),
+    errors.PreconditionError("PREREQUISITES_NOT_MET", [Violation("AUDIO_READY", "dataset/1", "2 are not")]),
+    errors.wrong_state("annotation_set", "1", "published", "it never changes"),
+    errors.in_use("dataset", "1", "a job needs it"),
+    errors.CursorOutOfRangeError(9, 1, 3),
+    errors.UnavailableError("DATABASE_UNAVAILABLE", "try again"),
+    errors.InternalError("1"),
+]
+BESIDE = {
+    "INVALID_ARGUMENT": "google.rpc.BadRequest",
+    "NOT_FOUND": "google.rpc.ResourceInfo",
+    "FAILED_PRECONDITION": "google.rpc.PreconditionFailure",
+    "UNAVAILABLE": "google.rpc.RetryInfo",
+}
+
+
+@pytest.mark.parametrize("error", EVERY, ids=lambda error: f"{type(error).__name__}-{error.reason}")
+def test_an_error_says_all_that_its_code_promises(error: errors.EarmarkError) -> None:
+    status = error.status()
+    details = {packed.TypeName(): DETAILS[packed.TypeName()]() for packed in status.details}
+    for packed in status.details:
+        assert packed.Unpack(details[packed.TypeName()])
+    info = details["google.rpc.ErrorInfo"]
+    assert info.reason == error.reason in errors.known_reasons()
+    assert (info.domain, dict(info.metadata)) == ("earmark", error.metadata)
+    assert status.code == error.code.value[0] != grpc.StatusCode.OK.value[0]
+    assert status.message == error.message
+    if expected := BESIDE.get(error.code.name):
+        assert expected in details
+
+
+def test_there_is_a_case_here_for_every_type() -> None:
+    types = {t for _, t in inspect.getmembers(errors, inspect.isclass) if issubclass(t, errors.EarmarkError)}
+    assert {type(error) for error in EVERY} == types - {errors.EarmarkError}
+
+
+def test_every_reason_in_the_code_is_one_of_the_contract() -> None:
+    source = "".join(path.read_text() for path in Path(errors.__file__).parent.rglob("*.py"))
+    written = re.findall(r"reason ?= ?\"([A-Z_]+)\"", source)
+    written += re.findall(r"(?:PreconditionError|UnavailableError)\(\s*\"([A-Z_]+)\"", source)
+    assert len(written) > 8
+    assert set(written) <= errors.known_reasons() - {"UNSPECIFIED"}
+
+
+@pytest.mark.parametrize("text", ["wrong", "зовсім не те", "x" * 5000, "ж" * 5000])
+@pytest.mark.parametrize("count", [1, 30, 10_000])
+def test_an_error_fits_into_the_metadata_that_every_client_takes(text: str, count: int) -> None:
+    fields = [FieldViolation(f"annotations[{i}].end_ms", text) for i in range(count)]
+    failures = [Violation("AUDIO_READY", f"audio_file/{i}", text) for i in range(count)]
+    for error in (
+        errors.InvalidArgumentError(fields),
+        errors.PreconditionError("PREREQUISITES_NOT_MET", failures),
+        errors.AlreadyExistsError("model", "1", text),
+    ):
+        status = rpc_status.to_status(error.status())
+        # As sent: the message percent-encoded, the details in base64.
+        size = sum(len(value) * 4 / 3 for _, value in status.trailing_metadata)
+        size += sum(1 if 0x20 <= byte < 0x7F else 3 for byte in status.details.encode())
+        assert size < 8000
+
+
+def test_what_does_not_fit_is_counted() -> None:
+    fields = [FieldViolation(f"annotations[{i}].end_ms", "is beyond the end") for i in range(1000)]
+    error = errors.InvalidArgumentError(fields)
+    shown = error.details()[0].field_violations
+    assert 20 < len(shown) < 1000
+    assert shown[-1].description == f"and {1000 - (len(shown) - 1)} more"
+    assert re.search(r"; and \d+ more$", error.message)
+    few = errors.InvalidArgumentError(fields[:3])
+    assert [v.field for v in few.details()[0].field_violations] == [v.field for v in fields[:3]]
+    assert "more" not in few.message

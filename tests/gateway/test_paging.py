@@ -1,0 +1,134 @@
+"""Pages: together they are the list, and a token is worth nothing elsewhere."""
+
+import base64
+import string
+
+import pytest
+from earmark.v1 import annotation_service_pb2 as annotation_pb
+from earmark.v1 import audio_service_pb2 as audio_pb
+from earmark.v1 import dataset_service_pb2 as pb
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from uuid_utils.compat import uuid7
+
+from gateway.errors import InvalidArgumentError
+from gateway.paging import MAX_SIZE, PageRequest
+from tests.gateway.calls import NOWHERE, annotate, dataset, decoded, draft, mark, refused
+
+IDS = [uuid7() for _ in range(1100)]
+
+
+def read(request: pb.ListDatasetsRequest, ids) -> tuple[list, str]:
+    """A page of a list in order of id."""
+    wanted = PageRequest.of(request)
+    rows = [i for i in ids if wanted.after is None or i > wanted.after][: wanted.limit]
+    page = wanted.cut(rows, key=lambda row: row)
+    return list(page.rows), page.next_page_token
+
+
+@settings(deadline=None, max_examples=50)
+@given(count=st.integers(0, 60), size=st.integers(1, 70))
+def test_pages_in_a_row_are_the_whole_list(count: int, size: int) -> None:
+    ids, found, request = IDS[:count], [], pb.ListDatasetsRequest(page_size=size)
+    while True:
+        rows, request.page_token = read(request, ids)
+        assert len(rows) == size or not request.page_token
+        found += rows
+        if not request.page_token:
+            break
+    assert found == ids
+
+
+def test_the_default_is_50_and_more_than_1000_is_lowered() -> None:
+    assert len(read(pb.ListDatasetsRequest(), IDS)[0]) == 50
+    assert len(read(pb.ListDatasetsRequest(page_size=1_000_000), IDS)[0]) == MAX_SIZE
+
+
+def test_a_token_stays_good_when_the_page_size_changes() -> None:
+    first, token = read(pb.ListDatasetsRequest(page_size=3), IDS)
+    second, _ = read(pb.ListDatasetsRequest(page_size=7, page_token=token), IDS)
+    assert first + second == IDS[:10]
+
+
+TEXT = st.text(string.printable, min_size=1, max_size=100)
+CODED = st.binary(min_size=1, max_size=60).map(lambda data: base64.urlsafe_b64encode(data).decode())
+
+
+@settings(deadline=None, max_examples=50)
+@given(TEXT | CODED)
+def test_what_is_no_token_is_refused(token: str) -> None:
+    with pytest.raises(InvalidArgumentError) as refusal:
+        PageRequest.of(pb.ListDatasetsRequest(page_token=token))
+    assert refusal.value.reason == "INVALID_PAGE_TOKEN"
+
+
+def test_a_token_of_another_list_or_other_arguments_is_refused() -> None:
+    _, token = read(pb.ListDatasetsRequest(page_size=3), IDS)
+    status = audio_pb.AUDIO_PROCESSING_STATUS_READY
+    for other in (
+        audio_pb.ListAudioFilesRequest(page_token=token),
+        audio_pb.ListAudioFilesRequest(page_token=token, dataset_id=NOWHERE, processing_status=status),
+    ):
+        with pytest.raises(InvalidArgumentError) as refusal:
+            PageRequest.of(other)
+        assert refusal.value.violations[0].field == "page_token"
+
+
+async def pages(call, request, field: str) -> list[str]:
+    """The ids of every page."""
+    ids: list[str] = []
+    while True:
+        response = await call(request)
+        rows = getattr(response, field)
+        assert len(rows) <= request.page_size
+        ids += [row.id for row in rows]
+        if not response.next_page_token:
+            return ids
+        request.page_token = response.next_page_token
+
+
+async def test_every_list_gives_each_row_once_for_any_page_size(gateway) -> None:
+    dataset_id = await dataset(gateway, "glitch")
+    files = [await decoded(gateway, dataset_id) for _ in range(5)]
+    sets = [(await draft(gateway, dataset_id)).id for _ in range(5)]
+    marks = await annotate(gateway, sets[0], *(mark(file_id) for file_id in files))
+    datasets = [dataset_id, *[await dataset(gateway) for _ in range(4)]]
+    for size in (1, 2, 4, 5, 6):
+        wanted = {"dataset_id": dataset_id, "page_size": size}
+        stub = gateway.datasets.ListDatasets, pb.ListDatasetsRequest(page_size=size), "datasets"
+        assert await pages(*stub) == datasets[::-1]
+        stub = gateway.audio.ListAudioFiles, audio_pb.ListAudioFilesRequest(**wanted), "audio_files"
+        assert await pages(*stub) == files
+        request = annotation_pb.ListAnnotationSetsRequest(**wanted)
+        stub = gateway.annotations.ListAnnotationSets, request, "annotation_sets"
+        assert await pages(*stub) == sets[::-1]
+        request = annotation_pb.ListAnnotationsRequest(annotation_set_id=sets[0], page_size=size)
+        assert await pages(gateway.annotations.ListAnnotations, request, "annotations") == marks
+
+
+async def test_a_token_of_another_call_is_refused_by_the_service(gateway) -> None:
+    first, second = await dataset(gateway), await dataset(gateway)
+    token = (await gateway.datasets.ListDatasets(pb.ListDatasetsRequest(page_size=1))).next_page_token
+    call = gateway.audio.ListAudioFiles(audio_pb.ListAudioFilesRequest(dataset_id=first, page_token=token))
+    refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_PAGE_TOKEN")
+    assert list(refusal.fields) == ["page_token"]
+    for _ in range(2):
+        await draft(gateway, first)
+    request = annotation_pb.ListAnnotationSetsRequest(dataset_id=first, page_size=1)
+    request.page_token = (await gateway.annotations.ListAnnotationSets(request)).next_page_token
+    request.dataset_id = second
+    call = gateway.annotations.ListAnnotationSets(request)
+    await refused(call, "INVALID_ARGUMENT", "INVALID_PAGE_TOKEN")
+
+
+async def test_a_page_goes_on_behind_a_set_that_was_deleted(gateway) -> None:
+    dataset_id = await dataset(gateway)
+    sets = [(await draft(gateway, dataset_id)).id for _ in range(4)]
+    request = annotation_pb.ListAnnotationSetsRequest(dataset_id=dataset_id, page_size=2)
+    first = await gateway.annotations.ListAnnotationSets(request)
+    await gateway.annotations.DeleteAnnotationSet(
+        annotation_pb.DeleteAnnotationSetRequest(annotation_set_id=sets[2])
+    )
+    request.page_token = first.next_page_token
+    second = await gateway.annotations.ListAnnotationSets(request)
+    assert [s.version for s in (*first.annotation_sets, *second.annotation_sets)] == [4, 3, 2, 1]
