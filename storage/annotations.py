@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 from uuid_utils.compat import uuid7
 
-from storage import sql
+from storage import datasets, sql
 from storage.database import Connection
 from storage.records import Annotation, AnnotationSet, TypeTotals
 
@@ -62,7 +62,7 @@ class Facts:
 
 async def create_set(connection: Connection, tenant_id: str, set_id: UUID, dataset_id: UUID) -> bool:
     """An empty draft with the next version, in a transaction. False where there is no such dataset."""
-    if await connection.fetchval(SQL["hold_dataset"], tenant_id, dataset_id) is None:
+    if not await datasets.hold(connection, tenant_id, dataset_id):
         return False
     await connection.execute(SQL["lock_versions"], dataset_id)
     await connection.execute(SQL["create_set"], set_id, tenant_id, dataset_id)

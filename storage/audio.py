@@ -41,6 +41,12 @@ async def get(connection: Connection, tenant_id: str, audio_file_id: UUID) -> Au
     return row and AudioFile(**row)
 
 
+async def exists(connection: Connection, audio_file_id: UUID) -> bool:
+    """Whichever tenant's it is: for the dispatcher, which serves all of them."""
+    there: bool = await connection.fetchval(SQL["exists"], audio_file_id)
+    return there
+
+
 async def page(
     connection: Connection,
     tenant_id: str,

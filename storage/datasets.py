@@ -38,6 +38,14 @@ async def lock(connection: Connection, tenant_id: str, dataset_id: UUID) -> bool
     return await connection.fetchval(SQL["lock"], tenant_id, dataset_id) is not None
 
 
+async def hold(connection: Connection, tenant_id: str, dataset_id: UUID) -> bool:
+    """Until the end of the transaction nobody deletes the dataset, types or files of it.
+
+    False where there is no such dataset.
+    """
+    return await connection.fetchval(SQL["hold"], tenant_id, dataset_id) is not None
+
+
 async def update(
     connection: Connection, tenant_id: str, dataset_id: UUID, name: str, description: str
 ) -> None:

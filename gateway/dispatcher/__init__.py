@@ -114,7 +114,9 @@ class Dispatcher:
 
     async def _start_files(self, trainer: Trainer, limit: int) -> None:
         async with self._app.database.transaction() as connection:
+            hopeless = await audio.give_up(connection)
             files = await audio.claim(connection, limit, self._app.settings.lease_seconds)
+        self._app.bus.publish(*(topics.dataset(file.dataset_id) for file in hopeless))
         for file in files:
             processing = AudioProcessing(self._app, trainer, file)
             self._start(processing.run(), self._files, trainer.address, topics.AUDIO)

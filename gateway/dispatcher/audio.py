@@ -18,6 +18,10 @@ from storage.records import AudioFile
 log = structlog.get_logger("dispatcher")
 
 
+class SupersededError(Exception):
+    """The file was deleted, or another attempt at it is the current one."""
+
+
 class AudioProcessing:
     """Runs one attempt at one file. Everything it writes carries the attempt's number."""
 
@@ -39,17 +43,20 @@ class AudioProcessing:
             )
         )
         renewal = asyncio.create_task(self._renew())
-        settled = False
+        over = False
         try:
             async for response in call:
-                settled = await self._record(response)
+                over = await self._record(response)
+        except SupersededError:
+            over = True
+            await self._remove_leftovers()
         except aio.AioRpcError as error:
             self._log.warning("trainer lost", error=error.details())
         finally:
             call.cancel()
             renewal.cancel()
             await asyncio.gather(renewal, return_exceptions=True)
-            if not settled:
+            if not over:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._app.settings.stop_grace_seconds):
                         await persistent(self._release)
@@ -77,9 +84,9 @@ class AudioProcessing:
         return False
 
     async def _advance(self, status: str, **facts: Any) -> None:
-        async def advance() -> None:
+        async def advance() -> AudioFile | None:
             async with self._app.database.transaction() as connection:
-                await audio.advance(
+                return await audio.advance(
                     connection,
                     self._file.id,
                     self._file.attempt,
@@ -88,8 +95,19 @@ class AudioProcessing:
                     **facts,
                 )
 
-        await persistent(advance)
+        if await persistent(advance) is None:
+            raise SupersededError
         self._app.bus.publish(topics.dataset(self._file.dataset_id))
+
+    async def _remove_leftovers(self) -> None:
+        """What the trainer has stored of a file that was deleted meanwhile."""
+
+        async def is_there() -> bool:
+            async with self._app.database.connection() as connection:
+                return await audio.exists(connection, self._file.id)
+
+        if not await persistent(is_there):
+            await self._app.objects.delete_async(*keys.audio_objects(self._file.id))
 
     async def _release(self) -> None:
         async with self._app.database.transaction() as connection:

@@ -102,6 +102,12 @@ async def lock(connection: Connection, dataset_id: UUID) -> None:
         raise NotFoundError("dataset", str(dataset_id))
 
 
+async def hold(connection: Connection, dataset_id: UUID) -> None:
+    """Until the end of the transaction nobody deletes it, or types or files of it. Raises NotFoundError."""
+    if not await datasets.hold(connection, tenant(), dataset_id):
+        raise NotFoundError("dataset", str(dataset_id))
+
+
 def message(dataset: Dataset) -> pb.Dataset:
     """As callers see it."""
     return pb.Dataset(

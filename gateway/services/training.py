@@ -99,7 +99,7 @@ async def _existing(connection: Connection, job_id: UUID) -> TrainingJob:
 
 async def _check(connection: Connection, request: pb.CreateTrainingJobRequest) -> None:
     dataset_id, set_id = UUID(request.dataset_id), UUID(request.annotation_set_id)
-    await datasets.existing(connection, dataset_id)
+    await datasets.hold(connection, dataset_id)
     facts = await training.facts(connection, tenant(), dataset_id, set_id)
     if facts is None:
         raise NotFoundError("annotation_set", str(set_id))

@@ -1,7 +1,3 @@
--- name: hold_dataset
--- Keeps a dataset, its types and its files: deletes of them wait, other edits and uploads do not.
-SELECT id FROM datasets WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE
-
 -- name: lock_versions
 -- One new set of a dataset at a time. Not by the dataset's row: a long copy would hold up every upload.
 SELECT pg_advisory_xact_lock(hashtextextended('annotation_sets ' || $1::uuid, 0))
@@ -26,7 +22,7 @@ ORDER BY version DESC
 LIMIT $4
 
 -- name: hold_dataset_of_set
--- As hold_dataset, for the dataset of a set.
+-- Keeps a set's dataset, as datasets.hold does.
 SELECT id FROM datasets
 WHERE id = (SELECT dataset_id FROM annotation_sets WHERE tenant_id = $1 AND id = $2)
 FOR KEY SHARE

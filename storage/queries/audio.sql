@@ -17,6 +17,10 @@ SELECT id, dataset_id, original_filename, content_type, size_bytes, sha256, dura
 FROM audio_files
 WHERE tenant_id = $1 AND id = $2
 
+-- name: exists
+-- Whether a file has not been deleted.
+SELECT EXISTS (SELECT FROM audio_files WHERE id = $1)
+
 -- name: list
 -- A page of a dataset's files, oldest first.
 SELECT id, dataset_id, original_filename, content_type, size_bytes, sha256, duration_ms, sample_rate_hz, channels,

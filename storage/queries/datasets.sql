@@ -20,6 +20,10 @@ LIMIT $3
 -- Keeps a dataset as it is until the end of the transaction: edits and deletes of it wait.
 SELECT id FROM datasets WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 
+-- name: hold
+-- Keeps a dataset, its types and its files: deletes of them wait, other edits and uploads do not.
+SELECT id FROM datasets WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE
+
 -- name: update
 -- New name and description.
 UPDATE datasets SET name = $3, description = $4, version = version + 1, updated_at = now()
