@@ -1,12 +1,10 @@
 """docs/training-models.md does what it says: every block runs, every output is what is received."""
 
 import sys
-import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 from buf.validate import validate_pb2
 from earmark.client import Client, connect, upload, wait_until_ready
@@ -17,43 +15,11 @@ from earmark.v1 import dataset_service_pb2 as datasets
 from earmark.v1.training_config_pb2 import TrainingConfig
 
 from tests.docs.guide import Reader, blocks
+from tests.recordings import write_wav
 
 GUIDE = Path(__file__).parents[2] / "docs" / "training-models.md"
-RATE = 8_000
 HEADINGS = """Prerequisites, Creating a job, Settings, Choosing types, Watching and polling, Statuses,
     Reading the metrics, Models, Cancelling, When to retrain, Troubleshooting"""
-
-Mark = tuple[str, int, int]
-
-
-def speechlike(seconds: float, seed: int) -> tuple[np.ndarray, list[Mark]]:
-    """Return a gliding hum, int16, with a dropout and a glitch in turn every two seconds, and their marks."""
-    rng = np.random.default_rng(seed)
-    time = np.arange(int(seconds * RATE)) / RATE
-    pitch = 2 * np.pi * np.cumsum(140 + 40 * np.sin(2 * np.pi * 0.3 * time + rng.uniform(0, 6))) / RATE
-    hum = sum(np.sin(harmonic * pitch) / harmonic for harmonic in range(1, 12))
-    sound = 0.1 * hum * (1.2 + np.sin(2 * np.pi * 3 * time)) + 0.004 * rng.standard_normal(len(time))
-    marks: list[Mark] = []
-    for number, second in enumerate(range(1, int(seconds) - 1, 2)):
-        start = second * 1000 + int(rng.integers(0, 700))
-        length = int(rng.integers(100, 200))
-        part = slice(start * RATE // 1000, (start + length) * RATE // 1000)
-        if number % 2:
-            sound[part] += 0.8 * rng.choice([-1.0, 0.0, 1.0], part.stop - part.start, p=[0.03, 0.94, 0.03])
-        else:
-            sound[part] = 0
-        marks.append(("glitch" if number % 2 else "dropout", start, start + length))
-    return (np.clip(sound, -1, 1) * 32_767).astype(np.int16), marks
-
-
-def write_wav(path: Path, seconds: float, seed: int) -> list[Mark]:
-    sound, marks = speechlike(seconds, seed)
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes(sound.tobytes())
-    return marks
 
 
 @dataclass

@@ -65,10 +65,12 @@ class Gateway:
 
 
 @asynccontextmanager
-async def opened(database_url: str, data_dir: Path, **settings: Any) -> AsyncIterator[Gateway]:
-    """A gateway without trainers. When the block ends, every call of it has ended."""
+async def opened(
+    database_url: str, data_dir: Path, *, trainers: str = "", **settings: Any
+) -> AsyncIterator[Gateway]:
+    """A gateway. When the block ends, every call of it has ended."""
     chosen = Settings(
-        host="127.0.0.1", port=0, database_url=database_url, data_dir=data_dir, trainers="", **settings
+        host="127.0.0.1", port=0, database_url=database_url, data_dir=data_dir, trainers=trainers, **settings
     )
     async with (
         running(chosen) as port,

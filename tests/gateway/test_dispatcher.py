@@ -10,13 +10,11 @@ from earmark.v1 import model_service_pb2
 from earmark.v1 import training_service_pb2 as pb
 from earmark.v1.model_service_pb2_grpc import ModelServiceStub
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
-from grpc import aio
 
-from gateway.server import running
-from gateway.settings import Settings
 from storage.database import Database
 from tests.gateway import build
 from tests.gateway import scripted_trainer as script
+from tests.gateway.calls import opened
 
 S = pb.TrainingJobStatus
 
@@ -24,11 +22,8 @@ S = pb.TrainingJobStatus
 @asynccontextmanager
 async def gateway(database_url, tmp_path, trainers="", **settings):
     """A gateway's channel."""
-    chosen = Settings(
-        host="127.0.0.1", port=0, database_url=database_url, data_dir=tmp_path, trainers=trainers, **settings
-    )
-    async with running(chosen) as port, aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield channel
+    async with opened(database_url, tmp_path, trainers=trainers, **settings) as running:
+        yield running.channel
 
 
 async def build_one(database_url) -> build.Built:
