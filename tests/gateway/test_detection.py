@@ -285,6 +285,32 @@ async def test_thresholds_for_types_that_the_model_lacks_are_all_named(alone, da
     assert all("it has glitch, echo" in description for description in refusal.fields.values())
 
 
+BEYOND = [
+    *(("threshold", value) for value in (-0.01, 1.01, float("nan"))),
+    *(("merge_window_ms", value) for value in (-1, 5001)),
+    *(("min_duration_ms", value) for value in (-1, 1001)),
+    *(("thresholds", {"glitch": value}) for value in (-0.01, 1.01)),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), BEYOND)
+async def test_a_setting_beyond_its_edge_is_refused_by_name(alone, database_url, field, value) -> None:
+    first = start(await untrained_model(database_url), **{field: value})
+    refusal = await refused(detect(alone, [first]), "INVALID_ARGUMENT", "INVALID_FIELD")
+    (named,) = refusal.fields
+    assert named.removesuffix("['glitch']") == f"start.config.{field}"
+
+
+async def test_settings_at_their_edges_are_taken(real, database_url) -> None:
+    model_id = await untrained_model(database_url)
+    lowest = {"threshold": 0, "merge_window_ms": 0, "min_duration_ms": 0}
+    highest = {"threshold": 1, "merge_window_ms": 5000, "min_duration_ms": 1000}
+    async with gateway_with(real.address, database_url, real.data_dir) as address:
+        *found, _ = await once_a_trainer_is_here(address, start(model_id, **lowest), data(wav()))
+        *none, _ = await detect(address, [start(model_id, **highest), data(wav())])
+    assert (len(found), none) == (2, [])
+
+
 @pytest.mark.parametrize(("state", "remedy"), [("inactive", "UpdateModel"), ("archived", "UndeleteModel")])
 async def test_only_an_active_model_that_is_not_archived_detects(alone, database_url, state, remedy) -> None:
     model_id = await one_model(database_url, active=state == "archived")
