@@ -15,10 +15,11 @@ from storage.database import migrate
 from storage.embedded import EmbeddedPostgres
 
 # Every trainer of the run, in this process and in others, compiles what no other has compiled before.
-_COMPILED = tempfile.TemporaryDirectory(prefix="earmark-compiled-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _COMPILED = tempfile.TemporaryDirectory(prefix="earmark-compiled-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 # Nothing here outlives the run, so nothing waits for the disk.
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
