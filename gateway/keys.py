@@ -23,6 +23,16 @@ def audio_objects(audio_file_id: UUID) -> tuple[str, str, str]:
     return source(audio_file_id), normalized(audio_file_id), features(audio_file_id)
 
 
+def job(training_job_id: UUID) -> str:
+    """Everything that a job's attempts write."""
+    return f"jobs/{training_job_id}"
+
+
 def attempt(training_job_id: UUID, number: int) -> str:
     """Everything that one attempt at one job writes; no other attempt writes there."""
-    return f"jobs/{training_job_id}/attempt-{number}"
+    return f"{job(training_job_id)}/attempt-{number}"
+
+
+def is_checkpoint(key: str) -> bool:
+    """Whether a trainer stored it for a later attempt, and not for good."""
+    return "/checkpoint-" in key

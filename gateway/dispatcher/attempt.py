@@ -123,7 +123,20 @@ class Attempt:
 
         current = await persistent(end)
         self._log.info("attempt over", recorded=current)
+        await self._remove_checkpoints()
         self._app.bus.publish(topics.QUEUE, topics.job(self._job.id))
+
+    async def _remove_checkpoints(self) -> None:
+        """A job that is over goes on from none of them, whichever attempt left them."""
+
+        async def is_over() -> bool:
+            async with self._app.database.connection() as connection:
+                job = await training.get(connection, self._job.tenant_id, self._job.id)
+            return job is not None and job.finished_at is not None
+
+        if await persistent(is_over):
+            stored = await asyncio.to_thread(list, self._app.objects.keys(keys.job(self._job.id)))
+            await self._app.objects.delete_async(*filter(keys.is_checkpoint, stored))
 
     def _request(self) -> pb.TrainRequest:
         job = self._job

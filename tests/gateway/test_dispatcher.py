@@ -12,6 +12,7 @@ from earmark.v1.model_service_pb2_grpc import ModelServiceStub
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 
 from storage.database import Database
+from storage.objects import ObjectStore
 from tests.gateway import build
 from tests.gateway import scripted_trainer as script
 from tests.gateway.calls import opened
@@ -138,9 +139,13 @@ async def test_a_job_that_cannot_complete_fails_by_name_and_is_not_tried_again(
 async def test_a_lost_trainer_costs_an_attempt_and_the_next_goes_on_from_the_checkpoint(
     database_url, tmp_path
 ) -> None:
+    objects = ObjectStore.open(str(tmp_path / "objects"))
+
     async def dies(call):
         yield script.accepted()
         yield script.epoch(1)
+        objects.put(f"{call.job.prefix}/checkpoint-1", b"state")
+        objects.put(f"{call.job.prefix}/model.json", b"kept")
         yield script.checkpoint(1, f"{call.job.prefix}/checkpoint-1")
         await script.fail(call, grpc.StatusCode.UNAVAILABLE, "TRAINER_LOST", "the worker was killed")
 
@@ -159,6 +164,8 @@ async def test_a_lost_trainer_costs_an_attempt_and_the_next_goes_on_from_the_che
     assert trainer.calls[1].job.resume_from == f"jobs/{job.id}/attempt-1/checkpoint-1"
     assert trainer.calls[1].job.prefix == f"jobs/{job.id}/attempt-2"
     assert trainer.calls[1].files == trainer.calls[0].files
+    # A job that is over needs no checkpoint any more.
+    assert list(objects.keys("jobs")) == [f"jobs/{job.id}/attempt-1/model.json"]
 
 
 async def test_a_job_that_loses_trainer_after_trainer_fails_with_the_reason(database_url, tmp_path) -> None:
