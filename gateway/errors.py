@@ -8,13 +8,11 @@ from dataclasses import astuple, dataclass
 from typing import TypeVar
 
 import grpc
-from earmark.v1 import error_reason_pb2
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 DOMAIN = "earmark"
-_PREFIX = "ERROR_REASON_"
 # An error travels in the trailing metadata, message and details both, and gRPC's C core takes 8 KB of that.
 MESSAGE_BYTES = 800
 VIOLATIONS_BYTES = 2800
@@ -230,12 +228,6 @@ class InternalError(EarmarkError):
             f"internal error; the server's log has the details under request {request_id}",
             {"request_id": request_id},
         )
-
-
-def known_reasons() -> frozenset[str]:
-    """The names that `reason` may have: those of ErrorReason without their prefix."""
-    names = error_reason_pb2.ErrorReason.keys()
-    return frozenset(name.removeprefix(_PREFIX) for name in names)
 
 
 def _joined(descriptions: Sequence[str]) -> str:

@@ -42,7 +42,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
     def __init__(self, app: App) -> None:
         self._app = app
 
-    async def CreateAnnotationSet(  # noqa: N802
+    async def CreateAnnotationSet(
         self, request: pb.CreateAnnotationSetRequest, _: Any
     ) -> pb.CreateAnnotationSetResponse:
         async def create(connection: Connection) -> pb.CreateAnnotationSetResponse:
@@ -57,14 +57,14 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
 
         return await once(self._app.database, request, pb.CreateAnnotationSetResponse, create)
 
-    async def GetAnnotationSet(  # noqa: N802
+    async def GetAnnotationSet(
         self, request: pb.GetAnnotationSetRequest, _: Any
     ) -> pb.GetAnnotationSetResponse:
         async with self._app.database.connection() as connection:
             annotation_set = await existing_set(connection, UUID(request.annotation_set_id))
         return pb.GetAnnotationSetResponse(annotation_set=set_message(annotation_set))
 
-    async def ListAnnotationSets(  # noqa: N802
+    async def ListAnnotationSets(
         self, request: pb.ListAnnotationSetsRequest, _: Any
     ) -> pb.ListAnnotationSetsResponse:
         wanted = PageRequest.of(request)
@@ -78,7 +78,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
         sets = map(set_message, page.rows)
         return pb.ListAnnotationSetsResponse(annotation_sets=sets, next_page_token=page.next_page_token)
 
-    async def PublishAnnotationSet(  # noqa: N802
+    async def PublishAnnotationSet(
         self, request: pb.PublishAnnotationSetRequest, _: Any
     ) -> pb.PublishAnnotationSetResponse:
         async def publish(connection: Connection) -> pb.PublishAnnotationSetResponse:
@@ -91,7 +91,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
 
         return await once(self._app.database, request, pb.PublishAnnotationSetResponse, publish)
 
-    async def DeleteAnnotationSet(  # noqa: N802
+    async def DeleteAnnotationSet(
         self, request: pb.DeleteAnnotationSetRequest, _: Any
     ) -> pb.DeleteAnnotationSetResponse:
         async def delete(connection: Connection) -> pb.DeleteAnnotationSetResponse:
@@ -101,7 +101,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
 
         return await once(self._app.database, request, pb.DeleteAnnotationSetResponse, delete)
 
-    async def BatchCreateAnnotations(  # noqa: N802
+    async def BatchCreateAnnotations(
         self, request: pb.BatchCreateAnnotationsRequest, _: Any
     ) -> pb.BatchCreateAnnotationsResponse:
         async def create(connection: Connection) -> pb.BatchCreateAnnotationsResponse:
@@ -116,9 +116,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
 
         return await once(self._app.database, request, pb.BatchCreateAnnotationsResponse, create)
 
-    async def ListAnnotations(  # noqa: N802
-        self, request: pb.ListAnnotationsRequest, _: Any
-    ) -> pb.ListAnnotationsResponse:
+    async def ListAnnotations(self, request: pb.ListAnnotationsRequest, _: Any) -> pb.ListAnnotationsResponse:
         wanted = PageRequest.of(request)
         set_id = UUID(request.annotation_set_id)
         filters = (
@@ -132,7 +130,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
         messages = map(annotation_message, page.rows)
         return pb.ListAnnotationsResponse(annotations=messages, next_page_token=page.next_page_token)
 
-    async def UpdateAnnotation(  # noqa: N802
+    async def UpdateAnnotation(
         self, request: pb.UpdateAnnotationRequest, _: Any
     ) -> pb.UpdateAnnotationResponse:
         async def update(connection: Connection) -> pb.UpdateAnnotationResponse:
@@ -148,7 +146,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
 
         return await once(self._app.database, request, pb.UpdateAnnotationResponse, update)
 
-    async def DeleteAnnotation(  # noqa: N802
+    async def DeleteAnnotation(
         self, request: pb.DeleteAnnotationRequest, _: Any
     ) -> pb.DeleteAnnotationResponse:
         async def delete(connection: Connection) -> pb.DeleteAnnotationResponse:

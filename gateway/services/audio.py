@@ -31,7 +31,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
     def __init__(self, app: App) -> None:
         self._app = app
 
-    async def UploadAudio(self, requests: Requests, _: Any) -> pb.UploadAudioResponse:  # noqa: N802
+    async def UploadAudio(self, requests: Requests, _: Any) -> pb.UploadAudioResponse:
         metadata = await metadata_of(requests)
         earlier = await answered(self._app.database, metadata, pb.UploadAudioResponse)
         if earlier is not None:
@@ -41,12 +41,12 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
         async with received(requests, metadata, self._app.settings.data_dir / "uploads") as upload:
             return await self._keep(upload)
 
-    async def GetAudioFile(self, request: pb.GetAudioFileRequest, _: Any) -> pb.GetAudioFileResponse:  # noqa: N802
+    async def GetAudioFile(self, request: pb.GetAudioFileRequest, _: Any) -> pb.GetAudioFileResponse:
         async with self._app.database.connection() as connection:
             audio_file = await existing(connection, UUID(request.audio_file_id))
         return pb.GetAudioFileResponse(audio_file=audio_message(audio_file))
 
-    async def ListAudioFiles(self, request: pb.ListAudioFilesRequest, _: Any) -> pb.ListAudioFilesResponse:  # noqa: N802
+    async def ListAudioFiles(self, request: pb.ListAudioFilesRequest, _: Any) -> pb.ListAudioFilesResponse:
         wanted = PageRequest.of(request)
         dataset_id = UUID(request.dataset_id)
         status = status_text(request.processing_status)
@@ -57,7 +57,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
         files = map(audio_message, page.rows)
         return pb.ListAudioFilesResponse(audio_files=files, next_page_token=page.next_page_token)
 
-    async def DeleteAudioFile(self, request: pb.DeleteAudioFileRequest, _: Any) -> pb.DeleteAudioFileResponse:  # noqa: N802
+    async def DeleteAudioFile(self, request: pb.DeleteAudioFileRequest, _: Any) -> pb.DeleteAudioFileResponse:
         deleted: list[AudioFile] = []
 
         async def delete(connection: Connection) -> pb.DeleteAudioFileResponse:
@@ -74,7 +74,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
             await self._app.objects.delete_async(*keys.audio_objects(audio_file.id))
         return response
 
-    async def DownloadAudio(  # noqa: N802
+    async def DownloadAudio(
         self, request: pb.DownloadAudioRequest, _: Any
     ) -> AsyncIterator[pb.DownloadAudioResponse]:
         audio_file_id = UUID(request.audio_file_id)
@@ -85,7 +85,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
             yield pb.DownloadAudioResponse(offset=offset, data=data)
             offset += len(data)
 
-    async def WatchAudioFiles(  # noqa: N802
+    async def WatchAudioFiles(
         self, request: pb.WatchAudioFilesRequest, _: Any
     ) -> AsyncIterator[pb.WatchAudioFilesResponse]:
         watch = AudioWatch(self._app, tenant(), UUID(request.dataset_id))

@@ -28,7 +28,7 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
     def __init__(self, app: App) -> None:
         self._app = app
 
-    async def CreateDataset(self, request: pb.CreateDatasetRequest, _: Any) -> pb.CreateDatasetResponse:  # noqa: N802
+    async def CreateDataset(self, request: pb.CreateDatasetRequest, _: Any) -> pb.CreateDatasetResponse:
         async def create(connection: Connection) -> pb.CreateDatasetResponse:
             dataset_id = uuid7()
             types = [_type(t) for t in request.artifact_types]
@@ -37,19 +37,19 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
 
         return await once(self._app.database, request, pb.CreateDatasetResponse, create)
 
-    async def GetDataset(self, request: pb.GetDatasetRequest, _: Any) -> pb.GetDatasetResponse:  # noqa: N802
+    async def GetDataset(self, request: pb.GetDatasetRequest, _: Any) -> pb.GetDatasetResponse:
         async with self._app.database.connection() as connection:
             dataset = await existing(connection, UUID(request.dataset_id))
         return pb.GetDatasetResponse(dataset=message(dataset))
 
-    async def ListDatasets(self, request: pb.ListDatasetsRequest, _: Any) -> pb.ListDatasetsResponse:  # noqa: N802
+    async def ListDatasets(self, request: pb.ListDatasetsRequest, _: Any) -> pb.ListDatasetsResponse:
         wanted = PageRequest.of(request)
         async with self._app.database.connection() as connection:
             rows = await datasets.page(connection, tenant(), wanted.after, wanted.limit)
         page = wanted.cut(rows, key=lambda dataset: dataset.id)
         return pb.ListDatasetsResponse(datasets=map(message, page.rows), next_page_token=page.next_page_token)
 
-    async def UpdateDataset(self, request: pb.UpdateDatasetRequest, _: Any) -> pb.UpdateDatasetResponse:  # noqa: N802
+    async def UpdateDataset(self, request: pb.UpdateDatasetRequest, _: Any) -> pb.UpdateDatasetResponse:
         paths = masked(request.update_mask, EDITABLE)
 
         async def update(connection: Connection) -> pb.UpdateDatasetResponse:
@@ -70,7 +70,7 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
 
         return await once(self._app.database, request, pb.UpdateDatasetResponse, update)
 
-    async def DeleteDataset(self, request: pb.DeleteDatasetRequest, _: Any) -> pb.DeleteDatasetResponse:  # noqa: N802
+    async def DeleteDataset(self, request: pb.DeleteDatasetRequest, _: Any) -> pb.DeleteDatasetResponse:
         audio: list[UUID] = []
 
         async def delete(connection: Connection) -> pb.DeleteDatasetResponse:

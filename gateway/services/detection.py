@@ -27,7 +27,7 @@ class DetectionService(detection_service_pb2_grpc.DetectionServiceServicer):
     def __init__(self, app: App) -> None:
         self._app = app
 
-    async def Detect(  # noqa: N802
+    async def Detect(
         self, requests: AsyncIterator[pb.DetectRequest], _: Any
     ) -> AsyncIterator[pb.DetectResponse]:
         start = await _start(requests)

@@ -26,12 +26,12 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def __init__(self, app: App) -> None:
         self._app = app
 
-    async def GetModel(self, request: pb.GetModelRequest, _: Any) -> pb.GetModelResponse:  # noqa: N802
+    async def GetModel(self, request: pb.GetModelRequest, _: Any) -> pb.GetModelResponse:
         async with self._app.database.connection() as connection:
             model = await existing(connection, UUID(request.model_id))
         return pb.GetModelResponse(model=message(model))
 
-    async def ListModels(self, request: pb.ListModelsRequest, _: Any) -> pb.ListModelsResponse:  # noqa: N802
+    async def ListModels(self, request: pb.ListModelsRequest, _: Any) -> pb.ListModelsResponse:
         wanted = PageRequest.of(request)
         async with self._app.database.connection() as connection:
             rows = await models.page(
@@ -47,7 +47,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         page = wanted.cut(rows, key=lambda model: model.id)
         return pb.ListModelsResponse(models=map(message, page.rows), next_page_token=page.next_page_token)
 
-    async def UpdateModel(self, request: pb.UpdateModelRequest, _: Any) -> pb.UpdateModelResponse:  # noqa: N802
+    async def UpdateModel(self, request: pb.UpdateModelRequest, _: Any) -> pb.UpdateModelResponse:
         paths = masked(request.update_mask, EDITABLE)
 
         async def update(connection: Connection) -> pb.UpdateModelResponse:
@@ -66,7 +66,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
         return await once(self._app.database, request, pb.UpdateModelResponse, update)
 
-    async def DeleteModel(self, request: pb.DeleteModelRequest, _: Any) -> pb.DeleteModelResponse:  # noqa: N802
+    async def DeleteModel(self, request: pb.DeleteModelRequest, _: Any) -> pb.DeleteModelResponse:
         async def delete(connection: Connection) -> pb.DeleteModelResponse:
             model = await _locked(connection, UUID(request.model_id))
             await models.archive(connection, tenant(), model.id)
@@ -74,7 +74,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
         return await once(self._app.database, request, pb.DeleteModelResponse, delete)
 
-    async def UndeleteModel(self, request: pb.UndeleteModelRequest, _: Any) -> pb.UndeleteModelResponse:  # noqa: N802
+    async def UndeleteModel(self, request: pb.UndeleteModelRequest, _: Any) -> pb.UndeleteModelResponse:
         async def undelete(connection: Connection) -> pb.UndeleteModelResponse:
             model = await _locked(connection, UUID(request.model_id))
             _check_archived(model)

@@ -28,7 +28,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
     def __init__(self, app: App) -> None:
         self._app = app
 
-    async def CreateTrainingJob(  # noqa: N802
+    async def CreateTrainingJob(
         self, request: pb.CreateTrainingJobRequest, _: Any
     ) -> pb.CreateTrainingJobResponse:
         if request.validate_only:
@@ -45,12 +45,12 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         self._app.bus.publish(topics.QUEUE)
         return response
 
-    async def GetTrainingJob(self, request: pb.GetTrainingJobRequest, _: Any) -> pb.GetTrainingJobResponse:  # noqa: N802
+    async def GetTrainingJob(self, request: pb.GetTrainingJobRequest, _: Any) -> pb.GetTrainingJobResponse:
         async with self._app.database.connection() as connection:
             job = await _existing(connection, UUID(request.training_job_id))
         return pb.GetTrainingJobResponse(training_job=convert.job_message(job))
 
-    async def ListTrainingJobs(  # noqa: N802
+    async def ListTrainingJobs(
         self, request: pb.ListTrainingJobsRequest, _: Any
     ) -> pb.ListTrainingJobsResponse:
         wanted = PageRequest.of(request)
@@ -63,7 +63,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             training_jobs=map(convert.job_message, page.rows), next_page_token=page.next_page_token
         )
 
-    async def CancelTrainingJob(  # noqa: N802
+    async def CancelTrainingJob(
         self, request: pb.CancelTrainingJobRequest, _: Any
     ) -> pb.CancelTrainingJobResponse:
         job_id = UUID(request.training_job_id)
@@ -76,7 +76,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         self._app.bus.publish(topics.job(job_id), topics.cancel(job_id))
         return response
 
-    async def WatchTrainingJob(  # noqa: N802
+    async def WatchTrainingJob(
         self, request: pb.WatchTrainingJobRequest, _: Any
     ) -> AsyncIterator[pb.WatchTrainingJobResponse]:
         job_id = UUID(request.training_job_id)

@@ -92,7 +92,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
             task.cancel()
 
     @rpc
-    async def Train(self, requests: AsyncIterator[pb.TrainRequest], context: Context) -> None:  # noqa: N802
+    async def Train(self, requests: AsyncIterator[pb.TrainRequest], context: Context) -> None:
         """One job, from its manifest to its last event."""
         first = await anext(aiter(requests), None)
         if first is None or first.WhichOneof("content") != "job":
@@ -115,7 +115,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
                 await context.write(messages.to_response(event))
 
     @rpc
-    async def ProcessAudio(self, request: pb.ProcessAudioRequest, context: Context) -> None:  # noqa: N802
+    async def ProcessAudio(self, request: pb.ProcessAudioRequest, context: Context) -> None:
         """One uploaded file, from bytes to stored features."""
         objects = self._crew.objects
         await context.write(pb.ProcessAudioResponse(normalizing=pb.ProcessAudioResponse.Normalizing()))
@@ -140,7 +140,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         await context.write(pb.ProcessAudioResponse(ready=pb.ProcessAudioResponse.Ready()))
 
     @rpc
-    async def Detect(self, requests: AsyncIterator[pb.DetectRequest], context: Context) -> None:  # noqa: N802
+    async def Detect(self, requests: AsyncIterator[pb.DetectRequest], context: Context) -> None:
         """One recording, from bytes to detections."""
         first = await anext(aiter(requests), None)
         if first is None or first.WhichOneof("content") != "start":
@@ -164,12 +164,12 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         await context.write(pb.DetectResponse(summary=summary))
 
     @rpc
-    async def GetCapacity(self, _request: pb.GetCapacityRequest, _context: Context) -> pb.GetCapacityResponse:  # noqa: N802
+    async def GetCapacity(self, _request: pb.GetCapacityRequest, _context: Context) -> pb.GetCapacityResponse:
         """What the trainer has now."""
         return pb.GetCapacityResponse(capacity=self._capacity())
 
     @rpc
-    async def WatchCapacity(self, _request: pb.WatchCapacityRequest, context: Context) -> None:  # noqa: N802
+    async def WatchCapacity(self, _request: pb.WatchCapacityRequest, context: Context) -> None:
         """What the trainer has, at every change and every heartbeat."""
         while True:
             changed = self._crew.changes.next
