@@ -27,6 +27,7 @@ async def create(
     size_bytes: int,
     sha256: str,
     config: Mapping[str, Any],
+    best_epoch: int,
 ) -> None:
     """The one model of a job, in the transaction that completes it.
 
@@ -48,6 +49,7 @@ async def create(
         size_bytes,
         sha256,
         dict(config),
+        best_epoch,
     )
 
 

@@ -99,6 +99,7 @@ class TrainingJob:
     status: str
     progress: float
     current_epoch: int
+    best_epoch: int
     total_epochs: int
     metrics: dict[str, Any] | None
     eta: datetime | None
@@ -145,6 +146,7 @@ class Model:
     size_bytes: int
     sha256: str
     config: dict[str, Any]
+    best_epoch: int
     version: int
     created_at: datetime
     updated_at: datetime

@@ -154,12 +154,13 @@ async def advance(
     *,
     progress: float | None = None,
     current_epoch: int | None = None,
+    best_epoch: int | None = None,
     metrics: Body | None = None,
     eta: datetime | None = None,
 ) -> TrainingJob | None:
     """Records an event of the current attempt, with what it says of the job."""
     row = await connection.fetchrow(
-        SQL["advance"], job_id, attempt, lease_seconds, progress, current_epoch, metrics, eta
+        SQL["advance"], job_id, attempt, lease_seconds, progress, current_epoch, best_epoch, metrics, eta
     )
     return await _maybe(connection, row, event)
 
@@ -181,10 +182,11 @@ async def finish(
     error_reason: str | None = None,
     error_message: str | None = None,
     metrics: Body | None = None,
+    best_epoch: int | None = None,
 ) -> TrainingJob | None:
     """Ends the job as completed, failed or cancelled."""
     row = await connection.fetchrow(
-        SQL["finish"], job_id, attempt, status, model_id, error_reason, error_message, metrics
+        SQL["finish"], job_id, attempt, status, model_id, error_reason, error_message, metrics, best_epoch
     )
     return await _maybe(connection, row, event)
 

@@ -68,9 +68,10 @@ def _checkpoint_key(prefix: str, epoch: int) -> str:
 
 
 def fingerprint(job: TrainingJob, *shapes: object) -> str:
-    """Equal for attempts whose training is the same step by step: data, settings, code version, shapes."""
+    """Equal for attempts whose training is the same step by step: data, settings, base, code, shapes."""
     files = sorted((file.audio_file_id, file.sha256, file.features, file.annotations) for file in job.files)
-    return hashlib.sha256(repr((FRONTEND_VERSION, job.config, files, shapes)).encode()).hexdigest()
+    parts = (FRONTEND_VERSION, job.config, job.base, files, shapes)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def save_model(
@@ -103,7 +104,7 @@ def save_model(
     objects.put(weights_key, weights)
     objects.put(config_key, json.dumps(description, indent=1).encode())
     digest = hashlib.sha256(weights).hexdigest()
-    return Completed(weights_key, config_key, len(weights), digest, metrics, thresholds)
+    return Completed(weights_key, config_key, len(weights), digest, metrics, thresholds, best_epoch)
 
 
 def _floats(values: np.ndarray) -> list[float]:

@@ -11,6 +11,8 @@ class NoticeCode(StrEnum):
     TYPE_NOT_HELD_OUT = "TYPE_NOT_HELD_OUT"
     TYPE_NOT_TRAINED = "TYPE_NOT_TRAINED"
     RESUMED = "RESUMED"
+    WARM_START = "WARM_START"
+    STOPPED_EARLY = "STOPPED_EARLY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class EpochCompleted:
-    """The 1-based `epoch` is over."""
+    """The 1-based `epoch` is over; `best_epoch` is the best so far, this one included."""
 
     epoch: int
     train_loss: float
     validation_loss: float | None
     metrics: EvalMetrics
     chunks_per_second: float
+    best_epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The model is stored: weights (safetensors) and its JSON configuration."""
+    """The model is stored: weights (safetensors), those of `best_epoch`, and its JSON configuration."""
 
     weights: str
     config: str
@@ -99,6 +102,7 @@ class Completed:
     sha256: str
     metrics: EvalMetrics
     recommended_thresholds: dict[str, float]
+    best_epoch: int
 
 
 Event = Loading | Progress | EpochCompleted | Checkpoint | Notice | Completed

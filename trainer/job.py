@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """A training job's settings, every default filled in and every range checked by the gateway."""
+    """A training job's settings, every default filled in and every range checked by the gateway.
+
+    None for `early_stopping_epochs` runs every epoch.
+    """
 
     artifact_types: tuple[str, ...]
     epochs: int
@@ -15,6 +18,7 @@ class TrainingConfig:
     chunk_size_ms: int
     stride_ms: int
     seed: int
+    early_stopping_epochs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,14 @@ class TrainingFile:
 
 
 @dataclass(frozen=True, slots=True)
+class BaseModel:
+    """A stored model to start from: the keys of its weights and of its JSON configuration."""
+
+    weights: str
+    config: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingJob:
     """One attempt at one job. `resume_from` is the key of a checkpoint of an earlier attempt.
 
@@ -50,3 +62,4 @@ class TrainingJob:
     files: tuple[TrainingFile, ...]
     prefix: str
     resume_from: str | None = None
+    base: BaseModel | None = None

@@ -114,6 +114,7 @@ def train(job: TrainingJob, objects: ObjectStore, should_stop: ShouldStop) -> It
             validation_loss=_validation_loss(held, scores, config, data),
             metrics=metrics,
             chunks_per_second=data.chunks / seconds,
+            best_epoch=run.position.best_epoch,
         )
 
     # 9. Complete: the best epoch's weights, its figures, the thresholds that suit it.

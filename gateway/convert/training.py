@@ -21,7 +21,10 @@ DEFAULTS: dict[str, float | int] = {
 
 
 def config_with_defaults(config: training_config_pb2.TrainingConfig) -> dict[str, Any]:
-    """The stored form: every value in force, the seed drawn where it was left out."""
+    """The stored form: every value in force, the seed drawn where it was left out.
+
+    Without a default, base_model_id and early_stopping_epochs stay out where they were left out: that is off.
+    """
     filled = training_config_pb2.TrainingConfig()
     filled.CopyFrom(config)
     for name, value in (DEFAULTS | {"seed": randbits(32)}).items():
@@ -45,6 +48,7 @@ def job_message(job: TrainingJob) -> training_service_pb2.TrainingJob:
         status=status_number(job.status),
         progress=job.progress,
         current_epoch=job.current_epoch,
+        best_epoch=job.best_epoch,
         total_epochs=job.total_epochs,
         eta=convert.timestamp(job.eta),
         model_id=str(job.model_id or ""),

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeAlias
+from uuid import UUID
 
 import grpc
 import structlog
@@ -19,9 +20,9 @@ from gateway.convert import training as convert
 from gateway.dispatcher.outcome import Outcome
 from gateway.dispatcher.persistence import persistent
 from gateway.trainers import Trainer, TrainerLostError, send
-from storage import training
+from storage import models, training
 from storage.database import Connection
-from storage.records import TrainingJob
+from storage.records import Model, TrainingJob
 
 log = structlog.get_logger("dispatcher")
 
@@ -79,7 +80,7 @@ class Attempt:
     async def _follow(self, call: Call) -> Ending:
         """Records events until the stream ends; what its end means."""
         try:
-            await send(call, self._request())
+            await send(call, await self._request())
             async for response in call:
                 self._heard.set()
                 if response.HasField("accepted"):
@@ -138,8 +139,8 @@ class Attempt:
             stored = await asyncio.to_thread(list, self._app.objects.keys(keys.job(self._job.id)))
             await self._app.objects.delete_async(*filter(keys.is_checkpoint, stored))
 
-    def _request(self) -> pb.TrainRequest:
-        job = self._job
+    async def _request(self) -> pb.TrainRequest:
+        job, base = self._job, await self._base_model()
         return pb.TrainRequest(
             job=pb.TrainRequest.Job(
                 training_job_id=str(job.id),
@@ -147,8 +148,21 @@ class Attempt:
                 config=convert.config_message(job.config),
                 prefix=keys.attempt(job.id, job.attempt),
                 resume_from=job.checkpoint or "",
+                base_weights=base.weights if base else "",
+                base_model_config=base.model_config if base else "",
             )
         )
+
+    async def _base_model(self) -> Model | None:
+        """Archived since or not: its files are kept."""
+        job = self._job
+        model_id = job.config.get("base_model_id")
+
+        async def read() -> Model | None:
+            async with self._app.database.connection() as connection:
+                return await models.get(connection, job.tenant_id, UUID(model_id))
+
+        return await persistent(read) if model_id else None
 
     async def _send_files(self, call: Call) -> None:
         """Only once the job is accepted: a refusal that meets a write is lost (grpc #36066)."""
@@ -199,6 +213,7 @@ class Attempt:
             {"epoch_completed": json_convert.to_json(completed)},
             progress=completed.epoch / self._job.total_epochs,
             current_epoch=completed.epoch,
+            best_epoch=completed.best_epoch,
             metrics=json_convert.to_json(completed.metrics),
         )
 

@@ -31,7 +31,14 @@ class Outcome:
         await self._create_model(connection, model_id, result)
         event = convert.status_changed("training", "completed", "a model exists")
         await training.finish(
-            connection, job.id, job.attempt, "completed", event, model_id=model_id, metrics=metrics
+            connection,
+            job.id,
+            job.attempt,
+            "completed",
+            event,
+            model_id=model_id,
+            metrics=metrics,
+            best_epoch=result.best_epoch,
         )
         return True
 
@@ -55,6 +62,7 @@ class Outcome:
             size_bytes=result.size_bytes,
             sha256=result.sha256,
             config=job.config,
+            best_epoch=result.best_epoch,
         )
 
     async def failed(self, connection: Connection, reason: str, message: str) -> bool:

@@ -92,8 +92,8 @@ async def existing(connection: Connection, model_id: UUID) -> Model:
     return model
 
 
-async def usable(connection: Connection, model_id: UUID) -> Model:
-    """A model that may detect. Raises NotFoundError, PreconditionError for one archived or inactive."""
+async def unarchived(connection: Connection, model_id: UUID) -> Model:
+    """Active or not. Raises NotFoundError, PreconditionError for an archived one."""
     model = await existing(connection, model_id)
     if model.deleted_at is not None:
         raise wrong_state(
@@ -102,6 +102,12 @@ async def usable(connection: Connection, model_id: UUID) -> Model:
             "archived",
             f"model {model_id} is archived: undelete it with UndeleteModel",
         )
+    return model
+
+
+async def usable(connection: Connection, model_id: UUID) -> Model:
+    """A model that may detect. Raises NotFoundError, PreconditionError for one archived or inactive."""
+    model = await unarchived(connection, model_id)
     if not model.is_active:
         raise wrong_state(
             "model",
@@ -131,6 +137,7 @@ def message(model: Model) -> pb.Model:
         size_bytes=model.size_bytes,
         sha256=model.sha256,
         config=convert.from_json(model.config, training_config_pb2.TrainingConfig()),
+        best_epoch=model.best_epoch,
     )
 
 

@@ -15,7 +15,7 @@ from gateway.convert import training as convert
 from gateway.errors import NotFoundError, PreconditionError, wrong_state
 from gateway.mutations import once
 from gateway.paging import PageRequest
-from gateway.services import datasets
+from gateway.services import datasets, models
 from gateway.watch import JobWatch
 from storage import training
 from storage.database import Connection
@@ -103,6 +103,9 @@ async def _check(connection: Connection, request: pb.CreateTrainingJobRequest) -
     facts = await training.facts(connection, tenant(), dataset_id, set_id)
     if facts is None:
         raise NotFoundError("annotation_set", str(set_id))
+    if request.config.base_model_id:
+        # Not locked: a model that is archived a moment later keeps its files, and the job needs no more.
+        await models.unarchived(connection, UUID(request.config.base_model_id))
     found = prerequisites.violations(dataset_id, set_id, request.config.artifact_types, facts)
     if found:
         raise PreconditionError("PREREQUISITES_NOT_MET", found)

@@ -2,20 +2,22 @@
 -- The model of a completed job: inactive, without a description. Refused by the database where the job has one.
 INSERT INTO models (
     id, tenant_id, training_job_id, dataset_id, name, artifact_types, eval_metrics, recommended_thresholds,
-    weights, model_config, size_bytes, sha256, config
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+    weights, model_config, size_bytes, sha256, config, best_epoch
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 
 -- name: get
 -- One model, archived or not.
 SELECT id, training_job_id, dataset_id, name, description, artifact_types, eval_metrics, recommended_thresholds,
-    is_active, weights, model_config, size_bytes, sha256, config, version, created_at, updated_at, deleted_at
+    is_active, weights, model_config, size_bytes, sha256, config, best_epoch, version, created_at, updated_at,
+    deleted_at
 FROM models
 WHERE tenant_id = $1 AND id = $2
 
 -- name: get_for_update
 -- The same, and nobody else changes it until the end of the transaction.
 SELECT id, training_job_id, dataset_id, name, description, artifact_types, eval_metrics, recommended_thresholds,
-    is_active, weights, model_config, size_bytes, sha256, config, version, created_at, updated_at, deleted_at
+    is_active, weights, model_config, size_bytes, sha256, config, best_epoch, version, created_at, updated_at,
+    deleted_at
 FROM models
 WHERE tenant_id = $1 AND id = $2
 FOR UPDATE
@@ -23,7 +25,8 @@ FOR UPDATE
 -- name: list
 -- A page of a tenant's models, newest first. A filter that is null lets everything through.
 SELECT id, training_job_id, dataset_id, name, description, artifact_types, eval_metrics, recommended_thresholds,
-    is_active, weights, model_config, size_bytes, sha256, config, version, created_at, updated_at, deleted_at
+    is_active, weights, model_config, size_bytes, sha256, config, best_epoch, version, created_at, updated_at,
+    deleted_at
 FROM models
 WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2)
     AND ($4::boolean IS NULL OR is_active = $4)

@@ -85,7 +85,7 @@ RETURNING cancel_requested
 UPDATE training_jobs
 SET revision = revision + 1, lease_until = now() + make_interval(secs => $3),
     progress = coalesce($4, progress), current_epoch = coalesce($5, current_epoch),
-    metrics = coalesce($6, metrics), eta = coalesce($7, eta)
+    best_epoch = coalesce($6, best_epoch), metrics = coalesce($7, metrics), eta = coalesce($8, eta)
 WHERE id = $1 AND attempt = $2 AND status = 'training'
 RETURNING *
 
@@ -101,6 +101,7 @@ RETURNING old.checkpoint
 UPDATE training_jobs
 SET status = $3, finished_at = now(), lease_until = NULL, eta = NULL, checkpoint = NULL, revision = revision + 1,
     model_id = $4, error_reason = $5, error_message = $6, metrics = coalesce($7, metrics),
+    best_epoch = coalesce($8, best_epoch),
     progress = CASE WHEN $3 = 'completed' THEN 1 ELSE progress END
 WHERE id = $1 AND attempt = $2 AND status = 'training'
 RETURNING *

@@ -29,12 +29,15 @@ def run(client: Client, *arguments: str) -> Any:
 
 
 class OneJob(training_service_pb2_grpc.TrainingServiceServicer):
-    """A job of one epoch that reaches `status`."""
+    """A job that stops after two of its three epochs, the first being the best, and reaches `status`."""
 
     def __init__(self, status: int = COMPLETED) -> None:
-        self.job = training.TrainingJob(id="job", status=status, total_epochs=1, model_id="model-7")
+        self.job = training.TrainingJob(
+            id="job", status=status, total_epochs=3, model_id="model-7", best_epoch=1
+        )
         self.job.metrics.overall.support = 12
         self.job.metrics.overall.precision = 0.5
+        self.job.metrics.overall.f1_score = 0.625
         self.job.metrics.per_type["dropout"].f1_score = 0.75
         self.job.metrics.per_type["echo [rare]"].support = 0
         if status == FAILED:
@@ -47,16 +50,22 @@ class OneJob(training_service_pb2_grpc.TrainingServiceServicer):
         return training.GetTrainingJobResponse(training_job=self.job)
 
     def WatchTrainingJob(self, _request: Any, _context: grpc.ServicerContext) -> Iterator[Any]:
-        events = [training.TrainingEvent(revision=revision) for revision in range(1, 6)]
+        events = [training.TrainingEvent(revision=revision) for revision in range(1, 9)]
         events[0].status_changed.to = training.TRAINING_JOB_STATUS_TRAINING
         events[1].notice.code = training.NOTICE_CODE_TYPE_NOT_HELD_OUT
         events[1].notice.message = "echo [rare] has no example"
-        events[2].progress.fraction = 0.5
-        events[2].progress.eta.GetCurrentTime()
-        events[3].epoch_completed.epoch = 1
-        events[3].epoch_completed.train_loss = 0.125
-        events[3].epoch_completed.metrics.CopyFrom(self.job.metrics)
-        events[4].status_changed.to = self.job.status
+        events[2].notice.code = training.NOTICE_CODE_WARM_START
+        events[2].notice.message = "the weights come from a model that knew dropout"
+        events[3].progress.fraction = 0.5
+        events[3].progress.eta.GetCurrentTime()
+        for number, event in enumerate(events[4:6], start=1):
+            event.epoch_completed.epoch = number
+            event.epoch_completed.train_loss = 0.125 / number
+            event.epoch_completed.metrics.CopyFrom(self.job.metrics)
+            event.epoch_completed.best_epoch = 1
+        events[6].notice.code = training.NOTICE_CODE_STOPPED_EARLY
+        events[6].notice.message = "no epoch was better than epoch 1"
+        events[7].status_changed.to = self.job.status
         for event in events:
             yield training.WatchTrainingJobResponse(event=event)
 
@@ -67,10 +76,13 @@ def test_watch_prints_lines_and_the_final_table(serve: Serve) -> None:
     assert result.exit_code == 0, result.output
     assert "training" in result.stdout
     assert "echo [rare] has no example" in result.stdout
-    assert "epoch 1/1  loss 0.1250" in result.stdout
+    assert "epoch 1/3  loss 0.1250  F1 0.62 (best)  0:00 left" in result.stdout
+    assert "epoch 2/3  loss 0.0625  F1 0.62  0:00 left" in result.stdout
+    assert "the weights come from a model that knew dropout" in result.stdout
+    assert "no epoch was better than epoch 1" in result.stdout
     assert "0.75" in result.stdout
     assert "–" in result.stdout, "an unset figure is a dash, never a number"  # noqa: RUF001
-    assert "completed: model model-7" in result.stdout
+    assert "completed: model model-7, the weights of epoch 1" in result.stdout
 
 
 def test_watch_of_a_failed_job_says_why_and_exits_1(serve: Serve) -> None:
@@ -88,7 +100,9 @@ def test_watch_on_a_terminal_ends_with_the_table(serve: Serve) -> None:
 
     text = console.export_text()
     assert "artifact type" in text
-    assert "completed: model model-7" in text
+    assert "the weights come from a model that knew dropout" in text
+    assert "no epoch was better than epoch 1" in text
+    assert "completed: model model-7, the weights of epoch 1" in text
 
 
 def test_an_error_is_told_in_words(serve: Serve) -> None:

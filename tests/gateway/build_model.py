@@ -38,6 +38,7 @@ async def model(
         "size_bytes": 1234,
         "sha256": "ab" * 32,
         "config": CONFIG,
+        "best_epoch": 2,
     }
     made |= columns
     await models.create(connection, tenant, **made)

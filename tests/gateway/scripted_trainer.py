@@ -69,9 +69,11 @@ def accepted() -> pb.TrainResponse:
     return pb.TrainResponse(accepted=pb.TrainResponse.Accepted(device="cpu"))
 
 
-def epoch(number: int) -> pb.TrainResponse:
+def epoch(number: int, best: int | None = None) -> pb.TrainResponse:
+    """An epoch's end; the best so far is this one where `best` is left out."""
     response = pb.TrainResponse()
     response.epoch_completed.epoch = number
+    response.epoch_completed.best_epoch = best or number
     response.epoch_completed.train_loss = 1 / number
     response.epoch_completed.metrics.overall.support = 3
     return response
@@ -81,7 +83,11 @@ def checkpoint(number: int, key: str) -> pb.TrainResponse:
     return pb.TrainResponse(checkpoint=pb.TrainResponse.Checkpoint(epoch=number, key=key))
 
 
-def completed() -> pb.TrainResponse:
+def notice(code: str, message: str) -> pb.TrainResponse:
+    return pb.TrainResponse(notice={"code": f"NOTICE_CODE_{code}", "message": message})
+
+
+def completed(best: int = 2) -> pb.TrainResponse:
     return pb.TrainResponse(
         completed=pb.TrainResponse.Completed(
             weights="jobs/x/model.safetensors",
@@ -90,6 +96,7 @@ def completed() -> pb.TrainResponse:
             sha256="ab",
             metrics={"overall": {"support": 5}},
             recommended_thresholds={"glitch": 0.4},
+            best_epoch=best,
         )
     )
 

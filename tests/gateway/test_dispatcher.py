@@ -1,7 +1,6 @@
 """Jobs on trainers: every way an attempt can end, and what is written on the way."""
 
 import asyncio
-from contextlib import asynccontextmanager
 from uuid import UUID
 
 import grpc
@@ -15,62 +14,7 @@ from storage.database import Database
 from storage.objects import ObjectStore
 from tests.gateway import build
 from tests.gateway import scripted_trainer as script
-from tests.gateway.calls import opened
-
-S = pb.TrainingJobStatus
-
-
-@asynccontextmanager
-async def gateway(database_url, tmp_path, trainers="", **settings):
-    """A gateway's channel."""
-    async with opened(database_url, tmp_path, trainers=trainers, **settings) as running:
-        yield running.channel
-
-
-async def build_one(database_url) -> build.Built:
-    async with Database(database_url) as database, database.transaction() as connection:
-        return await build.dataset(connection)
-
-
-async def create(channel, built: build.Built, **config) -> pb.TrainingJob:
-    request = pb.CreateTrainingJobRequest(
-        dataset_id=str(built.dataset_id),
-        annotation_set_id=str(built.annotation_set_id),
-        config={"artifact_types": ["glitch"], "epochs": 2, "seed": 7} | config,
-    )
-    return (await TrainingServiceStub(channel).CreateTrainingJob(request)).training_job
-
-
-async def watched(channel, job_id: str, after: int = 0) -> list[pb.TrainingEvent]:
-    request = pb.WatchTrainingJobRequest(training_job_id=job_id, after_revision=after)
-    stream = TrainingServiceStub(channel).WatchTrainingJob(request)
-    return [r.event async for r in stream if r.HasField("event")]
-
-
-async def until(channel, job_id: str, short: str) -> None:
-    """Returns when the job has had an event that `told` calls so."""
-    call = TrainingServiceStub(channel).WatchTrainingJob(pb.WatchTrainingJobRequest(training_job_id=job_id))
-    async for response in call:
-        if told([response.event]) == [short]:
-            call.cancel()
-            return
-
-
-async def job_now(channel, job_id: str) -> pb.TrainingJob:
-    reply = await TrainingServiceStub(channel).GetTrainingJob(
-        pb.GetTrainingJobRequest(training_job_id=job_id)
-    )
-    return reply.training_job
-
-
-def told(events: list[pb.TrainingEvent]) -> list[str]:
-    """The events in short: a status by its name, the rest by kind."""
-    return [
-        S.Name(e.status_changed.to).removeprefix("TRAINING_JOB_STATUS_").lower()
-        if e.HasField("status_changed")
-        else e.WhichOneof("kind")
-        for e in events
-    ]
+from tests.gateway.jobs import S, build_one, create, gateway, job_now, told, until, watched
 
 
 async def test_a_job_goes_its_way_to_one_model(database_url, tmp_path) -> None:
@@ -117,7 +61,9 @@ async def test_the_trainer_is_sent_the_whole_job(database_url, tmp_path) -> None
         assert [(a.artifact_type, a.start_ms, a.end_ms) for a in file.annotations] == [("glitch", 100, 300)]
 
 
-@pytest.mark.parametrize("reason", ["LOSS_NOT_FINITE", "NO_TRAINING_DATA", "TRAINING_CRASHED"])
+@pytest.mark.parametrize(
+    "reason", ["LOSS_NOT_FINITE", "NO_TRAINING_DATA", "TRAINING_CRASHED", "BASE_MODEL_UNUSABLE"]
+)
 async def test_a_job_that_cannot_complete_fails_by_name_and_is_not_tried_again(
     database_url, tmp_path, reason
 ) -> None:

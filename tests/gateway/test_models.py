@@ -40,6 +40,7 @@ async def test_a_new_model_has_all_that_its_job_gave_and_is_inactive(stub, datab
     assert got.recommended_thresholds == {"glitch": 0.4}
     assert (got.size_bytes, got.sha256) == (1234, "ab" * 32)
     assert (got.config.epochs, got.config.seed) == (CONFIG["epochs"], CONFIG["seed"])
+    assert got.best_epoch == 2
     assert not got.HasField("deleted_at")
     assert got.created_at == got.updated_at
 

@@ -1,13 +1,14 @@
 """TrainingService: creating, reading, listing and cancelling jobs. The dispatcher has its own tests."""
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from earmark.v1 import training_service_pb2 as pb
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 
-from storage import training
+from storage import models, training
 from tests.gateway import build
+from tests.gateway.build_model import one_model
 from tests.gateway.calls import NOWHERE, refused
 
 S = pb.TrainingJobStatus
@@ -18,6 +19,7 @@ EDGES = {
     "batch_size": (8, 256),
     "chunk_size_ms": (100, 10_000),
     "stride_ms": (10, 500),
+    "early_stopping_epochs": (1, 100),
 }
 BEYOND = {
     "epochs": (0, 101),
@@ -26,6 +28,7 @@ BEYOND = {
     "batch_size": (7, 257),
     "chunk_size_ms": (99, 10_001),
     "stride_ms": (9, 501),
+    "early_stopping_epochs": (0, 101),
 }
 
 
@@ -55,7 +58,8 @@ async def test_a_job_is_created_pending_with_every_default_in_force(gateway, stu
     assert (config.epochs, config.validation_split, config.learning_rate) == (20, 0.2, 0.001)
     assert (config.batch_size, config.chunk_size_ms, config.stride_ms) == (32, 500, 250)
     assert config.HasField("seed")
-    assert job.total_epochs == 20
+    assert (config.base_model_id, config.HasField("early_stopping_epochs")) == ("", False)
+    assert (job.total_epochs, job.best_epoch) == (20, 0)
     read = (await stub.GetTrainingJob(pb.GetTrainingJobRequest(training_job_id=job.id))).training_job
     assert (read.id, read.config) == (job.id, job.config)
 
@@ -130,6 +134,57 @@ async def test_another_tenants_rows_are_not_there(gateway, stub) -> None:
     ours = await built(gateway)
     mixed = asked(ours, annotation_set_id=str(theirs.annotation_set_id))
     await refused(stub.CreateTrainingJob(mixed), "NOT_FOUND", "NOT_FOUND")
+
+
+@pytest.mark.parametrize("validate_only", [False, True])
+@pytest.mark.parametrize("active", [False, True])
+async def test_a_job_may_start_from_any_model_that_is_not_archived(
+    gateway, stub, database_url, active, validate_only
+) -> None:
+    model_id = await one_model(database_url, types=("dropout",), active=active)
+    config = {"base_model_id": model_id, "early_stopping_epochs": 3}
+    request = asked(await built(gateway), config=config, validate_only=validate_only)
+    job = (await stub.CreateTrainingJob(request)).training_job
+    assert (job.config.base_model_id, job.config.early_stopping_epochs) == (model_id, 3)
+    if not validate_only:
+        read = (await stub.GetTrainingJob(pb.GetTrainingJobRequest(training_job_id=job.id))).training_job
+        assert read.config == job.config
+
+
+@pytest.mark.parametrize("validate_only", [False, True])
+@pytest.mark.parametrize("whose", ["nobody's", "another tenant's"])
+async def test_a_base_model_that_is_not_ones_own_is_not_found(
+    gateway, stub, database_url, whose, validate_only
+) -> None:
+    model_id = NOWHERE if whose == "nobody's" else await one_model(database_url, tenant="other")
+    made, before = await built(gateway), await gateway.count("training_jobs")
+    request = asked(made, config={"base_model_id": model_id}, validate_only=validate_only)
+    refusal = await refused(stub.CreateTrainingJob(request), "NOT_FOUND", "NOT_FOUND")
+    assert refusal.resource == ("model", model_id)
+    assert await gateway.count("training_jobs") == before
+
+
+@pytest.mark.parametrize("validate_only", [False, True])
+async def test_an_archived_base_model_is_refused_with_what_to_do(
+    gateway, stub, database_url, validate_only
+) -> None:
+    model_id = await one_model(database_url, active=True)
+    async with gateway.database.transaction() as connection:
+        await models.archive(connection, build.TENANT, UUID(model_id))
+    made, before = await built(gateway), await gateway.count("training_jobs")
+    request = asked(made, config={"base_model_id": model_id}, validate_only=validate_only)
+    refusal = await refused(stub.CreateTrainingJob(request), "FAILED_PRECONDITION", "WRONG_STATE")
+    [(kind, subject, description)] = refusal.violations
+    assert (kind, subject) == ("WRONG_STATE", f"model/{model_id}")
+    assert refusal.info.metadata["state"] == "archived"
+    assert "undelete it with UndeleteModel" in description
+    assert await gateway.count("training_jobs") == before
+
+
+async def test_a_base_model_that_is_no_id_is_refused_by_name(gateway, stub) -> None:
+    request = asked(await built(gateway), config={"base_model_id": "the best one"})
+    refusal = await refused(stub.CreateTrainingJob(request), "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert set(refusal.fields) == {"config.base_model_id"}
 
 
 async def test_validate_only_checks_all_and_changes_nothing(gateway, stub) -> None:

@@ -1,11 +1,13 @@
 """Migrations: once each, in order, whoever else tries at the same time."""
 
 import asyncio
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
-from storage.database import migrate, migrations
+from storage import training
+from storage.database import Database, migrate, migrations
 
 
 async def applied(url: str) -> list[tuple]:
@@ -25,6 +27,35 @@ async def test_the_second_time_nothing_happens(empty_database_url) -> None:
     assert [version for version, _ in before] == sorted(migrations())
     await migrate(empty_database_url)
     assert await applied(empty_database_url) == before
+
+
+async def test_jobs_of_before_are_kept_and_know_no_best_epoch(empty_database_url) -> None:
+    connection = await asyncpg.connect(empty_database_url)
+    await connection.execute(migrations()[1])
+    await connection.execute(
+        "CREATE TABLE schema_migrations"
+        " (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());"
+        "INSERT INTO schema_migrations (version) VALUES (1)"
+    )
+    ids = [uuid4() for _ in range(3)]
+    await connection.execute(
+        "INSERT INTO datasets (id, tenant_id, name, description) VALUES ($1, 'default', '', '')", ids[0]
+    )
+    await connection.execute(
+        "INSERT INTO annotation_sets (id, tenant_id, dataset_id, version) VALUES ($2, 'default', $1, 1)",
+        *ids[:2],
+    )
+    await connection.execute(
+        "INSERT INTO training_jobs"
+        " (id, tenant_id, dataset_id, annotation_set_id, config, metadata, total_epochs)"
+        " VALUES ($3, 'default', $1, $2, '{}', '{}', 20)",
+        *ids,
+    )
+    await connection.close()
+    await migrate(empty_database_url)
+    async with Database(empty_database_url) as database, database.connection() as connection:
+        job = await training.get(connection, "default", ids[2])
+    assert (job.id, job.total_epochs, job.best_epoch) == (ids[2], 20, 0)
 
 
 async def test_many_gateways_may_start_at_once(empty_database_url) -> None:

@@ -52,6 +52,15 @@ def test_the_events_come_in_the_promised_order(events):
     assert [event.epoch for event in events if isinstance(event, EpochCompleted)] == [1, 2]
 
 
+def test_the_model_is_that_of_the_epoch_told_to_be_best(objects, events):
+    epochs = [event for event in events if isinstance(event, EpochCompleted)]
+    assert all(1 <= event.best_epoch <= event.epoch for event in epochs)
+    done = events[-1]
+    assert done.best_epoch == epochs[-1].best_epoch
+    assert json.loads(objects.get(done.config))["best_epoch"] == done.best_epoch
+    assert done.metrics.overall == epochs[done.best_epoch - 1].metrics.overall
+
+
 def test_training_lowers_the_loss(events):
     first, last = (event for event in events if isinstance(event, EpochCompleted))
     assert last.train_loss < first.train_loss

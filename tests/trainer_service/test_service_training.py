@@ -35,6 +35,12 @@ def test_the_model_is_stored_with_its_figures(trainer, model):
     assert set(model.recommended_thresholds) == {"static"}
 
 
+def test_the_best_epoch_is_told_all_along(trained, model):
+    epochs = [response.epoch_completed for response in trained[0] if kind(response) == "epoch_completed"]
+    assert all(1 <= epoch.best_epoch <= epoch.epoch for epoch in epochs)
+    assert model.best_epoch == epochs[-1].best_epoch
+
+
 @pytest.mark.usefixtures("trained")
 def test_the_slot_is_free_again_after_a_job(trainer):
     assert trainer.capacity().free_training_slots == 1

@@ -8,7 +8,7 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from trainer import events
-from trainer.job import Annotation, TrainingConfig, TrainingFile, TrainingJob
+from trainer.job import Annotation, BaseModel, TrainingConfig, TrainingFile, TrainingJob
 from trainer.service.errors import CallError
 from trainer.workers.wire import Found
 
@@ -22,6 +22,7 @@ CODES = {
     "STOPPING": code_pb2.UNAVAILABLE,
     "INTERNAL": code_pb2.INTERNAL,
 }  # every other reason is FAILED_PRECONDITION: the same job, anywhere, would fail again
+OFF_WHERE_LEFT_OUT = frozenset({"early_stopping_epochs"})
 
 
 def to_status(error: CallError) -> status_pb2.Status:
@@ -39,7 +40,7 @@ def to_status(error: CallError) -> status_pb2.Status:
 
 
 def from_job(job: pb.TrainRequest.Job, files: Iterable[TrainingFile]) -> TrainingJob:
-    """Raises CallError for a configuration with values left out: the gateway fills them in."""
+    """Raises CallError for a configuration or a base model with values left out: they are the gateway's."""
     return TrainingJob(
         job_id=job.training_job_id,
         attempt=job.attempt,
@@ -47,13 +48,29 @@ def from_job(job: pb.TrainRequest.Job, files: Iterable[TrainingFile]) -> Trainin
         files=tuple(files),
         prefix=job.prefix,
         resume_from=job.resume_from or None,
+        base=from_base(job),
     )
+
+
+def from_base(job: pb.TrainRequest.Job) -> BaseModel | None:
+    """None without a base model. Raises CallError for one without its keys."""
+    keys = (job.base_weights, job.base_model_config)
+    if not any((job.config.base_model_id, *keys)):
+        return None
+    if not all(keys):
+        raise CallError(
+            "INVALID_FIELD",
+            "a base model has both base_weights and base_model_config; the gateway knows them",
+            "job.base_model_config" if job.base_weights else "job.base_weights",
+        )
+    return BaseModel(*keys)
 
 
 def from_config(config: training_config_pb2.TrainingConfig) -> TrainingConfig:
     """Raises CallError for values left out."""
     fields = training_config_pb2.TrainingConfig.DESCRIPTOR.fields
-    missing = [field.name for field in fields if field.has_presence and not config.HasField(field.name)]
+    needed = [field.name for field in fields if field.has_presence and field.name not in OFF_WHERE_LEFT_OUT]
+    missing = [name for name in needed if not config.HasField(name)]
     if missing or not config.artifact_types:
         names = ", ".join(missing or ["artifact_types"])
         raise CallError(
@@ -68,6 +85,9 @@ def from_config(config: training_config_pb2.TrainingConfig) -> TrainingConfig:
         chunk_size_ms=config.chunk_size_ms,
         stride_ms=config.stride_ms,
         seed=config.seed,
+        early_stopping_epochs=(
+            config.early_stopping_epochs if config.HasField("early_stopping_epochs") else None
+        ),
     )
 
 
@@ -117,6 +137,7 @@ def to_epoch(event: events.EpochCompleted) -> training_service_pb2.TrainingEvent
         validation_loss=event.validation_loss,
         metrics=to_metrics(event.metrics),
         chunks_per_second=event.chunks_per_second,
+        best_epoch=event.best_epoch,
     )
 
 
@@ -129,6 +150,7 @@ def to_completed(event: events.Completed) -> pb.TrainResponse.Completed:
         sha256=event.sha256,
         metrics=to_metrics(event.metrics),
         recommended_thresholds=event.recommended_thresholds,
+        best_epoch=event.best_epoch,
     )
 
 

@@ -29,6 +29,7 @@ class Story:
     eta: datetime | None = None
     train_loss: float | None = None
     validation_loss: float | None = None
+    best_epoch: int = 0
     metrics: EvalMetrics | None = None
     notice: str = ""
 
@@ -50,6 +51,7 @@ class Story:
                 self.share = max(self.share, done.epoch / max(1, self.total_epochs))
                 self.train_loss, self.metrics = done.train_loss, done.metrics
                 self.validation_loss = done.validation_loss if done.HasField("validation_loss") else None
+                self.best_epoch = done.best_epoch
             case "notice":
                 self.notice = event.notice.message
 
@@ -60,6 +62,11 @@ class Story:
             return ""
         held_out = "" if self.validation_loss is None else f", held out {self.validation_loss:.4f}"
         return f"loss {self.train_loss:.4f}{held_out}"
+
+    @property
+    def best(self) -> str:
+        """The best epoch so far."""
+        return f"best epoch {self.best_epoch}" if self.best_epoch else ""
 
     @property
     def remaining(self) -> str:
@@ -89,7 +96,8 @@ def verdict(job: training.TrainingJob) -> str:
     """Return how a job ended, in one line with markup."""
     match job.status:
         case training.TRAINING_JOB_STATUS_COMPLETED:
-            return f"[green]completed[/green]: model {job.model_id}"
+            weights = f", the weights of epoch {job.best_epoch}" if job.best_epoch else ""
+            return f"[green]completed[/green]: model {job.model_id}{weights}"
         case training.TRAINING_JOB_STATUS_FAILED:
             return f"[red]failed[/red]: {escape(job.error.reason)}: {escape(job.error.message)}"
         case _:
@@ -127,7 +135,7 @@ def _show_live(console: Console, story: Story, events: Iterable[training.Trainin
             epoch,
             completed=story.epoch_share,
             description=f"epoch {story.epoch}/{story.total_epochs}",
-            note=story.losses or escape(story.notice),
+            note=", ".join(filter(None, (story.losses, story.best))) or escape(story.notice),
         )
         return Group(bars, metrics_table(story.metrics)) if story.metrics else bars
 
@@ -155,6 +163,8 @@ _TOLD = frozenset(
         training.NOTICE_CODE_TYPE_NOT_TRAINED,
         training.NOTICE_CODE_RESUMED,
         training.NOTICE_CODE_TRAINER_LOST,
+        training.NOTICE_CODE_WARM_START,
+        training.NOTICE_CODE_STOPPED_EARLY,
     }
 )
 
@@ -166,8 +176,9 @@ def _line(story: Story, event: training.TrainingEvent) -> str:
             return f"{story.status}  {story.reason}".rstrip()
         case "epoch_completed":
             done = event.epoch_completed
-            score = figure(done.metrics.overall, "f1_score")
-            parts = [f"epoch {done.epoch}/{story.total_epochs}", story.losses, f"F1 {score}"]
+            score = f"F1 {figure(done.metrics.overall, 'f1_score')}"
+            score += " (best)" if done.best_epoch == done.epoch else ""
+            parts = [f"epoch {done.epoch}/{story.total_epochs}", story.losses, score]
             parts += [f"{story.remaining}"] if story.remaining else []
             return "  ".join(parts)
         case "notice":

@@ -1,7 +1,7 @@
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -18,8 +18,26 @@ class Figures(_message.Message):
     support: int
     def __init__(self, precision: _Optional[float] = ..., recall: _Optional[float] = ..., f1_score: _Optional[float] = ..., support: _Optional[int] = ...) -> None: ...
 
+class OperatingPoint(_message.Message):
+    __slots__ = ("threshold", "precision", "recall")
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    threshold: float
+    precision: float
+    recall: float
+    def __init__(self, threshold: _Optional[float] = ..., precision: _Optional[float] = ..., recall: _Optional[float] = ...) -> None: ...
+
+class Interval(_message.Message):
+    __slots__ = ("low", "high")
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    low: float
+    high: float
+    def __init__(self, low: _Optional[float] = ..., high: _Optional[float] = ...) -> None: ...
+
 class TypeMetrics(_message.Message):
-    __slots__ = ("precision", "recall", "f1_score", "support", "chunk", "average_precision", "best_threshold")
+    __slots__ = ("precision", "recall", "f1_score", "support", "chunk", "average_precision", "best_threshold", "segment", "precision_recall_curve", "f1_score_interval")
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     RECALL_FIELD_NUMBER: _ClassVar[int]
     F1_SCORE_FIELD_NUMBER: _ClassVar[int]
@@ -27,6 +45,9 @@ class TypeMetrics(_message.Message):
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     AVERAGE_PRECISION_FIELD_NUMBER: _ClassVar[int]
     BEST_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_RECALL_CURVE_FIELD_NUMBER: _ClassVar[int]
+    F1_SCORE_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     precision: float
     recall: float
     f1_score: float
@@ -34,10 +55,13 @@ class TypeMetrics(_message.Message):
     chunk: Figures
     average_precision: float
     best_threshold: float
-    def __init__(self, precision: _Optional[float] = ..., recall: _Optional[float] = ..., f1_score: _Optional[float] = ..., support: _Optional[int] = ..., chunk: _Optional[_Union[Figures, _Mapping]] = ..., average_precision: _Optional[float] = ..., best_threshold: _Optional[float] = ...) -> None: ...
+    segment: Figures
+    precision_recall_curve: _containers.RepeatedCompositeFieldContainer[OperatingPoint]
+    f1_score_interval: Interval
+    def __init__(self, precision: _Optional[float] = ..., recall: _Optional[float] = ..., f1_score: _Optional[float] = ..., support: _Optional[int] = ..., chunk: _Optional[_Union[Figures, _Mapping]] = ..., average_precision: _Optional[float] = ..., best_threshold: _Optional[float] = ..., segment: _Optional[_Union[Figures, _Mapping]] = ..., precision_recall_curve: _Optional[_Iterable[_Union[OperatingPoint, _Mapping]]] = ..., f1_score_interval: _Optional[_Union[Interval, _Mapping]] = ...) -> None: ...
 
 class EvalMetrics(_message.Message):
-    __slots__ = ("overall", "per_type", "macro_f1_score", "chunk")
+    __slots__ = ("overall", "per_type", "macro_f1_score", "chunk", "segment", "f1_score_interval")
     class PerTypeEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -49,8 +73,12 @@ class EvalMetrics(_message.Message):
     PER_TYPE_FIELD_NUMBER: _ClassVar[int]
     MACRO_F1_SCORE_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    F1_SCORE_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     overall: Figures
     per_type: _containers.MessageMap[str, TypeMetrics]
     macro_f1_score: float
     chunk: Figures
-    def __init__(self, overall: _Optional[_Union[Figures, _Mapping]] = ..., per_type: _Optional[_Mapping[str, TypeMetrics]] = ..., macro_f1_score: _Optional[float] = ..., chunk: _Optional[_Union[Figures, _Mapping]] = ...) -> None: ...
+    segment: Figures
+    f1_score_interval: Interval
+    def __init__(self, overall: _Optional[_Union[Figures, _Mapping]] = ..., per_type: _Optional[_Mapping[str, TypeMetrics]] = ..., macro_f1_score: _Optional[float] = ..., chunk: _Optional[_Union[Figures, _Mapping]] = ..., segment: _Optional[_Union[Figures, _Mapping]] = ..., f1_score_interval: _Optional[_Union[Interval, _Mapping]] = ...) -> None: ...

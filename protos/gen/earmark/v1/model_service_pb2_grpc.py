@@ -94,7 +94,7 @@ class ModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteModel(self, request, context):
-        """Archives a model: it is hidden from lists and refused for detection, and can be undeleted.
+        """Archives a model: it is hidden from lists, refused for detection and as a base model, and can be undeleted.
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/DeleteModel
         """

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class TrainingConfig(_message.Message):
-    __slots__ = ("artifact_types", "epochs", "validation_split", "learning_rate", "batch_size", "chunk_size_ms", "stride_ms", "seed")
+    __slots__ = ("artifact_types", "epochs", "validation_split", "learning_rate", "batch_size", "chunk_size_ms", "stride_ms", "seed", "base_model_id", "early_stopping_epochs")
     ARTIFACT_TYPES_FIELD_NUMBER: _ClassVar[int]
     EPOCHS_FIELD_NUMBER: _ClassVar[int]
     VALIDATION_SPLIT_FIELD_NUMBER: _ClassVar[int]
@@ -17,6 +17,8 @@ class TrainingConfig(_message.Message):
     CHUNK_SIZE_MS_FIELD_NUMBER: _ClassVar[int]
     STRIDE_MS_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    BASE_MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    EARLY_STOPPING_EPOCHS_FIELD_NUMBER: _ClassVar[int]
     artifact_types: _containers.RepeatedScalarFieldContainer[str]
     epochs: int
     validation_split: float
@@ -25,4 +27,6 @@ class TrainingConfig(_message.Message):
     chunk_size_ms: int
     stride_ms: int
     seed: int
-    def __init__(self, artifact_types: _Optional[_Iterable[str]] = ..., epochs: _Optional[int] = ..., validation_split: _Optional[float] = ..., learning_rate: _Optional[float] = ..., batch_size: _Optional[int] = ..., chunk_size_ms: _Optional[int] = ..., stride_ms: _Optional[int] = ..., seed: _Optional[int] = ...) -> None: ...
+    base_model_id: str
+    early_stopping_epochs: int
+    def __init__(self, artifact_types: _Optional[_Iterable[str]] = ..., epochs: _Optional[int] = ..., validation_split: _Optional[float] = ..., learning_rate: _Optional[float] = ..., batch_size: _Optional[int] = ..., chunk_size_ms: _Optional[int] = ..., stride_ms: _Optional[int] = ..., seed: _Optional[int] = ..., base_model_id: _Optional[str] = ..., early_stopping_epochs: _Optional[int] = ...) -> None: ...

@@ -33,6 +33,8 @@ class NoticeCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NOTICE_CODE_TYPE_NOT_TRAINED: _ClassVar[NoticeCode]
     NOTICE_CODE_RESUMED: _ClassVar[NoticeCode]
     NOTICE_CODE_TRAINER_LOST: _ClassVar[NoticeCode]
+    NOTICE_CODE_WARM_START: _ClassVar[NoticeCode]
+    NOTICE_CODE_STOPPED_EARLY: _ClassVar[NoticeCode]
 TRAINING_JOB_STATUS_UNSPECIFIED: TrainingJobStatus
 TRAINING_JOB_STATUS_PENDING: TrainingJobStatus
 TRAINING_JOB_STATUS_QUEUED: TrainingJobStatus
@@ -48,6 +50,8 @@ NOTICE_CODE_TYPE_NOT_HELD_OUT: NoticeCode
 NOTICE_CODE_TYPE_NOT_TRAINED: NoticeCode
 NOTICE_CODE_RESUMED: NoticeCode
 NOTICE_CODE_TRAINER_LOST: NoticeCode
+NOTICE_CODE_WARM_START: NoticeCode
+NOTICE_CODE_STOPPED_EARLY: NoticeCode
 
 class TrainingJobError(_message.Message):
     __slots__ = ("reason", "message")
@@ -58,7 +62,7 @@ class TrainingJobError(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class TrainingJob(_message.Message):
-    __slots__ = ("id", "dataset_id", "annotation_set_id", "config", "status", "progress", "current_epoch", "total_epochs", "metrics", "eta", "model_id", "error", "attempt", "metadata", "created_at", "queued_at", "started_at", "finished_at", "revision")
+    __slots__ = ("id", "dataset_id", "annotation_set_id", "config", "status", "progress", "current_epoch", "total_epochs", "metrics", "eta", "model_id", "error", "attempt", "metadata", "created_at", "queued_at", "started_at", "finished_at", "revision", "best_epoch")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +89,7 @@ class TrainingJob(_message.Message):
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    BEST_EPOCH_FIELD_NUMBER: _ClassVar[int]
     id: str
     dataset_id: str
     annotation_set_id: str
@@ -104,7 +109,8 @@ class TrainingJob(_message.Message):
     started_at: _timestamp_pb2.Timestamp
     finished_at: _timestamp_pb2.Timestamp
     revision: int
-    def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., annotation_set_id: _Optional[str] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., status: _Optional[_Union[TrainingJobStatus, str]] = ..., progress: _Optional[float] = ..., current_epoch: _Optional[int] = ..., total_epochs: _Optional[int] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., eta: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model_id: _Optional[str] = ..., error: _Optional[_Union[TrainingJobError, _Mapping]] = ..., attempt: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., queued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
+    best_epoch: int
+    def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., annotation_set_id: _Optional[str] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., status: _Optional[_Union[TrainingJobStatus, str]] = ..., progress: _Optional[float] = ..., current_epoch: _Optional[int] = ..., total_epochs: _Optional[int] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., eta: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model_id: _Optional[str] = ..., error: _Optional[_Union[TrainingJobError, _Mapping]] = ..., attempt: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., queued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., best_epoch: _Optional[int] = ...) -> None: ...
 
 class TrainingEvent(_message.Message):
     __slots__ = ("training_job_id", "revision", "attempt", "time", "status_changed", "progress", "epoch_completed", "notice", "model_created")
@@ -130,18 +136,20 @@ class TrainingEvent(_message.Message):
         eta: _timestamp_pb2.Timestamp
         def __init__(self, epoch: _Optional[int] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ..., fraction: _Optional[float] = ..., eta: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
     class EpochCompleted(_message.Message):
-        __slots__ = ("epoch", "train_loss", "validation_loss", "metrics", "chunks_per_second")
+        __slots__ = ("epoch", "train_loss", "validation_loss", "metrics", "chunks_per_second", "best_epoch")
         EPOCH_FIELD_NUMBER: _ClassVar[int]
         TRAIN_LOSS_FIELD_NUMBER: _ClassVar[int]
         VALIDATION_LOSS_FIELD_NUMBER: _ClassVar[int]
         METRICS_FIELD_NUMBER: _ClassVar[int]
         CHUNKS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+        BEST_EPOCH_FIELD_NUMBER: _ClassVar[int]
         epoch: int
         train_loss: float
         validation_loss: float
         metrics: _metrics_pb2.EvalMetrics
         chunks_per_second: float
-        def __init__(self, epoch: _Optional[int] = ..., train_loss: _Optional[float] = ..., validation_loss: _Optional[float] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., chunks_per_second: _Optional[float] = ...) -> None: ...
+        best_epoch: int
+        def __init__(self, epoch: _Optional[int] = ..., train_loss: _Optional[float] = ..., validation_loss: _Optional[float] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., chunks_per_second: _Optional[float] = ..., best_epoch: _Optional[int] = ...) -> None: ...
     class Notice(_message.Message):
         __slots__ = ("code", "message")
         CODE_FIELD_NUMBER: _ClassVar[int]

@@ -69,7 +69,7 @@ class TrainingServiceServicer:
     def CreateTrainingJob(self, request, context):
         """Creates a training job and replies at once. Refused with FAILED_PRECONDITION and every violation unless the
         annotation set is published, every audio file of the dataset is ready, there are 5 minutes of audio, and
-        each chosen type has an annotation.
+        each chosen type has an annotation; or where the base model is archived.
 
         grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33", "config": {"artifact_types": ["dropout"]}}' localhost:50051 earmark.v1.TrainingService/CreateTrainingJob
         """

@@ -14,18 +14,22 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class TrainRequest(_message.Message):
     __slots__ = ("job", "file")
     class Job(_message.Message):
-        __slots__ = ("training_job_id", "attempt", "config", "prefix", "resume_from")
+        __slots__ = ("training_job_id", "attempt", "config", "prefix", "resume_from", "base_weights", "base_model_config")
         TRAINING_JOB_ID_FIELD_NUMBER: _ClassVar[int]
         ATTEMPT_FIELD_NUMBER: _ClassVar[int]
         CONFIG_FIELD_NUMBER: _ClassVar[int]
         PREFIX_FIELD_NUMBER: _ClassVar[int]
         RESUME_FROM_FIELD_NUMBER: _ClassVar[int]
+        BASE_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+        BASE_MODEL_CONFIG_FIELD_NUMBER: _ClassVar[int]
         training_job_id: str
         attempt: int
         config: _training_config_pb2.TrainingConfig
         prefix: str
         resume_from: str
-        def __init__(self, training_job_id: _Optional[str] = ..., attempt: _Optional[int] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., prefix: _Optional[str] = ..., resume_from: _Optional[str] = ...) -> None: ...
+        base_weights: str
+        base_model_config: str
+        def __init__(self, training_job_id: _Optional[str] = ..., attempt: _Optional[int] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., prefix: _Optional[str] = ..., resume_from: _Optional[str] = ..., base_weights: _Optional[str] = ..., base_model_config: _Optional[str] = ...) -> None: ...
     class Annotation(_message.Message):
         __slots__ = ("artifact_type", "start_ms", "end_ms")
         ARTIFACT_TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -89,7 +93,7 @@ class TrainResponse(_message.Message):
         key: str
         def __init__(self, epoch: _Optional[int] = ..., key: _Optional[str] = ...) -> None: ...
     class Completed(_message.Message):
-        __slots__ = ("weights", "model_config", "size_bytes", "sha256", "metrics", "recommended_thresholds")
+        __slots__ = ("weights", "model_config", "size_bytes", "sha256", "metrics", "recommended_thresholds", "best_epoch")
         class RecommendedThresholdsEntry(_message.Message):
             __slots__ = ("key", "value")
             KEY_FIELD_NUMBER: _ClassVar[int]
@@ -103,13 +107,15 @@ class TrainResponse(_message.Message):
         SHA256_FIELD_NUMBER: _ClassVar[int]
         METRICS_FIELD_NUMBER: _ClassVar[int]
         RECOMMENDED_THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
+        BEST_EPOCH_FIELD_NUMBER: _ClassVar[int]
         weights: str
         model_config: str
         size_bytes: int
         sha256: str
         metrics: _metrics_pb2.EvalMetrics
         recommended_thresholds: _containers.ScalarMap[str, float]
-        def __init__(self, weights: _Optional[str] = ..., model_config: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., recommended_thresholds: _Optional[_Mapping[str, float]] = ...) -> None: ...
+        best_epoch: int
+        def __init__(self, weights: _Optional[str] = ..., model_config: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., recommended_thresholds: _Optional[_Mapping[str, float]] = ..., best_epoch: _Optional[int] = ...) -> None: ...
     class Heartbeat(_message.Message):
         __slots__ = ()
         def __init__(self) -> None: ...

@@ -1,0 +1,81 @@
+"""Jobs through a running gateway, and what is told of them."""
+
+from contextlib import asynccontextmanager
+
+from earmark.v1 import model_service_pb2
+from earmark.v1 import training_service_pb2 as pb
+from earmark.v1.model_service_pb2_grpc import ModelServiceStub
+from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
+
+from storage.database import Database
+from tests.gateway import build
+from tests.gateway.calls import opened
+
+S = pb.TrainingJobStatus
+
+
+@asynccontextmanager
+async def gateway(database_url, tmp_path, trainers="", **settings):
+    """A gateway's channel."""
+    async with opened(database_url, tmp_path, trainers=trainers, **settings) as running:
+        yield running.channel
+
+
+async def build_one(database_url) -> build.Built:
+    async with Database(database_url) as database, database.transaction() as connection:
+        return await build.dataset(connection)
+
+
+async def create(channel, built: build.Built, **config) -> pb.TrainingJob:
+    request = pb.CreateTrainingJobRequest(
+        dataset_id=str(built.dataset_id),
+        annotation_set_id=str(built.annotation_set_id),
+        config={"artifact_types": ["glitch"], "epochs": 2, "seed": 7} | config,
+    )
+    return (await TrainingServiceStub(channel).CreateTrainingJob(request)).training_job
+
+
+async def watched(channel, job_id: str, after: int = 0) -> list[pb.TrainingEvent]:
+    request = pb.WatchTrainingJobRequest(training_job_id=job_id, after_revision=after)
+    stream = TrainingServiceStub(channel).WatchTrainingJob(request)
+    return [r.event async for r in stream if r.HasField("event")]
+
+
+async def until(channel, job_id: str, short: str) -> None:
+    """Returns when the job has had an event that `told` calls so."""
+    call = TrainingServiceStub(channel).WatchTrainingJob(pb.WatchTrainingJobRequest(training_job_id=job_id))
+    async for response in call:
+        if told([response.event]) == [short]:
+            call.cancel()
+            return
+
+
+async def until_epoch(channel, job_id: str, number: int) -> None:
+    """Returns when that epoch is over."""
+    call = TrainingServiceStub(channel).WatchTrainingJob(pb.WatchTrainingJobRequest(training_job_id=job_id))
+    async for response in call:
+        if response.event.epoch_completed.epoch == number:
+            call.cancel()
+            return
+
+
+async def model_of(channel, job: pb.TrainingJob) -> model_service_pb2.Model:
+    request = model_service_pb2.GetModelRequest(model_id=job.model_id)
+    return (await ModelServiceStub(channel).GetModel(request)).model
+
+
+async def job_now(channel, job_id: str) -> pb.TrainingJob:
+    reply = await TrainingServiceStub(channel).GetTrainingJob(
+        pb.GetTrainingJobRequest(training_job_id=job_id)
+    )
+    return reply.training_job
+
+
+def told(events: list[pb.TrainingEvent]) -> list[str]:
+    """The events in short: a status by its name, the rest by kind."""
+    return [
+        S.Name(e.status_changed.to).removeprefix("TRAINING_JOB_STATUS_").lower()
+        if e.HasField("status_changed")
+        else e.WhichOneof("kind")
+        for e in events
+    ]

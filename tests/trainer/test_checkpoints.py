@@ -1,0 +1,33 @@
+"""What makes a checkpoint that of a job."""
+
+from dataclasses import replace
+
+import pytest
+from signals import config
+
+from trainer.checkpoints import fingerprint
+from trainer.job import BaseModel, TrainingFile, TrainingJob
+
+FILE = TrainingFile("file", "ab", "features/file", 1000, ())
+JOB = TrainingJob(
+    "job", 1, config(), (FILE,), "out", base=BaseModel("old/model.safetensors", "old/model.json")
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"base": None},
+        {"base": BaseModel("other/model.safetensors", "other/model.json")},
+        {"config": config(early_stopping_epochs=3)},
+        {"config": config(seed=8)},
+        {"files": (replace(FILE, features="features/other"),)},
+    ],
+    ids=str,
+)
+def test_another_base_setting_or_file_is_another_training(change):
+    assert fingerprint(replace(JOB, **change)) != fingerprint(JOB)
+
+
+def test_another_attempt_is_the_same_training():
+    assert fingerprint(replace(JOB, attempt=2, prefix="elsewhere", resume_from="key")) == fingerprint(JOB)
