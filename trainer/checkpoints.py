@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 
 import jax
 import numpy as np
@@ -22,11 +22,15 @@ class UnusableCheckpointError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where training is: `epoch` epochs are done, and `best_score` was reached in `best_epoch`."""
+    """Where training is: `epoch` epochs are done, and the weights of `best_epoch` are kept.
+
+    The highest F1, `best_score`, was first reached in `improved_epoch`.
+    """
 
     epoch: int = 0
     best_epoch: int = 0
     best_score: float = -1.0
+    improved_epoch: int = 0
 
 
 def save_checkpoint(
@@ -69,7 +73,10 @@ def _checkpoint_key(prefix: str, epoch: int) -> str:
 
 def fingerprint(job: TrainingJob, *shapes: object) -> str:
     """Equal for attempts whose training is the same step by step: data, settings, base, code, shapes."""
-    files = sorted((file.audio_file_id, file.sha256, file.features, file.annotations) for file in job.files)
+    files = sorted(
+        (file.audio_file_id, file.sha256, file.features, sorted(map(astuple, file.annotations)))
+        for file in job.files
+    )
     parts = (FRONTEND_VERSION, job.config, job.base, files, shapes)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
@@ -93,7 +100,7 @@ def save_model(
         "format": MODEL_FORMAT,
         "frontend": FRONTEND_VERSION,
         "architecture": asdict(model.architecture),
-        "artifact_types": model.types,
+        "artifact_types": [asdict(kind) for kind in model.types],
         "mean": _floats(model.mean),
         "deviation": _floats(model.deviation),
         "recommended_thresholds": thresholds,

@@ -1,7 +1,7 @@
 """Detection: features to scores to detections. The very same code serves users and evaluates epochs."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -11,14 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 from flax import nnx
+from scipy import ndimage
 
 from storage.objects import ObjectStore
+from trainer.chunks import ALIGNMENT
 from trainer.frontend import FEATURES, FRONTEND_VERSION
 from trainer.model import FOLD, OUTPUT_MS, Architecture, default_dtype, initial_parameters, logits
 from trainer.trees import from_arrays
 
-BUCKETS = (512, 1024, 2048, 4096, 8192)  # frames of 10 ms: compiled lengths, context included
-MODEL_FORMAT = 1
+TILE = 1024  # frames of the front end that the network sees at once, context included
+BATCHES = (2, 16)  # tiles at a time
+WIDENED = 3  # outputs: one on each side
+MODEL_FORMAT = 2
 
 
 class UnreadableModelError(ValueError):
@@ -26,11 +30,26 @@ class UnreadableModelError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class ArtifactType:
+    """What a model knows of one of its types, besides its weights.
+
+    `smoothing` is the length in outputs, odd, of the median filter that its scores go through,
+    `shortest_ms` the length under which nothing is one, `offset` what its logits are shifted by so that 0.5
+    is a good threshold.
+    """
+
+    name: str
+    smoothing: int = 1
+    shortest_ms: int = 0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A trained model in memory. `mean` and `deviation` (FEATURES,) normalise the front end's output."""
 
     architecture: Architecture
-    types: tuple[str, ...]
+    types: tuple[ArtifactType, ...]
     parameters: nnx.State
     mean: np.ndarray
     deviation: np.ndarray
@@ -76,7 +95,7 @@ def _model(config: Mapping[str, Any], weights: dict[str, np.ndarray]) -> Model:
     template = jax.eval_shape(lambda: initial_parameters(architecture, 0))
     return Model(
         architecture,
-        tuple(config["artifact_types"]),
+        tuple(ArtifactType(**known) for known in config["artifact_types"]),
         jax.device_put(from_arrays(template, weights)),
         np.array(config["mean"], np.float32),
         np.array(config["deviation"], np.float32),
@@ -85,39 +104,75 @@ def _model(config: Mapping[str, Any], weights: dict[str, np.ndarray]) -> Model:
 
 def detect(model: Model, features: np.ndarray, duration_ms: int, config: DetectionConfig) -> list[Detection]:
     """Every artifact in one file's features (frames, FEATURES), by start."""
-    return detections(frame_scores(model, features), model.types, duration_ms, config)
+    (scores,) = frame_scores(model, [features])
+    return detections(scores, model.types, duration_ms, config)
 
 
-def frame_scores(model: Model, features: np.ndarray) -> np.ndarray:
-    """(frames, FEATURES) to float32 scores 0-1 (ceil(frames / FOLD), types), one every OUTPUT_MS.
+def frame_scores(model: Model, files: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Features (frames, FEATURES) to scores 0-1 (ceil(frames / FOLD), types), ready for a threshold."""
+    return [cleaned(scores, model.types) for scores in raw_scores(model, files)]
 
-    A long file goes through in segments that overlap by what the network sees, so that memory is bounded
-    and the result is that of the whole.
+
+def raw_scores(model: Model, files: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What the network says of each file, one score every OUTPUT_MS.
+
+    Files go through in tiles that overlap by what the network sees, many at a time and always in the same
+    shapes, so that memory is bounded, nothing is compiled for a length, and the result is that of the whole.
     """
-    frames = len(features)
-    context = model.architecture.reach * FOLD
-    longest = BUCKETS[-1] - 2 * context
-    parts = [
-        _segment_scores(model, features, first, min(frames, first + longest), context)
-        for first in range(0, frames, longest)
+    context = -(-model.architecture.reach // ALIGNMENT) * ALIGNMENT
+    useful = TILE - 2 * context
+    tiles = [(number, first) for number, file in enumerate(files) for first in range(0, len(file), useful)]
+    result = [np.empty((-(-len(file) // FOLD), len(model.types)), np.float32) for file in files]
+    for batch in _batches(tiles):
+        x, valid = np.zeros((len(batch), TILE, FEATURES), np.float16), np.zeros((len(batch), TILE), bool)
+        for row, (number, first) in enumerate(filter(None, batch)):
+            part = files[number][max(0, first - context) : first - context + TILE]
+            place = slice(max(0, context - first), max(0, context - first) + len(part))
+            x[row, place], valid[row, place] = part, True
+        scores = np.asarray(_scores(model, x, valid))[:, context // FOLD : -context // FOLD]
+        for row, (number, first) in enumerate(filter(None, batch)):
+            part = result[number][first // FOLD : (first + useful) // FOLD]
+            part[:] = scores[row, : len(part), : len(model.types)]
+    return result
+
+
+def cleaned(scores: np.ndarray, types: Sequence[ArtifactType]) -> np.ndarray:
+    """Raw scores (frames, types), shifted by the types' offsets, without what is too short, and without gaps.
+
+    Types too short for a median filter are as short as the network's steps, and last longer than the one they
+    score in: their scores are widened. Both filters commute with any threshold, so it need not be known.
+    """
+    shifts = shifted(scores, [kind.offset for kind in types])
+    columns = [
+        ndimage.median_filter(shifts[:, column], kind.smoothing, mode="constant")
+        if kind.smoothing > 1
+        else ndimage.maximum_filter1d(shifts[:, column], WIDENED, mode="constant")
+        for column, kind in enumerate(types)
     ]
-    return np.concatenate([np.empty((0, len(model.types)), np.float32), *parts])
+    return np.stack(columns, axis=1)
 
 
-def _segment_scores(model: Model, features: np.ndarray, first: int, last: int, context: int) -> np.ndarray:
-    begin, end = max(0, first - context), min(len(features), last + context)
-    length = next(bucket for bucket in BUCKETS if bucket >= last - first + 2 * context)
-    x = np.zeros((length, FEATURES), np.float16)
-    valid = np.zeros(length, bool)
-    place = slice(begin - first + context, end - first + context)
-    x[place], valid[place] = features[begin:end], True
-    scores = _scores(model.parameters, x, valid, model.mean, model.deviation, architecture=model.architecture)
-    skipped = context // FOLD
-    return np.asarray(scores)[skipped : skipped + -(-(last - first) // FOLD), : len(model.types)]
+def shifted(scores: np.ndarray, offsets: Sequence[float]) -> np.ndarray:
+    """Scores (frames, types) 0-1 to the same, with `offsets` (types,) added to their logits."""
+    odds = scores * np.exp(np.array(offsets, np.float32))
+    return odds / (odds + (1 - scores))
+
+
+def _batches(tiles: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int] | None]]:
+    """In the lengths that are compiled, filled up with None."""
+    for first in range(0, len(tiles), BATCHES[-1]):
+        batch: list[tuple[int, int] | None] = list(tiles[first : first + BATCHES[-1]])
+        size = next(size for size in BATCHES if size >= len(batch))
+        yield batch + [None] * (size - len(batch))
+
+
+def _scores(model: Model, x: np.ndarray, valid: np.ndarray) -> jax.Array:
+    normal = (model.mean, model.deviation)
+    return _tile_scores(model.parameters, x, valid, *normal, architecture=model.architecture)
 
 
 @partial(jax.jit, static_argnames=("architecture",))
-def _scores(
+def _tile_scores(
     parameters: nnx.State,
     x: jax.Array,
     valid: jax.Array,
@@ -126,21 +181,14 @@ def _scores(
     *,
     architecture: Architecture,
 ) -> jax.Array:
-    x = normalise(x, mean, deviation)
-    return jax.nn.sigmoid(logits(architecture, parameters, x[None], valid[None])[0])
-
-
-def normalise(x: jax.Array, mean: jax.Array, deviation: jax.Array) -> jax.Array:
-    """Features (frames, FEATURES) to zero mean and unit deviation over the training audio, in float16 steps.
-
-    Training keeps its resident features in float16; detection rounds alike.
-    """
-    return ((x.astype(jnp.float32) - mean) / deviation).astype(jnp.float16).astype(jnp.float32)
+    """(tiles, TILE, FEATURES) to (tiles, TILE / FOLD, outputs)."""
+    x = (x.astype(jnp.float32) - mean) / deviation
+    return jax.nn.sigmoid(logits(architecture, parameters, x, valid))
 
 
 def detections(
     scores: np.ndarray,
-    types: Sequence[str],
+    types: Sequence[ArtifactType],
     duration_ms: int,
     config: DetectionConfig,
 ) -> list[Detection]:
@@ -151,14 +199,14 @@ def detections(
     found = []
     for column, kind in enumerate(types):
         track = scores[:, column]
-        spans = runs(track >= config.thresholds.get(kind, config.threshold))
+        spans = runs(track >= config.thresholds.get(kind.name, config.threshold))
         spans = merged(np.minimum(spans * OUTPUT_MS, duration_ms), config.merge_window_ms)
         found += [
             Detection(
-                kind, int(start), int(end), float(track[start // OUTPUT_MS : -(-end // OUTPUT_MS)].max())
+                kind.name, int(start), int(end), float(track[start // OUTPUT_MS : -(-end // OUTPUT_MS)].max())
             )
             for start, end in spans
-            if end - start >= max(1, config.min_duration_ms)
+            if end - start >= max(1, config.min_duration_ms, kind.shortest_ms)
         ]
     return sorted(
         found, key=lambda detection: (detection.start_ms, detection.end_ms, detection.artifact_type)

@@ -1,19 +1,32 @@
 """Figures of a model on held-out audio, from the very detections that a user would be given."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from trainer.calibration import CANDIDATES, offset
 from trainer.chunks import Grid, chunk_starts
-from trainer.detect import Detection, DetectionConfig, detections
-from trainer.events import EvalMetrics, Figures, TypeMetrics
+from trainer.detect import ArtifactType, DetectionConfig, detections, shifted
+from trainer.events import EvalMetrics, Figures, OperatingPoint, TypeMetrics
 from trainer.frontend import FRAME_MS
-from trainer.metrics import Counts, average_precision, boolean_counts, chunk_labels, event_counts
+from trainer.metrics import (
+    COLLAR_MS,
+    SEGMENT_MS,
+    Counts,
+    average_precision,
+    boolean_counts,
+    chunk_labels,
+    event_counts,
+    event_counts_by_region,
+    f1_interval,
+    segment_counts,
+)
 from trainer.model import OUTPUT_MS
 
 THRESHOLDS = np.round(np.arange(0.05, 1, 0.05), 2)
+APART_MS = 2 * COLLAR_MS
+NO_SPANS = np.empty((0, 2), np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,51 +41,35 @@ class HeldOut:
 def evaluate(
     held: Sequence[HeldOut],
     scores: Sequence[np.ndarray],
-    types: Sequence[str],
+    types: Sequence[ArtifactType],
     grid: Grid,
 ) -> EvalMetrics:
     """`scores[i]` (frames, types) are those of `held[i]`. Detection runs at its defaults."""
-    events: dict[str, Counts] = defaultdict(Counts)
-    chunks: dict[str, Counts] = defaultdict(Counts)
-    ranked: dict[str, list[np.ndarray]] = defaultdict(list)
-    for region, track in zip(held, scores, strict=True):
-        found = spans_by_type(detections(track, types, region.duration_ms, DetectionConfig()))
-        starts = chunk_starts(-(-region.duration_ms // FRAME_MS), grid)
-        for column, kind in enumerate(types):
-            reference, estimated = region.events.get(kind, NO_SPANS), found.get(kind, NO_SPANS)
-            events[kind] += event_counts(reference, estimated)
-            real, claimed = (
-                chunk_labels(spans, starts * FRAME_MS, grid.chunk * FRAME_MS)
-                for spans in (reference, estimated)
-            )
-            chunks[kind] += boolean_counts(real, claimed)
-            ranked[kind].append(np.stack([real, _highest(track[:, column], starts, grid)]))
-    per_type = {
-        kind: TypeMetrics(
-            event=events[kind].figures(),
-            chunk=chunks[kind].figures(),
-            average_precision=average_precision(*np.concatenate(ranked[kind], axis=1)) if held else None,
-            best_threshold=None,
+    chunk_ms = grid.chunk * FRAME_MS
+    begins = _begins(held, chunk_ms)
+    real = _reference(held, types, begins)
+    claimed = _estimated(held, scores, types, begins, DetectionConfig())
+    starts, highest = _chunks(held, scores, len(types), begins, grid)
+    events, chunks, segments, per_type = Counts(), Counts(), Counts(), {}
+    for column, name in enumerate(kind.name for kind in types):
+        of_events = event_counts(real[name], claimed[name])
+        positive = chunk_labels(real[name], starts, chunk_ms)
+        of_chunks = boolean_counts(positive, chunk_labels(claimed[name], starts, chunk_ms))
+        of_segments = segment_counts(real[name], claimed[name])
+        per_type[name] = TypeMetrics(
+            event=of_events.figures(),
+            chunk=of_chunks.figures(),
+            segment=of_segments.figures(),
+            average_precision=average_precision(positive, highest[:, column]),
         )
-        for kind in types
-    }
+        events, chunks, segments = events + of_events, chunks + of_chunks, segments + of_segments
     return EvalMetrics(
-        overall=sum(events.values(), Counts()).figures(),
-        chunk=sum(chunks.values(), Counts()).figures(),
+        overall=events.figures(),
+        chunk=chunks.figures(),
+        segment=segments.figures(),
         macro_f1_score=macro_f1([metrics.event for metrics in per_type.values()]),
         per_type=per_type,
     )
-
-
-NO_SPANS = np.empty((0, 2), np.int64)
-
-
-def spans_by_type(found: Sequence[Detection]) -> dict[str, np.ndarray]:
-    """(detections, 2) in ms per type that was found."""
-    spans = defaultdict(list)
-    for detection in found:
-        spans[detection.artifact_type].append((detection.start_ms, detection.end_ms))
-    return {kind: np.array(pairs) for kind, pairs in spans.items()}
 
 
 def macro_f1(figures: Sequence[Figures]) -> float | None:
@@ -81,46 +78,158 @@ def macro_f1(figures: Sequence[Figures]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def _highest(track: np.ndarray, starts: np.ndarray, grid: Grid) -> np.ndarray:
-    """(chunks,): the highest score of one type in each chunk."""
-    ratio = OUTPUT_MS // FRAME_MS
-    last = len(track) - 1
-    places = starts[:, None] // ratio + np.arange(-(-grid.chunk // ratio))
-    return track[np.minimum(places, last)].max(axis=1)
+def calibrated(
+    held: Sequence[HeldOut],
+    scores: Sequence[np.ndarray],
+    types: Sequence[ArtifactType],
+    grid: Grid,
+) -> tuple[tuple[ArtifactType, ...], EvalMetrics]:
+    """The types with better offsets, and a finished model's figures, from its scores with the present ones.
+
+    The offsets are chosen on all held-out audio. For the figures each region is scored with offsets that were
+    chosen without it and every other one, so that they are not flattered by the choice.
+    """
+    counts = _counts(held, scores, types, CANDIDATES.tolist())
+    regions = np.arange(len(held))
+    crossed = list(scores)
+    for side in (0, 1):
+        changes = [offset(of_type[:, regions % 2 != side]) for of_type in counts.values()]
+        crossed[side::2] = [shifted(track, changes) for track in scores[side::2]]
+    changes = [offset(of_type) for of_type in counts.values()]
+    known = tuple(
+        replace(kind, offset=kind.offset + change) for kind, change in zip(types, changes, strict=True)
+    )
+    metrics = _with_intervals(evaluate(held, crossed, types, grid), held, crossed, types)
+    return known, _with_curves(metrics, held, [shifted(track, changes) for track in scores], types)
 
 
-def with_best_thresholds(
+def _with_intervals(
     metrics: EvalMetrics,
     held: Sequence[HeldOut],
     scores: Sequence[np.ndarray],
-    types: Sequence[str],
+    types: Sequence[ArtifactType],
 ) -> EvalMetrics:
-    """Adds the threshold of the best event-level F1 per type, the middle one of equals.
+    counts = {name: of[0] for name, of in _counts(held, scores, types, [DetectionConfig().threshold]).items()}
+    per_type = {
+        name: replace(of_type, f1_score_interval=f1_interval(counts[name]))
+        for name, of_type in metrics.per_type.items()
+    }
+    return replace(metrics, per_type=per_type, f1_score_interval=f1_interval(sum(counts.values())))
+
+
+def _with_curves(
+    metrics: EvalMetrics,
+    held: Sequence[HeldOut],
+    scores: Sequence[np.ndarray],
+    types: Sequence[ArtifactType],
+) -> EvalMetrics:
+    """Adds per type the curve and the threshold of the best event-level F1, the middle one of equals.
 
     It is chosen on the same audio as the figures, and flatters them: it is a recommendation, no result.
     """
-    counts = {
-        threshold: _counts_at(float(threshold), held, scores, types) for threshold in THRESHOLDS.tolist()
-    }
+    counts = _counts(held, scores, types, THRESHOLDS.tolist())
     per_type = {}
-    for kind, figures in metrics.per_type.items():
-        found = {threshold: by_type[kind].figures().f1_score for threshold, by_type in counts.items()}
-        best = max((value for value in found.values() if value is not None), default=None)
-        equals = [threshold for threshold, value in found.items() if value is not None and value == best]
-        per_type[kind] = replace(figures, best_threshold=equals[len(equals) // 2] if best else None)
+    for name, of_type in metrics.per_type.items():
+        totals = {
+            threshold: Counts(*row)
+            for threshold, row in zip(THRESHOLDS.tolist(), counts[name].sum(axis=1).tolist(), strict=True)
+        }
+        best, curve = _best_threshold(totals), _curve(totals)
+        per_type[name] = replace(of_type, best_threshold=best, precision_recall_curve=curve)
     return replace(metrics, per_type=per_type)
 
 
-def _counts_at(
-    threshold: float,
+def _counts(
     held: Sequence[HeldOut],
     scores: Sequence[np.ndarray],
-    types: Sequence[str],
-) -> dict[str, Counts]:
-    counts: dict[str, Counts] = defaultdict(Counts)
-    for region, track in zip(held, scores, strict=True):
-        found = detections(track, types, region.duration_ms, DetectionConfig(threshold=threshold))
-        spans = spans_by_type(found)
-        for kind in types:
-            counts[kind] += event_counts(region.events.get(kind, NO_SPANS), spans.get(kind, NO_SPANS))
-    return counts
+    types: Sequence[ArtifactType],
+    thresholds: Sequence[float],
+) -> dict[str, np.ndarray]:
+    """By type (thresholds, regions, 3): reference, estimated and matched events."""
+    begins = _begins(held)
+    real = _reference(held, types, begins)
+    counts: dict[str, list[np.ndarray]] = {kind.name: [] for kind in types}
+    for threshold in thresholds:
+        claimed = _estimated(held, scores, types, begins, DetectionConfig(threshold=threshold))
+        for name, of_type in counts.items():
+            of_type.append(event_counts_by_region(real[name], claimed[name], begins))
+    return {
+        name: np.array(of_type).reshape(len(thresholds), len(held), 3) for name, of_type in counts.items()
+    }
+
+
+def _best_threshold(counts: Mapping[float, Counts]) -> float | None:
+    found = {threshold: of.figures().f1_score for threshold, of in counts.items()}
+    best = max((value for value in found.values() if value), default=None)
+    equals = [threshold for threshold, value in found.items() if value == best]
+    return equals[len(equals) // 2] if best else None
+
+
+def _curve(counts: Mapping[float, Counts]) -> tuple[OperatingPoint, ...]:
+    """By rising threshold; empty without support."""
+    points = [(threshold, of.figures()) for threshold, of in sorted(counts.items())]
+    return tuple(
+        OperatingPoint(threshold, figures.precision, figures.recall)
+        for threshold, figures in points
+        if figures.recall is not None
+    )
+
+
+# The held-out regions lie one after the other on one line of time, so that one pass counts them all.
+
+
+def _begins(held: Sequence[HeldOut], reach_ms: int = 0) -> np.ndarray:
+    """(regions,) ms: where each begins. They lie on the segments' grid, and too far apart to match.
+
+    `reach_ms` is how far a chunk may reach beyond the end of its region.
+    """
+    lengths = [region.duration_ms + reach_ms + APART_MS for region in held]
+    whole = [-(-length // SEGMENT_MS) * SEGMENT_MS for length in lengths]
+    return np.cumsum([0, *whole[:-1]])[: len(held)]
+
+
+def _reference(
+    held: Sequence[HeldOut], types: Sequence[ArtifactType], begins: np.ndarray
+) -> dict[str, np.ndarray]:
+    return {
+        kind.name: np.concatenate(
+            [NO_SPANS]
+            + [
+                np.asarray(region.events.get(kind.name, NO_SPANS), np.int64) + begin
+                for region, begin in zip(held, begins, strict=True)
+            ]
+        )
+        for kind in types
+    }
+
+
+def _estimated(
+    held: Sequence[HeldOut],
+    scores: Sequence[np.ndarray],
+    types: Sequence[ArtifactType],
+    begins: np.ndarray,
+    config: DetectionConfig,
+) -> dict[str, np.ndarray]:
+    spans: dict[str, list[tuple[int, int]]] = {kind.name: [] for kind in types}
+    for region, track, begin in zip(held, scores, begins.tolist(), strict=True):
+        for found in detections(track, types, region.duration_ms, config):
+            spans[found.artifact_type].append((begin + found.start_ms, begin + found.end_ms))
+    return {kind: np.array(pairs, np.int64).reshape(-1, 2) for kind, pairs in spans.items()}
+
+
+def _chunks(
+    held: Sequence[HeldOut],
+    scores: Sequence[np.ndarray],
+    types: int,
+    begins: np.ndarray,
+    grid: Grid,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the chunks start (chunks,) in ms, and their highest scores (chunks, types)."""
+    ratio = OUTPUT_MS // FRAME_MS
+    starts, highest = [np.empty(0, np.int64)], [np.empty((0, types), np.float32)]
+    for region, track, begin in zip(held, scores, begins, strict=True):
+        mine = chunk_starts(-(-region.duration_ms // FRAME_MS), grid)
+        frames = mine[:, None] // ratio + np.arange(-(-grid.chunk // ratio))
+        starts.append(mine * FRAME_MS + begin)
+        highest.append(track[np.minimum(frames, len(track) - 1)].max(axis=1))
+    return np.concatenate(starts), np.concatenate(highest)

@@ -26,13 +26,36 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """What a threshold gives at event level; precision is None where nothing was detected."""
+
+    threshold: float
+    precision: float | None
+    recall: float
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A 95 % confidence interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class TypeMetrics:
-    """One artifact type: event level first, chunk level beside it."""
+    """One artifact type: event level first, chunk and segment level beside it.
+
+    The last three are in a finished model's figures only.
+    """
 
     event: Figures
     chunk: Figures
+    segment: Figures
     average_precision: float | None
-    best_threshold: float | None
+    best_threshold: float | None = None
+    precision_recall_curve: tuple[OperatingPoint, ...] = ()
+    f1_score_interval: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +64,10 @@ class EvalMetrics:
 
     overall: Figures
     chunk: Figures
+    segment: Figures
     macro_f1_score: float | None
     per_type: dict[str, TypeMetrics] = field(default_factory=dict)
+    f1_score_interval: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ decoding child starts fast. It does no input or output.
 
     columns   what                                                       taken at
     0-63      log-mel power, averaged over the channels                  16 kHz
-    64-73     what defects leave in a waveform, maximum of the channels  the file's own rate
-    74-83     self-similarity 80-420 ms back: eight bands, maximum, lag  8 kHz
+    64-79     floors of groups of bands, over the channels               16 kHz
+    80-98     what defects leave in a waveform, maximum of the channels  the file's own rate
+    99-126    resemblance to what came 80-420 ms earlier                 4 kHz
+    127-146   pitch, and what is left without it                         8 kHz
 """
 
 import json
@@ -18,11 +20,12 @@ import numpy as np
 import safetensors.numpy
 import soxr
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy import fft
+from scipy import fft, ndimage
 
+from trainer.similarity import REPEATS, VOICES, repeats, voices
 from trainer.waveform import DEFECTS, defects
 
-FRONTEND_VERSION = "1"
+FRONTEND_VERSION = "2"
 FRAMES_PER_SECOND = 100
 FRAME_MS = 10
 
@@ -33,18 +36,15 @@ MEL_HOP = MEL_RATE // FRAMES_PER_SECOND
 MEL_FFT = 512
 MEL_FLOOR = 1e-8  # below the power of one 16-bit step, so that room tone and digital silence differ
 
-SIMILARITY_RATE = 8_000
-SIMILARITY_HOP = SIMILARITY_RATE // 50
-SIMILARITY_TEMPLATE = SIMILARITY_RATE * 80 // 1000
-SIMILARITY_REACH = SIMILARITY_RATE * 420 // 1000
-SIMILARITY_BANDS = 8
-SIMILARITY_LEVEL = 1e-4  # amplitude under which nothing resembles anything
+FLOOR_BANDS = 8
+FLOOR_FRAMES = 41
+USUAL_STEPS = 101  # of 100 ms
+FLOORS = 2 * FLOOR_BANDS
 
-SIMILARITY = SIMILARITY_BANDS + 2
-FEATURES = MEL_BANDS + DEFECTS + SIMILARITY
+FEATURES = MEL_BANDS + FLOORS + DEFECTS + REPEATS + VOICES
 
 BLOCK_FRAMES = 6_000  # a minute: bounds memory, and starts on a whole sample at every rate
-MARGIN_FRAMES = 100  # more than any feature looks back or ahead
+MARGIN_FRAMES = 600  # more than any feature looks back or ahead
 
 
 class OutdatedFeaturesError(ValueError):
@@ -95,10 +95,22 @@ def unpack_features(data: bytes) -> np.ndarray:
 def _block_features(audio: np.ndarray, rate: int) -> np.ndarray:
     """(channels, samples) to (frames, FEATURES) float32."""
     frames = frame_count(audio.shape[1], rate)
-    return np.concatenate(
-        [log_mel(audio, rate, frames), defects(audio, rate, frames), self_similarity(audio, rate, frames)],
-        axis=1,
-    )
+    mel = log_mel(audio, rate, frames)
+    others = [part(audio, rate, frames) for part in (defects, repeats, voices)]
+    return np.concatenate([mel, floors(mel), *others], axis=1)
+
+
+def floors(mel: np.ndarray) -> np.ndarray:
+    """The level that a band does not fall below for FLOOR_FRAMES: (frames, MEL_BANDS) to (frames, FLOORS).
+
+    Noise, reverberation and a second voice fill the gaps in speech. For eight groups of bands: the floor, and
+    how far it lies above its median of ten seconds.
+    """
+    lowest = ndimage.minimum_filter1d(mel, FLOOR_FRAMES, axis=0, mode="nearest")
+    floor = lowest.reshape(len(mel), FLOOR_BANDS, -1).mean(axis=2)
+    coarse = np.pad(floor[::10], ((USUAL_STEPS // 2, USUAL_STEPS // 2), (0, 0)), mode="edge")
+    usual = np.median(sliding_window_view(coarse, USUAL_STEPS, axis=0), axis=-1)
+    return np.concatenate([floor, floor - np.repeat(usual, 10, axis=0)[: len(mel)]], axis=1)
 
 
 def resample(audio: np.ndarray, rate: int, target: int, length: int) -> np.ndarray:
@@ -142,41 +154,3 @@ def _hz_to_mel(hertz: float) -> float:
 
 def _mel_to_hz(mels: np.ndarray) -> np.ndarray:
     return np.where(mels < 15, mels * 200 / 3, 1000 * 6.4 ** ((mels - 15) / 27))  # noqa: PLR2004
-
-
-def self_similarity(audio: np.ndarray, rate: int, frames: int) -> np.ndarray:
-    """How much the last 80 ms resemble the signal 80-420 ms earlier: (frames, SIMILARITY).
-
-    Normalised cross-correlation (-1..1) of the mean of the channels, every 20 ms: its maximum in eight
-    equal bands of lag, its maximum, and the lag of that as a share of the range (0-1).
-    """
-    steps = -(-frames // 2)
-    signal = resample(audio.mean(axis=0, keepdims=True), rate, SIMILARITY_RATE, steps * SIMILARITY_HOP)[0]
-    history = SIMILARITY_REACH + SIMILARITY_TEMPLATE - SIMILARITY_HOP
-    padded = np.pad(signal, (history, 0))
-    energy = np.concatenate([[0], np.cumsum(padded.astype(np.float64) ** 2)])
-    power = (energy[SIMILARITY_TEMPLATE:] - energy[:-SIMILARITY_TEMPLATE]).astype(np.float32)
-    power = np.sqrt(np.maximum(power, 0)) + SIMILARITY_LEVEL * math.sqrt(SIMILARITY_TEMPLATE)
-
-    result = np.empty((steps, SIMILARITY), np.float32)
-    for first in range(0, steps, 500):
-        part = slice(first, min(steps, first + 500))
-        result[part] = _best_lags(padded, power, np.arange(part.start, part.stop) * SIMILARITY_HOP)
-    return np.repeat(result, 2, axis=0)[:frames]
-
-
-def _best_lags(padded: np.ndarray, power: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """(len(starts), SIMILARITY) of segments of SIMILARITY_REACH samples, each with its template behind it.
-
-    The correlation is circular, but the lags that are kept do not wrap.
-    """
-    lags = SIMILARITY_REACH - SIMILARITY_TEMPLATE
-    templates = sliding_window_view(padded, SIMILARITY_TEMPLATE)[starts + SIMILARITY_REACH]
-    segments = sliding_window_view(padded, SIMILARITY_REACH)[starts]
-    product = fft.rfft(segments) * np.conj(fft.rfft(templates, SIMILARITY_REACH))
-    correlation = fft.irfft(product, SIMILARITY_REACH)[:, :lags]
-    correlation /= sliding_window_view(power, lags)[starts]
-    correlation /= power[starts + SIMILARITY_REACH, None]
-    bands = correlation.reshape(len(starts), SIMILARITY_BANDS, -1).max(axis=2)
-    lag = 1 - correlation.argmax(axis=1, keepdims=True) / lags
-    return np.concatenate([bands, bands.max(axis=1, keepdims=True), lag], axis=1)

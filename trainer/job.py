@@ -1,6 +1,9 @@
 """What a trainer is asked to do: plain values, free of gRPC and of JAX."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+ShouldStop = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,10 @@ class Settings(BaseSettings):
     gpu_detection_memory_fraction: float = Field(
         0.15, gt=0, le=0.95, description="Share of the GPU's memory that detection may grow to."
     )
+    compile_ahead: bool = Field(
+        default=True,
+        description="Compile the default configuration's training at start, before a job asks for it.",
+    )
     heartbeat_seconds: float = Field(
         2.0,
         gt=0,

@@ -2,22 +2,26 @@
 
 Chunks of one file share samples, so a split by chunk would leak. Files are split by iterative stratification
 (Sechidis, Tsoumakas and Vlahavas 2011) so that every artifact type is on both sides where that is possible.
-Too few files are cut into contiguous blocks, with a guard gap between the two sides.
+Copies of a recording go to one side together. Too few recordings are cut into contiguous blocks, with a guard
+gap between the two sides.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
+from trainer.copies import SHIFT_FRAMES
 from trainer.events import Notice, NoticeCode
 from trainer.frontend import FRAME_MS
 from trainer.job import TrainingFile
 
-FEWEST_GROUPS = 4  # with fewer distinct files, one held out would be far more than its share
+FEWEST_GROUPS = 4  # with fewer recordings, one held out would be far more than its share
 BLOCKS = 12  # in all, so that 0.1 to 0.5 of them can be held out
+ATTEMPTS = 20  # until every type is on both sides
+CHAIN = 4  # parts that change sides to put one type in order, at most
 TRAIN, HELD_OUT = 0, 1
 
 
@@ -41,7 +45,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What goes to one side as a whole: one stretch of all byte-identical copies of a file."""
+    """What goes to one side as a whole: one stretch of all copies of a recording."""
 
     regions: tuple[Region, ...]
     events: Counter[str]
@@ -50,6 +54,7 @@ class _Part:
 
 def split_files(
     files: Sequence[TrainingFile],
+    groups: Sequence[Sequence[int]],
     types: Sequence[str],
     share: float,
     gap_frames: int,
@@ -57,32 +62,54 @@ def split_files(
 ) -> Split:
     """`files` in the order of their ids; `share` (0-1) of the audio is held out.
 
-    Events of a type that is not among `types` count for nothing. Deterministic.
+    `groups` are the numbers of the files that are copies of one recording; each file is in one. Events of a
+    type that is not among `types` count for nothing. Deterministic.
     """
-    groups: dict[str, list[int]] = {}
-    for number, file in enumerate(files):
-        groups.setdefault(file.sha256, []).append(number)
-    whole = len(groups) >= FEWEST_GROUPS
+    ordered = sorted(sorted(group) for group in groups)
+    whole = len(ordered) >= FEWEST_GROUPS
     parts = [
         _part(files, group, bounds, types)
-        for group in groups.values()
-        for bounds in ([(0, _frames(files, group))] if whole else _blocks(files, group, len(groups)))
+        for group in ordered
+        for bounds in ([(0, _frames(files, group))] if whole else _blocks(files, group, len(ordered)))
     ]
-    sides = _stratify(parts, types, share, np.random.default_rng(seed))
-    _repair(parts, sides, types)
-    train = [
-        region for part, side in zip(parts, sides, strict=True) if side == TRAIN for region in part.regions
-    ]
-    held = [
-        region for part, side in zip(parts, sides, strict=True) if side == HELD_OUT for region in part.regions
-    ]
-    if not whole:
-        train = _with_gap(files, train, held, gap_frames)
+    if any(len(group) > 1 for group in ordered):
+        gap_frames += SHIFT_FRAMES  # what one copy is held out of may lie that much earlier in another
+    rng = np.random.default_rng(seed)
+    fewest = _fewest_notices(parts, types)
+    splits: list[Split] = []
+    while len(splits) < ATTEMPTS:
+        splits.append(_attempt(files, parts, types, share, gap_frames, rng))
+        if splits[-1].train and len(splits[-1].notices) <= fewest:
+            break
+    return min(splits, key=_shortfall)
+
+
+def _attempt(
+    files: Sequence[TrainingFile],
+    parts: Sequence[_Part],
+    types: Sequence[str],
+    share: float,
+    gap_frames: int,
+    rng: np.random.Generator,
+) -> Split:
+    sides = _repaired(parts, _stratify(parts, types, share, rng), types)
+    train, held = (
+        [region for part, its in zip(parts, sides, strict=True) if its == side for region in part.regions]
+        for side in (TRAIN, HELD_OUT)
+    )
+    train = _with_gap(files, train, held, gap_frames)
     return Split(tuple(train), tuple(held), _notices(files, train, held, types))
 
 
-def _frames(files: Sequence[TrainingFile], group: Sequence[int]) -> int:
-    return max(-(-files[number].duration_ms // FRAME_MS) for number in group)
+def _shortfall(split: Split) -> tuple[int, int, int]:
+    """Nothing trained on, types not trained on, types not held out: in this order they matter."""
+    codes = Counter(notice.code for notice in split.notices)
+    return int(not split.train), codes[NoticeCode.TYPE_NOT_TRAINED], codes[NoticeCode.TYPE_NOT_HELD_OUT]
+
+
+def _fewest_notices(parts: Sequence[_Part], types: Sequence[str]) -> int:
+    """A type needs two parts to be on both sides, and one to be trained on."""
+    return sum(max(0, 2 - sum(part.events[kind] > 0 for part in parts)) for kind in types)
 
 
 def events_inside(file: TrainingFile, region: Region, types: Sequence[str]) -> list[tuple[str, int, int]]:
@@ -95,17 +122,24 @@ def events_inside(file: TrainingFile, region: Region, types: Sequence[str]) -> l
     ]
 
 
+def _frames(files: Sequence[TrainingFile], group: Sequence[int]) -> int:
+    return max(-(-files[number].duration_ms // FRAME_MS) for number in group)
+
+
 def _part(
     files: Sequence[TrainingFile],
     group: Sequence[int],
     bounds: tuple[int, int],
     types: Sequence[str],
 ) -> _Part:
-    regions = tuple(Region(number, *bounds) for number in group)
+    """A copy that ends sooner than `bounds` has as much of them as it is long."""
+    start, end = bounds
+    ends = ((number, min(end, _frames(files, [number]))) for number in group)
+    regions = tuple(Region(number, start, its_end) for number, its_end in ends if its_end > start)
     events = Counter(
         kind for region in regions for kind, _, _ in events_inside(files[region.file], region, types)
     )
-    return _Part(regions, events, bounds[1] - bounds[0])
+    return _Part(regions, events, end - start)
 
 
 def _stratify(
@@ -133,24 +167,61 @@ def _stratify(
             frames[side] -= part.frames
             for kind, count in part.events.items():
                 wanted[kind][side] -= count
-        left = [number for number in left if number not in set(batch)]
+        done = set(batch)
+        left = [number for number in left if number not in done]
     return sides
 
 
-def _repair(parts: Sequence[_Part], sides: list[int], types: Sequence[str]) -> None:
-    """Moves parts so that every type is trained on, and held out where another part can be trained on."""
+def _repaired(parts: Sequence[_Part], sides: Sequence[int], types: Sequence[str]) -> list[int]:
+    """The sides with every type on both of them where that can be, and else trained on."""
+    by_size = sorted(range(len(parts)), key=lambda number: (parts[number].frames, number))
+    carriers = {kind: [number for number in by_size if parts[number].events[kind]] for kind in types}
+    fixed = frozenset(found[0] for found in carriers.values() if len(found) == 1)
+    repaired = [TRAIN if number in fixed else side for number, side in enumerate(sides)]
     for side in (TRAIN, HELD_OUT):
-        for kind in types:
-            carriers = [number for number, part in enumerate(parts) if part.events[kind]]
-            if any(sides[number] == side for number in carriers):
+        for found in carriers.values():
+            if any(repaired[number] == side for number in found):
                 continue
-            movable = [n for n in carriers if side == TRAIN or _spare(parts, sides, n)]
-            if movable:
-                sides[min(movable, key=lambda number: (parts[number].frames, number))] = side
-    if HELD_OUT not in sides:
-        movable = [number for number in range(len(parts)) if _spare(parts, sides, number)]
-        if movable:
-            sides[min(movable, key=lambda number: (parts[number].frames, number))] = HELD_OUT
+            options = (_moved(parts, carriers, repaired, n, fixed, CHAIN) for n in found if n not in fixed)
+            if option := next(filter(None, options), None):
+                repaired = option
+            elif found and side == TRAIN:
+                repaired[found[0]] = TRAIN
+    if HELD_OUT not in repaired:
+        movable = [number for number in by_size if _spare(parts, repaired, number)]
+        for number in movable[:1]:
+            repaired[number] = HELD_OUT
+    return repaired
+
+
+def _moved(
+    parts: Sequence[_Part],
+    carriers: Mapping[str, Sequence[int]],
+    sides: Sequence[int],
+    number: int,
+    fixed: frozenset[int],
+    chain: int,
+) -> list[int] | None:
+    """The sides with a part on its other one, and others moved in turn for the types it leaves behind.
+
+    None where a type would be missing on the side that the part leaves, or more than `chain` would move.
+    """
+    if not chain:
+        return None
+    fixed |= {number}
+    moved = [*sides]
+    moved[number] = 1 - sides[number]
+    for kind in parts[number].events:
+        if any(moved[other] == sides[number] for other in carriers[kind]):
+            continue
+        others = (other for other in carriers[kind] if other not in fixed)
+        found = next(
+            filter(None, (_moved(parts, carriers, moved, n, fixed, chain - 1) for n in others)), None
+        )
+        if found is None:
+            return None
+        moved = found
+    return moved
 
 
 def _spare(parts: Sequence[_Part], sides: Sequence[int], candidate: int) -> bool:
@@ -179,26 +250,31 @@ def _with_gap(
     held: Sequence[Region],
     gap: int,
 ) -> list[Region]:
-    """The training regions, drawn back from held-out neighbours by `gap` frames and to whole events."""
+    """The training regions, drawn back to whole events that are `gap` frames from what is held out."""
+    held_of: dict[int, list[Region]] = defaultdict(list)
+    for region in held:
+        held_of[region.file].append(region)
     kept = []
     for region in train:
-        start, end = region.start, region.end
-        mine = [other for other in held if other.file == region.file]
-        spans = [
-            (event.start_ms // FRAME_MS, -(-event.end_ms // FRAME_MS))
-            for event in files[region.file].annotations
-        ]
-        if any(other.end == start for other in mine):
-            start += gap
-            while inside := [offset for onset, offset in spans if onset < start < offset]:
-                start = max(inside)
-        if any(other.start == end for other in mine):
-            end -= gap
-            while inside := [onset for onset, offset in spans if onset < end < offset]:
-                end = min(inside)
+        mine = held_of[region.file]
+        before = [other.end + gap for other in mine if other.end <= region.start]
+        after = [other.start - gap for other in mine if other.start >= region.end]
+        start, end = max([region.start, *before]), min([region.end, *after])
+        if (start, end) != (region.start, region.end):
+            start, end = _between_events(files[region.file], start, end)
         if end > start:
             kept.append(Region(region.file, start, end))
     return kept
+
+
+def _between_events(file: TrainingFile, start: int, end: int) -> tuple[int, int]:
+    """The two drawn together until they cut no event."""
+    spans = [(event.start_ms // FRAME_MS, -(-event.end_ms // FRAME_MS)) for event in file.annotations]
+    while inside := [offset for onset, offset in spans if onset < start < offset]:
+        start = max(inside)
+    while inside := [onset for onset, offset in spans if onset < end < offset]:
+        end = min(inside)
+    return start, end
 
 
 def _notices(

@@ -16,8 +16,9 @@ import optax
 from flax import nnx
 
 from trainer.chunks import Grid, core_weights
-from trainer.frontend import FEATURES, MEL_BANDS
+from trainer.frontend import FEATURES, FLOOR_BANDS, FLOORS, MEL_BANDS, MEL_FLOOR
 from trainer.model import FOLD, Architecture, logits
+from trainer.waveform import LEVEL_COLUMNS
 
 WARMUP_SHARE = 0.05
 FINAL_SHARE = 0.02  # of the learning rate, at the end of the cosine
@@ -25,17 +26,24 @@ AVERAGE_DECAY = 0.998
 WEIGHT_DECAY = 0.01
 GAIN_DB = 6.0
 EQUALIZER_DB = 2.0
+SHARD_FRAMES = 1 << 18  # 44 minutes: one shape, and so one compilation, for datasets of any size
+CALL_STEPS = 1024  # that one call can take
 
 # What a gain of g adds to each feature: 2 ln g to a log power, ln g to a log amplitude, nothing to a ratio.
 _GAIN_PER_FEATURE = np.zeros(FEATURES, np.float32)
 _GAIN_PER_FEATURE[:MEL_BANDS] = 2
-_GAIN_PER_FEATURE[MEL_BANDS : MEL_BANDS + 4] = 1
+_GAIN_PER_FEATURE[MEL_BANDS : MEL_BANDS + FLOOR_BANDS] = 2
+_GAIN_PER_FEATURE[[MEL_BANDS + FLOORS + column for column in LEVEL_COLUMNS]] = 1
 
 # Half-periods of a cosine over the mel bands, weaker the faster they turn: (curves, FEATURES).
 _CURVES = np.zeros((4, FEATURES), np.float32)
 _CURVES[:, :MEL_BANDS] = [
     np.cos(np.pi * order * (np.arange(MEL_BANDS) + 0.5) / MEL_BANDS) / order for order in range(1, 5)
 ]
+
+_SILENCE = np.where(np.arange(FEATURES) < MEL_BANDS + FLOOR_BANDS, np.log(MEL_FLOOR), -np.inf).astype(
+    np.float32
+)
 
 _OPTIMIZER = optax.chain(
     optax.clip_by_global_norm(1.0),
@@ -53,14 +61,6 @@ class Shape:
     windows: int
 
 
-class Span(NamedTuple):
-    """`count` steps from `first` on, of the `steps` of an epoch."""
-
-    first: jax.Array
-    count: jax.Array
-    steps: jax.Array
-
-
 class TrainState(NamedTuple):
     """What changes from step to step. `average`, the weights' moving average, is what is kept."""
 
@@ -70,12 +70,19 @@ class TrainState(NamedTuple):
     step: jax.Array
 
 
-class Dataset(NamedTuple):
-    """Resident on the device. Windows as `window_table` makes them; rows of padding have 0 chunks."""
+class Shard(NamedTuple):
+    """A part of the dataset on the device, SHARD_FRAMES long whatever it holds."""
 
-    features: jax.Array  # (frames, FEATURES) float16, normalised
-    targets: jax.Array  # (frames, outputs) uint8
-    windows: jax.Array  # (windows, 4) int32
+    features: jax.Array  # (SHARD_FRAMES, FEATURES) float16
+    targets: jax.Array  # (SHARD_FRAMES, outputs) uint8
+
+
+class Batches(NamedTuple):
+    """Steps to take, of up to Shape.windows windows each; a row as `window_table` makes it, or zeros."""
+
+    rows: jax.Array  # (CALL_STEPS, windows, 4) int32
+    first: jax.Array  # the number of the first step within the epoch
+    count: jax.Array  # how many of CALL_STEPS there are
 
 
 class Settings(NamedTuple):
@@ -85,8 +92,8 @@ class Settings(NamedTuple):
     total_steps: jax.Array
     positive_weight: jax.Array  # (outputs,)
     output_weight: jax.Array  # (outputs,) 1 for a type, 0 for padding
-    scale: jax.Array  # (FEATURES,) the features' standard deviation
-    floor: jax.Array  # (FEATURES,) what silence is, normalised
+    mean: jax.Array  # (FEATURES,) of the features
+    deviation: jax.Array  # (FEATURES,)
 
 
 class Progressed(NamedTuple):
@@ -111,54 +118,48 @@ def start_of_epoch() -> Progressed:
     return Progressed(jnp.zeros(()), jnp.full((), -1, jnp.int32))
 
 
-@jax.jit
-def epoch_order(key: jax.Array, windows: jax.Array) -> jax.Array:
-    """A permutation of the windows with those of no chunk last."""
-    draws = jax.random.uniform(key, (windows.shape[0],))
-    return jnp.argsort(jnp.where(windows[:, 3] > 0, draws, jnp.inf))
-
-
 @partial(jax.jit, static_argnames="shape", donate_argnames=("state", "progressed"))
 def run_steps(
     state: TrainState,
     progressed: Progressed,
-    dataset: Dataset,
-    order: jax.Array,
+    shard: Shard,
+    batches: Batches,
     settings: Settings,
     key: jax.Array,
-    span: Span,
     shape: Shape,
 ) -> tuple[TrainState, Progressed]:
-    """Takes the steps of `span`, of up to `shape.windows` windows each.
+    """Takes the steps of `batches`. Their number is traced: one compilation serves any.
 
-    Their number is traced: one compilation serves any. A step takes every `steps`-th window, so that all
-    are equally full.
+    `key` is the epoch's; a step folds its own number in.
     """
 
-    def body(number: jax.Array, carry: tuple[TrainState, Progressed]) -> tuple[TrainState, Progressed]:
+    def body(index: jax.Array, carry: tuple[TrainState, Progressed]) -> tuple[TrainState, Progressed]:
         state, progressed = carry
-        rows = dataset.windows[order[number + span.steps * jnp.arange(shape.windows)]]
+        number = batches.first + index
         step_key = jax.random.fold_in(key, number)
 
         def loss_of(parameters: nnx.State) -> jax.Array:
-            return window_loss(parameters, dataset, rows, settings, step_key, shape)
+            return window_loss(parameters, shard, batches.rows[index], settings, step_key, shape)
 
         loss, gradients = jax.value_and_grad(loss_of)(state.parameters)
         bad = jnp.where((progressed.first_bad < 0) & ~jnp.isfinite(loss), number, progressed.first_bad)
         return update(state, gradients, settings), Progressed(progressed.loss + loss, bad)
 
-    return jax.lax.fori_loop(span.first, span.first + span.count, body, (state, progressed))
+    return jax.lax.fori_loop(0, batches.count, body, (state, progressed))
 
 
 def window_loss(
     parameters: nnx.State,
-    dataset: Dataset,
+    shard: Shard,
     rows: jax.Array,
     settings: Settings,
     key: jax.Array,
     shape: Shape,
 ) -> jax.Array:
-    """Weighted binary cross-entropy of the chunks in `rows` (windows, 4): sum of types, mean of frames."""
+    """Weighted binary cross-entropy of the chunks in `rows` (windows, 4): sum of types, mean of frames.
+
+    A frame counts as often as chunks contain it.
+    """
     grid, outputs = shape.grid, shape.architecture.outputs
     shift_key, augment_key, drop_key = jax.random.split(key, 3)
     shift = jax.random.randint(shift_key, rows.shape[:1], -(grid.stride // 2), grid.stride // 2 + 1)
@@ -167,10 +168,12 @@ def window_loss(
     valid = (place >= begin) & (place < end)
     place = jnp.where(valid, place, 0)
 
-    x = augment(dataset.features[place].astype(jnp.float32), settings, augment_key)
-    inside, number = core_weights(grid)
-    weight = inside * valid * (number < chunks)
-    target = dataset.targets[place].reshape(*place.shape[:1], -1, FOLD, outputs).max(axis=2)
+    x = augment(shard.features[place].astype(jnp.float32), augment_key)
+    x = (x - settings.mean) / settings.deviation
+    first, last = core_weights(grid)
+    weight = valid * jnp.maximum(0, jnp.minimum(last, chunks - 1) - first + 1).astype(jnp.float32)
+    target = shard.targets[place] * valid[..., None]
+    target = target.reshape(*place.shape[:1], -1, FOLD, outputs).max(axis=2)
     weight = weight.reshape(*place.shape[:1], -1, FOLD).mean(axis=2)
 
     scores = logits(shape.architecture, parameters, x, valid, drop_key)
@@ -180,7 +183,7 @@ def window_loss(
     return (terms * settings.output_weight * weight[..., None]).sum() / jnp.maximum(weight.sum(), 1)
 
 
-def augment(x: jax.Array, settings: Settings, key: jax.Array) -> jax.Array:
+def augment(x: jax.Array, key: jax.Array) -> jax.Array:
     """Another gain, 0 to -GAIN_DB, and another voice or microphone: a smooth curve over the mel bands.
 
     Most usual augmentations are artifacts themselves; these change no label. Nothing falls below silence.
@@ -189,8 +192,7 @@ def augment(x: jax.Array, settings: Settings, key: jax.Array) -> jax.Array:
     decibels = -GAIN_DB * jax.random.uniform(gain_key, (x.shape[0], 1, 1)) * _GAIN_PER_FEATURE
     draws = jax.random.normal(curve_key, (x.shape[0], 1, len(_CURVES)))
     decibels += 2 * EQUALIZER_DB * (draws @ _CURVES)
-    change = decibels * (np.log(10) / 20) / settings.scale
-    return jnp.maximum(x + change, jnp.minimum(x, settings.floor))
+    return jnp.maximum(x + decibels * (np.log(10) / 20), jnp.minimum(x, _SILENCE))
 
 
 def learning_rate(settings: Settings, step: jax.Array) -> jax.Array:

@@ -29,7 +29,7 @@ from tests.gateway.build_model import one_model
 from tests.gateway.calls import Refusal, refusal_of
 from tests.trainer_service.running import running as trainer_process
 from trainer.checkpoints import save_model
-from trainer.detect import Model
+from trainer.detect import ArtifactType, Model
 from trainer.events import EvalMetrics, Figures
 from trainer.frontend import FEATURES
 from trainer.job import TrainingConfig
@@ -55,13 +55,13 @@ def real(tmp_path_factory):
 
 def untrained(objects: ObjectStore) -> None:
     types = ("glitch", "echo")
-    architecture = Architecture(outputs=4, width=8, inner_width=8, inner=(1,))
+    architecture = Architecture(outputs=4, width=8, dilations=(1,))
     shapes = jax.eval_shape(lambda: initial_parameters(architecture, 0))
     zeros = jax.tree.map(lambda array: np.zeros(array.shape, array.dtype), shapes)
     mean, deviation = np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32)
-    model = Model(architecture, types, zeros, mean, deviation)
+    model = Model(architecture, tuple(map(ArtifactType, types)), zeros, mean, deviation)
     config = TrainingConfig(types, 1, 0.2, 0.001, 8, 500, 250, 0)
-    save_model(objects, "untrained", model, config, 1, EvalMetrics(NONE, NONE, None))
+    save_model(objects, "untrained", model, config, 1, EvalMetrics(NONE, NONE, NONE, None))
 
 
 async def untrained_model(database_url, **columns) -> str:

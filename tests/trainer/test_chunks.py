@@ -3,56 +3,100 @@ from hypothesis import given
 from hypothesis import strategies as st
 from signals import config
 
-from trainer.chunks import chunk_grid, chunk_starts, core_weights, window_table
+from trainer.chunks import (
+    ALIGNMENT,
+    CONTEXT_FRAMES,
+    CORE_FRAMES,
+    WINDOWS_PER_STEP,
+    chunk_grid,
+    chunk_starts,
+    core_weights,
+    window_table,
+    windows_per_step,
+)
 from trainer.split import Region
 
-GRIDS = st.builds(
-    lambda chunk, share, batch: chunk_grid(
-        config(chunk_size_ms=chunk, stride_ms=max(10, int(chunk * share)), batch_size=batch),
+CONFIGS = st.builds(
+    lambda chunk, share, batch: config(
+        chunk_size_ms=chunk, stride_ms=max(10, int(chunk * share)), batch_size=batch
     ),
     st.integers(100, 10_000),
     st.floats(0.001, 1),
     st.integers(8, 256),
 )
+GRIDS = CONFIGS.map(chunk_grid)
 
 
-def test_at_the_defaults_eight_chunks_share_a_window():
+def test_at_the_defaults_a_window_is_four_seconds_of_overlapping_chunks():
     grid = chunk_grid(config())
-    assert (grid.chunk, grid.stride, grid.tilings, grid.chunks) == (50, 25, 2, 8)
+    assert (grid.chunk, grid.stride, grid.chunks) == (50, 25, 1 + (CORE_FRAMES - 50) // 25)
+    assert grid.core == CORE_FRAMES
+    assert windows_per_step(config(), grid) == WINDOWS_PER_STEP
 
 
-@given(grid=GRIDS, lengths=st.lists(st.integers(1, 3000), min_size=1, max_size=4))
-def test_every_chunk_is_in_exactly_one_window_and_stays_apart_from_its_neighbours(grid, lengths):
-    offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    regions = [Region(number, 0, length) for number, length in enumerate(lengths)]
-    found = []
-    for start, begin, end, chunks in window_table(regions, offsets, grid):
-        assert begin <= start < end
-        assert 1 <= chunks <= grid.chunks
-        found += [start + n * grid.period for n in range(chunks)]
-    wanted = [o + s for o, n in zip(offsets, lengths, strict=True) for s in chunk_starts(n, grid)]
-    assert sorted(found) == sorted(wanted)
+@given(settings=CONFIGS)
+def test_any_legal_setting_gives_a_legal_grid(settings):
+    grid = chunk_grid(settings)
+    assert 1 <= grid.stride <= grid.chunk
+    assert abs(grid.chunk - settings.chunk_size_ms / 10) <= 0.5
+    assert grid.core <= max(CORE_FRAMES, grid.chunk)
+    assert grid.length % ALIGNMENT == 0
+    assert 0 <= grid.length - grid.core - 2 * CONTEXT_FRAMES < ALIGNMENT
+
+
+@given(settings=CONFIGS)
+def test_a_step_sees_several_places_and_about_the_wanted_chunks(settings):
+    grid = chunk_grid(settings)
+    windows = windows_per_step(settings, grid)
+    assert windows >= WINDOWS_PER_STEP
+    assert abs(windows * grid.chunks - settings.batch_size) <= grid.chunks / 2
 
 
 @given(grid=GRIDS, frames=st.integers(1, 5000))
 def test_chunks_begin_inside_the_file_and_cover_it(grid, frames):
     starts = chunk_starts(frames, grid)
-    assert starts[-1] < frames <= starts[-1] + grid.chunk or grid.stride == grid.chunk
-    assert starts[-1] + grid.chunk >= frames
+    assert starts[0] == 0
+    assert starts[-1] < frames <= starts[-1] + grid.chunk
     assert np.all(np.diff(starts) == grid.stride)
 
 
-@given(grid=GRIDS)
-def test_a_window_holds_its_chunks_with_context_on_both_sides(grid):
-    inside, number = core_weights(grid)
-    assert inside.sum() == grid.chunk * grid.chunks
-    covered = np.flatnonzero(inside)
-    assert covered[0] >= grid.context
-    assert grid.length - 1 - covered[-1] >= grid.context
-    assert sorted(set(number[covered])) == list(range(grid.chunks))
+@given(grid=GRIDS, lengths=st.lists(st.integers(1, 3000), min_size=1, max_size=4), first=st.integers(0, 500))
+def test_every_chunk_is_in_exactly_one_window(grid, lengths, first):
+    """The regions are what is left of files whose first frames are left out."""
+    offsets = np.concatenate([[0], np.cumsum(np.add(lengths, first))[:-1]])
+    regions = [Region(number, first, first + length) for number, length in enumerate(lengths)]
+    found = []
+    for start, _, _, chunks in window_table(regions, offsets, grid).tolist():
+        found += [start + number * grid.stride for number in range(chunks)]
+    wanted = [
+        offset + first + start
+        for offset, length in zip(offsets, lengths, strict=True)
+        for start in chunk_starts(length, grid)
+    ]
+    assert sorted(found) == sorted(wanted)
 
 
-@given(grid=GRIDS)
-def test_the_loss_reads_from_several_places_in_a_step(grid):
-    assert grid.chunks <= max(1, 256 // 4)
-    assert grid.period >= grid.chunk
+@given(grid=GRIDS, frames=st.integers(1, 20_000))
+def test_a_windows_core_begins_in_its_region_and_is_no_longer_than_a_core(grid, frames):
+    table = window_table([Region(0, 0, frames)], np.array([7]), grid)
+    start, begin, end, chunks = table.T
+    assert set(zip(begin, end, strict=True)) == {(7, 7 + frames)}
+    assert np.all((begin <= start) & (start < end))
+    assert np.all((chunks >= 1) & ((chunks - 1) * grid.stride + grid.chunk <= grid.core))
+
+
+@given(grid=GRIDS, frames=st.integers(1, 20_000))
+def test_the_windows_of_a_region_are_equally_full(grid, frames):
+    chunks = window_table([Region(0, 0, frames)], np.array([0]), grid)[:, 3]
+    assert chunks.max() - chunks.min() <= 1
+
+
+@given(grid=GRIDS, share=st.floats(0, 1))
+def test_a_frame_counts_as_often_as_chunks_of_the_window_contain_it(grid, share):
+    chunks = round(share * grid.chunks)
+    counted = np.zeros(grid.length, np.int64)
+    for number in range(chunks):
+        begin = grid.context + number * grid.stride
+        counted[begin : begin + grid.chunk] += 1
+    first, last = core_weights(grid)
+    np.testing.assert_array_equal(np.maximum(0, np.minimum(last, chunks - 1) - first + 1), counted)

@@ -1,12 +1,11 @@
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from signals import config, marked, stored_file, training_job
+from signals import completed, config, marked, never, stored_file, training_job
 
-from storage.objects import ObjectStore
-from trainer.detect import DetectionConfig, UnreadableModelError, detect, frame_scores, load_model
+from trainer.detect import UnreadableModelError, load_model
 from trainer.events import (
     Checkpoint,
     Completed,
@@ -18,32 +17,14 @@ from trainer.events import (
     TrainingFailedError,
     TrainingStoppedError,
 )
-from trainer.frontend import unpack_features
 from trainer.loop import train
-from trainer.metrics import event_counts
+
+pytestmark = pytest.mark.usefixtures("tiny")
 
 
 @pytest.fixture(scope="module")
-def objects(tmp_path_factory):
-    return ObjectStore.open(str(tmp_path_factory.mktemp("objects")))
-
-
-@pytest.fixture(scope="module")
-def job(objects):
-    return training_job(objects, seconds=40)
-
-
-@pytest.fixture(scope="module")
-def events(objects, job):
+def events(objects, job, tiny):  # noqa: ARG001
     return list(train(job, objects, never))
-
-
-def never():
-    return False
-
-
-def completed(job, objects):
-    return list(train(job, objects, never))[-1]
 
 
 def test_the_events_come_in_the_promised_order(events):
@@ -65,27 +46,6 @@ def test_training_lowers_the_loss(events):
     first, last = (event for event in events if isinstance(event, EpochCompleted))
     assert last.train_loss < first.train_loss
     assert last.validation_loss < first.validation_loss
-
-
-def test_the_same_job_gives_the_same_bytes_whatever_order_its_files_come_in(objects, job, events):
-    again = replace(job, files=job.files[::-1], prefix="again")
-    done = completed(again, objects)
-    assert objects.get(done.weights) == objects.get(events[-1].weights)
-    assert done.metrics == events[-1].metrics
-
-
-def test_another_seed_gives_another_model(objects, job, events):
-    other = replace(job, config=replace(job.config, seed=8), prefix="other")
-    assert completed(other, objects).sha256 != events[-1].sha256
-
-
-def test_a_resumed_job_gives_the_same_bytes_as_an_uninterrupted_one(objects, job, events):
-    first = next(event.key for event in events if isinstance(event, Checkpoint))
-    resumed = list(train(replace(job, resume_from=first, attempt=2, prefix="second"), objects, never))
-    assert [e.epoch for e in resumed if isinstance(e, EpochCompleted)] == [2]
-    assert [e.code for e in resumed if isinstance(e, Notice)] == [NoticeCode.RESUMED]
-    assert objects.get(resumed[-1].weights) == objects.get(events[-1].weights)
-    assert objects.get(resumed[-1].config) == objects.get(events[-1].config)
 
 
 def test_a_checkpoint_of_other_settings_is_not_resumed_from(objects, job, events):
@@ -132,32 +92,25 @@ def test_any_legal_chunk_trains_on_files_shorter_than_it(objects, chunk, stride,
     assert isinstance(completed(replace(job, config=changed), objects), Completed)
 
 
-def test_the_stored_model_finds_artifacts_in_new_audio(objects, job):
-    longer = replace(job.config, epochs=16, learning_rate=0.003)
-    done = completed(replace(job, config=longer, prefix="good"), objects)
-    assert done.metrics.overall.f1_score > 0.8
-    model = load_model(objects, done.weights, done.config)
-    fresh = stored_file(objects, "fresh", *marked(40, 99))
-    found = detect(model, unpack_features(objects.get(fresh.features)), fresh.duration_ms, DetectionConfig())
-    for kind in ("gone", "noisy"):
-        real = np.array([(a.start_ms, a.end_ms) for a in fresh.annotations if a.artifact_type == kind])
-        claimed = np.array([(d.start_ms, d.end_ms) for d in found if d.artifact_type == kind]).reshape(-1, 2)
-        assert event_counts(real, claimed).figures().f1_score > 0.8
-    assert set(done.recommended_thresholds) == {"gone", "noisy"}
-
-
-def test_a_long_file_scores_the_same_in_segments_as_in_one(objects, events, monkeypatch):
-    model = load_model(objects, events[-1].weights, events[-1].config)
-    audio = unpack_features(objects.get("features/file-0"))
-    whole = frame_scores(model, audio)
-    monkeypatch.setattr("trainer.detect.BUCKETS", (512,))
-    parts = frame_scores(model, audio)
-    assert whole.shape == (-(-len(audio) // 2), 2)
-    np.testing.assert_allclose(parts, whole, atol=1e-4)
-
-
 def test_a_model_of_another_front_end_is_refused(objects, events):
-    stored = json.loads(objects.get(events[-1].config))
+    done = events[-1]
+    stored = json.loads(objects.get(done.config))
     objects.put("old/model.json", json.dumps(stored | {"frontend": "0"}).encode())
     with pytest.raises(UnreadableModelError, match="front end 0"):
-        load_model(objects, events[-1].weights, "old/model.json")
+        load_model(objects, done.weights, "old/model.json")
+
+
+def test_the_model_knows_its_types_as_they_were_calibrated(objects, job, events):
+    model = load_model(objects, events[-1].weights, events[-1].config)
+    assert [kind.name for kind in model.types] == list(job.config.artifact_types)
+    stored = json.loads(objects.get(events[-1].config))["artifact_types"]
+    assert [asdict(kind) for kind in model.types] == stored
+    assert all(kind.smoothing >= 3 and kind.shortest_ms >= 100 for kind in model.types)
+
+
+def test_progress_tells_of_every_step_up_to_the_last(events):
+    told = [event for event in events if isinstance(event, Progress)]
+    steps = {(event.epoch, event.step) for event in told}
+    assert steps == {(epoch, step) for epoch in (1, 2) for step in range(1, told[0].steps + 1)}
+    assert [event.fraction for event in told] == sorted(event.fraction for event in told)
+    assert told[-1].fraction == 1

@@ -161,11 +161,13 @@ def to_metrics(metrics: events.EvalMetrics) -> metrics_pb2.EvalMetrics:
         per_type={name: to_type_metrics(of_type) for name, of_type in metrics.per_type.items()},
         macro_f1_score=metrics.macro_f1_score,
         chunk=to_figures(metrics.chunk),
+        segment=to_figures(metrics.segment),
+        f1_score_interval=to_interval(metrics.f1_score_interval),
     )
 
 
 def to_type_metrics(metrics: events.TypeMetrics) -> metrics_pb2.TypeMetrics:
-    """Event level at the top, chunk level beside it."""
+    """Event level at the top, chunk and segment level beside it."""
     return metrics_pb2.TypeMetrics(
         precision=metrics.event.precision,
         recall=metrics.event.recall,
@@ -174,7 +176,18 @@ def to_type_metrics(metrics: events.TypeMetrics) -> metrics_pb2.TypeMetrics:
         chunk=to_figures(metrics.chunk),
         average_precision=metrics.average_precision,
         best_threshold=metrics.best_threshold,
+        segment=to_figures(metrics.segment),
+        precision_recall_curve=[
+            metrics_pb2.OperatingPoint(threshold=p.threshold, precision=p.precision, recall=p.recall)
+            for p in metrics.precision_recall_curve
+        ],
+        f1_score_interval=to_interval(metrics.f1_score_interval),
     )
+
+
+def to_interval(interval: events.Interval | None) -> metrics_pb2.Interval | None:
+    """None stays unset."""
+    return metrics_pb2.Interval(low=interval.low, high=interval.high) if interval else None
 
 
 def to_figures(figures: events.Figures) -> metrics_pb2.Figures:

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+NICENESS = 5  # the front, and whatever else answers callers on this machine, goes first
 
 
 def main(module: str, descriptor: int, parent: int) -> None:
@@ -21,6 +22,7 @@ def main(module: str, descriptor: int, parent: int) -> None:
     die_with(parent)
     with suppress(OSError):  # when memory runs out, the kernel is to end a child rather than the front
         Path("/proc/self/oom_score_adj").write_text("500")
+    os.nice(NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the front decides
     connection = Connection(descriptor)
     try:

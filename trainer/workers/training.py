@@ -6,6 +6,7 @@ from multiprocessing.connection import Connection
 import structlog
 
 from storage.objects import ObjectNotFoundError, ObjectStore
+from trainer.ahead import compile_ahead
 from trainer.events import Event, TrainingFailedError, TrainingStoppedError
 from trainer.job import TrainingJob
 from trainer.logs import configure_logging
@@ -25,6 +26,8 @@ def serve(connection: Connection, settings: Settings) -> None:
     configure_logging(settings.log_level)
     objects = ObjectStore.open(settings.object_store_url)
     connection.send(Ready(warm_up()))
+    if settings.compile_ahead and not connection.poll():
+        compile_ahead()
     while True:
         match connection.recv():
             case Stop():  # came too late: its job is over

@@ -1,0 +1,32 @@
+from functools import partial
+
+import pytest
+from signals import training_job
+
+from storage.objects import ObjectStore
+from trainer.model import Architecture
+
+SHARD_FRAMES = 1 << 14
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory):
+    return ObjectStore.open(str(tmp_path_factory.mktemp("objects")))
+
+
+@pytest.fixture(scope="module")
+def job(objects):
+    """Six files of 20 s."""
+    return training_job(objects)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """Training with a network and shards so small that compiling is quick; device calls of one step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trainer.loop.Architecture", partial(Architecture, width=16, dilations=(1, 2)))
+        patch.setattr("trainer.dataset.SHARD_FRAMES", SHARD_FRAMES)
+        patch.setattr("trainer.epochs.CALL_STEPS", 4)
+        patch.setattr("trainer.epochs.CALL_SECONDS", 1e-9)
+        patch.setattr("trainer.epochs.PROGRESS_SECONDS", 0)
+        yield

@@ -1,0 +1,136 @@
+"""The same job gives the same bytes, wherever it was cut, in whatever order it came, by whatever names."""
+
+from dataclasses import replace
+
+import pytest
+from signals import completed, config, never
+
+from trainer.events import Checkpoint, EpochCompleted, Notice, NoticeCode, Progress, TrainingStoppedError
+from trainer.job import Annotation
+from trainer.loop import train
+
+EPOCHS = 4
+pytestmark = pytest.mark.usefixtures("tiny")
+
+
+@pytest.fixture(scope="module", params=[1 << 14, 1 << 12], ids=["one shard", "several shards"])
+def longer(job, tiny, request):  # noqa: ARG001
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trainer.dataset.SHARD_FRAMES", request.param)
+        yield replace(job, config=replace(job.config, epochs=EPOCHS, learning_rate=0.0005))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(objects, longer):
+    return list(train(replace(longer, prefix="whole"), objects, never))
+
+
+def cut(job, objects, epoch):
+    """The key of the last checkpoint of a job that is stopped in the middle of `epoch`; None without any."""
+    told = []
+    with pytest.raises(TrainingStoppedError):
+        list(noted(train(job, objects, lambda: middle(told, epoch)), told))
+    assert middle(told, epoch)
+    assert told[-1].step < told[-1].steps
+    return next((event.key for event in reversed(told) if isinstance(event, Checkpoint)), None)
+
+
+def noted(events, told):
+    for event in events:
+        told.append(event)
+        yield event
+
+
+def middle(told, epoch):
+    last = told[-1] if told else None
+    return isinstance(last, Progress) and last.epoch == epoch and 2 * last.step >= last.steps
+
+
+def test_there_is_something_to_get_wrong(uninterrupted):
+    """The figures are neither nothing nor perfect, and move."""
+    epochs = [event for event in uninterrupted if isinstance(event, EpochCompleted)]
+    assert len({event.metrics.overall.f1_score for event in epochs}) > 1
+    assert 0.2 < uninterrupted[-1].metrics.overall.f1_score < 1
+
+
+def same(objects, one, other):
+    assert objects.get(one.weights) == objects.get(other.weights)
+    assert objects.get(one.config) == objects.get(other.config)
+    assert one.metrics == other.metrics
+    assert one.best_epoch == other.best_epoch
+
+
+@pytest.mark.parametrize("epoch", range(1, EPOCHS + 1))
+def test_cut_in_the_middle_of_any_epoch_a_job_resumes_to_the_same_bytes(
+    objects, longer, uninterrupted, epoch
+):
+    key = cut(replace(longer, prefix=f"cut-{epoch}"), objects, epoch)
+    assert (key is None) == (epoch == 1)
+    resumed = list(train(replace(longer, prefix=f"on-{epoch}", resume_from=key, attempt=2), objects, never))
+    epochs = [event for event in resumed if isinstance(event, EpochCompleted)]
+    assert [event.epoch for event in epochs] == list(range(epoch, EPOCHS + 1))
+    notices = [event.code for event in resumed if isinstance(event, Notice)]
+    assert notices == ([] if key is None else [NoticeCode.RESUMED])
+    same(objects, resumed[-1], uninterrupted[-1])
+    before = [event for event in uninterrupted if isinstance(event, EpochCompleted)][epoch - 1 :]
+    for one, other in zip(epochs, before, strict=True):
+        assert replace(one, chunks_per_second=0) == replace(other, chunks_per_second=0)
+
+
+def test_cut_at_every_epoch_one_after_the_other_a_job_gives_the_same_bytes(objects, longer, uninterrupted):
+    key = None
+    for epoch in range(2, EPOCHS + 1):
+        key = cut(replace(longer, prefix=f"often-{epoch}", resume_from=key), objects, epoch)
+    same(objects, completed(replace(longer, prefix="often", resume_from=key), objects), uninterrupted[-1])
+
+
+def test_the_order_of_files_and_of_their_annotations_is_no_matter(objects, longer, uninterrupted):
+    files = [replace(file, annotations=file.annotations[::-1]) for file in longer.files[::-1]]
+    same(objects, completed(replace(longer, files=tuple(files), prefix="other"), objects), uninterrupted[-1])
+
+
+def test_nothing_depends_on_the_name_of_a_type(objects, longer, uninterrupted):
+    """The types keep their order; by name they would come in the other."""
+    names = {"gone": "zebra", "noisy": "aardvark"}
+    files = [
+        replace(
+            file,
+            annotations=tuple(
+                Annotation(names[a.artifact_type], a.start_ms, a.end_ms) for a in file.annotations
+            ),
+        )
+        for file in longer.files
+    ]
+    renamed = replace(longer.config, artifact_types=("zebra", "aardvark"))
+    done = completed(replace(longer, files=tuple(files), config=renamed, prefix="names"), objects)
+    assert objects.get(done.weights) == objects.get(uninterrupted[-1].weights)
+    before = uninterrupted[-1].metrics.per_type
+    assert done.metrics.per_type == {names[name]: figures for name, figures in before.items()}
+
+
+def test_a_checkpoint_of_other_annotations_is_not_resumed_from(objects, longer, uninterrupted):
+    key = [event.key for event in uninterrupted if isinstance(event, Checkpoint)][-1]
+    fewer = replace(longer.files[0], annotations=longer.files[0].annotations[1:])
+    other = replace(longer, files=(fewer, *longer.files[1:]), prefix="fewer", resume_from=key)
+    epochs = [event.epoch for event in train(other, objects, never) if isinstance(event, EpochCompleted)]
+    assert epochs == list(range(1, EPOCHS + 1))
+
+
+def test_a_checkpoint_that_is_gone_costs_the_epochs_and_not_the_job(objects, longer, uninterrupted):
+    lost = replace(longer, prefix="lost", resume_from="no/such/checkpoint")
+    events = list(train(lost, objects, never))
+    (notice,) = (event for event in events if isinstance(event, Notice))
+    assert "starts again with epoch 1" in notice.message
+    same(objects, events[-1], uninterrupted[-1])
+
+
+def test_all_epochs_done_a_job_resumes_to_its_end(objects, longer, uninterrupted):
+    key = [event.key for event in uninterrupted if isinstance(event, Checkpoint)][-1]
+    events = list(train(replace(longer, prefix="end", resume_from=key), objects, never))
+    assert not any(isinstance(event, EpochCompleted | Progress) for event in events)
+    same(objects, events[-1], uninterrupted[-1])
+
+
+def test_the_data_is_drawn_anew_by_the_seed(objects, longer, uninterrupted):
+    other = replace(longer, config=replace(longer.config, seed=config().seed + 1), prefix="seed")
+    assert completed(other, objects).sha256 != uninterrupted[-1].sha256

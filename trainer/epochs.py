@@ -1,0 +1,140 @@
+"""One pass over the training chunks: shards onto the device, windows drawn, steps taken a call at a time."""
+
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from trainer.dataset import HostShard, Prepared
+from trainer.events import Progress, TrainingFailedError, TrainingStoppedError
+from trainer.job import ShouldStop, TrainingConfig
+from trainer.step import CALL_STEPS, Batches, Progressed, Shape, Shard, TrainState, run_steps, start_of_epoch
+
+CALL_SECONDS = 0.25  # of one device call: how long a stop waits at most
+PROGRESS_SECONDS = 0.5
+DEVICE_SHARE = 0.6  # of the accelerator's free memory, for shards that stay
+
+
+@dataclass(slots=True)
+class Pace:
+    """How fast it goes, and how far it is."""
+
+    steps_left: int
+    step_seconds: float | None = None
+    told: float = 0.0
+
+
+class Shards:
+    """The dataset on the device: resident where it fits, else one shard ahead of the one in use."""
+
+    def __init__(self, shards: Sequence[HostShard]) -> None:
+        self._host = shards
+        self._resident: dict[int, Shard] = {}
+        self._keep = len(shards) * _size(shards[0]) <= _room()
+
+    def in_order(self, order: Iterable[int]) -> Iterator[tuple[int, Shard]]:
+        """Each with its number. Copies run beside the computation."""
+        waiting: tuple[int, Shard] | None = None
+        for number in order:
+            following = number, self._put(number)
+            if waiting is not None:
+                yield waiting
+            waiting = following
+        if waiting is not None:
+            yield waiting
+
+    def _put(self, number: int) -> Shard:
+        if number in self._resident:
+            return self._resident[number]
+        host = self._host[number]
+        shard = Shard(*jax.device_put((host.features, host.targets)))
+        if self._keep:
+            self._resident[number] = shard
+        return shard
+
+
+def _size(shard: HostShard) -> int:
+    return shard.features.nbytes + shard.targets.nbytes
+
+
+def _room() -> float:
+    """Bytes that shards may take on the device; a CPU's memory was weighed when the dataset was loaded."""
+    statistics = jax.devices()[0].memory_stats()
+    if not statistics or "bytes_limit" not in statistics:
+        return float("inf")
+    return DEVICE_SHARE * (statistics["bytes_limit"] - statistics["bytes_in_use"])
+
+
+def run_epoch(
+    state: TrainState,
+    pace: Pace,
+    shards: Shards,
+    data: Prepared,
+    config: TrainingConfig,
+    epoch: int,
+    shape: Shape,
+    should_stop: ShouldStop,
+) -> Generator[Progress, None, tuple[TrainState, float]]:
+    """Yields progress, returns the new state and the mean loss. The 1-based `epoch` decides every draw.
+
+    Raises TrainingStoppedError, and TrainingFailedError for a loss that is not finite.
+    """
+    key = jax.random.fold_in(jax.random.key(config.seed), epoch)
+    rng = np.random.default_rng((config.seed, epoch))
+    progressed, done = start_of_epoch(), 0
+    for number, shard in shards.in_order(rng.permutation(len(data.shards)).tolist()):
+        rows = drawn(data.shards[number].windows, shape.windows, rng)
+        taken = 0
+        while taken < len(rows):
+            if should_stop():
+                raise TrainingStoppedError
+            if pace.step_seconds is None:
+                # No steps yet: this compiles, so that the first step's time is that of a step.
+                batches = batches_of(rows[:0], done)
+                state, progressed = run_steps(state, progressed, shard, batches, data.settings, key, shape)
+                pace.step_seconds = CALL_SECONDS
+            part = rows[taken : taken + max(1, min(CALL_STEPS, int(CALL_SECONDS / pace.step_seconds)))]
+            started = time.monotonic()
+            batches = batches_of(part, done)
+            state, progressed = run_steps(state, progressed, shard, batches, data.settings, key, shape)
+            _check_finite(progressed, epoch)
+            pace.step_seconds = (time.monotonic() - started) / len(part)
+            pace.steps_left -= len(part)
+            taken, done = taken + len(part), done + len(part)
+            yield from _progress(pace, epoch, done, data.steps, data.steps * config.epochs)
+    return state, float(progressed.loss) / data.steps
+
+
+def drawn(windows: np.ndarray, per_step: int, rng: np.random.Generator) -> np.ndarray:
+    """(windows, 4) to (steps, per_step, 4) int32 in random order, as equally full as can be."""
+    steps = -(-len(windows) // per_step)
+    rows = np.zeros((steps * per_step, 4), np.int32)
+    rows[: len(windows)] = windows[rng.permutation(len(windows))]
+    return rows.reshape(per_step, steps, 4).transpose(1, 0, 2)
+
+
+def batches_of(rows: np.ndarray, first: int) -> Batches:
+    """(steps, windows, 4), up to CALL_STEPS of them, the first being number `first` of its epoch."""
+    padded = np.zeros((CALL_STEPS, *rows.shape[1:]), np.int32)
+    padded[: len(rows)] = rows
+    return Batches(padded, np.int32(first), np.int32(len(rows)))
+
+
+def _progress(pace: Pace, epoch: int, step: int, steps: int, total: int) -> Iterator[Progress]:
+    now = time.monotonic()
+    if now - pace.told >= PROGRESS_SECONDS:
+        pace.told = now
+        eta = pace.steps_left * (pace.step_seconds or 0)
+        yield Progress(epoch, step, steps, 1 - pace.steps_left / total, eta)
+
+
+def _check_finite(progressed: Progressed, epoch: int) -> None:
+    """Waits for the device."""
+    if (bad := int(progressed.first_bad)) >= 0:
+        raise TrainingFailedError(
+            "LOSS_NOT_FINITE",
+            f"the loss is not finite in epoch {epoch}, step {bad + 1}: train with a lower learning_rate, "
+            "a tenth of this one for a start",
+        )
