@@ -1,0 +1,169 @@
+"""Measures the trainer's hot loop against the machine's own rate of matrix products.
+
+    python -m bench.hot_loop [--minutes 30] [--types 8] [--seconds 10]
+
+Takes steps of the default configuration on made-up features, in turn with matrix products, and prints one
+line of JSON; bench/README.md says what is in it.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import typer
+
+from bench.data import FRAMES_PER_MINUTE, made_up, split, types_of
+from bench.roofline import MatmulRate, flops, products, square, step_flops
+from trainer.ahead import DEFAULT
+from trainer.chunks import chunk_grid, windows_per_step
+from trainer.dataset import Loaded, prepare
+from trainer.detect import ArtifactType, Model, frame_scores
+from trainer.epochs import CALL_SECONDS, batches_of, drawn
+from trainer.job import TrainingConfig
+from trainer.model import Architecture, default_dtype, initial_parameters, output_bucket
+from trainer.step import CALL_STEPS, SHARD_FRAMES, Shape, Shard, initial_state, run_steps, start_of_epoch
+
+ROUNDS = 10
+MATMUL_SHARE = 0.25  # of the loop's time, for each product
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What the loop did in a round."""
+
+    steps_per_second: float
+    chunks_per_second: float
+
+
+def default_config(loaded: Loaded) -> TrainingConfig:
+    """Of a job that learns every type that occurs and sets nothing else."""
+    return replace(DEFAULT, artifact_types=types_of(loaded))
+
+
+def shape_of(config: TrainingConfig, dtype: str) -> Shape:
+    """What the job's step would be compiled for, with a network that computes in `dtype`."""
+    grid, outputs = chunk_grid(config), output_bucket(len(config.artifact_types))
+    return Shape(Architecture(outputs, dtype=dtype), grid, windows_per_step(config, grid))
+
+
+class HotLoop:
+    """The step of the default configuration, on one device and on as much of the data as one shard holds."""
+
+    def __init__(self, loaded: Loaded, dtype: str, device: jax.Device) -> None:
+        config = default_config(loaded)
+        self.shape = shape_of(config, dtype)
+        self.stride_ms = config.stride_ms
+        self._types = tuple(ArtifactType(kind) for kind in config.artifact_types)
+        data = prepare(loaded, split(loaded, 0), config, self.shape.grid, self.shape.windows)
+        first = data.shards[0]
+        rng = np.random.default_rng(config.seed)
+        self._rows = drawn(first.windows, self.shape.windows, rng)[:CALL_STEPS]
+        state = initial_state(initial_parameters(self.shape.architecture, config.seed))
+        shard = Shard(first.features, first.targets)
+        key = jax.random.key(config.seed)
+        self._state, self._progressed, self._shard, self._settings, self._key = jax.device_put(
+            (state, start_of_epoch(), shard, data.settings, key), device
+        )
+        self._step_seconds = CALL_SECONDS
+        self.take(0)
+
+    def take(self, steps: int) -> tuple[float, int]:
+        """Takes the epoch's first `steps` in one call: the sum of their losses so far, and their chunks."""
+        rows = self._rows[:steps]
+        self._state, self._progressed = run_steps(*self._arguments(rows), self.shape)
+        return float(self._progressed.loss), int(rows[..., 3].sum())
+
+    def scores(self, features: np.ndarray) -> np.ndarray:
+        """Of one file's (frames, FEATURES), by the weights so far: (outputs in time, types)."""
+        settings, state = jax.device_get(self._settings), self._state
+        model = Model(self.shape.architecture, self._types, state.average, settings.mean, settings.deviation)
+        return frame_scores(model, [features])[0]
+
+    def measure(self, seconds: float) -> Pace:
+        """Calls of as many steps as training makes them, for about `seconds`."""
+        started = time.perf_counter()
+        steps = chunks = 0
+        while (spent := time.perf_counter() - started) < seconds:
+            count = max(1, min(len(self._rows), int(CALL_SECONDS / self._step_seconds)))
+            begun = time.perf_counter()
+            _, taken = self.take(count)
+            self._step_seconds = (time.perf_counter() - begun) / count
+            steps, chunks = steps + count, chunks + taken
+        return Pace(steps / spent, chunks / spent)
+
+    def compiled_flops(self) -> float:
+        """By XLA's own count, that of the loop's body once; it includes what is no matrix product."""
+        return run_steps.lower(*self._arguments(self._rows), self.shape).compile().cost_analysis()["flops"]
+
+    def _arguments(self, rows: np.ndarray) -> tuple[Any, ...]:
+        return (
+            self._state,
+            self._progressed,
+            self._shard,
+            batches_of(rows, 0),
+            self._settings,
+            self._key,
+        )
+
+
+def measure(loaded: Loaded, seconds: float, dtype: str, device: jax.Device) -> dict[str, Any]:
+    """The figures of the loop on one device, `seconds` of it in all."""
+    loop = HotLoop(loaded, dtype, device)
+    largest = max(products(loop.shape), key=flops)
+    rates = {
+        f"{kind} {'x'.join(map(str, product))}": MatmulRate(product, kind, device)
+        for kind in sorted({"float32", dtype})
+        for product in (square(device), largest)
+    }
+    paces: list[Pace] = []
+    found: dict[str, list[float]] = {name: [] for name in rates}
+    for _ in range(ROUNDS):
+        paces.append(loop.measure(seconds / ROUNDS))
+        for name, rate in rates.items():
+            found[name].append(rate.measure(MATMUL_SHARE * seconds / ROUNDS))
+    return {
+        "device": device.device_kind,
+        "threads": len(os.sched_getaffinity(0)),
+        "dtype": dtype,
+        **_figures(loop, paces, found),
+    }
+
+
+def _figures(loop: HotLoop, paces: list[Pace], rates: Mapping[str, list[float]]) -> dict[str, Any]:
+    """Medians of the rounds. Utilisation is taken per round, for a busy machine slows both sides of it."""
+    steps = median(pace.steps_per_second for pace in paces)
+    chunks = median(pace.chunks_per_second for pace in paces)
+    operations = step_flops(loop.shape)
+    fastest = [max(of_round) for of_round in zip(*rates.values(), strict=True)]
+    shares = [pace.steps_per_second * operations / rate for pace, rate in zip(paces, fastest, strict=True)]
+    return {
+        "steps_per_second": round(steps, 2),
+        "windows_per_second": round(steps * loop.shape.windows, 2),
+        "chunks_per_second": round(chunks, 1),
+        "audio_seconds_per_second": round(chunks * loop.stride_ms / 1000, 1),
+        "gflop_per_step": round(operations / 1e9, 4),
+        "gflop_per_step_by_xla": round(loop.compiled_flops() / 1e9, 4),
+        "gflop_per_second": round(steps * operations / 1e9, 1),
+        "matmul_gflop_per_second": {name: round(median(of) / 1e9, 1) for name, of in rates.items()},
+        "model_flops_utilisation_percent": round(100 * median(shares), 1),
+    }
+
+
+def main(
+    minutes: Annotated[float, typer.Option(min=1, max=SHARD_FRAMES / FRAMES_PER_MINUTE)] = 30,
+    types: Annotated[int, typer.Option(min=1)] = 8,
+    seconds: Annotated[float, typer.Option(min=1, help="Of training; the products come on top.")] = 10,
+) -> None:
+    """Measure the hot loop."""
+    loaded = made_up([f"type {number}" for number in range(types)], minutes)
+    print(json.dumps(measure(loaded, seconds, default_dtype(), jax.devices()[0])))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,42 @@
+"""The memory of a system's processes, on Linux."""
+
+from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+_WORKER = "trainer.workers.child"
+
+
+def peak_memory_mib() -> dict[str, float] | None:
+    """Resident memory at its highest since each service below this process started, by what it is.
+
+    The audio processes, of which there are several, are added up. None where the system does not tell.
+    """
+    if not Path("/proc/self/status").exists():
+        return None
+    peaks: dict[str, float] = defaultdict(float)
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+            if name := service(process.cmdline()):
+                peaks[name] += peak_bytes(Path(f"/proc/{process.pid}/status").read_text()) / 2**20
+    return {name: round(peak, 1) for name, peak in sorted(peaks.items())}
+
+
+def service(command: list[str]) -> str | None:
+    """What a process of the system is by its command line, such as "gateway" or "trainer audio"."""
+    match command[1:]:
+        case ["-m", "gateway", *_]:
+            return "gateway"
+        case ["-m", "trainer", *_]:
+            return "trainer front"
+        case ["-m", worker, module, *_] if worker == _WORKER:
+            return f"trainer {module.rpartition('.')[2]}"
+    return None
+
+
+def peak_bytes(status: str) -> int:
+    """VmHWM of a /proc/PID/status; 0 of a process that has ended and holds nothing any more."""
+    lines = (line.split() for line in status.splitlines())
+    return next((int(words[1]) << 10 for words in lines if words[0] == "VmHWM:"), 0)

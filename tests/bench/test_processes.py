@@ -1,0 +1,39 @@
+import subprocess
+import sys
+
+import pytest
+
+from bench.processes import peak_bytes, peak_memory_mib, service
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["-m", "gateway"], "gateway"),
+        (["-m", "trainer"], "trainer front"),
+        (["-m", "trainer.workers.child", "trainer.workers.audio", "7", "1"], "trainer audio"),
+        (["-m", "pip"], None),
+        ([], None),
+    ],
+)
+def test_a_process_is_known_by_its_command(arguments, name):
+    assert service(["python", *arguments]) == name
+
+
+def test_the_peak_is_read_in_bytes():
+    assert peak_bytes("Name:\tpython\nVmPeak:\t  9 kB\nVmHWM:\t  12 kB\nVmRSS:\t  8 kB\n") == 12 << 10
+    assert peak_bytes("Name:\tpython\nState:\tZ (zombie)\n") == 0
+
+
+@linux
+def test_memory_that_a_service_gave_back_counts(tmp_path):
+    (tmp_path / "gateway.py").write_text("x = bytearray(64 << 20); del x; print(flush=True); input()")
+    with subprocess.Popen(
+        [sys.executable, "-m", "gateway"], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        child.stdout.readline()
+        peaks = peak_memory_mib()
+        child.communicate(b"\n")
+    assert peaks["gateway"] > 64
