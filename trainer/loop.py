@@ -128,7 +128,8 @@ def _set_up(job: TrainingJob, objects: ObjectStore, should_stop: ShouldStop) -> 
     config = job.config
     base = base_model(job, objects)
     loaded = yield from load(job, objects, should_stop)
-    grid, windows = chunk_grid(config), windows_per_step(config, chunk_grid(config))
+    grid = chunk_grid(config)
+    windows = windows_per_step(config, grid)
     copies = groups(loaded.files, loaded.features)
     gap = grid.chunk + grid.context
     split = split_files(

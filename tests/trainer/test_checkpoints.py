@@ -6,7 +6,7 @@ import pytest
 from signals import config
 
 from trainer.checkpoints import fingerprint
-from trainer.job import BaseModel, TrainingFile, TrainingJob
+from trainer.job import Annotation, BaseModel, TrainingFile, TrainingJob
 
 FILE = TrainingFile("file", "ab", "features/file", 1000, ())
 JOB = TrainingJob(
@@ -31,3 +31,11 @@ def test_another_base_setting_or_file_is_another_training(change):
 
 def test_another_attempt_is_the_same_training():
     assert fingerprint(replace(JOB, attempt=2, prefix="elsewhere", resume_from="key")) == fingerprint(JOB)
+
+
+def test_files_and_annotations_told_in_another_order_are_the_same_training():
+    marks = (Annotation("gone", 0, 100), Annotation("noisy", 0, 100), Annotation("gone", 500, 900))
+    files = (replace(FILE, annotations=marks), replace(FILE, audio_file_id="other"))
+    told_again = (files[1], replace(FILE, annotations=marks[::-1]))
+    assert fingerprint(replace(JOB, files=told_again)) == fingerprint(replace(JOB, files=files))
+    assert fingerprint(replace(JOB, files=files)) != fingerprint(JOB)
