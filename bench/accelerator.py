@@ -9,9 +9,9 @@ bench/README.md explains, and ends with status 1 where the results differ too mu
 import json
 import sys
 import time
-from collections.abc import Generator
+from collections import deque
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -21,12 +21,10 @@ from bench.data import made_up, minutes_of, read, repeated, split
 from bench.hot_loop import HotLoop, default_config, measure, shape_of
 from trainer.dataset import Loaded, held_out, known_types, prepare
 from trainer.detect import Model, frame_scores
-from trainer.epochs import Pace, Shards, run_epoch
+from trainer.epochs import Pace, Shards, next_epoch, run_epoch
 from trainer.evaluate import evaluate
 from trainer.model import initial_parameters
 from trainer.step import initial_state
-
-Result = TypeVar("Result")
 
 MINUTES = (30, 600)
 TYPES = 8
@@ -103,16 +101,16 @@ def epoch(loaded: Loaded, dtype: str, device: jax.Device) -> dict[str, Any]:
         data = prepare(loaded, divided, config, shape.grid, shape.windows)
         settings = jax.device_get(data.settings)
         types = known_types(loaded, divided, config.artifact_types, settings.positive_weight)
-        state = initial_state(initial_parameters(shape.architecture, config.seed))
+        state = next_epoch(initial_state(initial_parameters(shape.architecture, config.seed)))
         pace, shards = Pace(data.steps * config.epochs), Shards(data.shards)
         for number in (1, 2):
             started = time.perf_counter()
-            steps = run_epoch(state, pace, shards, data, config, number, shape, lambda: False)
-            state, _ = returned(steps)
+            deque(run_epoch(state, pace, shards, data, config, number, shape), maxlen=0)
             trained = time.perf_counter()
-            model = Model(shape.architecture, types, state.average, settings.mean, settings.deviation)
+            model = Model(shape.architecture, types, state.train.average, settings.mean, settings.deviation)
             evaluate(held, frame_scores(model, [region.features for region in held]), types, shape.grid)
             evaluated = time.perf_counter()
+            state = next_epoch(state.train)
     return {
         "minutes": round(minutes_of(loaded), 1),
         "training_seconds": round(trained - started, 3),
@@ -120,15 +118,6 @@ def epoch(loaded: Loaded, dtype: str, device: jax.Device) -> dict[str, Any]:
         "chunks_per_second": round(data.chunks / (trained - started), 1),
         "memory_mib": memory_mib(device),
     }
-
-
-def returned(steps: Generator[Any, None, Result]) -> Result:
-    """What it returns; what it yields is dropped."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 def memory_mib(device: jax.Device) -> dict[str, int]:

@@ -1,7 +1,9 @@
 """What the gateway's parts share."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
+from gateway.errors import UnavailableError
 from gateway.settings import Settings
 from gateway.trainers import Trainers
 from storage.bus import Bus
@@ -18,3 +20,11 @@ class App:
     bus: Bus
     objects: ObjectStore
     trainers: Trainers
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def check_serving(self) -> None:
+        """Ends a watch when the gateway stops, so that its client resumes elsewhere or a moment later."""
+        if self.stopping.is_set():
+            raise UnavailableError(
+                "STOPPING", "the gateway is stopping; resume the watch from your last cursor"
+            )

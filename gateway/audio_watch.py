@@ -10,7 +10,7 @@ from uuid import UUID
 
 from gateway import topics
 from gateway.app import App
-from gateway.errors import CursorOutOfRangeError, NotFoundError
+from gateway.errors import NotFoundError, revision_out_of_range
 from storage import audio
 from storage.records import AudioFile
 
@@ -35,6 +35,7 @@ class AudioWatch:
             await self._check(cursor)
             while True:
                 woken.clear()
+                self._app.check_serving()
                 files, unsettled = await self._read(cursor)
                 for file in files:
                     yield file
@@ -50,7 +51,7 @@ class AudioWatch:
         if latest is None:
             raise NotFoundError("dataset", str(self._dataset_id))
         if cursor > latest:
-            raise CursorOutOfRangeError(cursor, 1, latest)
+            raise revision_out_of_range(cursor, 1, latest)
 
     async def _read(self, cursor: int) -> tuple[list[AudioFile], int]:
         async with self._app.database.connection() as connection:

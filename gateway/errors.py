@@ -193,12 +193,14 @@ class CursorOutOfRangeError(EarmarkError):
     code = grpc.StatusCode.OUT_OF_RANGE
     reason = "CURSOR_OUT_OF_RANGE"
 
-    def __init__(self, cursor: int, oldest: int, latest: int) -> None:
-        super().__init__(
-            f"after_revision {cursor} is out of range: revisions {oldest} to {latest} are kept; "
-            f"watch from {oldest - 1} for all of them",
-            {"oldest_revision": str(oldest), "latest_revision": str(latest)},
-        )
+
+def revision_out_of_range(cursor: int, oldest: int, latest: int) -> CursorOutOfRangeError:
+    """The `after_revision` of a watch whose revisions `oldest` to `latest` are kept."""
+    return CursorOutOfRangeError(
+        f"after_revision {cursor} is out of range: revisions {oldest} to {latest} are kept; "
+        f"watch from {oldest - 1} for all of them, or read the resource as it is now",
+        {"oldest_revision": str(oldest), "latest_revision": str(latest)},
+    )
 
 
 class UnavailableError(EarmarkError):
@@ -212,9 +214,23 @@ class UnavailableError(EarmarkError):
         self.retry_seconds = retry_seconds
 
     def details(self) -> list[Message]:
-        delay = duration_pb2.Duration()
-        delay.FromMilliseconds(round(self.retry_seconds * 1000))
-        return [error_details_pb2.RetryInfo(retry_delay=delay)]
+        return [_retry_info(self.retry_seconds)]
+
+
+class QuotaError(EarmarkError):
+    """The tenant has as much of something as it may have; `subject` names it: "tenant/waiting_jobs"."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "QUOTA_EXCEEDED"
+
+    def __init__(self, subject: str, limit: int, message: str, retry_seconds: float) -> None:
+        super().__init__(message, {"limit": str(limit)})
+        self.subject = subject
+        self.retry_seconds = retry_seconds
+
+    def details(self) -> list[Message]:
+        violation = error_details_pb2.QuotaFailure.Violation(subject=self.subject, description=self.message)
+        return [error_details_pb2.QuotaFailure(violations=[violation]), _retry_info(self.retry_seconds)]
 
 
 class InternalError(EarmarkError):
@@ -228,6 +244,12 @@ class InternalError(EarmarkError):
             f"internal error; the server's log has the details under request {request_id}",
             {"request_id": request_id},
         )
+
+
+def _retry_info(seconds: float) -> error_details_pb2.RetryInfo:
+    delay = duration_pb2.Duration()
+    delay.FromMilliseconds(round(seconds * 1000))
+    return error_details_pb2.RetryInfo(retry_delay=delay)
 
 
 def _joined(descriptions: Sequence[str]) -> str:

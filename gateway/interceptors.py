@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from grpc import aio
 from grpc_status import rpc_status
 from protovalidate import Violation
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 from gateway.errors import EarmarkError, FieldViolation, InternalError, InvalidArgumentError, UnavailableError
 from storage.database import NUL_IN_TEXT, UNAVAILABLE

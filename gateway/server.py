@@ -33,36 +33,66 @@ SERVER_OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
+    # After a restart all watchers are back at once. By default gRPC cancels some of the calls where more than
+    # 1,000 have come and not begun.
+    ("grpc.server.max_pending_requests", 50_000),
+    ("grpc.server.max_pending_requests_hard_limit", 100_000),
 )
 
 
 async def serve(settings: Settings) -> None:
     """Runs until SIGTERM or SIGINT. Says where it listens once it serves."""
-    stop = asyncio.Event()
+    stop, started = asyncio.Event(), asyncio.Event()
+    starting = asyncio.current_task()
+
+    def ask_to_stop() -> None:
+        stop.set()
+        if starting is not None and not started.is_set():
+            # It may be waiting for its database.
+            starting.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with running(settings) as port:
-        print(f"gateway listening on {settings.host}:{port}", flush=True)  # noqa: T201 - parents read it
-        await stop.wait()
-        log.info("stopping")
+        asyncio.get_running_loop().add_signal_handler(number, ask_to_stop)
+    try:
+        async with running(settings) as port:
+            started.set()
+            print(f"gateway listening on {settings.host}:{port}", flush=True)  # noqa: T201 - parents read it
+            await stop.wait()
+            log.info("stopping")
+    except asyncio.CancelledError:
+        if started.is_set():
+            raise
+        log.info("stopped before it served")
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[int]:
-    """A gateway that serves; the port it listens on. Raises OSError where the port is taken."""
+async def running(
+    settings: Settings, interceptors: Sequence[aio.ServerInterceptor] = ()
+) -> AsyncIterator[int]:
+    """A gateway that serves; the port it listens on. Raises OSError where the port is taken.
+
+    `interceptors` are put around the gateway's own.
+    """
     async with AsyncExitStack() as stack:
         app = await _open(settings, stack)
         await stack.enter_async_context(Dispatcher(app))
         calls = CallInterceptor()
-        server = aio.server(interceptors=[calls], options=SERVER_OPTIONS)
+        server = _server(*interceptors, calls)
         names = register(app, server)
         states = _add_standard_services(server, names)
         port = _bind(server, settings)
         await server.start()
-        stack.push_async_callback(_stop, server, states, calls, settings.stop_grace_seconds)
+        stack.push_async_callback(_stop, app, server, states, calls)
         for name in ("", *names):
             await states.set(name, health_pb2.HealthCheckResponse.SERVING)
         yield port
+
+
+def _server(*interceptors: aio.ServerInterceptor) -> aio.Server:
+    server = aio.server(interceptors=interceptors, options=SERVER_OPTIONS)
+    # At every call grpc.aio goes through all registered methods; those of generic handlers share one place.
+    server.add_registered_method_handlers = lambda *_: None  # type: ignore[method-assign]
+    return server
 
 
 async def _open(settings: Settings, stack: AsyncExitStack) -> App:
@@ -99,8 +129,12 @@ def _bind(server: aio.Server, settings: Settings) -> int:
 
 
 async def _stop(
-    server: aio.Server, states: health.aio.HealthServicer, calls: CallInterceptor, grace: float
+    app: App, server: aio.Server, states: health.aio.HealthServicer, calls: CallInterceptor
 ) -> None:
+    """Ends the watches, lets other calls finish, and takes no new ones."""
+    grace = app.settings.stop_grace_seconds
     await states.enter_graceful_shutdown()
+    app.stopping.set()
+    app.bus.wake_all()
     await server.stop(grace)
     await calls.ended(grace)

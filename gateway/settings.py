@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gateway.addresses import parse
 
 
 class Settings(BaseSettings):
@@ -28,7 +30,8 @@ class Settings(BaseSettings):
         None, description="Folder, s3://, gs:// or az:// of the objects; DATA_DIR/objects where left out."
     )
     trainers: str = Field(
-        "127.0.0.1:50052", description="Addresses of the trainers, host:port, separated by commas."
+        "127.0.0.1:50052",
+        description="Trainers, separated by commas: host:port, or dns:///name:port for all behind a name.",
     )
     lease_seconds: float = Field(
         20, gt=0, description="A job whose gateway is silent for this long is taken over by another."
@@ -36,9 +39,32 @@ class Settings(BaseSettings):
     trainer_silence_seconds: float = Field(
         15, gt=0, description="A trainer that sends nothing for this long is taken for lost."
     )
-    max_attempts: int = Field(3, ge=1, description="Trainers a job may lose before it fails.")
+    max_attempts: int = Field(
+        3, ge=1, description="Trainers a job may lose in a row, without a new checkpoint, before it fails."
+    )
+    retry_seconds: float = Field(
+        1,
+        ge=0,
+        description="Pause before the next attempt after one loss; five times longer after each more.",
+    )
+    max_waiting_jobs: int = Field(
+        1000, ge=0, description="Jobs of a tenant that may wait for a trainer; 0 for any number."
+    )
+    max_training_jobs: int = Field(
+        0, ge=0, description="Jobs of a tenant that train at a time; 0 for any number."
+    )
     heartbeat_seconds: float = Field(10, gt=0, description="Between two messages of an idle watch.")
+    event_retention_days: float = Field(
+        90, gt=0, le=36500, description="Of jobs finished longer ago, all events but the last are removed."
+    )
     stop_grace_seconds: float = Field(5, ge=0, description="What running calls get when the gateway stops.")
+
+    @field_validator("trainers")
+    @classmethod
+    def _lead_to_trainers(cls, trainers: str) -> str:
+        for entry in _split(trainers):
+            parse(entry)
+        return trainers
 
     @property
     def object_store_url(self) -> str:
@@ -48,4 +74,8 @@ class Settings(BaseSettings):
     @property
     def trainer_addresses(self) -> list[str]:
         """`trainers`, split."""
-        return [address.strip() for address in self.trainers.split(",") if address.strip()]
+        return _split(self.trainers)
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

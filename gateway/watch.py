@@ -1,74 +1,68 @@
-"""Following a job: a watcher is a cursor over its table of events.
+"""Following a job: a watcher is a cursor over its events.
 
-Nothing is buffered for a watcher, so that a slow one costs nobody anything: it reads what it has not seen
-when it has sent what it has. Revisions are drawn under the job's row lock: read in order, they have no gap.
+Nothing is buffered for a watcher, so that a slow one costs nobody anything: it takes what it has not seen
+when it has sent what it has. Revisions are drawn under the job's row lock: in order, they have no gap.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
-from uuid import UUID
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Generic
 
-from gateway import topics
 from gateway.app import App
-from gateway.errors import CursorOutOfRangeError
-from storage import training
-from storage.records import TrainingEvent
-
-BATCH = 200
-FINAL = frozenset(
-    {"TRAINING_JOB_STATUS_COMPLETED", "TRAINING_JOB_STATUS_FAILED", "TRAINING_JOB_STATUS_CANCELLED"}
-)
+from gateway.errors import CursorOutOfRangeError, revision_out_of_range
+from gateway.feeds import BATCH, Feed, Feeds, Message, Told
+from storage import events, training
+from storage.records import TrainingEvent, TrainingJob
 
 
-class JobWatch:
-    """One watcher of one job."""
+class JobWatches(Generic[Message]):
+    """The watches of this process; those of the same job share their reader."""
 
-    def __init__(self, app: App, tenant_id: str, job_id: UUID) -> None:
+    def __init__(self, app: App, convert: Callable[[TrainingEvent], Message]) -> None:
+        """`convert`: an event as watchers are told it."""
         self._app = app
-        self._tenant_id = tenant_id
-        self._job_id = job_id
+        self._feeds = Feeds(app, convert)
 
-    async def follow(self, cursor: int) -> AsyncIterator[TrainingEvent | int]:
+    async def follow(self, job: TrainingJob, cursor: int) -> AsyncIterator[Message | int]:
         """The events behind `cursor` as they come, to the job's last one.
 
         In between, a revision alone: a heartbeat, while nothing happens. Raises CursorOutOfRangeError.
         """
-        with self._app.bus.subscribe(topics.job(self._job_id)) as changed:
-            if await self._is_past_the_end(cursor):
-                return
+        if not job.compacted_revision <= cursor <= job.revision:
+            raise _out_of_range(job, cursor)
+        if cursor == job.revision and job.finished_at is not None:
+            return
+        with self._feeds.joined(job, cursor) as feed:
             while True:
-                changed.clear()
-                events = await self._read(cursor)
-                for event in events:
-                    yield event
-                    cursor = event.revision
-                    if is_final(event):
-                        return
-                if len(events) < BATCH and not await self._woken(changed):
+                batch = await self._next(job, feed, cursor)
+                if batch is None:
                     yield cursor
+                    continue
+                for told in batch:
+                    yield told.message
+                    cursor = told.revision
+                    if told.is_last:
+                        return
 
-    async def _is_past_the_end(self, cursor: int) -> bool:
-        """Whether the cursor is that of a finished job's last event."""
+    async def _next(
+        self, job: TrainingJob, feed: Feed[Message], cursor: int
+    ) -> Iterable[Told[Message]] | None:
+        """Some of the events behind the cursor; None where nothing happened for the time of a heartbeat."""
+        while not feed.is_ahead_of(cursor):
+            if told := feed.next(cursor):
+                return [told]
+            if not await feed.news(self._app.settings.heartbeat_seconds):
+                return None
+        return map(self._feeds.told, await self._read(job, cursor))
+
+    async def _read(self, job: TrainingJob, cursor: int) -> list[TrainingEvent]:
         async with self._app.database.connection() as connection:
-            job = await training.get(connection, self._tenant_id, self._job_id)
-        if job is None or cursor > job.revision:
-            raise CursorOutOfRangeError(cursor, 1, job.revision if job else 0)
-        return cursor == job.revision and job.finished_at is not None
-
-    async def _read(self, cursor: int) -> list[TrainingEvent]:
-        async with self._app.database.connection() as connection:
-            return await training.events(connection, self._job_id, cursor, BATCH)
-
-    async def _woken(self, changed: asyncio.Event) -> bool:
-        """False where nothing happened for the time of a heartbeat."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._app.settings.heartbeat_seconds):
-                await changed.wait()
-        return changed.is_set()
+            batch = await events.of_job(connection, job.id, cursor, BATCH)
+            if batch[0].revision == cursor + 1:
+                return batch
+            # Removed for its age in the meantime.
+            now = await training.get(connection, job.tenant_id, job.id)
+        raise _out_of_range(now or job, cursor)
 
 
-def is_final(event: TrainingEvent) -> bool:
-    """Whether no event of the job follows."""
-    change = event.body.get("status_changed")
-    return change is not None and change["to"] in FINAL
+def _out_of_range(job: TrainingJob, cursor: int) -> CursorOutOfRangeError:
+    return revision_out_of_range(cursor, job.compacted_revision + 1, job.revision)

@@ -7,7 +7,7 @@ tables, and after a lost connection everybody is woken.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import TracebackType
 from typing import Self
@@ -23,6 +23,7 @@ COALESCE_SECONDS = 0.010
 TOPICS_PER_NOTIFY = 100
 # A dead connection may go unnoticed (asyncpg #519): it is asked this often.
 PING_SECONDS = 5.0
+ANSWER_SECONDS = 5.0
 RECONNECT_SECONDS = 0.5
 
 LOST = (*UNAVAILABLE, asyncpg.InterfaceError)
@@ -75,7 +76,12 @@ class Bus:
         for event in self._waiters.get(topic, ()):
             event.set()
 
-    def _wake_all(self) -> None:
+    def wake_later(self, topic: str, seconds: float) -> None:
+        """Wakes them when something is due that no write will tell of."""
+        asyncio.get_running_loop().call_later(seconds + COALESCE_SECONDS, self.wake, topic)
+
+    def wake_all(self) -> None:
+        """Wakes every waiter in this process."""
         for topic in list(self._waiters):
             self.wake(topic)
 
@@ -85,7 +91,7 @@ class Bus:
                 async with self._connection() as connection:
                     await connection.add_listener(CHANNEL, self._received)
                     # What was said while nobody listened is lost: everybody looks again.
-                    self._wake_all()
+                    self.wake_all()
                     await _ping(connection)
             except LOST as error:
                 log.warning("listening for changes failed; trying again", error=str(error))
@@ -109,13 +115,15 @@ class Bus:
         while True:
             await self._outgoing_added.wait()
             await asyncio.sleep(COALESCE_SECONDS)
-            topics = sorted(self._outgoing)
-            for start in range(0, len(topics), TOPICS_PER_NOTIFY):
-                batch = topics[start : start + TOPICS_PER_NOTIFY]
-                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, " ".join(batch))
-                self._outgoing.difference_update(batch)
-            if not self._outgoing:
-                self._outgoing_added.clear()
+            # What is added from here on may not be part of what is sent now.
+            topics, self._outgoing = self._outgoing, set()
+            self._outgoing_added.clear()
+            try:
+                await _notify(connection, sorted(topics))
+            except LOST:
+                self._outgoing |= topics
+                self._outgoing_added.set()
+                raise
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[OwnConnection]:
@@ -127,7 +135,13 @@ class Bus:
                 await connection.close(timeout=1)
 
 
+async def _notify(connection: OwnConnection, topics: Sequence[str]) -> None:
+    for start in range(0, len(topics), TOPICS_PER_NOTIFY):
+        batch = topics[start : start + TOPICS_PER_NOTIFY]
+        await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, " ".join(batch))
+
+
 async def _ping(connection: OwnConnection) -> None:
     while True:
         await asyncio.sleep(PING_SECONDS)
-        await connection.execute("SELECT 1", timeout=PING_SECONDS)
+        await connection.execute("SELECT 1", timeout=ANSWER_SECONDS)

@@ -1,5 +1,6 @@
 """PostgreSQL: the pool, transactions, and the numbered migrations."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,13 +8,20 @@ from importlib.resources import files
 from typing import Self, TypeAlias
 
 import asyncpg
+import structlog
 from asyncpg.pool import PoolConnectionProxy
+
+from storage import sql
+
+SQL = sql.load("events")
 
 OwnConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Connection: TypeAlias = "OwnConnection | PoolConnectionProxy[asyncpg.Record]"
 
-# What asyncpg raises while PostgreSQL is away, starting, stopping, out of connections, or too busy: after a
-# deadlock or a wait for a lock that took too long.
+log = structlog.get_logger(__name__)
+
+# What asyncpg raises while PostgreSQL is away, starting, stopping, out of connections, a standby by now, or
+# too busy: after a deadlock or a wait for a lock that took too long.
 UNAVAILABLE = (
     OSError,
     TimeoutError,
@@ -23,14 +31,18 @@ UNAVAILABLE = (
     asyncpg.InternalClientError,
     asyncpg.TransactionRollbackError,
     asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,
 )
 # What PostgreSQL says of the character NUL in a text or a JSON document, which cannot hold it.
 NUL_IN_TEXT = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 _MIGRATION_LOCK = 0x6561726D  # "earm"
+CONNECT_SECONDS = 5.0
+RETRY_SECONDS = 1.0
 _SERVER_SETTINGS = {
     "application_name": "earmark",
     "statement_timeout": "30s",
-    "idle_in_transaction_session_timeout": "30s",
+    # A gateway that is stopped in the middle of a transaction holds its locks for as long.
+    "idle_in_transaction_session_timeout": "10s",
     "lock_timeout": "10s",
 }
 
@@ -50,6 +62,7 @@ class Database:
             min_size=1,
             max_size=self._pool_size,
             init=_set_codecs,
+            reset=_keep_session,
             server_settings=_SERVER_SETTINGS,
             command_timeout=30,
             timeout=self._acquire_timeout,
@@ -66,6 +79,10 @@ class Database:
         try:
             async with self._pool.acquire(timeout=self._acquire_timeout) as connection:
                 yield connection
+        except asyncpg.ReadOnlySQLTransactionError:
+            # The server has become a standby: whoever is the primary now is found by connecting anew.
+            await self._pool.expire_connections()
+            raise
         except asyncpg.InterfaceError as error:
             # asyncpg says so both of a connection that was lost and of a wrong call of ours.
             if "closed" in str(error):
@@ -87,17 +104,37 @@ async def _set_codecs(connection: OwnConnection) -> None:
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
 
 
-async def migrate(dsn: str) -> None:
+async def _keep_session(_: OwnConnection) -> None:
+    """Nothing here changes a session, so a connection goes back to the pool without another round trip."""
+
+
+async def migrate(dsn: str, patience_seconds: float = 60.0) -> None:
     """Brings the database up to date, once, whoever else tries at the same time.
 
-    Raises RuntimeError where the database is newer than this program.
+    Waits for a database that is away. Raises OSError where it stays away or lets nobody in, and RuntimeError
+    where it is newer than this program.
     """
-    connection = await asyncpg.connect(dsn)
+    connection = await _patiently_connected(dsn, patience_seconds)
     try:
         await connection.execute(f"SELECT pg_advisory_lock({_MIGRATION_LOCK})")
         await _apply_missing(connection)
+        await _renew_restored_log(connection)
     finally:
         await connection.close()
+
+
+async def _patiently_connected(dsn: str, patience_seconds: float) -> OwnConnection:
+    deadline = asyncio.get_running_loop().time() + patience_seconds
+    while True:
+        try:
+            return await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
+        except UNAVAILABLE as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise OSError(f"the database does not answer: {error!r}") from error
+            log.warning("database unavailable; trying again", error=repr(error))
+            await asyncio.sleep(RETRY_SECONDS)
+        except (asyncpg.PostgresError, asyncpg.ClientConfigurationError) as error:
+            raise OSError(f"the database lets nobody in: {error}") from error
 
 
 async def _apply_missing(connection: OwnConnection) -> None:
@@ -115,6 +152,15 @@ async def _apply_missing(connection: OwnConnection) -> None:
         async with connection.transaction():
             await connection.execute(known[version])
             await connection.execute("INSERT INTO schema_migrations (version) VALUES ($1)", version)
+
+
+async def _renew_restored_log(connection: OwnConnection) -> None:
+    """Restored into another cluster, a log has keys that the transaction ids there are yet to reach."""
+    async with connection.transaction():
+        if await connection.fetchval(SQL["is_restored"]):
+            await connection.execute(SQL["renew_events"])
+            await connection.execute(SQL["renew_compactions"])
+            await connection.execute(SQL["renew_era"])
 
 
 def migrations() -> dict[int, str]:

@@ -1,5 +1,6 @@
 """Rows as values: one frozen record per table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -87,8 +88,24 @@ class Annotation:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingAttempt:
+    """A row of training_attempts. `outcome` is None while it lasts."""
+
+    number: int
+    trainer: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """A row of training_jobs. `config` and `metrics` are the JSON forms of their messages."""
+    """A row of training_jobs. `config` and `metrics` are the JSON forms of their messages.
+
+    `attempts` are there where the job was read, and left out where it was changed.
+    Its events up to `compacted_revision` were removed; 0 where all are kept.
+    """
 
     id: UUID
     tenant_id: str
@@ -115,6 +132,8 @@ class TrainingJob:
     queued_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
+    compacted_revision: int
+    attempts: Sequence[TrainingAttempt] = ()
 
 
 @dataclass(frozen=True, slots=True)

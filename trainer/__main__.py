@@ -1,4 +1,7 @@
-"""`python -m trainer`: serves until SIGTERM or Ctrl-C. Prints one line, `trainer listening on HOST:PORT`."""
+"""`python -m trainer`: serves until SIGTERM or Ctrl-C, then drains.
+
+Prints one line, `trainer listening on HOST:PORT`.
+"""
 
 import asyncio
 import signal

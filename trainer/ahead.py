@@ -7,8 +7,8 @@ from trainer.chunks import chunk_grid, windows_per_step
 from trainer.detect import ArtifactType, Model, frame_scores
 from trainer.epochs import batches_of
 from trainer.frontend import FEATURES
-from trainer.job import TrainingConfig
-from trainer.model import Architecture, default_dtype, initial_parameters, output_bucket
+from trainer.job import NetworkSize, TrainingConfig
+from trainer.model import initial_parameters, new_architecture
 from trainer.step import SHARD_FRAMES, Settings, Shape, Shard, initial_state, run_steps, start_of_epoch
 
 # What gateways send where a caller sets nothing; the types differ, their number in steps of a bucket only.
@@ -24,10 +24,10 @@ DEFAULT = TrainingConfig(
 )
 
 
-def compile_ahead() -> None:
+def compile_ahead(network: NetworkSize = "standard") -> None:
     """Compiles training and evaluation of DEFAULT, by no step on an empty shard and the scores of silence."""
-    outputs = output_bucket(len(DEFAULT.artifact_types))
-    architecture = Architecture(outputs, dtype=default_dtype())
+    architecture = new_architecture(len(DEFAULT.artifact_types), network)
+    outputs = architecture.outputs
     grid = chunk_grid(DEFAULT)
     shape = Shape(architecture, grid, windows_per_step(DEFAULT, grid))
     parameters = initial_parameters(architecture, DEFAULT.seed)

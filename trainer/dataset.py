@@ -69,7 +69,7 @@ def load(
     files, values = [], []
     ordered = sorted(job.files, key=lambda file: file.audio_file_id)
     for number, file in enumerate(ordered, start=1):
-        if should_stop():
+        if should_stop() is not None:
             raise TrainingStoppedError
         try:
             array = unpack_features(objects.get(file.features))

@@ -1,20 +1,35 @@
-"""One pass over the training chunks: shards onto the device, windows drawn, steps taken a call at a time."""
+"""One pass over the training chunks: windows drawn, shards onto the device, steps taken a call at a time."""
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import jax
 import numpy as np
 
 from trainer.dataset import HostShard, Prepared
-from trainer.events import Progress, TrainingFailedError, TrainingStoppedError
-from trainer.job import ShouldStop, TrainingConfig
+from trainer.events import Progress, TrainingFailedError
+from trainer.job import TrainingConfig
 from trainer.step import CALL_STEPS, Batches, Progressed, Shape, Shard, TrainState, run_steps, start_of_epoch
 
 CALL_SECONDS = 0.25  # of one device call: how long a stop waits at most
 PROGRESS_SECONDS = 0.5
 DEVICE_SHARE = 0.6  # of the accelerator's free memory, for shards that stay
+
+
+@dataclass(slots=True)
+class EpochState:
+    """What changes within an epoch, of which `step` steps are done, in `seconds`."""
+
+    train: TrainState
+    progressed: Progressed
+    step: int = 0
+    seconds: float = 0.0
+
+
+def next_epoch(train: TrainState) -> EpochState:
+    """Before its first step."""
+    return EpochState(train, start_of_epoch())
 
 
 @dataclass(slots=True)
@@ -68,43 +83,63 @@ def _room() -> float:
 
 
 def run_epoch(
-    state: TrainState,
+    state: EpochState,
     pace: Pace,
     shards: Shards,
     data: Prepared,
     config: TrainingConfig,
     epoch: int,
     shape: Shape,
-    should_stop: ShouldStop,
-) -> Generator[Progress, None, tuple[TrainState, float]]:
-    """Yields progress, returns the new state and the mean loss. The 1-based `epoch` decides every draw.
+) -> Iterator[Progress | None]:
+    """Takes the steps that `state` has left of the 1-based `epoch`, which decides every draw.
 
-    Raises TrainingStoppedError, and TrainingFailedError for a loss that is not finite.
+    Yields after each device call, where `state` is whole and may be stored: the progress when it is time to
+    tell it, else None. Raises TrainingFailedError for a loss that is not finite.
     """
     key = jax.random.fold_in(jax.random.key(config.seed), epoch)
     rng = np.random.default_rng((config.seed, epoch))
-    progressed, done = start_of_epoch(), 0
-    for number, shard in shards.in_order(rng.permutation(len(data.shards)).tolist()):
-        rows = drawn(data.shards[number].windows, shape.windows, rng)
+    parts = left_of_epoch(data.shards, shape.windows, rng, state.step)
+
+    def take(shard: Shard, rows: np.ndarray) -> None:
+        batches = batches_of(rows, state.step)
+        state.train, state.progressed = run_steps(
+            state.train, state.progressed, shard, batches, data.settings, key, shape
+        )
+        _check_finite(state.progressed, epoch)
+
+    resumed = time.monotonic()
+    for (_, rows), (_, shard) in zip(parts, shards.in_order(number for number, _ in parts), strict=True):
         taken = 0
         while taken < len(rows):
-            if should_stop():
-                raise TrainingStoppedError
             if pace.step_seconds is None:
-                # No steps yet: this compiles, so that the first step's time is that of a step.
-                batches = batches_of(rows[:0], done)
-                state, progressed = run_steps(state, progressed, shard, batches, data.settings, key, shape)
+                take(shard, rows[:0])  # this compiles, so that the first step's time is that of a step
                 pace.step_seconds = CALL_SECONDS
             part = rows[taken : taken + max(1, min(CALL_STEPS, int(CALL_SECONDS / pace.step_seconds)))]
             started = time.monotonic()
-            batches = batches_of(part, done)
-            state, progressed = run_steps(state, progressed, shard, batches, data.settings, key, shape)
-            _check_finite(progressed, epoch)
-            pace.step_seconds = (time.monotonic() - started) / len(part)
+            take(shard, part)
+            ended = time.monotonic()
+            pace.step_seconds = (ended - started) / len(part)
             pace.steps_left -= len(part)
-            taken, done = taken + len(part), done + len(part)
-            yield from _progress(pace, epoch, done, data.steps, data.steps * config.epochs)
-    return state, float(progressed.loss) / data.steps
+            taken, state.step = taken + len(part), state.step + len(part)
+            state.seconds += ended - resumed
+            yield _progress(pace, epoch, state.step, data.steps, data.steps * config.epochs)
+            resumed = time.monotonic()
+
+
+def left_of_epoch(
+    shards: Sequence[HostShard], per_step: int, rng: np.random.Generator, done: int
+) -> list[tuple[int, np.ndarray]]:
+    """Each shard's number and steps, as `drawn` makes them, in this epoch's order, without the first `done`.
+
+    What is done is drawn like the rest, so that the rest is what it would have been.
+    """
+    left = []
+    for number in rng.permutation(len(shards)).tolist():
+        steps = drawn(shards[number].windows, per_step, rng)
+        if done < len(steps):
+            left.append((number, steps[done:]))
+        done = max(0, done - len(steps))
+    return left
 
 
 def drawn(windows: np.ndarray, per_step: int, rng: np.random.Generator) -> np.ndarray:
@@ -122,12 +157,13 @@ def batches_of(rows: np.ndarray, first: int) -> Batches:
     return Batches(padded, np.int32(first), np.int32(len(rows)))
 
 
-def _progress(pace: Pace, epoch: int, step: int, steps: int, total: int) -> Iterator[Progress]:
+def _progress(pace: Pace, epoch: int, step: int, steps: int, total: int) -> Progress | None:
     now = time.monotonic()
-    if now - pace.told >= PROGRESS_SECONDS:
-        pace.told = now
-        eta = pace.steps_left * (pace.step_seconds or 0)
-        yield Progress(epoch, step, steps, 1 - pace.steps_left / total, eta)
+    if now - pace.told < PROGRESS_SECONDS:
+        return None
+    pace.told = now
+    eta = pace.steps_left * (pace.step_seconds or 0)
+    return Progress(epoch, step, steps, 1 - pace.steps_left / total, eta)
 
 
 def _check_finite(progressed: Progressed, epoch: int) -> None:

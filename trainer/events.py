@@ -103,9 +103,10 @@ class EpochCompleted:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The state after `epoch` epochs is stored; a later attempt can resume from `key`."""
+    """The state after `epoch` epochs and `step` steps of the next is stored; `key` can be resumed from."""
 
     epoch: int
+    step: int
     key: str
 
 
@@ -142,4 +143,4 @@ class TrainingFailedError(Exception):
 
 
 class TrainingStoppedError(Exception):
-    """The job was told to stop, between two device calls."""
+    """The job was told to stop, and did between two device calls."""

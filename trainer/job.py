@@ -2,8 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Literal
 
-ShouldStop = Callable[[], bool]
+NetworkSize = Literal["standard", "tiny"]  # of one that is trained anew
+
+
+class Stop(Enum):
+    """How a running job is asked to end."""
+
+    DROP = auto()  # what was done since the last checkpoint is not wanted
+    HAND_BACK = auto()  # another attempt is to go on from here
+
+
+ShouldStop = Callable[[], Stop | None]
 
 
 @dataclass(frozen=True, slots=True)

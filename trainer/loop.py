@@ -1,7 +1,6 @@
 """A training job from files to model, as a generator of events. It knows nothing of gRPC or databases."""
 
 import math
-import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,19 +10,12 @@ import numpy as np
 from flax import nnx
 
 from storage.objects import ObjectNotFoundError, ObjectStore
-from trainer.checkpoints import (
-    Position,
-    UnusableCheckpointError,
-    fingerprint,
-    load_checkpoint,
-    save_checkpoint,
-    save_model,
-)
+from trainer.checkpoints import Checkpoints, Position, UnusableCheckpointError, fingerprint, save_model
 from trainer.chunks import chunk_grid, windows_per_step
 from trainer.copies import groups
 from trainer.dataset import Prepared, frame_targets, held_out, known_types, load, prepare
 from trainer.detect import ArtifactType, Model, cleaned, raw_scores
-from trainer.epochs import Pace, Shards, run_epoch
+from trainer.epochs import EpochState, Pace, Shards, next_epoch, run_epoch
 from trainer.evaluate import HeldOut, calibrated, evaluate
 from trainer.events import (
     Checkpoint,
@@ -34,11 +26,11 @@ from trainer.events import (
     NoticeCode,
     TrainingStoppedError,
 )
-from trainer.job import ShouldStop, TrainingJob
-from trainer.model import FOLD, Architecture, default_dtype, initial_parameters, output_bucket
+from trainer.job import NetworkSize, ShouldStop, Stop, TrainingJob
+from trainer.model import FOLD, initial_parameters, new_architecture, output_bucket
 from trainer.split import split_files
 from trainer.start import base_model, started_from
-from trainer.step import Shape, TrainState, initial_state
+from trainer.step import Shape, initial_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,69 +53,94 @@ class _Task:
 
 @dataclass(slots=True)
 class _Run:
-    """What the loop carries from epoch to epoch. `best` are the averaged weights of the best epoch."""
+    """What the loop carries from step to step. `best` are the averaged weights of the best epoch."""
 
-    state: TrainState
+    state: EpochState
     best: nnx.State
     position: Position
+    checkpoints: Checkpoints
+    should_stop: ShouldStop
+
+    def store(self) -> Iterator[Checkpoint]:
+        """Stores all that is needed to go on from here."""
+        state = self.state
+        position = replace(self.position, step=state.step, seconds=state.seconds)
+        yield from self.checkpoints.store(position, (state.train, state.progressed, self.best))
+
+    def between_calls(self) -> Iterator[Checkpoint]:
+        """Stores a checkpoint where one is due or the job is handed back. Raises TrainingStoppedError."""
+        stop = self.should_stop()
+        if stop is Stop.HAND_BACK or (stop is None and self.checkpoints.due):
+            yield from self.store()
+        if stop is not None:
+            raise TrainingStoppedError
 
 
-def train(job: TrainingJob, objects: ObjectStore, should_stop: ShouldStop) -> Iterator[Event]:
-    """Yields what happens, in the order below, the last being Completed.
+def train(
+    job: TrainingJob, objects: ObjectStore, should_stop: ShouldStop, network: NetworkSize = "standard"
+) -> Iterator[Event]:
+    """Yields what happens, in the order below, the last being Completed. A base model brings its own network.
 
     Raises TrainingFailedError, and TrainingStoppedError between two device calls once `should_stop()`.
     """
     config = job.config
     # 1. Set up: the data, split; the weights to start from.
-    task = yield from _set_up(job, objects, should_stop)
+    task = yield from _set_up(job, objects, should_stop, network)
     state = initial_state(task.parameters)
-    run = _Run(state, jax.tree.map(jnp.copy, state.average), Position())
+    checkpoints = Checkpoints(objects, job.prefix, task.mark)
+    best = jax.tree.map(jnp.copy, state.average)
+    run = _Run(next_epoch(state), best, Position(), checkpoints, should_stop)
 
-    # 2. Resume: a checkpoint holds all that the epochs before have left behind.
+    # 2. Resume: a checkpoint holds all that the steps before have left behind.
     if job.resume_from is not None:
-        yield _resume(run, job.resume_from, objects, task.mark)
-    pace = Pace(task.data.steps * (config.epochs - run.position.epoch))
+        yield _resume(run, job.resume_from, task.data.steps)
+    pace = Pace(task.data.steps * (config.epochs - run.position.epoch) - run.state.step)
     shards = Shards(task.data.shards)
 
     while run.position.epoch < config.epochs:
         if notice := _stopped_early(run.position, config.early_stopping_epochs):
             yield notice
             break
-        # 3. Steps.
-        epoch, started = run.position.epoch + 1, time.monotonic()
-        steps = run_epoch(run.state, pace, shards, task.data, config, epoch, task.shape, should_stop)
-        run.state, train_loss = yield from steps
-        seconds = time.monotonic() - started
+        # 3. Steps, with a checkpoint every minute.
+        epoch, state = run.position.epoch + 1, run.state
+        yield from run.between_calls()
+        for progress in run_epoch(state, pace, shards, task.data, config, epoch, task.shape):
+            if progress is not None:
+                yield progress
+            yield from run.between_calls()
 
         # 4. Evaluate: the averaged weights, on held-out audio.
-        raw = _raw_scores(task, run.state.average, should_stop)
+        raw = _raw_scores(task, state.train.average)
         metrics = evaluate(
             task.held, [cleaned(scores, task.types) for scores in raw], task.types, task.shape.grid
         )
         _keep_best(run, epoch, metrics)
 
         # 5. Checkpoint.
-        key = save_checkpoint(objects, job, task.mark, run.position, (run.state, run.best))
-        yield Checkpoint(epoch, key)
+        run.state = next_epoch(state.train)
+        yield from run.store()
 
         # 6. Report.
         yield EpochCompleted(
             epoch=epoch,
-            train_loss=train_loss,
+            train_loss=float(state.progressed.loss) / task.data.steps,
             validation_loss=_validation_loss(task, raw),
             metrics=metrics,
-            chunks_per_second=task.data.chunks / seconds,
+            chunks_per_second=task.data.chunks / state.seconds,
             best_epoch=run.position.best_epoch,
         )
 
     # 7. Complete: the best epoch's weights, which scores of theirs to believe, and the figures with that.
-    scores = [cleaned(raw, task.types) for raw in _raw_scores(task, run.best, should_stop)]
+    yield from run.between_calls()
+    scores = [cleaned(raw, task.types) for raw in _raw_scores(task, run.best)]
     types, metrics = calibrated(task.held, scores, task.types, task.shape.grid)
     model = task.model(run.best, types)
     yield save_model(objects, job.prefix, model, config, run.position.best_epoch, metrics)
 
 
-def _set_up(job: TrainingJob, objects: ObjectStore, should_stop: ShouldStop) -> Generator[Event, None, _Task]:
+def _set_up(
+    job: TrainingJob, objects: ObjectStore, should_stop: ShouldStop, network: NetworkSize
+) -> Generator[Event, None, _Task]:
     """Every usable file's features, whole files or blocks of them held out, and the weights to start from."""
     config = job.config
     base = base_model(job, objects)
@@ -139,7 +156,11 @@ def _set_up(job: TrainingJob, objects: ObjectStore, should_stop: ShouldStop) -> 
     data = prepare(loaded, split, config, grid, windows, (base.mean, base.deviation) if base else None)
     weights = np.asarray(data.settings.positive_weight)
     types = known_types(loaded, split, config.artifact_types, weights)
-    architecture = _architecture(len(types), base)
+    architecture = (
+        new_architecture(len(types), network)
+        if base is None
+        else replace(base.architecture, outputs=output_bucket(len(types)))
+    )
     parameters = initial_parameters(architecture, config.seed)
     if base is not None:
         parameters, notice = started_from(base, architecture, parameters, config.artifact_types)
@@ -149,19 +170,19 @@ def _set_up(job: TrainingJob, objects: ObjectStore, should_stop: ShouldStop) -> 
     return _Task(shape, data, held, types, parameters, fingerprint(job, shape))
 
 
-def _architecture(types: int, base: Model | None) -> Architecture:
-    outputs, dtype = output_bucket(types), default_dtype()
-    return Architecture(outputs, dtype=dtype) if base is None else replace(base.architecture, outputs=outputs)
-
-
-def _resume(run: _Run, key: str, objects: ObjectStore, mark: str) -> Notice:
-    """Puts the checkpoint's state into `run`; one that does not fit costs the epochs it held, not the job."""
-    template = jax.eval_shape(lambda: (run.state, run.best))
+def _resume(run: _Run, key: str, steps: int) -> Notice:
+    """Puts the checkpoint's state into `run`; one that does not fit costs the work it held, not the job."""
+    template = jax.eval_shape(lambda: (run.state.train, run.state.progressed, run.best))
     try:
-        run.position, (run.state, run.best) = load_checkpoint(objects, key, mark, template)
+        position, (train_state, progressed, run.best) = run.checkpoints.load(key, template)
     except (ObjectNotFoundError, UnusableCheckpointError, ValueError) as error:
         return Notice(NoticeCode.RESUMED, f"training starts again with epoch 1: {error}")
-    return Notice(NoticeCode.RESUMED, f"training goes on after epoch {run.position.epoch}")
+    run.position = position
+    run.state = EpochState(train_state, progressed, position.step, position.seconds)
+    where = f"in epoch {position.epoch + 1} after step {position.step} of {steps}"
+    if not position.step:
+        where = f"after epoch {position.epoch}"
+    return Notice(NoticeCode.RESUMED, f"training goes on {where}")
 
 
 def _stopped_early(position: Position, patience: int | None) -> Notice | None:
@@ -175,10 +196,8 @@ def _stopped_early(position: Position, patience: int | None) -> Notice | None:
     )
 
 
-def _raw_scores(task: _Task, parameters: nnx.State, should_stop: ShouldStop) -> list[np.ndarray]:
+def _raw_scores(task: _Task, parameters: nnx.State) -> list[np.ndarray]:
     """Of the held-out regions."""
-    if should_stop():
-        raise TrainingStoppedError
     return raw_scores(task.model(parameters, task.types), [region.features for region in task.held])
 
 
@@ -196,7 +215,7 @@ def _keep_best(run: _Run, epoch: int, metrics: EvalMetrics) -> None:
         return
     improved = epoch if score > before.best_score else before.improved_epoch
     run.position = Position(epoch, epoch, max(score, before.best_score), improved)
-    run.best = jax.tree.map(jnp.copy, run.state.average)
+    run.best = jax.tree.map(jnp.copy, run.state.train.average)
 
 
 def _standard_error(share: float, support: int) -> float:

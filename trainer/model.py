@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from trainer.frontend import FEATURES, FRAME_MS
+from trainer.job import NetworkSize
 
 FOLD = 2  # frames of the front end in one output
 OUTPUT_MS = FOLD * FRAME_MS
@@ -137,6 +138,14 @@ def logits(
 def default_dtype() -> str:
     """bfloat16 activations pay on an accelerator; on a CPU they gain nothing and cost determinism."""
     return "float32" if jax.default_backend() == "cpu" else "bfloat16"
+
+
+def new_architecture(types: int, network: NetworkSize) -> Architecture:
+    """Of a network for so many types, to be trained from nothing on this machine."""
+    outputs, dtype = output_bucket(types), default_dtype()
+    if network == "tiny":
+        return Architecture(outputs, width=16, dilations=(1, 2), dtype=dtype)
+    return Architecture(outputs, dtype=dtype)
 
 
 def output_bucket(types: int) -> int:

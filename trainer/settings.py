@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from trainer.job import NetworkSize
+
 
 class Settings(BaseSettings):
     """Earmark's trainer: decodes audio, trains models and detects with them, over gRPC.
@@ -44,6 +46,13 @@ class Settings(BaseSettings):
     compile_ahead: bool = Field(
         default=True,
         description="Compile the default configuration's training at start, before a job asks for it.",
+    )
+    network: NetworkSize = Field(
+        "standard",
+        description="The network to train; tiny is for tests and drills, its models are of no use.",
+    )
+    stop_grace_seconds: float = Field(
+        20, ge=0, description="What files in work and detections get to finish when the trainer stops."
     )
     heartbeat_seconds: float = Field(
         2.0,

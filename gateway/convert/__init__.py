@@ -8,14 +8,17 @@ from google.protobuf.message import Message
 
 M = TypeVar("M", bound=Message)
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECONDS_PER_DAY = 86_400
+
 
 def timestamp(time: datetime | None) -> timestamp_pb2.Timestamp | None:
     """None stays None: an unset field."""
     if time is None:
         return None
-    message = timestamp_pb2.Timestamp()
-    message.FromDatetime(time.astimezone(UTC))
-    return message
+    since = time - _EPOCH
+    seconds = since.days * _SECONDS_PER_DAY + since.seconds
+    return timestamp_pb2.Timestamp(seconds=seconds, nanos=since.microseconds * 1000)
 
 
 def to_json(message: Message) -> dict[str, Any]:
@@ -23,9 +26,13 @@ def to_json(message: Message) -> dict[str, Any]:
     return json_format.MessageToDict(message, preserving_proto_field_name=True)
 
 
-def from_json(value: dict[str, Any], message: M) -> M:
-    """Fills `message` from its stored JSON form. Fields that are no longer known are left out."""
-    return json_format.ParseDict(value, message, ignore_unknown_fields=True)
+def from_json(value: dict[str, Any], message_type: type[M]) -> M:
+    """The message of a stored JSON form. Fields that are no longer known are left out."""
+    try:
+        # Many times faster, and enough for what JSON writes as Python does.
+        return message_type(**value)
+    except (TypeError, ValueError):
+        return json_format.ParseDict(value, message_type(), ignore_unknown_fields=True)
 
 
 def enum_name(enum: Any, prefix: str, number: int) -> str | None:

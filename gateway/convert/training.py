@@ -7,9 +7,13 @@ from typing import Any
 from earmark.v1 import metrics_pb2, training_config_pb2, training_service_pb2
 
 from gateway import convert
-from storage.records import TrainingEvent, TrainingJob
+from gateway.trainers import TrainerStatus
+from gateway.waiting import Waiting
+from storage.records import TrainingAttempt, TrainingEvent, TrainingJob
 
 _STATUS_PREFIX = "TRAINING_JOB_STATUS_"
+_OUTCOME_PREFIX = "TRAINING_ATTEMPT_OUTCOME_"
+_WAITING_PREFIX = "WAITING_FOR_"
 DEFAULTS: dict[str, float | int] = {
     "epochs": 20,
     "validation_split": 0.2,
@@ -35,7 +39,7 @@ def config_with_defaults(config: training_config_pb2.TrainingConfig) -> dict[str
 
 def config_message(config: dict[str, Any]) -> training_config_pb2.TrainingConfig:
     """From its stored form."""
-    return convert.from_json(config, training_config_pb2.TrainingConfig())
+    return convert.from_json(config, training_config_pb2.TrainingConfig)
 
 
 def job_message(job: TrainingJob) -> training_service_pb2.TrainingJob:
@@ -59,23 +63,65 @@ def job_message(job: TrainingJob) -> training_service_pb2.TrainingJob:
         started_at=convert.timestamp(job.started_at),
         finished_at=convert.timestamp(job.finished_at),
         revision=job.revision,
+        attempts=map(attempt_message, job.attempts),
     )
     if job.metrics is not None:
-        message.metrics.CopyFrom(convert.from_json(job.metrics, metrics_pb2.EvalMetrics()))
+        message.metrics.CopyFrom(convert.from_json(job.metrics, metrics_pb2.EvalMetrics))
     if job.error_reason is not None:
         message.error.reason = job.error_reason
         message.error.message = job.error_message or ""
     return message
 
 
+def attempt_message(attempt: TrainingAttempt) -> training_service_pb2.TrainingAttempt:
+    """As callers see it."""
+    outcomes = training_service_pb2.TrainingAttemptOutcome
+    return training_service_pb2.TrainingAttempt(
+        number=attempt.number,
+        trainer=attempt.trainer,
+        started_at=convert.timestamp(attempt.started_at),
+        ended_at=convert.timestamp(attempt.ended_at),
+        outcome=convert.enum_number(outcomes, _OUTCOME_PREFIX, attempt.outcome or "unspecified"),  # type: ignore[arg-type]
+        reason=attempt.reason or "",
+    )
+
+
+def waiting_message(waiting: Waiting) -> training_service_pb2.Waiting:
+    """As callers see it."""
+    return training_service_pb2.Waiting(
+        place=waiting.place,
+        waiting_for=convert.enum_number(
+            training_service_pb2.WaitingFor, _WAITING_PREFIX, waiting.waiting_for
+        ),  # type: ignore[arg-type]
+        message=waiting.message,
+        not_before=convert.timestamp(waiting.not_before),
+    )
+
+
 def event_message(event: TrainingEvent) -> training_service_pb2.TrainingEvent:
     """As watchers see it."""
-    message = convert.from_json(event.body, training_service_pb2.TrainingEvent())
+    message = convert.from_json(event.body, training_service_pb2.TrainingEvent)
     message.training_job_id = str(event.training_job_id)
     message.revision = event.revision
     message.attempt = event.attempt
     message.time.FromDatetime(event.time)
     return message
+
+
+def trainer_message(status: TrainerStatus) -> training_service_pb2.TrainerStatus:
+    """As callers see it."""
+    capacity = status.capacity
+    return training_service_pb2.TrainerStatus(
+        address=status.address,
+        is_available=status.is_available,
+        device=capacity.device,
+        training_slots=capacity.training_slots,
+        free_training_slots=capacity.free_training_slots,
+        audio_slots=capacity.audio_slots,
+        free_audio_slots=capacity.free_audio_slots,
+        seen_at=convert.timestamp(status.seen_at),
+        problem=status.problem,
+    )
 
 
 def status_number(status: str) -> training_service_pb2.TrainingJobStatus:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -12,12 +12,14 @@ import structlog
 from gateway import topics
 from gateway.app import App
 from gateway.convert import training as convert
-from gateway.dispatcher.attempt import Attempt
+from gateway.dispatcher.attempt import LAST_WRITE_SECONDS, Attempt
 from gateway.dispatcher.audio import AudioProcessing
 from gateway.dispatcher.outcome import Outcome
+from gateway.dispatcher.sweep import remove_orphans
 from gateway.trainers import Trainer
-from storage import audio, requests, training
+from storage import audio, events, requests, training
 from storage.database import UNAVAILABLE
+from storage.records import TrainingJob
 
 log = structlog.get_logger("dispatcher")
 
@@ -25,6 +27,8 @@ log = structlog.get_logger("dispatcher")
 POLL_SECONDS = 2.0
 BACKOFF_SECONDS = 0.5
 CLEAN_UP_SECONDS = 600.0
+# Jobs in one transaction, which holds up whoever watches all jobs.
+COMPACTED_AT_ONCE = 20
 
 
 class Dispatcher:
@@ -34,6 +38,7 @@ class Dispatcher:
         self._app = app
         self._jobs: Counter[str] = Counter()
         self._files: Counter[str] = Counter()
+        self._attempts: set[Attempt] = set()
         self._running: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -49,10 +54,12 @@ class Dispatcher:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Gives back what is running, so that another gateway need not wait for the leases to run out."""
-        for task in (*self._loops, *self._running):
-            task.cancel()
-        await asyncio.gather(*self._loops, *self._running, return_exceptions=True)
+        """Hands back what is running, so that it need not wait for its lease to run out."""
+        await _ended(self._loops)
+        await asyncio.gather(*(attempt.hand_back() for attempt in self._attempts))
+        if self._running:
+            await asyncio.wait(self._running, timeout=LAST_WRITE_SECONDS)
+        await _ended(self._running)
 
     async def _on_wake(self, topic: str, work: Callable[[], Awaitable[None]]) -> None:
         """Runs `work` when the topic or the trainers' capacity may have changed, and now and then anyway."""
@@ -84,8 +91,8 @@ class Dispatcher:
         event = convert.status_changed("pending", "queued", "waiting for a trainer")
         async with self._app.database.transaction() as connection:
             queued = await training.queue_pending(connection, event)
-        self._app.bus.publish(*(topics.job(job.id) for job in queued))
-        for trainer in self._app.trainers.available():
+        self._publish(*queued)
+        for trainer in self._app.trainers.for_training():
             while self._free_slots(trainer) and await self._start_job(trainer):
                 pass
 
@@ -96,14 +103,23 @@ class Dispatcher:
 
     async def _start_job(self, trainer: Trainer) -> bool:
         event = convert.status_changed("queued", "training", f"given to trainer {trainer.address}")
+        settings = self._app.settings
         async with self._app.database.transaction() as connection:
-            job = await training.claim(connection, self._app.settings.lease_seconds, event)
+            job = await training.claim(
+                connection, trainer.address, settings.lease_seconds, event, settings.max_training_jobs or None
+            )
         if job is None:
             return False
-        self._app.bus.publish(topics.job(job.id))
-        attempt = Attempt(self._app, trainer, job)
-        self._start(attempt.run(), self._jobs, trainer.address, topics.QUEUE)
+        self._publish(job)
+        self._start(self._run(Attempt(self._app, trainer, job)), self._jobs, trainer.address, topics.QUEUE)
         return True
+
+    async def _run(self, attempt: Attempt) -> None:
+        self._attempts.add(attempt)
+        try:
+            await attempt.run()
+        finally:
+            self._attempts.discard(attempt)
 
     async def _dispatch_files(self) -> None:
         for trainer in self._app.trainers.available():
@@ -144,8 +160,25 @@ class Dispatcher:
                 outcome = Outcome(self._app, job)
                 await outcome.lost(connection, "its gateway was lost")
         if expired:
-            self._app.bus.publish(topics.QUEUE, *(topics.job(job.id) for job in expired))
+            self._app.bus.publish(topics.QUEUE)
+            self._publish(*expired)
+
+    def _publish(self, *jobs: TrainingJob) -> None:
+        """Tells of their new events."""
+        for job in jobs:
+            self._app.bus.publish(*topics.of_job(job.tenant_id, job.id))
 
     async def _clean_up(self) -> None:
+        days = self._app.settings.event_retention_days
         async with self._app.database.connection() as connection:
             await requests.forget_old(connection)
+            while await events.compact(connection, days, COMPACTED_AT_ONCE):
+                pass
+        await remove_orphans(self._app.database, self._app.objects)
+
+
+async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

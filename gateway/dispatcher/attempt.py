@@ -27,7 +27,9 @@ from storage.records import Model, TrainingJob
 log = structlog.get_logger("dispatcher")
 
 # A gateway that stops while the database is away leaves the job to its lease.
-HAND_BACK_SECONDS = 5.0
+LAST_WRITE_SECONDS = 5.0
+# What a trainer gets to store where it is.
+HAND_BACK_SECONDS = 10.0
 
 Call: TypeAlias = "aio.StreamStreamCall[pb.TrainRequest, pb.TrainResponse]"
 Ending = Callable[[Connection], Awaitable[bool]]
@@ -45,16 +47,25 @@ class Attempt:
         self._trainer = trainer
         self._job = job
         self._outcome = Outcome(app, job)
+        # That of the last event recorded.
+        self._revision = job.revision
         self._heard = asyncio.Event()
+        # With what was heard last; nobody listens meanwhile.
+        self._is_busy = False
         # Why this side gave the call up; None while it has not.
         self._gave_up: str | None = None
         self._cancel_requested = False
+        self._handing_back = False
+        # Where the next attempt would go on.
+        self._checkpoint = job.checkpoint
+        # Stored after an epoch whose end is not told yet.
+        self._checkpoint_of_epoch: str | None = None
         self._log = log.bind(job=str(job.id), attempt=job.attempt, trainer=trainer.address)
 
     async def run(self) -> None:
         """Returns when the attempt's end is recorded, or when it is no longer the current one."""
         self._log.info("training")
-        call = self._trainer.stub.Train()
+        call = self._call = self._trainer.stub.Train()
         watchers = [
             asyncio.create_task(self._watch_silence(call)),
             asyncio.create_task(self._watch_lease(call)),
@@ -63,7 +74,7 @@ class Attempt:
             ending = await self._follow(call)
         except asyncio.CancelledError:
             with suppress(TimeoutError):
-                async with asyncio.timeout(HAND_BACK_SECONDS):
+                async with asyncio.timeout(LAST_WRITE_SECONDS):
                     await self._end(self._handed_back)
             raise
         except StaleAttemptError:
@@ -77,45 +88,71 @@ class Attempt:
             await asyncio.gather(*watchers, return_exceptions=True)
         await self._end(ending)
 
+    async def hand_back(self) -> None:
+        """Asks the trainer to store where it is and to let go of the job, so that `run` soon returns."""
+        self._handing_back = True
+        request = pb.HandBackRequest(training_job_id=str(self._job.id), attempt=self._job.attempt)
+        try:
+            await self._trainer.stub.HandBack(request, timeout=HAND_BACK_SECONDS)
+        except aio.AioRpcError as error:
+            self._log.warning("the trainer does not hand the job back", error=error.details())
+            self._call.cancel()
+
     async def _follow(self, call: Call) -> Ending:
         """Records events until the stream ends; what its end means."""
         try:
             await send(call, await self._request())
             async for response in call:
-                self._heard.set()
+                self._is_busy = True
                 if response.HasField("accepted"):
                     await self._send_files(call)
                 if response.HasField("completed"):
                     result = response.completed
+                    self._trainer.kept_attempt()
                     return lambda connection: self._outcome.completed(connection, result)
                 await self._record(response)
+                self._is_busy = False
+                self._heard.set()
         except aio.AioRpcError as error:
             return self._ending_of(error)
         except TrainerLostError:
             pass
         except asyncio.CancelledError:
             # grpc raises this too where this side cancelled the call.
-            if not (self._gave_up or self._cancel_requested):
+            if not (self._gave_up or self._cancel_requested or self._handing_back):
                 raise
         if self._cancel_requested:
             return self._outcome.cancelled
-        cause = self._gave_up or f"trainer {self._trainer.address} ended the stream without a model"
-        return lambda connection: self._outcome.lost(connection, cause)
+        if self._handing_back:
+            return self._handed_back
+        return self._lost(f"trainer {self._trainer.address} ended the stream without a model")
 
     def _ending_of(self, error: aio.AioRpcError) -> Ending:
         if self._cancel_requested:
             return self._outcome.cancelled
         message = error.details() or error.code().name
+        reason = _error_reason(error)
         if error.code() == grpc.StatusCode.FAILED_PRECONDITION:
-            reason = _error_reason(error)
-            return lambda connection: self._outcome.failed(connection, reason, message)
+            self._trainer.kept_attempt()
+            return lambda connection: self._outcome.failed(connection, reason or "TRAINING_CRASHED", message)
         if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return lambda connection: self._outcome.given_back(connection, "the trainer had no free slot")
-        cause = self._gave_up or f"trainer {self._trainer.address} was lost ({message})"
+            # Until it says again what it has.
+            self._trainer.capacity.free_training_slots = 0
+            return lambda connection: self._outcome.handed_back(connection, "the trainer had no free slot")
+        if self._handing_back:
+            return self._handed_back
+        if reason == "STOPPING":
+            cause = f"trainer {self._trainer.address} is stopping"
+            return lambda connection: self._outcome.handed_back(connection, cause)
+        return self._lost(f"trainer {self._trainer.address} was lost ({message})")
+
+    def _lost(self, what: str) -> Ending:
+        self._trainer.lost_attempt()
+        cause = self._gave_up or what
         return lambda connection: self._outcome.lost(connection, cause)
 
     async def _handed_back(self, connection: Connection) -> bool:
-        return await self._outcome.given_back(connection, "its gateway stopped")
+        return await self._outcome.handed_back(connection, "its gateway stopped")
 
     async def _end(self, ending: Ending) -> None:
         async def end() -> bool:
@@ -125,7 +162,7 @@ class Attempt:
         current = await persistent(end)
         self._log.info("attempt over", recorded=current)
         await self._remove_checkpoints()
-        self._app.bus.publish(topics.QUEUE, topics.job(self._job.id))
+        self._app.bus.publish(topics.QUEUE, *topics.of_job(self._job.tenant_id, self._job.id))
 
     async def _remove_checkpoints(self) -> None:
         """A job that is over goes on from none of them, whichever attempt left them."""
@@ -187,8 +224,10 @@ class Attempt:
                 await self._progress(response.progress)
             case "epoch_completed":
                 await self._epoch_completed(response)
+            case "checkpoint" if response.checkpoint.step:
+                await self._keep_checkpoint(response.checkpoint.key)
             case "checkpoint":
-                await self._checkpoint(response.checkpoint.key)
+                self._checkpoint_of_epoch = response.checkpoint.key
             case _:
                 # A heartbeat: hearing it is all it is for.
                 pass
@@ -208,46 +247,62 @@ class Attempt:
         await self._advance({"progress": body}, progress=progress.fraction, eta=eta)
 
     async def _epoch_completed(self, response: pb.TrainResponse) -> None:
-        completed = response.epoch_completed
+        """Recorded together with its checkpoint, so that no epoch is told twice or not at all."""
+        completed, checkpoint = response.epoch_completed, self._checkpoint_of_epoch
         await self._advance(
             {"epoch_completed": json_convert.to_json(completed)},
             progress=completed.epoch / self._job.total_epochs,
             current_epoch=completed.epoch,
             best_epoch=completed.best_epoch,
             metrics=json_convert.to_json(completed.metrics),
+            checkpoint=checkpoint,
         )
+        if checkpoint is not None:
+            await self._checkpoint_kept(checkpoint)
 
     async def _advance(self, body: training.Body, **figures: object) -> None:
-        job, lease = self._job, self._app.settings.lease_seconds
+        job, after, lease = self._job, self._revision, self._app.settings.lease_seconds
 
-        async def advance() -> bool:
+        async def advance() -> TrainingJob | None:
             async with self._app.database.transaction() as connection:
-                updated = await training.advance(connection, job.id, job.attempt, lease, body, **figures)  # type: ignore[arg-type]
-            return updated is not None
+                return await training.advance(connection, job.id, job.attempt, after, lease, body, **figures)  # type: ignore[arg-type]
 
-        if not await persistent(advance):
+        updated = await persistent(advance)
+        if updated is None:
             raise StaleAttemptError
-        self._app.bus.publish(topics.job(job.id))
+        self._revision = updated.revision
+        self._app.bus.publish(*topics.of_job(job.tenant_id, job.id))
 
-    async def _checkpoint(self, key: str) -> None:
+    async def _keep_checkpoint(self, key: str) -> None:
         job = self._job
 
-        async def store() -> str | None:
-            async with self._app.database.transaction() as connection:
+        async def keep() -> bool:
+            async with self._app.database.connection() as connection:
                 return await training.set_checkpoint(connection, job.id, job.attempt, key)
 
-        replaced = await persistent(store)
-        if replaced:
+        if not await persistent(keep):
+            raise StaleAttemptError
+        await self._checkpoint_kept(key)
+
+    async def _checkpoint_kept(self, key: str) -> None:
+        """The one before is of no use any more."""
+        self._trainer.kept_attempt()
+        replaced, self._checkpoint, self._checkpoint_of_epoch = self._checkpoint, key, None
+        if replaced is not None:
             await self._app.objects.delete_async(replaced)
 
     async def _watch_silence(self, call: Call) -> None:
-        """Gives the call up when the trainer has said nothing, not even a heartbeat, for too long."""
-        limit = self._app.settings.trainer_silence_seconds
-        with suppress(TimeoutError):
-            while True:
-                self._heard.clear()
+        """Gives the call up when the trainer has said nothing, not even a heartbeat, for too long.
+
+        While an event waits for the database nobody listens, and that is not the trainer's silence.
+        """
+        limit, silent = self._app.settings.trainer_silence_seconds, False
+        while not silent:
+            self._heard.clear()
+            with suppress(TimeoutError):
                 async with asyncio.timeout(limit):
                     await self._heard.wait()
+            silent = not (self._heard.is_set() or self._is_busy)
         self._gave_up = f"trainer {self._trainer.address} was silent for {limit:g} s"
         call.cancel()
 
@@ -286,10 +341,11 @@ def _file_message(file: training.ManifestFile) -> pb.TrainRequest.File:
 
 
 def _error_reason(error: aio.AioRpcError) -> str:
+    """That of its ErrorInfo; empty where it has none."""
     status = rpc_status.from_call(error)
     for detail in status.details if status else ():
         info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info):
             reason: str = info.reason
             return reason
-    return "TRAINING_CRASHED"
+    return ""

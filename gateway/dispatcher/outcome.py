@@ -6,11 +6,14 @@ from earmark.trainer.v1 import trainer_service_pb2 as pb
 from uuid_utils.compat import uuid7
 
 from gateway import convert as json_convert
+from gateway import topics
 from gateway.app import App
 from gateway.convert import training as convert
 from storage import models, training
 from storage.database import Connection
 from storage.records import TrainingJob
+
+LONGEST_BACKOFF_SECONDS = 60.0
 
 
 class Outcome:
@@ -22,12 +25,12 @@ class Outcome:
 
     async def completed(self, connection: Connection, result: pb.TrainResponse.Completed) -> bool:
         """The model and the job's end, together."""
-        job, model_id = self._job, uuid7()
-        metrics = json_convert.to_json(result.metrics)
-        model_event = convert.model_created(str(model_id))
-        lease = self._app.settings.lease_seconds
-        if not await training.advance(connection, job.id, job.attempt, lease, model_event):
+        job = await self._hold(connection)
+        if job is None:
             return False
+        model_id, lease = uuid7(), self._app.settings.lease_seconds
+        told = convert.model_created(str(model_id))
+        await training.advance(connection, job.id, job.attempt, job.revision, lease, told)
         await self._create_model(connection, model_id, result)
         event = convert.status_changed("training", "completed", "a model exists")
         await training.finish(
@@ -37,10 +40,14 @@ class Outcome:
             "completed",
             event,
             model_id=model_id,
-            metrics=metrics,
+            metrics=json_convert.to_json(result.metrics),
             best_epoch=result.best_epoch,
         )
         return True
+
+    async def _hold(self, connection: Connection) -> TrainingJob | None:
+        """The job as it is now; None where the attempt is no longer the current one."""
+        return await training.hold(connection, self._job.id, self._job.attempt)
 
     async def _create_model(
         self, connection: Connection, model_id: UUID, result: pb.TrainResponse.Completed
@@ -82,26 +89,47 @@ class Outcome:
 
     async def lost(self, connection: Connection, cause: str) -> bool:
         """The trainer or the gateway went away: back to the queue, unless that has happened too often."""
-        job, limit = self._job, self._app.settings.max_attempts
-        current = await training.lock(connection, job.tenant_id, job.id)
-        if current is not None and current.cancel_requested:
-            return await self.cancelled(connection)
-        if job.losses + 1 >= limit:
-            message = (
-                f"trainers were lost {limit} times, the last time because {cause}; see the trainer's log"
-            )
-            return await self.failed(connection, "TRAINER_LOST", message)
-        lease = self._app.settings.lease_seconds
-        notice = convert.notice("TRAINER_LOST", f"attempt {job.attempt} ended: {cause}")
-        if not await training.advance(connection, job.id, job.attempt, lease, notice):
+        job = await self._hold(connection)
+        if job is None:
             return False
-        where = "goes on from its last checkpoint" if current and current.checkpoint else "starts again"
+        if job.cancel_requested:
+            return await self.cancelled(connection)
+        settings, losses = self._app.settings, job.losses + 1
+        if losses >= settings.max_attempts:
+            return await self.failed(connection, "TRAINER_LOST", _lost_too_often(losses, cause))
+        notice = convert.notice("TRAINER_LOST", f"attempt {job.attempt} ended: {cause}")
+        await training.advance(connection, job.id, job.attempt, job.revision, settings.lease_seconds, notice)
+        pause = backoff_seconds(settings.retry_seconds, losses)
+        where = "goes on from its last checkpoint" if job.checkpoint else "starts again"
         event = convert.status_changed("training", "queued", f"{cause}; the next attempt {where}")
-        await training.requeue(connection, job.id, job.attempt, event, lost=True)
+        await training.requeue(
+            connection, job.id, job.attempt, "lost", cause, event, losses=losses, pause_seconds=pause
+        )
+        self._app.bus.wake_later(topics.QUEUE, pause)
         return True
 
-    async def given_back(self, connection: Connection, cause: str) -> bool:
+    async def handed_back(self, connection: Connection, cause: str) -> bool:
         """Nothing went wrong: another attempt follows, and none is counted as lost."""
-        job = self._job
+        job = await self._hold(connection)
+        if job is None:
+            return False
+        if job.cancel_requested:
+            return await self.cancelled(connection)
         event = convert.status_changed("training", "queued", cause)
-        return await training.requeue(connection, job.id, job.attempt, event, lost=False) is not None
+        await training.requeue(
+            connection, job.id, job.attempt, "handed_back", cause, event, losses=job.losses
+        )
+        return True
+
+
+def backoff_seconds(first: float, losses: int) -> float:
+    """Before the next attempt, after so many losses in a row: a job that kills trainers is to kill few."""
+    return min(LONGEST_BACKOFF_SECONDS, first * 5.0 ** (losses - 1))
+
+
+def _lost_too_often(losses: int, cause: str) -> str:
+    times = "once" if losses == 1 else f"{losses} times in a row"
+    return (
+        f"its trainer was lost {times} without a new checkpoint, the last time because {cause}; "
+        "see the trainer's log"
+    )

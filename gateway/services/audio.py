@@ -19,7 +19,7 @@ from gateway.mutations import answered, once
 from gateway.paging import PageRequest
 from gateway.services import datasets
 from gateway.services.uploads import Requests, Upload, metadata_of, received, to_its_end
-from storage import audio
+from storage import audio, sweep
 from storage.database import UNAVAILABLE, Connection
 from storage.objects import PART_BYTES, ObjectNotFoundError
 from storage.records import AudioFile
@@ -65,6 +65,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
             audio_file = await existing(connection, UUID(request.audio_file_id))
             await _check_unused(connection, audio_file)
             await audio.delete(connection, tenant(), audio_file)
+            await sweep.add_loose_audio(connection, audio_file.id)
             deleted.append(audio_file)
             return pb.DeleteAudioFileResponse()
 
@@ -97,12 +98,17 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
                 yield pb.WatchAudioFilesResponse(heartbeat=heartbeat)
 
     async def _keep(self, upload: Upload) -> pb.UploadAudioResponse:
-        """Stores the object, then the row. Without the row no object stays."""
+        """Stores the object, then the row. Without the row no object stays: see gateway.dispatcher.sweep."""
         audio_file_id = uuid7()
+        async with self._app.database.connection() as connection:
+            await sweep.add_loose_audio(connection, audio_file_id)
         try:
             # A put that is cancelled goes on for a while: only one that is over can be taken back.
             await to_its_end(self._app.objects.put_async(keys.source(audio_file_id), upload.file))
             response = await to_its_end(self._insert(audio_file_id, upload))
+        except UNAVAILABLE:
+            # The row may yet be committed, by a server that could only not say so.
+            raise
         except BaseException:
             await self._forget(audio_file_id)
             raise
@@ -127,7 +133,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
         return response
 
     async def _forget(self, audio_file_id: UUID) -> None:
-        """Deletes an upload's object, unless its row was committed, or may have been."""
+        """Deletes an upload's object, unless its row was committed."""
         with suppress(*UNAVAILABLE):
             async with self._app.database.connection() as connection:
                 if await audio.get(connection, tenant(), audio_file_id) is None:

@@ -127,7 +127,7 @@ def message(model: Model) -> pb.Model:
         name=model.name,
         description=model.description,
         artifact_types=model.artifact_types,
-        eval_metrics=convert.from_json(model.eval_metrics, metrics_pb2.EvalMetrics()),
+        eval_metrics=convert.from_json(model.eval_metrics, metrics_pb2.EvalMetrics),
         recommended_thresholds=model.recommended_thresholds,
         is_active=model.is_active,
         created_at=convert.timestamp(model.created_at),
@@ -136,7 +136,7 @@ def message(model: Model) -> pb.Model:
         etag=convert.etag(model.version),
         size_bytes=model.size_bytes,
         sha256=model.sha256,
-        config=convert.from_json(model.config, training_config_pb2.TrainingConfig()),
+        config=convert.from_json(model.config, training_config_pb2.TrainingConfig),
         best_epoch=model.best_epoch,
     )
 

@@ -12,14 +12,21 @@ from gateway import prerequisites, topics
 from gateway.app import App
 from gateway.caller import tenant
 from gateway.convert import training as convert
-from gateway.errors import NotFoundError, PreconditionError, wrong_state
+from gateway.errors import NotFoundError, PreconditionError, QuotaError, wrong_state
+from gateway.loader import Loader
+from gateway.log_watch import Cursor, LogWatch
 from gateway.mutations import once
 from gateway.paging import PageRequest
 from gateway.services import datasets, models
-from gateway.watch import JobWatch
+from gateway.waiting import waiting
+from gateway.watch import JobWatches
 from storage import training
 from storage.database import Connection
-from storage.records import TrainingJob
+from storage.events import LogFilter
+from storage.records import TrainingEvent, TrainingJob
+
+# A job takes minutes: a place in the queue is not free at once.
+RETRY_SECONDS = 10.0
 
 
 class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
@@ -27,6 +34,9 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
 
     def __init__(self, app: App) -> None:
         self._app = app
+        # Many clients wait for their jobs by asking again and again.
+        self._jobs = Loader(app.database, training.get_many)
+        self._watches = JobWatches(app, _watch_response)
 
     async def CreateTrainingJob(
         self, request: pb.CreateTrainingJobRequest, _: Any
@@ -38,17 +48,23 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
 
         async def create(connection: Connection) -> pb.CreateTrainingJobResponse:
             await _check(connection, request)
+            await self._check_quota(connection)
             job = await _create(connection, request)
             return pb.CreateTrainingJobResponse(training_job=convert.job_message(job))
 
         response = await once(self._app.database, request, pb.CreateTrainingJobResponse, create)
-        self._app.bus.publish(topics.QUEUE)
+        created = topics.of_job(tenant(), UUID(response.training_job.id))
+        self._app.bus.publish(topics.QUEUE, *created)
         return response
 
     async def GetTrainingJob(self, request: pb.GetTrainingJobRequest, _: Any) -> pb.GetTrainingJobResponse:
-        async with self._app.database.connection() as connection:
-            job = await _existing(connection, UUID(request.training_job_id))
-        return pb.GetTrainingJobResponse(training_job=convert.job_message(job))
+        job = await self._jobs.get((tenant(), UUID(request.training_job_id)))
+        if job is None:
+            raise NotFoundError("training_job", request.training_job_id)
+        message = convert.job_message(job)
+        if job.status == "queued":
+            await self._add_waiting(message)
+        return pb.GetTrainingJobResponse(training_job=message)
 
     async def ListTrainingJobs(
         self, request: pb.ListTrainingJobsRequest, _: Any
@@ -73,7 +89,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             return pb.CancelTrainingJobResponse(training_job=convert.job_message(job))
 
         response = await once(self._app.database, request, pb.CancelTrainingJobResponse, cancel)
-        self._app.bus.publish(topics.job(job_id), topics.cancel(job_id))
+        self._app.bus.publish(*topics.of_job(tenant(), job_id), topics.cancel(job_id))
         return response
 
     async def WatchTrainingJob(
@@ -81,13 +97,70 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
     ) -> AsyncIterator[pb.WatchTrainingJobResponse]:
         job_id = UUID(request.training_job_id)
         async with self._app.database.connection() as connection:
-            await _existing(connection, job_id)
-        async for content in JobWatch(self._app, tenant(), job_id).follow(request.after_revision):
+            job = await _existing(connection, job_id)
+        async for content in self._watches.follow(job, request.after_revision):
             if isinstance(content, int):
                 heartbeat = pb.WatchTrainingJobResponse.Heartbeat(revision=content)
                 yield pb.WatchTrainingJobResponse(heartbeat=heartbeat)
             else:
-                yield pb.WatchTrainingJobResponse(event=convert.event_message(content))
+                yield content
+
+    async def WatchTrainingJobs(
+        self, request: pb.WatchTrainingJobsRequest, _: Any
+    ) -> AsyncIterator[pb.WatchTrainingJobsResponse]:
+        watch = LogWatch(self._app, tenant(), _log_filter(request))
+        start = await watch.start(request.after_cursor, from_now=request.from_now)
+        if request.from_now:
+            yield _log_response(None, start)
+        async for event, cursor in watch.follow(start):
+            yield _log_response(event, cursor)
+
+    async def GetCapacity(self, _request: pb.GetCapacityRequest, _: Any) -> pb.GetCapacityResponse:
+        async with self._app.database.connection() as connection:
+            jobs = await training.counts(connection, tenant())
+        return pb.GetCapacityResponse(
+            trainers=map(convert.trainer_message, self._app.trainers.statuses()),
+            waiting_jobs=jobs.waiting,
+            training_jobs=jobs.training,
+        )
+
+    async def _check_quota(self, connection: Connection) -> None:
+        """Last of all checks, since nobody else of the tenant creates a job until the transaction ends."""
+        limit = self._app.settings.max_waiting_jobs
+        if limit and await training.count_waiting(connection, tenant()) >= limit:
+            raise QuotaError(
+                "tenant/waiting_jobs",
+                limit,
+                f"{limit} jobs wait for a trainer already, as many as a tenant may have: "
+                "create this one when some of them have begun, or cancel some",
+                RETRY_SECONDS,
+            )
+
+    async def _add_waiting(self, message: pb.TrainingJob) -> None:
+        async with self._app.database.connection() as connection:
+            place = await training.place(connection, UUID(message.id))
+        if place is not None:
+            limit = self._app.settings.max_training_jobs or None
+            message.waiting.CopyFrom(
+                convert.waiting_message(waiting(place, self._app.trainers.slots(), limit))
+            )
+
+
+def _watch_response(event: TrainingEvent) -> pb.WatchTrainingJobResponse:
+    return pb.WatchTrainingJobResponse(event=convert.event_message(event))
+
+
+def _log_filter(request: pb.WatchTrainingJobsRequest) -> LogFilter:
+    dataset_id = UUID(request.dataset_id) if request.dataset_id else None
+    statuses = [text for number in request.statuses if (text := convert.status_text(number))]
+    return LogFilter(dataset_id, statuses, dict(request.metadata))
+
+
+def _log_response(event: TrainingEvent | None, cursor: Cursor) -> pb.WatchTrainingJobsResponse:
+    if event is None:
+        heartbeat = pb.WatchTrainingJobsResponse.Heartbeat()
+        return pb.WatchTrainingJobsResponse(heartbeat=heartbeat, cursor=str(cursor))
+    return pb.WatchTrainingJobsResponse(event=convert.event_message(event), cursor=str(cursor))
 
 
 async def _existing(connection: Connection, job_id: UUID) -> TrainingJob:
@@ -151,5 +224,6 @@ async def _cancel(connection: Connection, job_id: UUID) -> TrainingJob:
             f"training job {job_id} is {job.status}: it cannot be cancelled",
         )
     event = convert.status_changed(job.status, "cancelled", "cancelled by a user")
-    cancelled = await training.cancel_waiting(connection, tenant(), job_id, event)
-    return cancelled or await training.request_cancel(connection, tenant(), job_id) or job
+    if not await training.cancel_waiting(connection, tenant(), job_id, event):
+        await training.request_cancel(connection, tenant(), job_id)
+    return await _existing(connection, job_id)

@@ -24,26 +24,27 @@ RETURNING *
 
 -- name: get
 -- One job.
-SELECT * FROM training_jobs WHERE tenant_id = $1 AND id = $2
+SELECT * FROM training_job_details WHERE tenant_id = $1 AND id = $2
+
+-- name: get_many
+-- The jobs of these pairs of tenant and id.
+SELECT jobs.* FROM unnest($1::text[], $2::uuid[]) AS wanted (tenant_id, id)
+JOIN training_job_details AS jobs USING (tenant_id, id)
 
 -- name: page
 -- A page of a tenant's jobs, newest first.
-SELECT * FROM training_jobs
+SELECT * FROM training_job_details
 WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2)
     AND ($3::uuid IS NULL OR dataset_id = $3) AND ($4::text IS NULL OR status = $4)
 ORDER BY id DESC
 LIMIT $5
 
--- name: add_event
--- An event under the revision that its job's row was just given.
-INSERT INTO training_events (training_job_id, revision, attempt, body) VALUES ($1, $2, $3, $4)
-
--- name: events
--- A job's events behind a revision, in order.
-SELECT training_job_id, revision, attempt, time, body FROM training_events
-WHERE training_job_id = $1 AND revision > $2
-ORDER BY revision
-LIMIT $3
+-- name: counts
+-- How many of a tenant's jobs wait, and how many train.
+SELECT count(*) FILTER (WHERE status IN ('pending', 'queued')) AS waiting,
+    count(*) FILTER (WHERE status = 'training') AS training
+FROM training_jobs
+WHERE tenant_id = $1 AND status IN ('pending', 'queued', 'training')
 
 -- name: queue
 -- The pending jobs become queued, in order of creation.
@@ -51,14 +52,44 @@ UPDATE training_jobs SET status = 'queued', queued_at = now(), revision = revisi
 WHERE id IN (SELECT id FROM training_jobs WHERE status = 'pending' ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED)
 RETURNING *
 
+-- name: lock_waiting
+-- Nobody else of this tenant adds a waiting job until the end of the transaction.
+SELECT pg_advisory_xact_lock(hashtextextended('earmark waiting ' || $1, 0))
+
+-- name: count_waiting
+-- A tenant's jobs that no trainer has yet.
+SELECT count(*) FROM training_jobs WHERE tenant_id = $1 AND status IN ('pending', 'queued')
+
+-- name: lock_queue
+-- Nobody else claims a job until the end of the transaction, so that turns are counted right.
+SELECT pg_advisory_xact_lock(hashtextextended('earmark queue', 0))
+
 -- name: claim
--- The job that has waited longest starts its next attempt, with a lease of $1 seconds.
+-- The job whose turn it is starts its next attempt, with a lease of $1 seconds, if its tenant may run $2 at a time.
 UPDATE training_jobs
-SET status = 'training', attempt = attempt + 1, lease_until = now() + make_interval(secs => $1),
+SET status = 'training', attempt = attempt + 1, lease_until = now() + make_interval(secs => $1), not_before = NULL,
     started_at = coalesce(started_at, now()), revision = revision + 1
-WHERE id = (SELECT id FROM training_jobs WHERE status = 'queued' ORDER BY queued_at, id LIMIT 1
-            FOR UPDATE SKIP LOCKED)
+WHERE id = (SELECT j.id FROM training_queue q JOIN training_jobs j USING (id)
+            WHERE q.is_due AND j.status = 'queued' AND ($2::integer IS NULL OR q.turn <= $2)
+            ORDER BY q.turn, j.id LIMIT 1
+            FOR UPDATE OF j SKIP LOCKED)
 RETURNING *
+
+-- name: begin_attempt
+-- An attempt that was just claimed, and by which trainer.
+INSERT INTO training_attempts (training_job_id, number, trainer) VALUES ($1, $2, $3)
+
+-- name: end_attempt
+-- How the attempt that was just ended went.
+UPDATE training_attempts SET ended_at = now(), outcome = $3, reason = $4
+WHERE training_job_id = $1 AND number = $2 AND outcome IS NULL
+
+-- name: place
+-- A waiting job's place in the queue, from 1, and the facts that keep it there.
+SELECT q.place, q.turn, j.not_before, q.is_due
+FROM (SELECT *, row_number() OVER (ORDER BY is_due DESC, turn, id) AS place FROM training_queue) q
+JOIN training_jobs j USING (id)
+WHERE q.id = $1
 
 -- name: manifest
 -- The ready files that the job was created on, each with its annotations of the chosen types.
@@ -81,20 +112,25 @@ WHERE id = $1 AND attempt = $2 AND status = 'training'
 RETURNING cancel_requested
 
 -- name: advance
--- The current attempt's new figures, under a new revision, and a longer lease; no row for another attempt.
+-- The current attempt's new figures, under the revision behind $9, and a longer lease; no row for another attempt.
 UPDATE training_jobs
 SET revision = revision + 1, lease_until = now() + make_interval(secs => $3),
     progress = coalesce($4, progress), current_epoch = coalesce($5, current_epoch),
-    best_epoch = coalesce($6, best_epoch), metrics = coalesce($7, metrics), eta = coalesce($8, eta)
-WHERE id = $1 AND attempt = $2 AND status = 'training'
+    best_epoch = coalesce($6, best_epoch), metrics = coalesce($7, metrics), eta = coalesce($8, eta),
+    checkpoint = coalesce($10, checkpoint), losses = CASE WHEN $10::text IS NULL THEN losses ELSE 0 END
+WHERE id = $1 AND attempt = $2 AND status = 'training' AND revision = $9
 RETURNING *
 
+-- name: hold
+-- The job, while this attempt is the current one, and kept so until the end of the transaction.
+SELECT * FROM training_jobs WHERE id = $1 AND attempt = $2 AND status = 'training' FOR UPDATE
+
 -- name: set_checkpoint
--- Where the next attempt would go on, and where it would have before; no row for another attempt.
-UPDATE training_jobs AS new SET checkpoint = $3
-FROM training_jobs AS old
-WHERE new.id = $1 AND old.id = new.id AND new.attempt = $2 AND new.status = 'training'
-RETURNING old.checkpoint
+-- Where the next attempt would go on; no row for another attempt. What was lost before counts no more: the job
+-- gets on.
+UPDATE training_jobs SET checkpoint = $3, losses = 0
+WHERE id = $1 AND attempt = $2 AND status = 'training'
+RETURNING true
 
 -- name: finish
 -- The current attempt ends the job; no row for another attempt.
@@ -107,10 +143,10 @@ WHERE id = $1 AND attempt = $2 AND status = 'training'
 RETURNING *
 
 -- name: requeue
--- The current attempt is over, and the job waits for the next; no row for another attempt.
+-- The current attempt is over, and the next may begin in $3 seconds; no row for another attempt.
 UPDATE training_jobs
-SET status = 'queued', queued_at = now(), lease_until = NULL, eta = NULL, losses = losses + $3,
-    revision = revision + 1
+SET status = 'queued', queued_at = now(), not_before = now() + make_interval(secs => $3), lease_until = NULL,
+    eta = NULL, losses = $4, revision = revision + 1
 WHERE id = $1 AND attempt = $2 AND status = 'training'
 RETURNING *
 
@@ -122,7 +158,8 @@ ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
 
 -- name: cancel_waiting
 -- Ends a job that no trainer has; no row where it is in another state.
-UPDATE training_jobs SET status = 'cancelled', finished_at = now(), checkpoint = NULL, revision = revision + 1
+UPDATE training_jobs
+SET status = 'cancelled', finished_at = now(), checkpoint = NULL, not_before = NULL, revision = revision + 1
 WHERE tenant_id = $1 AND id = $2 AND status IN ('pending', 'queued')
 RETURNING *
 

@@ -92,6 +92,34 @@ def test_watch_of_a_failed_job_says_why_and_exits_1(serve: Serve) -> None:
     assert "failed: LOSS_NOT_FINITE: the loss was not finite in epoch 1" in result.stdout
 
 
+class TwoJobs(OneJob):
+    """Two jobs whose events come in turn; then the gateway refuses, so that the command ends."""
+
+    def GetTrainingJob(self, _request: Any, _context: grpc.ServicerContext) -> Any:
+        return training.GetTrainingJobResponse(training_job=self.job)
+
+    def WatchTrainingJobs(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        assert request.from_now
+        told = [response.event for response in self.WatchTrainingJob(None, context)]
+        for event in told:
+            for job_id in ("019a9f45-0000-7000-8000-00000000aaaa", "019a9f45-0000-7000-8000-00000000bbbb"):
+                event.training_job_id = job_id
+                yield training.WatchTrainingJobsResponse(event=event, cursor="x")
+        refuse(context, "OUT_OF_RANGE", "too old", "CURSOR_OUT_OF_RANGE")
+
+
+def test_watch_without_a_job_prints_a_line_for_each_event_of_all_jobs(serve: Serve) -> None:
+    result = run(serve(TwoJobs()), "watch")
+
+    lines = [line.split("  ", 1)[1] for line in result.stdout.splitlines()]
+    assert lines[:2] == ["0000aaaa  training", "0000bbbb  training"]
+    assert "0000bbbb  echo [rare] has no example" in lines
+    assert any(line.startswith("0000aaaa  epoch 1/3  loss 0.1250  F1 0.62 (best)") for line in lines)
+    assert lines[-2:] == ["0000aaaa  completed", "0000bbbb  completed"]
+    assert result.exit_code == 1
+    assert "too old" in result.stderr
+
+
 def test_watch_on_a_terminal_ends_with_the_table(serve: Serve) -> None:
     client = serve(OneJob())
     console = Console(force_terminal=True, width=100, record=True)
@@ -103,6 +131,52 @@ def test_watch_on_a_terminal_ends_with_the_table(serve: Serve) -> None:
     assert "the weights come from a model that knew dropout" in text
     assert "no epoch was better than epoch 1" in text
     assert "completed: model model-7, the weights of epoch 1" in text
+
+
+class Fleet(training_service_pb2_grpc.TrainingServiceServicer):
+    """Says what it is given."""
+
+    def __init__(self, **capacity: Any) -> None:
+        self.capacity = training.GetCapacityResponse(**capacity)
+
+    def GetCapacity(self, _request: Any, _context: grpc.ServicerContext) -> Any:
+        return self.capacity
+
+
+def test_trainers_are_a_table_with_a_line_on_the_jobs(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    here = training.TrainerStatus(address="10.0.0.1:50052", is_available=True, device="NVIDIA [H100]")
+    here.training_slots, here.free_training_slots = 2, 1
+    here.audio_slots, here.free_audio_slots = 4, 4
+    away = training.TrainerStatus(address="[::1]:50052", problem="cannot be reached: connection refused")
+    away.seen_at.FromJsonString("2026-01-02T03:04:05Z")
+    fleet = Fleet(trainers=[here, away], waiting_jobs=2, training_jobs=1)
+
+    result = run(serve(fleet), "trainers")
+
+    assert result.exit_code == 0, result.output
+    *_, first, second, _end, counts = result.stdout.splitlines()
+    assert [cell.strip() for cell in first.split("│")[1:-1]] == [
+        *("10.0.0.1:50052", "available", "NVIDIA [H100]", "1/2", "0/4", ""),
+    ]
+    cells = [cell.strip() for cell in second.split("│")[1:-1]]
+    assert cells[:5] == ["[::1]:50052", "unavailable", "", "–", "–"]  # noqa: RUF001
+    assert cells[5].startswith("cannot be reached: connection refused (last heard of 2026-01-0")
+    assert counts == "2 jobs wait, 1 trains"
+
+
+@pytest.mark.parametrize(
+    ("waiting", "running", "line"),
+    [(0, 0, "no job waits, none trains"), (1, 2, "1 job waits, 2 train")],
+)
+def test_without_trainers_it_is_said_what_to_do(serve: Serve, waiting: int, running: int, line: str) -> None:
+    result = run(serve(Fleet(waiting_jobs=waiting, training_jobs=running)), "trainers")
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        "the gateway has no trainers: name them in its EARMARK_TRAINERS",
+        line,
+    ]
 
 
 def test_an_error_is_told_in_words(serve: Serve) -> None:

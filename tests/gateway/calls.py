@@ -34,6 +34,7 @@ DETAILS = {
         error_details_pb2.PreconditionFailure,
         error_details_pb2.ResourceInfo,
         error_details_pb2.RetryInfo,
+        error_details_pb2.QuotaFailure,
     )
 }
 
@@ -70,7 +71,12 @@ async def opened(
 ) -> AsyncIterator[Gateway]:
     """A gateway. When the block ends, every call of it has ended."""
     chosen = Settings(
-        host="127.0.0.1", port=0, database_url=database_url, data_dir=data_dir, trainers=trainers, **settings
+        host="127.0.0.1",
+        port=0,
+        database_url=database_url,
+        data_dir=data_dir,
+        trainers=trainers,
+        **{"retry_seconds": 0.01} | settings,
     )
     async with (
         running(chosen) as port,

@@ -12,6 +12,8 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 from grpc_status import rpc_status
 
+HEARTBEAT_SECONDS = 0.02
+
 Script = Callable[["Call"], AsyncIterator[pb.TrainResponse]]
 
 
@@ -32,10 +34,17 @@ class ScriptedTrainer(trainer_service_pb2_grpc.TrainerServiceServicer):
         self._slots = slots
         self.calls: list[Call] = []
         self.cancelled = asyncio.Event()
+        # Set by a test whose script ends its call when the gateway asks for the job back.
+        self.hands_back = False
+        self.handing_back = asyncio.Event()
+        self._running = 0
+        self._ended = asyncio.Event()
 
     async def Train(self, requests, context):
         call = Call((await anext(requests)).job, context)
         self.calls.append(call)
+        self._running += 1
+        self._ended.clear()
         try:
             async for response in self._scripts[len(self.calls) - 1](call):
                 yield response
@@ -44,12 +53,24 @@ class ScriptedTrainer(trainer_service_pb2_grpc.TrainerServiceServicer):
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
+        finally:
+            self._running -= 1
+            self._ended.set()
+
+    async def HandBack(self, _request, context):
+        if not self.hands_back:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "that attempt does not run here")
+        self.handing_back.set()
+        await self._ended.wait()
+        return pb.HandBackResponse()
 
     async def WatchCapacity(self, _request, _context):
-        yield pb.WatchCapacityResponse(
-            capacity=pb.Capacity(device="cpu", training_slots=self._slots, free_training_slots=self._slots)
-        )
-        await asyncio.Event().wait()
+        """Again and again, as a trainer does."""
+        while True:
+            free = self._slots - self._running
+            capacity = pb.Capacity(device="cpu", training_slots=self._slots, free_training_slots=free)
+            yield pb.WatchCapacityResponse(capacity=capacity)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
 
 
 @asynccontextmanager
@@ -79,8 +100,9 @@ def epoch(number: int, best: int | None = None) -> pb.TrainResponse:
     return response
 
 
-def checkpoint(number: int, key: str) -> pb.TrainResponse:
-    return pb.TrainResponse(checkpoint=pb.TrainResponse.Checkpoint(epoch=number, key=key))
+def checkpoint(number: int, key: str, step: int = 0) -> pb.TrainResponse:
+    """After `number` epochs, whose last one's end follows; or `step` steps further on."""
+    return pb.TrainResponse(checkpoint=pb.TrainResponse.Checkpoint(epoch=number, key=key, step=step))
 
 
 def notice(code: str, message: str) -> pb.TrainResponse:

@@ -1,6 +1,8 @@
 """Jobs on trainers: every way an attempt can end, and what is written on the way."""
 
 import asyncio
+from contextlib import suppress
+from datetime import timedelta
 from uuid import UUID
 
 import grpc
@@ -89,10 +91,10 @@ async def test_a_lost_trainer_costs_an_attempt_and_the_next_goes_on_from_the_che
 
     async def dies(call):
         yield script.accepted()
-        yield script.epoch(1)
         objects.put(f"{call.job.prefix}/checkpoint-1", b"state")
         objects.put(f"{call.job.prefix}/model.json", b"kept")
         yield script.checkpoint(1, f"{call.job.prefix}/checkpoint-1")
+        yield script.epoch(1)
         await script.fail(call, grpc.StatusCode.UNAVAILABLE, "TRAINER_LOST", "the worker was killed")
 
     built = await build_one(database_url)
@@ -166,6 +168,34 @@ async def test_a_silent_trainer_is_taken_for_lost(database_url, tmp_path) -> Non
         assert trainer.cancelled.is_set()
 
 
+async def test_a_trainer_is_not_silent_while_its_event_waits_for_the_database(database_url, tmp_path) -> None:
+    is_locked = asyncio.Event()
+
+    async def goes_on(_call):
+        yield script.accepted()
+        await is_locked.wait()
+        yield script.epoch(1)
+        yield script.completed()
+
+    built = await build_one(database_url)
+    trainer = script.ScriptedTrainer(goes_on)
+    async with (
+        script.serving(trainer) as address,
+        gateway(database_url, tmp_path, address, trainer_silence_seconds=0.3) as channel,
+        Database(database_url) as database,
+    ):
+        job = await create(channel, built)
+        await until(channel, job.id, "notice")
+        async with database.transaction() as connection:
+            await connection.execute("LOCK TABLE training_events IN SHARE ROW EXCLUSIVE MODE")
+            is_locked.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await trainer.cancelled.wait()
+        assert told(await watched(channel, job.id))[-1] == "completed"
+        assert (await job_now(channel, job.id)).attempt == 1
+
+
 async def test_cancelling_a_running_job_cancels_the_call_and_ends_the_job(database_url, tmp_path) -> None:
     async def runs(_call):
         yield script.accepted()
@@ -218,6 +248,32 @@ async def test_a_job_whose_gateway_is_gone_is_taken_over_when_its_lease_ends(dat
         events = await watched(channel, job.id)
         assert told(events)[-1] == "completed"
         assert any("its gateway was lost" in e.status_changed.reason for e in events)
+
+
+async def test_a_gateway_removes_the_events_of_jobs_that_finished_long_ago(database_url, tmp_path) -> None:
+    built = await build_one(database_url)
+    trainer = script.ScriptedTrainer(*[script.whole] * 2)
+    async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
+        old, recent = [await create(channel, built) for _ in range(2)]
+        for job in (old, recent):
+            *_, last = await watched(channel, job.id)
+    async with Database(database_url) as database, database.connection() as connection:
+        finish = "UPDATE training_jobs SET finished_at = now() - $2::interval WHERE id = $1"
+        for job, hours in ((old, 37), (recent, 35)):
+            await connection.execute(finish, UUID(job.id), timedelta(hours=hours))
+    async with gateway(database_url, tmp_path, event_retention_days=1.5) as channel:
+        stream = TrainingServiceStub(channel).WatchTrainingJob(
+            pb.WatchTrainingJobRequest(training_job_id=old.id, after_revision=last.revision - 1)
+        )
+        assert [response.event.revision async for response in stream] == [last.revision]
+        async with Database(database_url) as database, database.connection() as connection:
+            count = "SELECT count(*) FROM training_events WHERE training_job_id = $1"
+            while await connection.fetchval(count, UUID(old.id)) > 1:
+                pass
+            assert await connection.fetchval(count, UUID(recent.id)) == last.revision
+        assert [event.revision for event in await watched(channel, recent.id)] == [
+            *range(1, last.revision + 1)
+        ]
 
 
 async def test_two_gateways_run_each_job_once(database_url, tmp_path) -> None:

@@ -26,8 +26,9 @@ EVERY = [
     errors.PreconditionError("PREREQUISITES_NOT_MET", [Violation("AUDIO_READY", "dataset/1", "2 are not")]),
     errors.wrong_state("annotation_set", "1", "published", "it never changes"),
     errors.in_use("dataset", "1", "a job needs it"),
-    errors.CursorOutOfRangeError(9, 1, 3),
+    errors.revision_out_of_range(9, 1, 3),
     errors.UnavailableError("DATABASE_UNAVAILABLE", "try again"),
+    errors.QuotaError("tenant/waiting_jobs", 3, "3 jobs wait already", 10),
     errors.InternalError("1"),
 ]
 BESIDE = {
@@ -35,6 +36,7 @@ BESIDE = {
     "NOT_FOUND": "google.rpc.ResourceInfo",
     "FAILED_PRECONDITION": "google.rpc.PreconditionFailure",
     "UNAVAILABLE": "google.rpc.RetryInfo",
+    "RESOURCE_EXHAUSTED": "google.rpc.QuotaFailure",
 }
 
 

@@ -62,8 +62,20 @@ async def test_many_topics_at_once_all_arrive(buses) -> None:
             await woken(event)
 
 
+async def test_a_topic_that_is_told_while_it_is_being_sent_is_sent_again(buses) -> None:
+    here, there = buses
+    with there.subscribe("job:1") as event:
+        await woken(event)
+        for _ in range(100):
+            here.publish("job:1")
+            await woken(event)
+
+
 async def test_everybody_is_woken_when_a_lost_connection_is_back(buses, database, monkeypatch) -> None:
     monkeypatch.setattr(bus, "PING_SECONDS", 0.01)
+    for other in buses:
+        with other.subscribe("job:1") as event:
+            await woken(event)
     async with Bus(database) as listening:
         with listening.subscribe("job:1") as event:
             await woken(event)

@@ -1,6 +1,7 @@
 """Migrations: once each, in order, whoever else tries at the same time."""
 
 import asyncio
+import json
 from uuid import uuid4
 
 import asyncpg
@@ -8,6 +9,7 @@ import pytest
 
 from storage import training
 from storage.database import Database, migrate, migrations
+from tests.storage import jobs
 
 
 async def applied(url: str) -> list[tuple]:
@@ -29,7 +31,7 @@ async def test_the_second_time_nothing_happens(empty_database_url) -> None:
     assert await applied(empty_database_url) == before
 
 
-async def test_jobs_of_before_are_kept_and_know_no_best_epoch(empty_database_url) -> None:
+async def test_jobs_of_before_are_kept_with_their_events_and_know_no_best_epoch(empty_database_url) -> None:
     connection = await asyncpg.connect(empty_database_url)
     await connection.execute(migrations()[1])
     await connection.execute(
@@ -51,11 +53,24 @@ async def test_jobs_of_before_are_kept_and_know_no_best_epoch(empty_database_url
         " VALUES ($3, 'default', $1, $2, '{}', '{}', 20)",
         *ids,
     )
+    statuses = ["PENDING", None, "QUEUED", "TRAINING", None]
+    bodies = [
+        {"status_changed": {"to": f"TRAINING_JOB_STATUS_{status}"}} if status else {"notice": {}}
+        for status in statuses
+    ]
+    await connection.executemany(
+        "INSERT INTO training_events (training_job_id, revision, attempt, body) VALUES ($1, $2, 1, $3)",
+        [(ids[2], revision, json.dumps(body)) for revision, body in enumerate(bodies, start=1)],
+    )
     await connection.close()
     await migrate(empty_database_url)
     async with Database(empty_database_url) as database, database.connection() as connection:
         job = await training.get(connection, "default", ids[2])
+        log = await jobs.page(connection)
+        statuses = await connection.fetch("SELECT status FROM training_events ORDER BY revision")
     assert (job.id, job.total_epochs, job.best_epoch) == (ids[2], 20, 0)
+    assert [key for key, _ in log.entries] == [(0, ids[2], revision) for revision in range(1, 6)]
+    assert [row["status"] for row in statuses] == ["pending", "pending", "queued", "training", "training"]
 
 
 async def test_many_gateways_may_start_at_once(empty_database_url) -> None:

@@ -1,10 +1,8 @@
-from functools import partial
-
 import pytest
 from signals import training_job
 
 from storage.objects import ObjectStore
-from trainer.model import Architecture
+from trainer.model import new_architecture
 
 SHARD_FRAMES = 1 << 14
 
@@ -24,7 +22,7 @@ def job(objects):
 def tiny():
     """Training with a network and shards so small that compiling is quick; device calls of one step."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.loop.Architecture", partial(Architecture, width=16, dilations=(1, 2)))
+        patch.setattr("trainer.loop.new_architecture", lambda types, _: new_architecture(types, "tiny"))
         patch.setattr("trainer.dataset.SHARD_FRAMES", SHARD_FRAMES)
         patch.setattr("trainer.epochs.CALL_STEPS", 4)
         patch.setattr("trainer.epochs.CALL_SECONDS", 1e-9)

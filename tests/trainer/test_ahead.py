@@ -1,6 +1,7 @@
 from dataclasses import asdict, replace
 
-from signals import marked, stored_file, training_job
+import pytest
+from signals import marked, never, stored_file, training_job
 
 from gateway.convert.training import DEFAULTS
 from storage.objects import ObjectStore
@@ -14,8 +15,9 @@ def test_what_is_compiled_ahead_is_what_gateways_send_by_default():
     assert {name: asdict(DEFAULT)[name] for name in DEFAULTS} == DEFAULTS
 
 
-def test_a_job_of_defaults_compiles_nothing_more(tmp_path):
-    compile_ahead()
+@pytest.mark.parametrize("network", ["standard", "tiny"])
+def test_a_job_of_defaults_compiles_nothing_more(tmp_path, network):
+    compile_ahead(network)
     compiled = run_steps._cache_size(), _tile_scores._cache_size()
     objects = ObjectStore.open(str(tmp_path))
     files = [stored_file(objects, f"file-{number}", *marked(60, number)) for number in range(6)]
@@ -25,5 +27,5 @@ def test_a_job_of_defaults_compiles_nothing_more(tmp_path):
         files=tuple(files),
         config=replace(DEFAULT, artifact_types=types, epochs=1, seed=5),
     )
-    list(train(job, objects, lambda: False))
+    list(train(job, objects, never, network))
     assert (run_steps._cache_size(), _tile_scores._cache_size()) == compiled

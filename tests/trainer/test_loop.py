@@ -17,6 +17,7 @@ from trainer.events import (
     TrainingFailedError,
     TrainingStoppedError,
 )
+from trainer.job import Stop
 from trainer.loop import train
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -59,7 +60,7 @@ def test_a_checkpoint_of_other_settings_is_not_resumed_from(objects, job, events
 
 
 def test_a_stop_ends_the_job_before_its_next_device_call(objects, job):
-    stopping = iter([False] * 8 + [True])
+    stopping = iter([None] * 8 + [Stop.DROP])
     with pytest.raises(TrainingStoppedError):
         list(train(replace(job, prefix="stopped"), objects, lambda: next(stopping)))
     assert next(stopping, None) is None

@@ -5,8 +5,16 @@ from dataclasses import replace
 import pytest
 from signals import completed, config, never
 
-from trainer.events import Checkpoint, EpochCompleted, Notice, NoticeCode, Progress, TrainingStoppedError
-from trainer.job import Annotation
+from trainer.events import (
+    Checkpoint,
+    EpochCompleted,
+    Loading,
+    Notice,
+    NoticeCode,
+    Progress,
+    TrainingStoppedError,
+)
+from trainer.job import Annotation, Stop
 from trainer.loop import train
 
 EPOCHS = 4
@@ -25,11 +33,17 @@ def uninterrupted(objects, longer):
     return list(train(replace(longer, prefix="whole"), objects, never))
 
 
+@pytest.fixture
+def always_due(monkeypatch):
+    """A checkpoint after every device call, which is every step."""
+    monkeypatch.setattr("trainer.checkpoints.CHECKPOINT_SECONDS", 0)
+
+
 def cut(job, objects, epoch):
     """The key of the last checkpoint of a job that is stopped in the middle of `epoch`; None without any."""
     told = []
     with pytest.raises(TrainingStoppedError):
-        list(noted(train(job, objects, lambda: middle(told, epoch)), told))
+        list(noted(train(job, objects, lambda: Stop.DROP if middle(told, epoch) else None), told))
     assert middle(told, epoch)
     assert told[-1].step < told[-1].steps
     return next((event.key for event in reversed(told) if isinstance(event, Checkpoint)), None)
@@ -82,6 +96,101 @@ def test_cut_at_every_epoch_one_after_the_other_a_job_gives_the_same_bytes(objec
     for epoch in range(2, EPOCHS + 1):
         key = cut(replace(longer, prefix=f"often-{epoch}", resume_from=key), objects, epoch)
     same(objects, completed(replace(longer, prefix="often", resume_from=key), objects), uninterrupted[-1])
+
+
+def steps_of(events):
+    return next(event.steps for event in events if isinstance(event, Progress))
+
+
+def handed_back(job, objects, here):
+    """What a job says that is handed back once its last event is `here`."""
+    told = []
+    job_events = train(job, objects, lambda: Stop.HAND_BACK if told and here(told[-1]) else None)
+    with pytest.raises(TrainingStoppedError):
+        list(noted(job_events, told))
+    return told
+
+
+def after(epoch, step):
+    return lambda event: isinstance(event, Progress) and (event.epoch, event.step) == (epoch, step)
+
+
+def epochs_without_pace(events, first=1):
+    """What is told of the epochs from `first` on, but for how fast they went."""
+    epochs = [event for event in events if isinstance(event, EpochCompleted) and event.epoch >= first]
+    return [replace(epoch, chunks_per_second=0) for epoch in epochs]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_handed_back_within_an_epoch_a_job_resumes_to_the_same_bytes_and_figures(
+    objects, longer, uninterrupted, share
+):
+    step = max(1, int(share * steps_of(uninterrupted)))
+    told = handed_back(replace(longer, prefix=f"back-{share}"), objects, after(2, step))
+    assert isinstance(told[-1], Checkpoint)
+    assert (told[-1].epoch, told[-1].step) == (1, step)
+    again = replace(longer, prefix=f"again-{share}", resume_from=told[-1].key, attempt=2)
+    resumed = list(train(again, objects, never))
+    same(objects, resumed[-1], uninterrupted[-1])
+    assert epochs_without_pace(resumed) == epochs_without_pace(uninterrupted, first=2)
+    (notice,) = (event for event in resumed if isinstance(event, Notice))
+    assert notice.message == f"training goes on in epoch 2 after step {step} of {steps_of(uninterrupted)}"
+    first = next((event for event in resumed if isinstance(event, Progress)), None)
+    assert (first.epoch, first.step) == ((2, step + 1) if share < 1 else (3, 1))
+
+
+def test_handed_back_step_after_step_a_job_gives_the_same_bytes(objects, longer, uninterrupted):
+    key, steps = None, steps_of(uninterrupted)
+    for number, done in enumerate(range(1, 2 * steps, max(1, steps // 5))):
+        job = replace(longer, prefix=f"step-{number}", resume_from=key, attempt=number + 1)
+        told = handed_back(job, objects, after(1 + (done - 1) // steps, 1 + (done - 1) % steps))
+        key = told[-1].key
+    same(objects, completed(replace(longer, prefix="steps", resume_from=key), objects), uninterrupted[-1])
+
+
+@pytest.mark.usefixtures("always_due")
+def test_lost_within_an_epoch_a_job_goes_on_from_the_last_checkpoint(objects, longer, uninterrupted):
+    key = cut(replace(longer, prefix="lost-within"), objects, 3)
+    before = -(-steps_of(uninterrupted) // 2) - 1
+    assert key == f"lost-within/checkpoint-0002-{before:06d}.safetensors"
+    resumed = list(train(replace(longer, prefix="on-within", resume_from=key), objects, never))
+    same(objects, resumed[-1], uninterrupted[-1])
+    assert epochs_without_pace(resumed) == epochs_without_pace(uninterrupted, first=3)
+
+
+def test_progress_of_a_resumed_job_goes_on_where_it_was(objects, longer, uninterrupted):
+    told = handed_back(replace(longer, prefix="share"), objects, after(2, 1))
+    resumed = train(replace(longer, prefix="share-on", resume_from=told[-1].key), objects, never)
+    shares = {
+        (event.epoch, event.step): event.fraction for event in uninterrupted if isinstance(event, Progress)
+    }
+    for event in resumed:
+        if isinstance(event, Progress):
+            assert event.fraction == shares[event.epoch, event.step]
+
+
+def test_handed_back_before_its_first_step_a_job_stores_nothing(objects, longer):
+    told = handed_back(replace(longer, prefix="nothing"), objects, lambda event: isinstance(event, Loading))
+    assert not any(isinstance(event, Checkpoint | Progress) for event in told)
+    assert not list(objects.keys("nothing"))
+
+
+def test_handed_back_with_nothing_done_since_it_resumed_a_job_stores_nothing(objects, longer):
+    told = handed_back(replace(longer, prefix="once"), objects, after(2, 1))
+    again = replace(longer, prefix="twice", resume_from=told[-1].key)
+    again = handed_back(again, objects, lambda event: isinstance(event, Notice))
+    assert isinstance(again[-1], Notice)
+    assert not list(objects.keys("twice"))
+
+
+@pytest.mark.usefixtures("always_due")
+def test_every_checkpoint_that_was_told_is_there_to_resume_from(objects, longer):
+    """Which one a later attempt is told to resume from, nobody here knows."""
+    objects.delete(*list(objects.keys("kept")))
+    events = list(train(replace(longer, prefix="kept"), objects, never))
+    told = [event.key for event in events if isinstance(event, Checkpoint)]
+    assert len(told) == len(set(told)) > 2 * EPOCHS
+    assert {key for key in objects.keys("kept") if "/checkpoint-" in key} == set(told)
 
 
 def test_the_order_of_files_and_of_their_annotations_is_no_matter(objects, longer, uninterrupted):

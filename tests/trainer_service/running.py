@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,6 +134,22 @@ def training_job(**config) -> pb.TrainRequest.Job:
     }
     config = training_config_pb2.TrainingConfig(**{**values, **config})
     return pb.TrainRequest.Job(training_job_id=JOB_ID, attempt=1, config=config, prefix="jobs/one/1")
+
+
+def unfinished(first, end: threading.Event):
+    """A stream of requests that does not end before `end`."""
+    yield first
+    end.wait()
+
+
+def ending(call) -> tuple[list, grpc.RpcError]:
+    """What a call that fails says until then, and how it fails."""
+    said = []
+    try:
+        said.extend(call)
+    except grpc.RpcError as error:
+        return said, error
+    raise AssertionError("the call succeeded")
 
 
 def audio_request(name: str) -> pb.ProcessAudioRequest:

@@ -8,7 +8,7 @@ import pytest
 from earmark.trainer.v1 import trainer_service_pb2 as pb
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from running import SECONDS, failure, gone, running, training_job
+from running import SECONDS, failure, gone, running, training_job, unfinished
 
 from trainer.service.spool import Spool
 
@@ -22,7 +22,7 @@ def test_sigterm_ends_streams_with_unavailable_and_leaves_no_process(tmp_path):
     with running(tmp_path) as trainer:
         watch = trainer.warm().stub.WatchCapacity(pb.WatchCapacityRequest())
         end = threading.Event()
-        job = trainer.stub.Train(unfinished(end))
+        job = trainer.stub.Train(unfinished(pb.TrainRequest(job=training_job()), end))
         assert accepted(job)
         assert next(watch)
         children = trainer.children()
@@ -36,12 +36,6 @@ def test_sigterm_ends_streams_with_unavailable_and_leaves_no_process(tmp_path):
         assert trainer.process.wait(SECONDS) == 0
         gone(children)
         assert not list((tmp_path / "spool").iterdir())
-
-
-def unfinished(end):
-    """A job whose manifest does not end before `end`."""
-    yield pb.TrainRequest(job=training_job())
-    end.wait()
 
 
 def test_a_killed_trainer_leaves_no_process(tmp_path, files, trainer):

@@ -8,3 +8,12 @@ class CallError(Exception):
         super().__init__(message)
         self.reason = reason
         self.field = field
+
+
+class StoppingError(CallError):
+    """Nothing went wrong, but it does not go on here."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "STOPPING", "the trainer is stopping, or was asked to hand this back: another can go on with it"
+        )

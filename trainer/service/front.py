@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from storage.objects import ObjectNotFoundError
 from trainer.events import Completed
 from trainer.service import messages
 from trainer.service.crew import Crew
-from trainer.service.errors import CallError
+from trainer.service.errors import CallError, StoppingError
 from trainer.service.processes import ProcessLostError
-from trainer.service.slot import Run
+from trainer.service.slot import HAND_BACK_SECONDS, Run
+from trainer.service.waiting import read, unless
 from trainer.settings import Settings
 from trainer.workers.wire import Decoded, DecodeRequest, Failed
 
@@ -46,12 +48,13 @@ Handler = Callable[["TrainerService", Any, Context], Awaitable[Any]]
 
 
 def rpc(handler: Handler) -> Handler:
-    """Ends a call with the status that its error stands for, and every call when the trainer stops."""
+    """Ends a call with the status that its error stands for."""
 
     @wraps(handler)
     async def run(self: "TrainerService", request: Any, context: Context) -> Any:
         task = asyncio.current_task()
         self.running.add(task)
+        task.add_done_callback(self.running.discard)
         try:
             return await handler(self, request, context)
         except CallError as error:
@@ -60,17 +63,11 @@ def rpc(handler: Handler) -> Handler:
             failure = CallError("TRAINER_LOST", f"a process of the trainer {error}")
         except grpc.aio.AbortError:
             raise
-        except asyncio.CancelledError:
-            if not self.stopping or context.cancelled():
-                raise
-            failure = CallError("STOPPING", "the trainer is stopping")
         except Exception:
             log.exception("a call crashed", rpc=handler.__name__)
             failure = CallError(
                 "INTERNAL", "the trainer failed for a reason of its own; its log has the trace"
             )
-        finally:
-            self.running.discard(task)
         return await context.abort_with_status(rpc_status.to_status(messages.to_status(failure)))
 
     return run
@@ -82,25 +79,41 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
         self._heartbeat = crew.settings.heartbeat_seconds
+        self._stopping = asyncio.Event()
+        self._overdue = asyncio.Event()
         self.running: set[asyncio.Task[Any]] = set()
-        self.stopping = False
 
-    def stop(self) -> None:
-        """Ends every running call with UNAVAILABLE."""
-        self.stopping = True
-        for task in self.running:
-            task.cancel()
+    async def drain(self) -> None:
+        """Takes no more work, hands back the job, and lets the rest finish within the grace."""
+        self._stopping.set()
+        closing = asyncio.create_task(self._crew.training.close())
+        await self._idle(self._crew.settings.stop_grace_seconds)
+        self._overdue.set()
+        await self._idle(HAND_BACK_SECONDS + STOP_SECONDS)
+        closing.cancel()
+
+    async def _idle(self, seconds: float) -> None:
+        """Waits for running calls to end, so long at most."""
+        if self.running:
+            await asyncio.wait(self.running, timeout=seconds)
+
+    def _take_work(self) -> None:
+        if self._stopping.is_set():
+            raise StoppingError
 
     @rpc
     async def Train(self, requests: AsyncIterator[pb.TrainRequest], context: Context) -> None:
         """One job, from its manifest to its last event."""
-        first = await anext(aiter(requests), None)
+        self._take_work()
+        first = await read(self._stopping, requests)
         if first is None or first.WhichOneof("content") != "job":
             raise CallError("INVALID_FIELD", "the first message must be the job", "job")
-        with self._crew.training.claim() as run:
+        with self._crew.training.claim(first.job.training_job_id, first.job.attempt) as run:
             accepted = pb.TrainResponse.Accepted(device=self._crew.device)
             await context.write(pb.TrainResponse(accepted=accepted))
-            files = [messages.from_file(_file(request)) async for request in requests]
+            files = []
+            while (request := await read(run.wanted_back, requests)) is not None:
+                files.append(messages.from_file(_file(request)))
             await run.start(messages.from_job(first.job, files))
             await self._follow(run, context)
 
@@ -115,53 +128,78 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
                 await context.write(messages.to_response(event))
 
     @rpc
+    async def HandBack(self, request: pb.HandBackRequest, _context: Context) -> pb.HandBackResponse:
+        """Ends a job with its work kept."""
+        await self._crew.training.hand_back(request.training_job_id, request.attempt)
+        return pb.HandBackResponse()
+
+    @rpc
     async def ProcessAudio(self, request: pb.ProcessAudioRequest, context: Context) -> None:
         """One uploaded file, from bytes to stored features."""
-        objects = self._crew.objects
+        self._take_work()
+        objects, overdue = self._crew.objects, self._overdue
         await context.write(pb.ProcessAudioResponse(normalizing=pb.ProcessAudioResponse.Normalizing()))
         with self._crew.spool.folder() as folder:
             decode = DecodeRequest(folder / "source", folder)
-
-            async def on_decoded(decoded: Decoded) -> None:
-                await objects.put_async(request.audio, decode.audio)
-                await context.write(_embedding(decoded))
-
             try:
-                await write_file(decode.source, objects.stream(request.source))
+                await unless(overdue, write_file(decode.source, objects.stream(request.source)))
             except ObjectNotFoundError:
                 await context.write(_failed("the uploaded bytes are gone: upload the file again"))
                 return
-            outcome = await self._crew.audio.decode(decode, on_decoded)
+            async with AsyncExitStack() as stack:
+                starting = stack.enter_async_context(self._crew.audio.decoding(decode))
+                decoding = await unless(overdue, starting)
+                outcome = await unless(overdue, decoding.decoded())
+                if isinstance(outcome, Decoded):
+                    await unless(overdue, objects.put_async(request.audio, decode.audio))
+                    await context.write(_embedding(outcome))
+                    outcome = await unless(overdue, decoding.featured())
             if isinstance(outcome, Failed):
                 log.info("a file cannot be used", audio_file_id=request.audio_file_id, error=outcome.message)
                 await context.write(_failed(outcome.message))
                 return
-            await objects.put_async(request.features, decode.features)
+            await unless(overdue, objects.put_async(request.features, decode.features))
         await context.write(pb.ProcessAudioResponse(ready=pb.ProcessAudioResponse.Ready()))
 
     @rpc
     async def Detect(self, requests: AsyncIterator[pb.DetectRequest], context: Context) -> None:
         """One recording, from bytes to detections."""
-        first = await anext(aiter(requests), None)
+        self._take_work()
+        first = await read(self._overdue, requests)
         if first is None or first.WhichOneof("content") != "start":
             raise CallError("INVALID_FIELD", "the first message must be the start", "start")
         with self._crew.spool.folder() as folder:
             decode = DecodeRequest(folder / "source", folder)
-            await write_file(decode.source, _limited(requests))
-            decoded = await self._crew.audio.decode(decode)
+            await write_file(decode.source, self._recording(requests))
+            decoded = await unless(self._overdue, self._crew.audio.decode(decode))
             if isinstance(decoded, Failed):
                 raise CallError(decoded.reason, decoded.message, "data")
-            found = await self._crew.scoring.score(
+            scoring = self._crew.scoring.score(
                 first.start.weights,
                 first.start.model_config,
                 decode.features,
                 decoded.duration_ms,
                 messages.from_detection_config(first.start.config),
             )
+            found = await unless(self._overdue, scoring)
         for detection in found:
             await context.write(pb.DetectResponse(detection=messages.to_detection(detection)))
         summary = pb.DetectResponse.Summary(duration_ms=decoded.duration_ms)
         await context.write(pb.DetectResponse(summary=summary))
+
+    async def _recording(self, requests: AsyncIterator[pb.DetectRequest]) -> AsyncIterator[bytes]:
+        size = 0
+        while (request := await read(self._overdue, requests)) is not None:
+            size += len(request.data)
+            if request.WhichOneof("content") != "data":
+                raise CallError("INVALID_FIELD", "every message but the first must be data", "data")
+            if size > MAX_UPLOAD_BYTES:
+                raise CallError(
+                    "INVALID_UPLOAD",
+                    f"the recording is larger than {MAX_UPLOAD_BYTES:,} bytes: split it",
+                    "data",
+                )
+            yield request.data
 
     @rpc
     async def GetCapacity(self, _request: pb.GetCapacityRequest, _context: Context) -> pb.GetCapacityResponse:
@@ -171,12 +209,13 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     @rpc
     async def WatchCapacity(self, _request: pb.WatchCapacityRequest, context: Context) -> None:
         """What the trainer has, at every change and every heartbeat."""
+        self._take_work()
         while True:
             changed = self._crew.changes.next
             await context.write(pb.WatchCapacityResponse(capacity=self._capacity()))
             try:
                 async with asyncio.timeout(self._heartbeat):
-                    await changed.wait()
+                    await unless(self._stopping, changed.wait())
             except TimeoutError:
                 continue
 
@@ -195,7 +234,7 @@ class CannotListenError(Exception):
 
 
 async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[str], None]) -> None:
-    """Serves until `stop`. `announce` gets the address, host:port. Raises CannotListenError."""
+    """Serves until `stop`, then drains. `announce` gets the address, host:port. Raises CannotListenError."""
     server = grpc.aio.server(options=SERVER_OPTIONS)
     try:
         port = server.add_insecure_port(f"{settings.host}:{settings.trainer_port}")
@@ -217,7 +256,7 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[str
             await stop.wait()
         finally:
             await healthy.enter_graceful_shutdown()
-            service.stop()
+            await service.drain()
             await server.stop(STOP_SECONDS)
 
 
@@ -226,19 +265,6 @@ async def write_file(path: Path, parts: AsyncIterator[bytes]) -> None:
     with path.open("wb") as file:
         async for part in parts:
             await asyncio.to_thread(file.write, part)
-
-
-async def _limited(requests: AsyncIterator[pb.DetectRequest]) -> AsyncIterator[bytes]:
-    size = 0
-    async for request in requests:
-        size += len(request.data)
-        if request.WhichOneof("content") != "data":
-            raise CallError("INVALID_FIELD", "every message but the first must be data", "data")
-        if size > MAX_UPLOAD_BYTES:
-            raise CallError(
-                "INVALID_UPLOAD", f"the recording is larger than {MAX_UPLOAD_BYTES:,} bytes: split it", "data"
-            )
-        yield request.data
 
 
 def _file(request: pb.TrainRequest) -> pb.TrainRequest.File:

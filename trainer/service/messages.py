@@ -17,6 +17,7 @@ CODES = {
     "INVALID_FIELD": code_pb2.INVALID_ARGUMENT,
     "INVALID_UPLOAD": code_pb2.INVALID_ARGUMENT,
     "INVALID_AUDIO": code_pb2.INVALID_ARGUMENT,
+    "NOT_FOUND": code_pb2.NOT_FOUND,
     "NO_FREE_SLOT": code_pb2.RESOURCE_EXHAUSTED,
     "TRAINER_LOST": code_pb2.UNAVAILABLE,
     "STOPPING": code_pb2.UNAVAILABLE,
@@ -120,8 +121,8 @@ def to_response(event: events.Event) -> pb.TrainResponse:
             return pb.TrainResponse(progress=progress)
         case events.EpochCompleted():
             return pb.TrainResponse(epoch_completed=to_epoch(event))
-        case events.Checkpoint(epoch, key):
-            return pb.TrainResponse(checkpoint=pb.TrainResponse.Checkpoint(epoch=epoch, key=key))
+        case events.Checkpoint(epoch, step, key):
+            return pb.TrainResponse(checkpoint=pb.TrainResponse.Checkpoint(epoch=epoch, step=step, key=key))
         case events.Notice(code, message):
             notice = training_service_pb2.TrainingEvent.Notice(code=f"NOTICE_CODE_{code}", message=message)
             return pb.TrainResponse(notice=notice)

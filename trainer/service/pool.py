@@ -2,23 +2,23 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
 from trainer.service.changes import Changes
 from trainer.service.processes import Child, ProcessLostError
 from trainer.settings import Settings
-from trainer.workers.wire import Decoded, DecodeRequest, Failed
+from trainer.workers.wire import Decoded, DecodeRequest, Failed, Featured
 
 FILES_PER_PROCESS = 200  # what a decoder leaks ends with its process
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 OUT_OF_TIME = (signal.SIGXCPU, signal.SIGALRM)
 
 log = structlog.get_logger()
-OnDecoded = Callable[[Decoded], Awaitable[None]]
 
 
 @dataclass(eq=False, slots=True)
@@ -47,25 +47,24 @@ class AudioPool:
         """How many more would be decoded at once."""
         return self.size - len(self._busy)
 
-    async def decode(self, request: DecodeRequest, on_decoded: OnDecoded | None = None) -> Decoded | Failed:
-        """Decodes one file, then computes its features, while `on_decoded` runs.
+    @asynccontextmanager
+    async def decoding(self, request: DecodeRequest) -> AsyncIterator["Decoding"]:
+        """A process at work on this file; left by an error, it is killed.
 
-        Whatever the file does to its process is Failed, with what was found and what to do. Raises
-        ProcessLostError when a process cannot start.
+        Raises ProcessLostError when a process cannot start.
         """
         async with self._process() as child:
             await child.send(request)
-            try:
-                decoded = await child.receive()
-                if isinstance(decoded, Failed):
-                    return decoded
-                if on_decoded is not None:
-                    await on_decoded(decoded)
-                featured = await child.receive()
-                return featured if isinstance(featured, Failed) else decoded
-            except ProcessLostError as error:
-                log.warning("an audio process is gone", child=child.pid, error=str(error))
-                return Failed("INVALID_AUDIO", _died(error))
+            yield Decoding(child)
+
+    async def decode(self, request: DecodeRequest) -> Decoded | Failed:
+        """Decodes one file and computes its features. Raises ProcessLostError when a process cannot start."""
+        async with self.decoding(request) as decoding:
+            decoded = await decoding.decoded()
+            if isinstance(decoded, Failed):
+                return decoded
+            featured = await decoding.featured()
+            return featured if isinstance(featured, Failed) else decoded
 
     async def close(self) -> None:
         """Ends every process."""
@@ -100,6 +99,28 @@ class AudioPool:
 
     def _start(self) -> _Process:
         return _Process(Child("trainer.workers.audio", self._settings, ONE_THREAD))
+
+
+class Decoding:
+    """What a process says of one file. Whatever the file does to it is Failed, with what to do."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+
+    async def decoded(self) -> Decoded | Failed:
+        """First. The process goes on to the features by itself."""
+        return await self._said()
+
+    async def featured(self) -> Featured | Failed:
+        """Second, where it was Decoded."""
+        return await self._said()
+
+    async def _said(self) -> Any:
+        try:
+            return await self._child.receive()
+        except ProcessLostError as error:
+            log.warning("an audio process is gone", child=self._child.pid, error=str(error))
+            return Failed("INVALID_AUDIO", _died(error))
 
 
 def _died(error: ProcessLostError) -> str:

@@ -1,4 +1,4 @@
-"""The training slot, as the front sees it: claimed, given a job, read from, stopped."""
+"""The training slot, as the front sees it: claimed, given a job, read from, stopped or handed back."""
 
 import asyncio
 from typing import Self
@@ -6,14 +6,15 @@ from typing import Self
 import structlog
 
 from trainer.events import Completed, Event
-from trainer.job import TrainingJob
+from trainer.job import Stop, TrainingJob
 from trainer.service.changes import Changes
-from trainer.service.errors import CallError
+from trainer.service.errors import CallError, StoppingError
 from trainer.service.keeper import Keeper
 from trainer.service.processes import Child, ProcessLostError
-from trainer.workers.wire import Failed, Stop, Stopped
+from trainer.workers.wire import Failed, StopJob, Stopped
 
 STOP_SECONDS = 0.8
+HAND_BACK_SECONDS = 5.0  # time to store a checkpoint
 
 log = structlog.get_logger()
 
@@ -24,28 +25,48 @@ class TrainingSlot:
     def __init__(self, keeper: Keeper, changes: Changes) -> None:
         self._keeper = keeper
         self._changes = changes
-        self._busy = False
+        self._run: Run | None = None
+        self._closed = False
         self._ending: set[asyncio.Task[None]] = set()
 
     @property
     def free(self) -> bool:
         """Whether a job would be taken now."""
-        return self._keeper.child is not None and not self._busy
+        return self._keeper.child is not None and self._run is None and not self._closed
 
-    def claim(self) -> "Run":
-        """Takes the slot. Raises CallError."""
+    def claim(self, job_id: str, attempt: int) -> "Run":
+        """Takes the slot for this attempt. Raises CallError."""
+        if self._closed:
+            raise StoppingError
         child = self._keeper.child
-        if child is None or self._busy:
-            why = "it trains another job" if self._busy else "its training process is starting"
+        if child is None or self._run is not None:
+            why = "its training process is starting" if self._run is None else "it trains another job"
             raise CallError("NO_FREE_SLOT", f"the trainer has no free training slot: {why}")
-        self._busy = True
+        self._run = Run(self, child, job_id, attempt)
         self._changes.tell()
-        return Run(self, child)
+        return self._run
+
+    async def hand_back(self, job_id: str, attempt: int) -> None:
+        """Returns when this attempt has ended, its work kept. Raises CallError where it does not run."""
+        run = self._run
+        if run is None or (run.job_id, run.attempt) != (job_id, attempt):
+            found = f"attempt {run.attempt} at job {run.job_id} does" if run else "no job does"
+            raise CallError(
+                "NOT_FOUND", f"attempt {attempt} at job {job_id} does not run here, {found}: is it over?"
+            )
+        await run.hand_back()
+
+    async def close(self) -> None:
+        """Takes no more jobs; returns when the one in work has ended, its work kept."""
+        self._closed = True
+        self._changes.tell()
+        if self._run is not None:
+            await self._run.hand_back()
 
     def release(self, run: "Run") -> None:
         """Frees the slot: at once after a job that is over, or when the process has stopped or is gone."""
         if run.over:
-            self._free()
+            self._free(run)
             return
         ending = asyncio.create_task(self._end(run))
         self._ending.add(ending)
@@ -59,23 +80,30 @@ class TrainingSlot:
         try:
             await run.stop()
         finally:
-            self._free()
+            self._free(run)
 
-    def _free(self) -> None:
-        self._busy = False
+    def _free(self, run: "Run") -> None:
+        self._run = None
+        run.ended.set()
         self._changes.tell()
 
 
 class Run:
     """A claimed slot, and the job in it: `over` before its start and after its last event.
 
-    As a context manager it gives the slot back.
+    As a context manager it gives the slot back. `wanted_back` is set once the job is to end with its work
+    kept, `ended` when the slot is free.
     """
 
-    def __init__(self, slot: TrainingSlot, child: Child) -> None:
+    def __init__(self, slot: TrainingSlot, child: Child, job_id: str, attempt: int) -> None:
+        self.job_id = job_id
+        self.attempt = attempt
+        self.over = True
+        self.wanted_back = asyncio.Event()
+        self.ended = asyncio.Event()
         self._slot = slot
         self._child = child
-        self.over = True
+        self._sending = asyncio.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -84,14 +112,31 @@ class Run:
         self._slot.release(self)
 
     async def start(self, job: TrainingJob) -> None:
-        """Hands the job to the process."""
-        self.over = False
-        await self._child.send(job)
+        """Hands the job to the process. Raises StoppingError when it is wanted back already."""
+        async with self._sending:
+            if self.wanted_back.is_set():
+                raise StoppingError
+            self.over = False
+            await self._child.send(job)
+
+    async def hand_back(self) -> None:
+        """Returns when the job has ended. What it did is kept, unless it takes too long to come to that."""
+        self.wanted_back.set()
+        try:
+            async with asyncio.timeout(HAND_BACK_SECONDS):
+                async with self._sending:
+                    if not self.over:
+                        await self._child.send(StopJob(self.job_id, self.attempt, Stop.HAND_BACK))
+                await self.ended.wait()
+        except TimeoutError:  # it compiles, or evaluates: its last checkpoint stands
+            log.info("a training process is killed to hand its job back", child=self._child.pid)
+            self._child.kill()
+            await self.ended.wait()
 
     async def next(self, seconds: float) -> Event | None:
         """The next event; None when there is none for `seconds`. The last is Completed.
 
-        Raises CallError when the job failed, or its process is gone.
+        Raises CallError when the job failed or was handed back, or its process is gone.
         """
         try:
             async with asyncio.timeout(seconds):
@@ -99,19 +144,21 @@ class Run:
         except TimeoutError:
             return None
         except ProcessLostError as error:
+            if self.wanted_back.is_set():
+                raise StoppingError from error
             raise CallError("TRAINER_LOST", f"the training process {error}") from error
         match message:
             case Failed(reason, text):
                 raise CallError(reason, text)
             case Stopped():
-                raise CallError("TRAINER_LOST", "the training process stopped without being told to")
+                raise StoppingError
         return message
 
     async def stop(self) -> None:
         """Returns when the process is idle or gone, after STOP_SECONDS at most."""
         try:
             async with asyncio.timeout(STOP_SECONDS):
-                await self._child.send(Stop())
+                await self._child.send(StopJob(self.job_id, self.attempt, Stop.DROP))
                 while not self.over:
                     await self._receive()
         except TimeoutError:  # it compiles, and would not look for minutes

@@ -8,12 +8,12 @@ import structlog
 from storage.objects import ObjectNotFoundError, ObjectStore
 from trainer.ahead import compile_ahead
 from trainer.events import Event, TrainingFailedError, TrainingStoppedError
-from trainer.job import TrainingJob
+from trainer.job import NetworkSize, ShouldStop, Stop, TrainingJob
 from trainer.logs import configure_logging
 from trainer.loop import train
 from trainer.settings import Settings
 from trainer.workers.device import summary, warm_up
-from trainer.workers.wire import Failed, Ready, Stop, Stopped
+from trainer.workers.wire import Failed, Ready, StopJob, Stopped
 
 log = structlog.get_logger()
 
@@ -27,22 +27,44 @@ def serve(connection: Connection, settings: Settings) -> None:
     objects = ObjectStore.open(settings.object_store_url)
     connection.send(Ready(warm_up()))
     if settings.compile_ahead and not connection.poll():
-        compile_ahead()
+        compile_ahead(settings.network)
     while True:
         match connection.recv():
-            case Stop():  # came too late: its job is over
+            case StopJob():  # came too late: its job is over
                 continue
             case job:
-                for message in run(job, objects, connection):
+                should_stop = asked(job, connection)
+                for message in run(job, objects, should_stop, settings.network):
                     connection.send(message)
 
 
-def run(job: TrainingJob, objects: ObjectStore, connection: Connection) -> Iterator[Event | Failed | Stopped]:
-    """One job. While it runs, whatever arrives on the pipe means stop, and so does its end."""
+def asked(job: TrainingJob, connection: Connection) -> ShouldStop:
+    """What the front asks of this job; what is once dropped stays so. A front that is gone keeps nothing."""
+    stop: Stop | None = None
+
+    def should_stop() -> Stop | None:
+        nonlocal stop
+        try:
+            while connection.poll():
+                request: StopJob = connection.recv()
+                ours = (request.job_id, request.attempt) == (job.job_id, job.attempt)
+                if ours and stop is not Stop.DROP:
+                    stop = request.how
+        except (EOFError, OSError):
+            stop = Stop.DROP
+        return stop
+
+    return should_stop
+
+
+def run(
+    job: TrainingJob, objects: ObjectStore, should_stop: ShouldStop, network: NetworkSize
+) -> Iterator[Event | Failed | Stopped]:
+    """One job; Completed, Failed or Stopped is the last."""
     bound = log.bind(training_job_id=job.job_id, attempt=job.attempt)
     bound.info("training starts", files=len(job.files), resume_from=job.resume_from)
     try:
-        yield from train(job, objects, connection.poll)
+        yield from train(job, objects, should_stop, network)
         bound.info("training is complete")
     except TrainingStoppedError:
         bound.info("training is stopped")

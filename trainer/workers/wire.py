@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer.job import Stop
+
 
 @dataclass(frozen=True, slots=True)
 class Ready:
@@ -13,13 +15,17 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """To the training process: end the job in work."""
+class StopJob:
+    """To the training process: end this attempt, if it is the one in work."""
+
+    job_id: str
+    attempt: int
+    how: Stop
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The job in work was ended by Stop."""
+    """The job in work was ended by StopJob."""
 
 
 @dataclass(frozen=True, slots=True)

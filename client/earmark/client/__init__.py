@@ -13,7 +13,14 @@ from earmark.client.backoff import Backoff
 from earmark.client.channel import DEFAULT_ADDRESS, Client, connect
 from earmark.client.errors import EarmarkError, Explanation, FieldViolation, PreconditionViolation, explain
 from earmark.client.transfer import IncompleteReplyError, detect, download, upload
-from earmark.client.watch import TERMINAL_STATUSES, wait_until_ready, watch, watch_audio_files
+from earmark.client.watch import (
+    TERMINAL_STATUSES,
+    JobEvent,
+    wait_until_ready,
+    watch,
+    watch_audio_files,
+    watch_jobs,
+)
 
 __all__ = [
     "DEFAULT_ADDRESS",
@@ -24,6 +31,7 @@ __all__ = [
     "Explanation",
     "FieldViolation",
     "IncompleteReplyError",
+    "JobEvent",
     "PreconditionViolation",
     "connect",
     "detect",
@@ -33,4 +41,5 @@ __all__ = [
     "wait_until_ready",
     "watch",
     "watch_audio_files",
+    "watch_jobs",
 ]

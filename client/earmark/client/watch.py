@@ -1,6 +1,6 @@
-"""Following jobs and files: streams that resume by themselves from the last revision seen."""
+"""Following jobs and files: streams that resume by themselves from the last cursor seen."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,49 @@ def watch(
             yield event
 
 
+@dataclass(frozen=True)
+class JobEvent:
+    """An event of one of many jobs, and the cursor to go on from when it is dealt with."""
+
+    event: training.TrainingEvent
+    cursor: str
+
+
+def watch_jobs(
+    client: Client,
+    *,
+    after_cursor: str = "",
+    from_now: bool = False,
+    dataset_id: str | None = None,
+    statuses: Iterable[training.TrainingJobStatus] = (),
+    metadata: Mapping[str, str] | None = None,
+    backoff: Backoff | None = None,
+) -> Iterator[JobEvent]:
+    """Yield the events of all jobs that fit, each job's in order; without an end.
+
+    They begin after `after_cursor`, or with the oldest that is kept; with `from_now`, at this moment. Where
+    `statuses` are given, only events are yielded after which the job is in one of them: with COMPLETED, one
+    of each completed job. Resumes by cursor, and raises as `watch` does.
+    """
+    cursor, wanted = after_cursor, tuple(statuses)
+
+    def open_stream() -> Any:
+        return client.training.WatchTrainingJobs(
+            training.WatchTrainingJobsRequest(
+                after_cursor=cursor,
+                from_now=from_now and cursor == after_cursor,
+                dataset_id=dataset_id,
+                statuses=wanted,
+                metadata=metadata,
+            )
+        )
+
+    for response in _resumed(open_stream, _Cursor(), backoff or Backoff()):
+        cursor = response.cursor
+        if response.HasField("event"):
+            yield JobEvent(response.event, cursor)
+
+
 def watch_audio_files(
     client: Client, dataset_id: str, after_revision: int = 0, *, backoff: Backoff | None = None
 ) -> Iterator[audio.AudioFile]:
@@ -84,7 +127,7 @@ def wait_until_ready(
 class _Cursor:
     """How far a watch has come. `ends_by_itself`: a stream that ends well has said everything."""
 
-    revision: int
+    revision: int = 0
     over: bool = False
     ends_by_itself: bool = False
 

@@ -11,11 +11,11 @@ from typing import Annotated
 import grpc
 import typer
 from earmark.client import DEFAULT_ADDRESS, EarmarkError, connect, detect, explain, upload, wait_until_ready
-from earmark.client.cli.follow import follow
-from earmark.client.cli.tables import detection_table
+from earmark.client.cli.follow import follow, follow_all
+from earmark.client.cli.tables import detection_table, job_counts, trainer_table
 from earmark.client.cli.up import run_up
 from earmark.client.local import DEFAULT_PORT, DEFAULT_TRAINER_PORT, require_extra
-from earmark.client.watch import watch
+from earmark.client.watch import watch, watch_jobs
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import training_service_pb2 as training
 from earmark.v1.detection_pb2 import Detection, DetectionConfig
@@ -111,12 +111,31 @@ def _become(service: str, arguments: list[str]) -> None:
         os.execv(sys.executable, [sys.executable, "-m", service, *arguments])  # noqa: S606 (no shell)
 
 
+@app.command("trainers")
+def show_trainers(address: Address = DEFAULT_ADDRESS) -> None:
+    """Show what the gateway sees of its trainers, and how many jobs wait for them."""
+    console = Console()
+    with told_to_people(), connect(address) as client:
+        capacity = client.training.GetCapacity(training.GetCapacityRequest())
+        if capacity.trainers:
+            console.print(trainer_table(capacity.trainers))
+        else:
+            console.print("the gateway has no trainers: name them in its EARMARK_TRAINERS")
+        console.print(job_counts(capacity), highlight=False)
+
+
 @app.command("watch")
 def watch_job(
-    job: Annotated[str, typer.Argument(help="The training job's id.")], address: Address = DEFAULT_ADDRESS
+    job: Annotated[
+        str | None, typer.Argument(help="The training job's id; all jobs, from now on, where left out.")
+    ] = None,
+    address: Address = DEFAULT_ADDRESS,
 ) -> None:
-    """Follow a training job to its end; exit code 1 unless it completes."""
+    """Follow a training job to its end, with exit code 1 unless it completes; or all jobs, until Ctrl-C."""
     with told_to_people(), connect(address) as client:
+        if job is None:
+            follow_all(Console(), client, watch_jobs(client, from_now=True))
+            return
         finished = follow(Console(), client, job, watch(client, job))
         if finished.status != training.TRAINING_JOB_STATUS_COMPLETED:
             raise typer.Exit(1)

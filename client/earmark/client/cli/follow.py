@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from earmark.client.channel import Client
 from earmark.client.cli.tables import figure, metrics_table
+from earmark.client.watch import TERMINAL_STATUSES, JobEvent
 from earmark.v1 import training_service_pb2 as training
 from earmark.v1.metrics_pb2 import EvalMetrics
 from rich.console import Console, Group, RenderableType
@@ -82,7 +83,7 @@ def follow(
 ) -> training.TrainingJob:
     """Show a job's events until they end, then its final figures; return the finished job."""
     job = _read(client, job_id)
-    story = Story(total_epochs=job.total_epochs or job.config.epochs)
+    story = _story(job)
     show = _show_live if console.is_terminal else _show_lines
     show(console, story, events)
     job = _read(client, job_id)
@@ -90,6 +91,21 @@ def follow(
         console.print(metrics_table(job.metrics))
     console.print(verdict(job), highlight=False, soft_wrap=True)
     return job
+
+
+def follow_all(console: Console, client: Client, events: Iterable[JobEvent]) -> None:
+    """Show the events of many jobs, a line for each: when, the end of the job's id, and what happened."""
+    stories: dict[str, Story] = {}
+    for event in (each.event for each in events):
+        job_id = event.training_job_id
+        if job_id not in stories:
+            stories[job_id] = _story(_read(client, job_id))
+        story = stories[job_id]
+        story.add(event)
+        if line := _line(story, event):
+            _print(console, event, f"{job_id[-8:]}  {line}")
+        if event.status_changed.to in TERMINAL_STATUSES:
+            del stories[job_id]
 
 
 def verdict(job: training.TrainingJob) -> str:
@@ -107,6 +123,10 @@ def verdict(job: training.TrainingJob) -> str:
 def status_name(status: int) -> str:
     """Return a status as people write it: `training`."""
     return training.TrainingJobStatus.Name(status).removeprefix(_PREFIX).lower()
+
+
+def _story(job: training.TrainingJob) -> Story:
+    return Story(total_epochs=job.total_epochs or job.config.epochs)
 
 
 def _read(client: Client, job_id: str) -> training.TrainingJob:
@@ -151,8 +171,12 @@ def _show_lines(console: Console, story: Story, events: Iterable[training.Traini
     for event in events:
         story.add(event)
         if line := _line(story, event):
-            time = event.time.ToDatetime(UTC).astimezone().strftime("%H:%M:%S")
-            console.print(f"{time}  {line}", markup=False, highlight=False, soft_wrap=True)
+            _print(console, event, line)
+
+
+def _print(console: Console, event: training.TrainingEvent, line: str) -> None:
+    time = event.time.ToDatetime(UTC).astimezone().strftime("%H:%M:%S")
+    console.print(f"{time}  {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 # The other notices say what a bar shows as well.

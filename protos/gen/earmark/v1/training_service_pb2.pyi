@@ -23,6 +23,23 @@ class TrainingJobStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TRAINING_JOB_STATUS_FAILED: _ClassVar[TrainingJobStatus]
     TRAINING_JOB_STATUS_CANCELLED: _ClassVar[TrainingJobStatus]
 
+class TrainingAttemptOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TRAINING_ATTEMPT_OUTCOME_UNSPECIFIED: _ClassVar[TrainingAttemptOutcome]
+    TRAINING_ATTEMPT_OUTCOME_COMPLETED: _ClassVar[TrainingAttemptOutcome]
+    TRAINING_ATTEMPT_OUTCOME_FAILED: _ClassVar[TrainingAttemptOutcome]
+    TRAINING_ATTEMPT_OUTCOME_CANCELLED: _ClassVar[TrainingAttemptOutcome]
+    TRAINING_ATTEMPT_OUTCOME_LOST: _ClassVar[TrainingAttemptOutcome]
+    TRAINING_ATTEMPT_OUTCOME_HANDED_BACK: _ClassVar[TrainingAttemptOutcome]
+
+class WaitingFor(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WAITING_FOR_UNSPECIFIED: _ClassVar[WaitingFor]
+    WAITING_FOR_TRAINER: _ClassVar[WaitingFor]
+    WAITING_FOR_SLOT: _ClassVar[WaitingFor]
+    WAITING_FOR_TENANT: _ClassVar[WaitingFor]
+    WAITING_FOR_RETRY: _ClassVar[WaitingFor]
+
 class NoticeCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     NOTICE_CODE_UNSPECIFIED: _ClassVar[NoticeCode]
@@ -42,6 +59,17 @@ TRAINING_JOB_STATUS_TRAINING: TrainingJobStatus
 TRAINING_JOB_STATUS_COMPLETED: TrainingJobStatus
 TRAINING_JOB_STATUS_FAILED: TrainingJobStatus
 TRAINING_JOB_STATUS_CANCELLED: TrainingJobStatus
+TRAINING_ATTEMPT_OUTCOME_UNSPECIFIED: TrainingAttemptOutcome
+TRAINING_ATTEMPT_OUTCOME_COMPLETED: TrainingAttemptOutcome
+TRAINING_ATTEMPT_OUTCOME_FAILED: TrainingAttemptOutcome
+TRAINING_ATTEMPT_OUTCOME_CANCELLED: TrainingAttemptOutcome
+TRAINING_ATTEMPT_OUTCOME_LOST: TrainingAttemptOutcome
+TRAINING_ATTEMPT_OUTCOME_HANDED_BACK: TrainingAttemptOutcome
+WAITING_FOR_UNSPECIFIED: WaitingFor
+WAITING_FOR_TRAINER: WaitingFor
+WAITING_FOR_SLOT: WaitingFor
+WAITING_FOR_TENANT: WaitingFor
+WAITING_FOR_RETRY: WaitingFor
 NOTICE_CODE_UNSPECIFIED: NoticeCode
 NOTICE_CODE_ACCEPTED: NoticeCode
 NOTICE_CODE_LOADING: NoticeCode
@@ -61,8 +89,36 @@ class TrainingJobError(_message.Message):
     message: str
     def __init__(self, reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
+class TrainingAttempt(_message.Message):
+    __slots__ = ("number", "trainer", "started_at", "ended_at", "outcome", "reason")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    TRAINER_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    ENDED_AT_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    trainer: str
+    started_at: _timestamp_pb2.Timestamp
+    ended_at: _timestamp_pb2.Timestamp
+    outcome: TrainingAttemptOutcome
+    reason: str
+    def __init__(self, number: _Optional[int] = ..., trainer: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., outcome: _Optional[_Union[TrainingAttemptOutcome, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Waiting(_message.Message):
+    __slots__ = ("place", "waiting_for", "message", "not_before")
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FOR_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    NOT_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    place: int
+    waiting_for: WaitingFor
+    message: str
+    not_before: _timestamp_pb2.Timestamp
+    def __init__(self, place: _Optional[int] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., message: _Optional[str] = ..., not_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class TrainingJob(_message.Message):
-    __slots__ = ("id", "dataset_id", "annotation_set_id", "config", "status", "progress", "current_epoch", "total_epochs", "metrics", "eta", "model_id", "error", "attempt", "metadata", "created_at", "queued_at", "started_at", "finished_at", "revision", "best_epoch")
+    __slots__ = ("id", "dataset_id", "annotation_set_id", "config", "status", "progress", "current_epoch", "total_epochs", "metrics", "eta", "model_id", "error", "attempt", "metadata", "created_at", "queued_at", "started_at", "finished_at", "revision", "best_epoch", "attempts", "waiting")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +146,8 @@ class TrainingJob(_message.Message):
     FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     BEST_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
     id: str
     dataset_id: str
     annotation_set_id: str
@@ -110,7 +168,9 @@ class TrainingJob(_message.Message):
     finished_at: _timestamp_pb2.Timestamp
     revision: int
     best_epoch: int
-    def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., annotation_set_id: _Optional[str] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., status: _Optional[_Union[TrainingJobStatus, str]] = ..., progress: _Optional[float] = ..., current_epoch: _Optional[int] = ..., total_epochs: _Optional[int] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., eta: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model_id: _Optional[str] = ..., error: _Optional[_Union[TrainingJobError, _Mapping]] = ..., attempt: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., queued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., best_epoch: _Optional[int] = ...) -> None: ...
+    attempts: _containers.RepeatedCompositeFieldContainer[TrainingAttempt]
+    waiting: Waiting
+    def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., annotation_set_id: _Optional[str] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., status: _Optional[_Union[TrainingJobStatus, str]] = ..., progress: _Optional[float] = ..., current_epoch: _Optional[int] = ..., total_epochs: _Optional[int] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., eta: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model_id: _Optional[str] = ..., error: _Optional[_Union[TrainingJobError, _Mapping]] = ..., attempt: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., queued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., best_epoch: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[TrainingAttempt, _Mapping]]] = ..., waiting: _Optional[_Union[Waiting, _Mapping]] = ...) -> None: ...
 
 class TrainingEvent(_message.Message):
     __slots__ = ("training_job_id", "revision", "attempt", "time", "status_changed", "progress", "epoch_completed", "notice", "model_created")
@@ -277,3 +337,73 @@ class WatchTrainingJobResponse(_message.Message):
     event: TrainingEvent
     heartbeat: WatchTrainingJobResponse.Heartbeat
     def __init__(self, event: _Optional[_Union[TrainingEvent, _Mapping]] = ..., heartbeat: _Optional[_Union[WatchTrainingJobResponse.Heartbeat, _Mapping]] = ...) -> None: ...
+
+class WatchTrainingJobsRequest(_message.Message):
+    __slots__ = ("after_cursor", "from_now", "dataset_id", "statuses", "metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    AFTER_CURSOR_FIELD_NUMBER: _ClassVar[int]
+    FROM_NOW_FIELD_NUMBER: _ClassVar[int]
+    DATASET_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUSES_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    after_cursor: str
+    from_now: bool
+    dataset_id: str
+    statuses: _containers.RepeatedScalarFieldContainer[TrainingJobStatus]
+    metadata: _containers.ScalarMap[str, str]
+    def __init__(self, after_cursor: _Optional[str] = ..., from_now: _Optional[bool] = ..., dataset_id: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[TrainingJobStatus, str]]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class WatchTrainingJobsResponse(_message.Message):
+    __slots__ = ("event", "heartbeat", "cursor")
+    class Heartbeat(_message.Message):
+        __slots__ = ()
+        def __init__(self) -> None: ...
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    event: TrainingEvent
+    heartbeat: WatchTrainingJobsResponse.Heartbeat
+    cursor: str
+    def __init__(self, event: _Optional[_Union[TrainingEvent, _Mapping]] = ..., heartbeat: _Optional[_Union[WatchTrainingJobsResponse.Heartbeat, _Mapping]] = ..., cursor: _Optional[str] = ...) -> None: ...
+
+class TrainerStatus(_message.Message):
+    __slots__ = ("address", "is_available", "device", "training_slots", "free_training_slots", "audio_slots", "free_audio_slots", "seen_at", "problem")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    IS_AVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    FREE_TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    FREE_AUDIO_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    SEEN_AT_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    is_available: bool
+    device: str
+    training_slots: int
+    free_training_slots: int
+    audio_slots: int
+    free_audio_slots: int
+    seen_at: _timestamp_pb2.Timestamp
+    problem: str
+    def __init__(self, address: _Optional[str] = ..., is_available: _Optional[bool] = ..., device: _Optional[str] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ..., audio_slots: _Optional[int] = ..., free_audio_slots: _Optional[int] = ..., seen_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[str] = ...) -> None: ...
+
+class GetCapacityRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetCapacityResponse(_message.Message):
+    __slots__ = ("trainers", "waiting_jobs", "training_jobs")
+    TRAINERS_FIELD_NUMBER: _ClassVar[int]
+    WAITING_JOBS_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_JOBS_FIELD_NUMBER: _ClassVar[int]
+    trainers: _containers.RepeatedCompositeFieldContainer[TrainerStatus]
+    waiting_jobs: int
+    training_jobs: int
+    def __init__(self, trainers: _Optional[_Iterable[_Union[TrainerStatus, _Mapping]]] = ..., waiting_jobs: _Optional[int] = ..., training_jobs: _Optional[int] = ...) -> None: ...

@@ -60,6 +60,16 @@ class TrainingServiceStub:
                 request_serializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobResponse.FromString,
                 _registered_method=True)
+        self.WatchTrainingJobs = channel.unary_stream(
+                '/earmark.v1.TrainingService/WatchTrainingJobs',
+                request_serializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsResponse.FromString,
+                _registered_method=True)
+        self.GetCapacity = channel.unary_unary(
+                '/earmark.v1.TrainingService/GetCapacity',
+                request_serializer=earmark_dot_v1_dot_training__service__pb2.GetCapacityRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_training__service__pb2.GetCapacityResponse.FromString,
+                _registered_method=True)
 
 
 class TrainingServiceServicer:
@@ -69,7 +79,8 @@ class TrainingServiceServicer:
     def CreateTrainingJob(self, request, context):
         """Creates a training job and replies at once. Refused with FAILED_PRECONDITION and every violation unless the
         annotation set is published, every audio file of the dataset is ready, there are 5 minutes of audio, and
-        each chosen type has an annotation; or where the base model is archived.
+        each chosen type has an annotation; or where the base model is archived. Refused with RESOURCE_EXHAUSTED where
+        the tenant has too many jobs waiting.
 
         grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33", "config": {"artifact_types": ["dropout"]}}' localhost:50051 earmark.v1.TrainingService/CreateTrainingJob
         """
@@ -107,9 +118,34 @@ class TrainingServiceServicer:
 
     def WatchTrainingJob(self, request, context):
         """Sends a job's events in order, without gap or duplicate: first those after `after_revision`, then each as it
-        happens, and an end after the job's last one. A broken watch is resumed by the last revision seen.
+        happens, and an end after the job's last one. A broken watch is resumed by the last revision seen. Long after
+        a job has finished, all its events but the last are removed: an earlier revision is then refused with
+        OUT_OF_RANGE.
 
         grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55"}' localhost:50051 earmark.v1.TrainingService/WatchTrainingJob
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchTrainingJobs(self, request, context):
+        """Sends the events of all jobs, or of those that the filter lets through: first those after `after_cursor`, then
+        each as it happens, without an end. Each job's events come in order, without gap or duplicate, however late
+        they were committed; those of different jobs roughly as they happened. Every response has a cursor: a broken
+        watch is resumed by the last one seen, with this filter or another. A cursor behind which events were removed
+        for their age is refused with OUT_OF_RANGE.
+
+        grpcurl -plaintext -d '{"from_now": true, "statuses": ["TRAINING_JOB_STATUS_COMPLETED", "TRAINING_JOB_STATUS_FAILED"]}' localhost:50051 earmark.v1.TrainingService/WatchTrainingJobs
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCapacity(self, request, context):
+        """Says what this gateway sees of its trainers, and how many of the caller's jobs wait for them and run on them.
+        Another gateway on the same database may have other trainers.
+
+        grpcurl -plaintext localhost:50051 earmark.v1.TrainingService/GetCapacity
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,6 +178,16 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.WatchTrainingJob,
                     request_deserializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobResponse.SerializeToString,
+            ),
+            'WatchTrainingJobs': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchTrainingJobs,
+                    request_deserializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsResponse.SerializeToString,
+            ),
+            'GetCapacity': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCapacity,
+                    request_deserializer=earmark_dot_v1_dot_training__service__pb2.GetCapacityRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_training__service__pb2.GetCapacityResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -280,6 +326,60 @@ class TrainingService:
             '/earmark.v1.TrainingService/WatchTrainingJob',
             earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobRequest.SerializeToString,
             earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchTrainingJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/earmark.v1.TrainingService/WatchTrainingJobs',
+            earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsRequest.SerializeToString,
+            earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCapacity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.TrainingService/GetCapacity',
+            earmark_dot_v1_dot_training__service__pb2.GetCapacityRequest.SerializeToString,
+            earmark_dot_v1_dot_training__service__pb2.GetCapacityResponse.FromString,
             options,
             channel_credentials,
             insecure,

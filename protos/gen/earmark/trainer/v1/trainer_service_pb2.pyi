@@ -86,12 +86,14 @@ class TrainResponse(_message.Message):
         eta_seconds: float
         def __init__(self, epoch: _Optional[int] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ..., fraction: _Optional[float] = ..., eta_seconds: _Optional[float] = ...) -> None: ...
     class Checkpoint(_message.Message):
-        __slots__ = ("epoch", "key")
+        __slots__ = ("epoch", "key", "step")
         EPOCH_FIELD_NUMBER: _ClassVar[int]
         KEY_FIELD_NUMBER: _ClassVar[int]
+        STEP_FIELD_NUMBER: _ClassVar[int]
         epoch: int
         key: str
-        def __init__(self, epoch: _Optional[int] = ..., key: _Optional[str] = ...) -> None: ...
+        step: int
+        def __init__(self, epoch: _Optional[int] = ..., key: _Optional[str] = ..., step: _Optional[int] = ...) -> None: ...
     class Completed(_message.Message):
         __slots__ = ("weights", "model_config", "size_bytes", "sha256", "metrics", "recommended_thresholds", "best_epoch")
         class RecommendedThresholdsEntry(_message.Message):
@@ -136,6 +138,18 @@ class TrainResponse(_message.Message):
     completed: TrainResponse.Completed
     heartbeat: TrainResponse.Heartbeat
     def __init__(self, accepted: _Optional[_Union[TrainResponse.Accepted, _Mapping]] = ..., loading: _Optional[_Union[TrainResponse.Loading, _Mapping]] = ..., progress: _Optional[_Union[TrainResponse.Progress, _Mapping]] = ..., epoch_completed: _Optional[_Union[_training_service_pb2.TrainingEvent.EpochCompleted, _Mapping]] = ..., checkpoint: _Optional[_Union[TrainResponse.Checkpoint, _Mapping]] = ..., notice: _Optional[_Union[_training_service_pb2.TrainingEvent.Notice, _Mapping]] = ..., completed: _Optional[_Union[TrainResponse.Completed, _Mapping]] = ..., heartbeat: _Optional[_Union[TrainResponse.Heartbeat, _Mapping]] = ...) -> None: ...
+
+class HandBackRequest(_message.Message):
+    __slots__ = ("training_job_id", "attempt")
+    TRAINING_JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    training_job_id: str
+    attempt: int
+    def __init__(self, training_job_id: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
+
+class HandBackResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class ProcessAudioRequest(_message.Message):
     __slots__ = ("audio_file_id", "source", "audio", "features")

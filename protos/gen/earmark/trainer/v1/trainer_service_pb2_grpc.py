@@ -27,7 +27,8 @@ if _version_not_supported:
 
 class TrainerServiceStub:
     """The trainer: owns the accelerator and no state. Objects are named by their keys in the object store that both
-    services share.
+    services share. One that is stopping hands its job back, ends its watches, lets files and detections in work
+    finish, and answers every call for more with UNAVAILABLE of reason STOPPING.
     """
 
     def __init__(self, channel):
@@ -40,6 +41,11 @@ class TrainerServiceStub:
                 '/earmark.trainer.v1.TrainerService/Train',
                 request_serializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.TrainRequest.SerializeToString,
                 response_deserializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.TrainResponse.FromString,
+                _registered_method=True)
+        self.HandBack = channel.unary_unary(
+                '/earmark.trainer.v1.TrainerService/HandBack',
+                request_serializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.HandBackRequest.SerializeToString,
+                response_deserializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.HandBackResponse.FromString,
                 _registered_method=True)
         self.ProcessAudio = channel.unary_stream(
                 '/earmark.trainer.v1.TrainerService/ProcessAudio',
@@ -65,15 +71,28 @@ class TrainerServiceStub:
 
 class TrainerServiceServicer:
     """The trainer: owns the accelerator and no state. Objects are named by their keys in the object store that both
-    services share.
+    services share. One that is stopping hands its job back, ends its watches, lets files and detections in work
+    finish, and answers every call for more with UNAVAILABLE of reason STOPPING.
     """
 
     def Train(self, request_iterator, context):
         """Trains one model. The first message is the job, the rest are its files; the trainer starts when the client
         has half-closed. Failure is the stream's status, with a google.rpc.ErrorInfo; RESOURCE_EXHAUSTED means that no
-        slot is free; to cancel the job, cancel the call.
+        slot is free, UNAVAILABLE of reason STOPPING that nothing went wrong and another trainer can go on from the last
+        checkpoint; to cancel the job, cancel the call.
 
         grpcurl -plaintext -d '{"job": {"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}}' localhost:50052 earmark.trainer.v1.TrainerService/Train
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def HandBack(self, request, context):
+        """Ends an attempt with its work kept: its Train stream gets a last checkpoint, where there is anything new to
+        keep, and ends with UNAVAILABLE of reason STOPPING. Answers when the job has ended and its slot is free.
+        NOT_FOUND where that attempt does not run here.
+
+        grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}' localhost:50052 earmark.trainer.v1.TrainerService/HandBack
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,6 +143,11 @@ def add_TrainerServiceServicer_to_server(servicer, server):
                     request_deserializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.TrainRequest.FromString,
                     response_serializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.TrainResponse.SerializeToString,
             ),
+            'HandBack': grpc.unary_unary_rpc_method_handler(
+                    servicer.HandBack,
+                    request_deserializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.HandBackRequest.FromString,
+                    response_serializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.HandBackResponse.SerializeToString,
+            ),
             'ProcessAudio': grpc.unary_stream_rpc_method_handler(
                     servicer.ProcessAudio,
                     request_deserializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.ProcessAudioRequest.FromString,
@@ -154,7 +178,8 @@ def add_TrainerServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class TrainerService:
     """The trainer: owns the accelerator and no state. Objects are named by their keys in the object store that both
-    services share.
+    services share. One that is stopping hands its job back, ends its watches, lets files and detections in work
+    finish, and answers every call for more with UNAVAILABLE of reason STOPPING.
     """
 
     @staticmethod
@@ -174,6 +199,33 @@ class TrainerService:
             '/earmark.trainer.v1.TrainerService/Train',
             earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.TrainRequest.SerializeToString,
             earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.TrainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HandBack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.trainer.v1.TrainerService/HandBack',
+            earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.HandBackRequest.SerializeToString,
+            earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.HandBackResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,58 @@
+-- Each job's attempts, and what decides when the next one begins.
+
+CREATE TABLE training_attempts (
+    training_job_id uuid NOT NULL REFERENCES training_jobs,
+    number integer NOT NULL,
+    trainer text NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    ended_at timestamptz,
+    outcome text CHECK (outcome IN ('completed', 'failed', 'cancelled', 'lost', 'handed_back')),
+    reason text,
+    PRIMARY KEY (training_job_id, number),
+    CHECK ((outcome IS NULL) = (ended_at IS NULL))
+);
+INSERT INTO training_attempts (training_job_id, number, trainer)
+SELECT id, attempt, '' FROM training_jobs WHERE status = 'training';
+
+-- Of a queued job whose trainer was lost: when it may begin again.
+ALTER TABLE training_jobs ADD COLUMN not_before timestamptz;
+
+DROP INDEX training_jobs_unfinished;
+CREATE INDEX training_jobs_unfinished ON training_jobs (tenant_id, id)
+    WHERE status IN ('pending', 'queued', 'training');
+
+-- Audio whose objects may be there without a row: an upload puts itself here before it stores anything, a deletion
+-- with the deletion of the row. A sweep looks at each some hours later.
+CREATE TABLE loose_audio (
+    audio_file_id uuid PRIMARY KEY,
+    since timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX loose_audio_by_age ON loose_audio (since);
+
+-- Whether a sweep has removed what the attempts of a finished job left beside its model.
+ALTER TABLE training_jobs ADD COLUMN swept boolean NOT NULL DEFAULT false;
+CREATE INDEX training_jobs_unswept ON training_jobs (finished_at) WHERE finished_at IS NOT NULL AND NOT swept;
+
+-- The queued jobs and whose turn it is. `turn`: how many jobs of its tenant run once it does. The lowest turn is
+-- served first, so that a tenant with many jobs waits behind one that has none running; among equals, the oldest.
+CREATE VIEW training_queue AS
+SELECT w.id, w.tenant_id, w.is_due, w.place + coalesce(r.running, 0) AS turn
+FROM (
+    SELECT id, tenant_id, is_due, row_number() OVER (PARTITION BY tenant_id ORDER BY is_due DESC, id) AS place
+    FROM (
+        SELECT id, tenant_id, coalesce(not_before <= now(), true) AS is_due
+        FROM training_jobs WHERE status = 'queued'
+    ) q
+) w
+LEFT JOIN (
+    SELECT tenant_id, count(*) AS running FROM training_jobs WHERE status = 'training' GROUP BY tenant_id
+) r USING (tenant_id);
+
+-- A job as it is read: with its attempts.
+CREATE VIEW training_job_details AS
+SELECT j.*,
+    (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                'number', a.number, 'trainer', a.trainer, 'started_at', a.started_at, 'ended_at', a.ended_at,
+                'outcome', a.outcome, 'reason', a.reason) ORDER BY a.number), '[]')
+     FROM training_attempts a WHERE a.training_job_id = j.id) AS attempts
+FROM training_jobs j;

@@ -1,0 +1,18 @@
+"""The gateway as a server: how it takes what comes."""
+
+import asyncio
+
+from earmark.v1 import training_service_pb2 as pb
+from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
+from grpc import StatusCode
+
+from tests.gateway.calls import NOWHERE
+
+
+async def test_a_crowd_that_comes_at_once_is_served_whole(gateway) -> None:
+    stub = TrainingServiceStub(gateway.channel)
+    request = pb.GetTrainingJobRequest(training_job_id=NOWHERE)
+    errors = await asyncio.gather(
+        *(stub.GetTrainingJob(request) for _ in range(4_000)), return_exceptions=True
+    )
+    assert {error.code() for error in errors} == {StatusCode.NOT_FOUND}
