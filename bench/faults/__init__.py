@@ -1,0 +1,1 @@
+"""The drill: a whole system under load and under faults, and a check of every promise afterwards."""

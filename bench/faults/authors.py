@@ -1,0 +1,146 @@
+"""Clients that annotate, publish, upload and read; and that try what must be refused."""
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Iterator
+from uuid import UUID
+
+import numpy as np
+from earmark.v1 import annotation_service_pb2 as annotation
+from earmark.v1 import audio_service_pb2 as audio
+from earmark.v1 import dataset_service_pb2 as dataset
+from earmark.v1 import model_service_pb2 as model
+from earmark.v1 import training_service_pb2 as training
+from google.protobuf.message import Message
+
+from bench.faults.api import Api
+from bench.faults.dataset import Trainable, bursts, wav
+from bench.faults.history import Upload
+from bench.faults.stranger import Stranger
+
+PART_BYTES = 1 << 14
+SETTLED = (audio.AUDIO_PROCESSING_STATUS_READY, audio.AUDIO_PROCESSING_STATUS_FAILED)
+
+
+async def sets(api: Api, data: Trainable, stop: asyncio.Event) -> None:
+    """Makes a set, fills and publishes it, and tries to change it ever after."""
+    published: list[tuple[str, str]] = []
+    while not stop.is_set():
+        create = annotation.CreateAnnotationSetRequest(
+            dataset_id=data.dataset_id, request_id=_request_id(api)
+        )
+        set_id = (await api.answer("CreateAnnotationSet", create)).annotation_set.id
+        marks = [await api.answer("BatchCreateAnnotations", _batch(api, data, set_id)) for _ in range(2)]
+        publish = annotation.PublishAnnotationSetRequest(
+            annotation_set_id=set_id, request_id=_request_id(api)
+        )
+        await api.answer("PublishAnnotationSet", publish)
+        published.append((set_id, marks[0].annotation_ids[0]))
+        for _ in range(3):
+            await _try_to_change(api, data, *api.rng.choice(published))
+            await api.pause(0.2, 1.0)
+
+
+def _batch(api: Api, data: Trainable, set_id: str) -> annotation.BatchCreateAnnotationsRequest:
+    starts = [api.rng.randrange(0, 60_000) for _ in range(api.rng.randint(1, 20))]
+    marks = [
+        {
+            "audio_file_id": api.rng.choice(data.file_ids),
+            "artifact_type": data.types[0],
+            "start_ms": start,
+            "end_ms": start + api.rng.randint(1, 2000),
+        }
+        for start in starts
+    ]
+    return annotation.BatchCreateAnnotationsRequest(
+        annotation_set_id=set_id, annotations=marks, request_id=_request_id(api)
+    )
+
+
+async def _try_to_change(api: Api, data: Trainable, set_id: str, mark_id: str) -> None:
+    update = annotation.UpdateAnnotationRequest(
+        annotation_id=mark_id, artifact_type=data.types[0], start_ms=0, end_ms=1, request_id=_request_id(api)
+    )
+    delete = annotation.DeleteAnnotationRequest(annotation_id=mark_id, request_id=_request_id(api))
+    delete_set = annotation.DeleteAnnotationSetRequest(annotation_set_id=set_id, request_id=_request_id(api))
+    method, request = api.rng.choice(
+        (
+            ("BatchCreateAnnotations", _batch(api, data, set_id)),
+            ("UpdateAnnotation", update),
+            ("DeleteAnnotation", delete),
+            ("DeleteAnnotationSet", delete_set),
+        )
+    )
+    await api.answer(method, request, expected=("WRONG_STATE",))
+
+
+async def uploads(api: Api, dataset_id: str, stop: asyncio.Event) -> None:
+    """Uploads good and bad audio until `stop`; returns when all of it is settled."""
+    while not stop.is_set():
+        number, good = len(api.history.uploads), api.rng.random() < 0.5  # noqa: PLR2004 - even
+        upload = Upload(f"{number}-{'good' if good else 'bad'}.wav", good)
+        api.history.uploads.append(upload)
+        data = bursts(2, number)[0] if good else _bad(api.rng)
+        metadata = audio.UploadAudioRequest.Metadata(
+            dataset_id=dataset_id,
+            filename=upload.name,
+            size_bytes=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+            request_id=_request_id(api),
+        )
+        messages = list(_messages(metadata, data))
+        await api.answer("UploadAudio", metadata, messages=messages)
+        await api.pause(2, 5)
+    listing = audio.ListAudioFilesRequest(dataset_id=dataset_id, page_size=1000)
+    while any(
+        file.processing_status not in SETTLED
+        for file in (await api.answer("ListAudioFiles", listing)).audio_files
+    ):
+        await api.pause(0.5, 1)
+
+
+def _bad(rng: random.Random) -> bytes:
+    """No audio, by one of several ways."""
+    whole = bursts(2, 0)[0]
+    return rng.choice((rng.randbytes(5_000), b"RIFF" + rng.randbytes(5_000), whole[:30], wav(np.zeros(0))))
+
+
+def _messages(metadata: audio.UploadAudioRequest.Metadata, data: bytes) -> Iterator[Message]:
+    yield audio.UploadAudioRequest(metadata=metadata)
+    for start in range(0, len(data), PART_BYTES):
+        yield audio.UploadAudioRequest(part={"offset": start, "data": data[start : start + PART_BYTES]})
+
+
+async def reads(api: Api, data: Trainable, stranger: Stranger, stop: asyncio.Event) -> None:
+    """Reads what there is, and asks for what is another tenant's."""
+    while not stop.is_set():
+        method, request, expected = api.rng.choice(everything(data, stranger))
+        await api.call(method, request, expected=expected)
+        await api.pause(0.1, 0.5)
+
+
+def everything(data: Trainable, stranger: Stranger) -> list[tuple[str, Message, tuple[str, ...]]]:
+    """Rpcs that change nothing, each with a request and the reasons for which it must be refused."""
+    ours: list[tuple[str, Message]] = [
+        ("ListTrainingJobs", training.ListTrainingJobsRequest()),
+        ("ListDatasets", dataset.ListDatasetsRequest()),
+        ("ListModels", model.ListModelsRequest(show_deleted=True)),
+        ("ListAudioFiles", audio.ListAudioFilesRequest(dataset_id=data.dataset_id)),
+        ("ListAnnotationSets", annotation.ListAnnotationSetsRequest(dataset_id=data.dataset_id)),
+        ("ListAnnotations", annotation.ListAnnotationsRequest(annotation_set_id=data.set_id)),
+        ("GetDataset", dataset.GetDatasetRequest(dataset_id=data.dataset_id)),
+    ]
+    theirs: list[tuple[str, Message]] = [
+        ("GetTrainingJob", training.GetTrainingJobRequest(training_job_id=stranger.job_id)),
+        ("CancelTrainingJob", training.CancelTrainingJobRequest(training_job_id=stranger.job_id)),
+        ("GetDataset", dataset.GetDatasetRequest(dataset_id=stranger.dataset_id)),
+        ("GetModel", model.GetModelRequest(model_id=stranger.model_id)),
+        ("GetAudioFile", audio.GetAudioFileRequest(audio_file_id=stranger.file_id)),
+        ("ListAnnotations", annotation.ListAnnotationsRequest(annotation_set_id=stranger.set_id)),
+    ]
+    return [(*own, ()) for own in ours] + [(*asked, ("NOT_FOUND",)) for asked in theirs]
+
+
+def _request_id(api: Api) -> str:
+    return str(UUID(int=api.rng.getrandbits(128), version=4))

@@ -1,0 +1,70 @@
+"""Another tenant's rows, of every kind, which no client may ever see a trace of."""
+
+from dataclasses import astuple, dataclass
+
+from uuid_utils.compat import uuid7
+
+from storage import datasets
+from storage.database import Database
+from storage.records import ArtifactType
+
+TENANT = "stranger"
+SECRET = "known to the stranger alone"
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """The ids of the rows."""
+
+    dataset_id: str
+    file_id: str
+    set_id: str
+    job_id: str
+    model_id: str
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Texts that give it away."""
+        return frozenset((SECRET, *astuple(self)))
+
+
+async def plant(dsn: str) -> Stranger:
+    """A dataset with a file, a published set, and a job that has made a model."""
+    dataset_id, file_id, set_id, job_id, model_id = ids = [uuid7() for _ in range(5)]
+    async with Database(dsn) as database, database.transaction() as connection:
+        kind = ArtifactType(SECRET, "", "#FF0000")
+        await datasets.create(connection, TENANT, dataset_id, SECRET, SECRET, [kind])
+        await connection.execute(
+            "INSERT INTO audio_files (id, tenant_id, dataset_id, original_filename, content_type, size_bytes,"
+            " sha256, duration_ms, sample_rate_hz, channels, processing_status, revision)"
+            " VALUES ($1, $2, $3, $4, '', 1, '', 600000, 8000, 1, 'ready', 1)",
+            *(file_id, TENANT, dataset_id, SECRET),
+        )
+        await connection.execute(
+            "INSERT INTO annotation_sets (id, tenant_id, dataset_id, version, status, totals, published_at)"
+            " VALUES ($1, $2, $3, 1, 'published', '{}', now())",
+            *(set_id, TENANT, dataset_id),
+        )
+        await connection.execute(
+            "INSERT INTO annotations (id, tenant_id, annotation_set_id, audio_file_id, dataset_id,"
+            " artifact_type, start_ms, end_ms, confidence) VALUES ($1, $2, $3, $4, $5, $6, 0, 1, 1)",
+            *(uuid7(), TENANT, set_id, file_id, dataset_id, SECRET),
+        )
+        await connection.execute(
+            "INSERT INTO training_jobs (id, tenant_id, dataset_id, annotation_set_id, config, metadata,"
+            " status, total_epochs, model_id, finished_at, attempt, revision)"
+            " VALUES ($1, $2, $3, $4, $5, $6, 'completed', 1, $7, now(), 1, 1)",
+            *(job_id, TENANT, dataset_id, set_id, {"artifact_types": [SECRET]}, {SECRET: SECRET}, model_id),
+        )
+        await connection.execute(
+            "INSERT INTO training_events (training_job_id, tenant_id, revision, attempt, status, xid, body)"
+            " VALUES ($1, $2, 1, 1, 'completed', pg_current_xact_id(), $3)",
+            *(job_id, TENANT, {"notice": {"message": SECRET}}),
+        )
+        await connection.execute(
+            "INSERT INTO models (id, tenant_id, training_job_id, dataset_id, name, artifact_types,"
+            " eval_metrics, recommended_thresholds, weights, model_config, size_bytes, sha256, config)"
+            " VALUES ($1, $2, $3, $4, $5, $6, '{}', '{}', '', '', 1, '', '{}')",
+            *(model_id, TENANT, job_id, dataset_id, SECRET, [SECRET]),
+        )
+    return Stranger(*map(str, ids))

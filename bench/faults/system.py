@@ -1,0 +1,269 @@
+"""A system of real processes that may be killed, stopped, paused and cut off at any time."""
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from bench.faults.proxy import Proxy
+from storage.embedded import EmbeddedPostgres
+from storage.embedded_cluster import SOCKET_NAME, socket_folder
+
+# Below the ports that connections are given, so that a service finds its port free when it comes back.
+PORTS = range(20_000, 30_000)
+RELAUNCH_SECONDS = 0.5
+START_SECONDS = 120.0
+STOP_SECONDS = 30.0
+
+
+class Service:
+    """`python -m MODULE`, kept running until it is killed or stopped, and always on the same port."""
+
+    def __init__(
+        self, name: str, module: str, folder: Path, settings: Mapping[str, str], died: Callable[[str], None]
+    ) -> None:
+        """`died` is told of a process that ended by itself once it had served."""
+        self.name = name
+        self.kind = module
+        self.up = asyncio.Event()
+        self._folder = folder / name
+        self._folder.mkdir()
+        self._environment = {**os.environ, "EARMARK_DATA_DIR": str(self._folder), **settings}
+        self._died = died
+        # A process must not be launched while the last one is ended.
+        self._launching = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Returns when it serves. Raises TimeoutError where it does not, after START_SECONDS."""
+        self._keeper = asyncio.create_task(self._keep(), name=self.name)
+        async with asyncio.timeout(START_SECONDS):
+            await self.up.wait()
+
+    async def kill(self) -> None:
+        """As the kernel does when memory runs out."""
+        await self._end(signal.SIGKILL)
+
+    async def stop(self) -> None:
+        """As an operator does."""
+        await self._end(signal.SIGTERM)
+
+    def pause(self) -> None:
+        """It and all below it, as when a machine is suspended."""
+        for process in self._family():
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+
+    def resume(self) -> None:
+        """Where it was."""
+        for process in reversed(self._family()):
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+    def _family(self) -> list[psutil.Process]:
+        with suppress(psutil.NoSuchProcess):
+            parent = psutil.Process(self._process.pid)
+            return [parent, *parent.children(recursive=True)]
+        return []
+
+    async def _end(self, number: signal.Signals) -> None:
+        async with self._launching:
+            self._keeper.cancel()
+        await asyncio.wait((self._keeper,))
+        self.up.clear()
+        with suppress(ProcessLookupError):
+            self._process.send_signal(number)
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            self._died(f"{self.name} did not stop within {STOP_SECONDS:g} s")
+            self._process.kill()
+            await self._process.wait()
+
+    async def _keep(self) -> None:
+        """A service that cannot start, as while its database is away, is started again."""
+        while True:
+            await self._launch()
+            async for line in self._process.stdout or ():
+                if b" listening on " in line:
+                    self.up.set()
+            status = await self._process.wait()
+            if self.up.is_set():
+                self.up.clear()
+                self._died(f"{self.name} ended by itself with status {status}")
+            await asyncio.sleep(RELAUNCH_SECONDS)
+
+    async def _launch(self) -> None:
+        async with self._launching:
+            with (self._folder / "log").open("ab") as log:
+                self._process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", self.kind),
+                    env=self._environment,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=log,
+                )
+
+
+class Postgres:
+    """The embedded server, with nothing of it left to chance: what is on its disk survives a kill."""
+
+    name = kind = "postgres"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = (folder / "postgres").resolve()
+        self._socket = str(socket_folder(self._folder) / SOCKET_NAME)
+
+    async def start(self) -> None:
+        """Returns when it takes connections."""
+        self._stack = AsyncExitStack()
+        self._server = await self._stack.enter_async_context(EmbeddedPostgres(self._folder))
+
+    async def kill(self) -> None:
+        """The whole server, by way of its main process."""
+        await self.crash()
+        await self.stop()
+
+    async def crash(self) -> None:
+        """Kills the main process, and leaves the rest to the embedded server's own supervisor."""
+        os.kill(self._server.pid, signal.SIGKILL)
+        await self._server.wait_exited()
+
+    async def stop(self) -> None:
+        """In order, where it still runs."""
+        await self._stack.aclose()
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """To its socket."""
+        return await asyncio.open_unix_connection(self._socket)
+
+    @property
+    def dsn(self) -> str:
+        """Past all proxies."""
+        return self._server.dsn
+
+
+class System:
+    """PostgreSQL, trainers and gateways, each gateway with every trainer, and a proxy on every link.
+
+    `gateway` and `trainer` are settings over the defaults.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        died: Callable[[str], None],
+        *,
+        gateways: int = 2,
+        trainers: int = 2,
+        gateway: Mapping[str, str] | None = None,
+        trainer: Mapping[str, str] | None = None,
+    ) -> None:
+        ports = _free_ports(gateways + trainers)
+        self._gateway_ports, self._trainer_ports = ports[:gateways], ports[gateways:]
+        self._folder, self._died = folder, died
+        self._gateway_settings, self._trainer_settings = dict(gateway or {}), dict(trainer or {})
+        self.postgres = Postgres(folder)
+        self.trainers: list[Service] = []
+        self.gateways: list[Service] = []
+        self.client_links: list[Proxy] = []
+        self.inner_links: list[Proxy] = []
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await self.postgres.start()
+            stack.push_async_callback(self.postgres.stop)
+            for number, port in enumerate(self._trainer_ports):
+                self.trainers.append(self._trainer(number, port))
+            for number, port in enumerate(self._gateway_ports):
+                self.gateways.append(await self._gateway(number, port, stack))
+                link = Proxy("client link", f"clients to gateway-{number}", _to_port(port))
+                self.client_links.append(await stack.enter_async_context(link))
+            for service in (*self.trainers, *self.gateways):
+                stack.push_async_callback(service.stop)
+                await service.start()
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    @property
+    def processes(self) -> Sequence[Service | Postgres]:
+        """Everything that can be killed."""
+        return (self.postgres, *self.trainers, *self.gateways)
+
+    @property
+    def links(self) -> Sequence[Proxy]:
+        """Everything that can be cut."""
+        return (*self.client_links, *self.inner_links)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Of the gateways, as clients reach them."""
+        return [link.address for link in self.client_links]
+
+    @property
+    def trainer_addresses(self) -> list[str]:
+        """Of the trainers, past all proxies."""
+        return [f"127.0.0.1:{port}" for port in self._trainer_ports]
+
+    @property
+    def objects(self) -> Path:
+        """The object store."""
+        return self._folder / "objects"
+
+    def _trainer(self, number: int, port: int) -> Service:
+        compiled = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(self._folder / "compiled"))
+        settings = {
+            "EARMARK_TRAINER_PORT": str(port),
+            "EARMARK_OBJECT_STORE": str(self.objects),
+            "JAX_COMPILATION_CACHE_DIR": compiled,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+        }
+        return Service(
+            f"trainer-{number}", "trainer", self._folder, settings | self._trainer_settings, self._died
+        )
+
+    async def _gateway(self, number: int, port: int, stack: AsyncExitStack) -> Service:
+        name = f"gateway-{number}"
+        database = Proxy("postgres link", f"{name} to postgres", self.postgres.connect)
+        trainers = [
+            Proxy("trainer link", f"{name} to trainer-{index}", _to_port(trainer_port))
+            for index, trainer_port in enumerate(self._trainer_ports)
+        ]
+        for link in (database, *trainers):
+            self.inner_links.append(await stack.enter_async_context(link))
+        settings = {
+            "EARMARK_PORT": str(port),
+            "EARMARK_OBJECT_STORE": str(self.objects),
+            "EARMARK_DATABASE_URL": f"postgresql://postgres@{database.address}/postgres?sslmode=disable",
+            "EARMARK_TRAINERS": ",".join(link.address for link in trainers),
+        }
+        return Service(name, "gateway", self._folder, settings | self._gateway_settings, self._died)
+
+
+def _to_port(port: int) -> Callable[[], asyncio.Future]:
+    return lambda: asyncio.open_connection("127.0.0.1", port)
+
+
+def _free_ports(count: int) -> list[int]:
+    free: list[int] = []
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            free.append(port)
+        if len(free) == count:
+            return free
+    raise RuntimeError(f"fewer than {count} of the ports {PORTS.start} to {PORTS.stop - 1} are free")

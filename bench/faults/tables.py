@@ -1,0 +1,145 @@
+"""What is in the tables when a drill is over: the tenant's rows, as the validators need them."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from earmark.v1 import training_service_pb2 as training
+from google.protobuf import json_format
+
+from bench.faults.clients import REQUEST
+from storage.database import Connection, Database
+
+TENANT = "default"
+
+Mark = tuple[str, str, int, int]
+"""audio_file_id, artifact_type, start_ms, end_ms"""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A row of training_jobs. `request_id`: of the create that it came from, by its metadata."""
+
+    id: str
+    request_id: str | None
+    status: str
+    attempt: int
+    revision: int
+    current_epoch: int
+    total_epochs: int
+    model_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A row of models. `intact`: the object of its weights is the one that the row describes."""
+
+    id: str
+    job_id: str
+    weights: str
+    intact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A row of audio_files."""
+
+    name: str
+    status: str
+    error_message: str
+
+
+@dataclass(slots=True)
+class Tables:
+    """`events` by job, `annotations` by set, `replies` by request_id."""
+
+    jobs: list[Job] = field(default_factory=list)
+    events: dict[str, list[training.TrainingEvent]] = field(default_factory=dict)
+    models: list[Model] = field(default_factory=list)
+    files: list[File] = field(default_factory=list)
+    annotations: dict[str, list[Mark]] = field(default_factory=dict)
+    replies: dict[str, bytes] = field(default_factory=dict)
+
+
+async def read(dsn: str, objects: Path) -> Tables:
+    """In one snapshot."""
+    async with (
+        Database(dsn) as database,
+        database.connection() as connection,
+        connection.transaction(isolation="repeatable_read"),
+    ):
+        jobs = await _jobs(connection)
+        return Tables(
+            jobs,
+            {job.id: await _events(connection, job.id) for job in jobs},
+            await _models(connection, objects),
+            await _files(connection),
+            await _annotations(connection),
+            await _replies(connection),
+        )
+
+
+async def _jobs(connection: Connection) -> list[Job]:
+    rows = await connection.fetch("SELECT * FROM training_jobs WHERE tenant_id = $1 ORDER BY id", TENANT)
+    return [
+        Job(
+            str(row["id"]),
+            row["metadata"].get(REQUEST),
+            row["status"],
+            row["attempt"],
+            row["revision"],
+            row["current_epoch"],
+            row["total_epochs"],
+            row["model_id"] and str(row["model_id"]),
+        )
+        for row in rows
+    ]
+
+
+async def _events(connection: Connection, job_id: str) -> list[training.TrainingEvent]:
+    rows = await connection.fetch(
+        "SELECT * FROM training_events WHERE training_job_id = $1 ORDER BY revision", job_id
+    )
+    events = []
+    for row in rows:
+        event = json_format.ParseDict(row["body"], training.TrainingEvent())
+        event.training_job_id, event.revision, event.attempt = job_id, row["revision"], row["attempt"]
+        event.time.FromDatetime(row["time"])
+        events.append(event)
+    return events
+
+
+async def _models(connection: Connection, objects: Path) -> list[Model]:
+    rows = await connection.fetch("SELECT * FROM models WHERE tenant_id = $1 ORDER BY id", TENANT)
+    return [
+        Model(
+            str(row["id"]),
+            str(row["training_job_id"]),
+            row["weights"],
+            _sha256(objects / row["weights"]) == row["sha256"],
+        )
+        for row in rows
+    ]
+
+
+def _sha256(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+async def _files(connection: Connection) -> list[File]:
+    rows = await connection.fetch("SELECT * FROM audio_files WHERE tenant_id = $1 ORDER BY id", TENANT)
+    return [File(row["original_filename"], row["processing_status"], row["error_message"]) for row in rows]
+
+
+async def _annotations(connection: Connection) -> dict[str, list[Mark]]:
+    rows = await connection.fetch("SELECT * FROM annotations WHERE tenant_id = $1", TENANT)
+    found: dict[str, list[Mark]] = {}
+    for row in rows:
+        mark = (str(row["audio_file_id"]), row["artifact_type"], row["start_ms"], row["end_ms"])
+        found.setdefault(str(row["annotation_set_id"]), []).append(mark)
+    return found
+
+
+async def _replies(connection: Connection) -> dict[str, bytes]:
+    rows = await connection.fetch("SELECT request_id, reply FROM requests WHERE tenant_id = $1", TENANT)
+    return {str(row["request_id"]): row["reply"] for row in rows}

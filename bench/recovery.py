@@ -1,0 +1,202 @@
+"""Measures how long it takes until all is well again after a kill, at the default settings.
+
+    python -m bench.recovery [--rounds N]
+
+Starts a system of its own. Prints one line of JSON per figure; bench/README.md says what is in it.
+"""
+
+import asyncio
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from earmark.trainer.v1 import trainer_service_pb2 as trainer_pb
+from earmark.trainer.v1.trainer_service_pb2_grpc import TrainerServiceStub
+from earmark.v1 import training_service_pb2 as pb
+from grpc import aio
+
+from bench.faults.api import Api
+from bench.faults.dataset import Trainable, trainable
+from bench.faults.history import History
+from bench.faults.system import Service, System
+
+EPOCHS = 100  # more than any round lasts
+POLL_SECONDS = 0.02
+
+
+class Job:
+    """One that trains until it is cancelled, watched at whichever gateway answers."""
+
+    def __init__(self, api: Api, job_id: str) -> None:
+        self.id = job_id
+        self.given_to = pb.TrainingEvent()
+        self._api = api
+        self._revision = 0
+
+    @classmethod
+    async def create(cls, api: Api, data: Trainable) -> "Job":
+        """Returns when it makes progress."""
+        config = {"artifact_types": data.types, "epochs": EPOCHS, "seed": 1}
+        request = pb.CreateTrainingJobRequest(
+            dataset_id=data.dataset_id, annotation_set_id=data.set_id, config=config
+        )
+        job = cls(api, (await api.answer("CreateTrainingJob", request)).training_job.id)
+        job.given_to = await job.until(_is_training)
+        await job.until(_is_progress)
+        return job
+
+    async def cancel(self) -> None:
+        """Returns when its trainer is free again."""
+        request = pb.CancelTrainingJobRequest(training_job_id=self.id)
+        await self._api.answer("CancelTrainingJob", request)
+        await self.until(lambda event: event.status_changed.to == pb.TRAINING_JOB_STATUS_CANCELLED)
+
+    async def until(self, wanted: Callable[[pb.TrainingEvent], bool]) -> pb.TrainingEvent:
+        """The next event of this kind, as soon as it is seen."""
+        while True:
+            async for event in self._events():
+                self._revision = event.revision
+                if wanted(event):
+                    return event
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _events(self) -> AsyncIterator[pb.TrainingEvent]:
+        request = pb.WatchTrainingJobRequest(training_job_id=self.id, after_revision=self._revision)
+        call = self._api.stream(self._api.any_gateway(), "WatchTrainingJob", request)
+        try:
+            async for response in call:
+                if response.HasField("event"):
+                    yield response.event
+        except aio.AioRpcError:
+            return
+        finally:
+            call.cancel()
+
+
+def _is_training(event: pb.TrainingEvent) -> bool:
+    return event.status_changed.to == pb.TRAINING_JOB_STATUS_TRAINING
+
+
+def _is_progress(event: pb.TrainingEvent) -> bool:
+    return event.HasField("progress")
+
+
+class Recovery:
+    """The rounds, on one system. `figures`: seconds by what they are of."""
+
+    def __init__(self, system: System, api: Api, data: Trainable) -> None:
+        self._system, self._api, self._data = system, api, data
+        self.figures: dict[str, list[float]] = defaultdict(list)
+
+    async def trainer(self, name: str) -> None:
+        """The trainer of a job is killed, and started again."""
+        job = await Job.create(self._api, self._data)
+        _, trainer = self._holders(job)
+        await trainer.kill()
+        killed = time.monotonic()
+        starting = asyncio.create_task(trainer.start())
+        await job.until(_is_training)
+        self._note(f"trainer killed, {name}, to its job training", killed)
+        await job.until(_is_progress)
+        self._note(f"trainer killed, {name}, to its job's progress", killed)
+        await starting
+        await job.cancel()
+        await self._all_warm()
+
+    async def gateway(self) -> None:
+        """The gateway that has a job is killed, and started again; there is another one."""
+        job = await Job.create(self._api, self._data)
+        gateway, _ = self._holders(job)
+        await gateway.kill()
+        killed = time.monotonic()
+        again = asyncio.create_task(job.until(_is_training))
+        again.add_done_callback(lambda _: self._note("gateway killed to its job training", killed))
+        starting = asyncio.create_task(gateway.start())
+        await self._first_success(job, self._system.gateways.index(gateway))
+        self._note("gateway restarted to its first success", killed)
+        await asyncio.gather(again, starting)
+        await job.cancel()
+
+    async def postgres(self) -> None:
+        """PostgreSQL is killed, and its supervisor starts it again."""
+        job = await Job.create(self._api, self._data)
+        killed = time.monotonic()
+        await self._system.postgres.crash()
+        await self._first_success(job, 0)
+        self._note("PostgreSQL killed to the first success", killed)
+        await job.cancel()
+
+    def _holders(self, job: Job) -> tuple[Service, Service]:
+        """The gateway and the trainer of the job, by the link between them, which its event names."""
+        address = job.given_to.status_changed.reason.split()[-1]
+        link = next(link for link in self._system.links if link.address == address)
+        gateway, trainer = link.name.split(" to ")
+        by_name = {service.name: service for service in (*self._system.gateways, *self._system.trainers)}
+        return by_name[gateway], by_name[trainer]
+
+    async def _first_success(self, job: Job, gateway: int) -> None:
+        request = pb.GetTrainingJobRequest(training_job_id=job.id)
+        while (await self._api.call("GetTrainingJob", request, gateway=gateway)).failure is not None:
+            await self._api.pause(0, 2 * POLL_SECONDS)
+
+    async def _all_warm(self) -> None:
+        for trainer, address in zip(self._system.trainers, self._system.trainer_addresses, strict=True):
+            if trainer.up.is_set():
+                await _warm(address)
+
+    def _note(self, what: str, since: float) -> None:
+        self.figures[what].append(round(time.monotonic() - since, 2))
+
+
+async def _warm(address: str) -> None:
+    async with aio.insecure_channel(address) as channel:
+        call = TrainerServiceStub(channel).WatchCapacity(trainer_pb.WatchCapacityRequest())
+        async for response in call:
+            if response.capacity.free_training_slots:
+                call.cancel()
+                return
+
+
+async def measure(rounds: int, folder: Path) -> dict[str, list[float]]:
+    """Seconds of every round, by what they are of."""
+    async with (
+        System(folder, print) as system,
+        Api("recovery", system.addresses, History(), random.Random(0)) as api,
+    ):
+        data = await asyncio.to_thread(trainable, system.addresses[0], folder / "audio")
+        recovery = Recovery(system, api, data)
+        for _ in range(rounds):
+            await recovery.trainer("another being warm")
+        await system.trainers[1].stop()
+        for _ in range(rounds):
+            await recovery.trainer("being the only one")
+        for _ in range(rounds):
+            await recovery.gateway()
+        for _ in range(rounds):
+            await recovery.postgres()
+        return recovery.figures
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=1, help="Of each kind of kill.")] = 5,
+) -> None:
+    """Measure recovery."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    with tempfile.TemporaryDirectory(prefix="earmark-recovery-") as folder:
+        figures = asyncio.run(measure(rounds, Path(folder)))
+    for what, seconds in figures.items():
+        summary = {"median": round(statistics.median(seconds), 2), "max": max(seconds), "rounds": seconds}
+        print(json.dumps({"seconds": what, **summary}), flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,111 @@
+"""The plan of a drill, and the proxy that its links go through."""
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+
+import pytest
+
+from bench.faults.faults import KINDS, plan
+from bench.faults.proxy import Proxy
+
+
+def test_a_seed_decides_the_plan() -> None:
+    assert list(plan(7, 30)) == list(plan(7, 30))
+    assert list(plan(7, 30)) != list(plan(8, 30))
+
+
+@pytest.mark.parametrize("kills", [1, 2, 6, 30, 32])
+def test_kills_are_as_many_as_asked_for_and_evenly_drawn(kills) -> None:
+    killed = Counter(step.of for step in plan(1, kills) if step.kind == "kill")
+    assert killed.total() == kills
+    assert max(killed.values()) - min(killed[kind] for kind in KINDS) <= 1
+
+
+class Link:
+    """A connection through a proxy to a server that says everything back; `arrived` is what it has heard."""
+
+    def __init__(self, proxy: Proxy, arrived: asyncio.Queue[bytes]) -> None:
+        self.proxy, self.arrived = proxy, arrived
+
+    async def open(self) -> None:
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.proxy.port)
+
+    async def say(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def close(self) -> None:
+        self.writer.close()
+        with suppress(OSError):
+            await self.writer.wait_closed()
+
+    async def assert_ended(self) -> None:
+        assert await self.reader.read() == b""
+
+
+@pytest.fixture
+async def link():
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        over = asyncio.Event()
+        ends.append(over.wait())
+        with suppress(OSError):
+            while data := await reader.read(100):
+                arrived.put_nowait(data)
+                writer.write(data)
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        over.set()
+
+    arrived, ends = asyncio.Queue(), []
+    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Proxy("link", "echo", lambda: asyncio.open_connection("127.0.0.1", port)) as proxy:
+            link = Link(proxy, arrived)
+            await link.open()
+            yield link
+            await link.close()
+        await asyncio.gather(*ends)
+
+
+async def test_a_proxy_passes_on_both_ways(link) -> None:
+    await link.say(b"hello")
+    assert await link.reader.readexactly(5) == b"hello"
+
+
+async def test_a_cut_ends_connections_and_new_ones_are_taken(link) -> None:
+    await link.say(b"hello")
+    await link.reader.readexactly(5)
+    link.proxy.cut()
+    await link.assert_ended()
+    await link.close()
+    await link.open()
+    await link.say(b"hello again")
+    assert await link.reader.readexactly(11) == b"hello again"
+
+
+async def test_what_is_sent_while_a_link_is_stalled_arrives_afterwards(link) -> None:
+    with link.proxy.stalled():
+        await link.say(b"hello")
+        assert link.arrived.empty()
+    assert await link.reader.readexactly(5) == b"hello"
+
+
+async def test_a_deaf_link_that_is_cut_has_lost_the_reply_and_not_the_request(link) -> None:
+    with link.proxy.deaf():
+        await link.say(b"hello")
+        assert await link.arrived.get() == b"hello"
+        link.proxy.cut()
+    await link.assert_ended()
+
+
+async def test_a_link_to_nowhere_ends_its_connections() -> None:
+    async def nowhere():
+        raise ConnectionRefusedError
+
+    async with Proxy("link", "nowhere", nowhere) as proxy:
+        link = Link(proxy, asyncio.Queue())
+        await link.open()
+        await link.assert_ended()
+        await link.close()
