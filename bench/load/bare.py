@@ -1,0 +1,74 @@
+"""The bare counterpart: a grpc.aio server that answers the gateway's methods from memory.
+
+    python -m bench.load.bare REPLY_BYTES
+
+It knows no protobuf, no checks and no database: what it takes is what gRPC in Python takes. The same clients
+call it under the same names; Publish, which only it has, sends its bytes to every watcher.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import uvloop
+from grpc import aio
+
+from bench.load.methods import GET, PUBLISH, WATCH
+from gateway.server import SERVER_OPTIONS
+
+
+class Bare:
+    """Replies of one size, and streams that wait for what is published."""
+
+    def __init__(self, reply_bytes: int) -> None:
+        self._reply = bytes(reply_bytes)
+        self._published: list[bytes] = []
+        self._changed = asyncio.Event()
+
+    async def get(self, _request: bytes, _context: Any) -> bytes:
+        return self._reply
+
+    async def watch(self, _request: bytes, _context: Any) -> AsyncIterator[bytes]:
+        """The latest message, then each as it is published."""
+        cursor = max(0, len(self._published) - 1)
+        while True:
+            changed = self._changed
+            for message in self._published[cursor:]:
+                yield message
+                cursor += 1
+            await changed.wait()
+
+    async def publish(self, message: bytes, _context: Any) -> bytes:
+        self._published.append(message)
+        self._changed.set()
+        self._changed = asyncio.Event()
+        return b""
+
+
+class _Methods(grpc.GenericRpcHandler):
+    def __init__(self, bare: Bare) -> None:
+        self._handlers = {
+            GET: grpc.unary_unary_rpc_method_handler(bare.get),
+            WATCH: grpc.unary_stream_rpc_method_handler(bare.watch),
+            PUBLISH: grpc.unary_unary_rpc_method_handler(bare.publish),
+        }
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        return self._handlers.get(handler_call_details.method)
+
+
+async def serve(reply_bytes: int) -> None:
+    """Until it is killed."""
+    server = aio.server(options=SERVER_OPTIONS)
+    server.add_generic_rpc_handlers((_Methods(Bare(reply_bytes)),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(f"bare listening on 127.0.0.1:{port}", flush=True)
+    await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(int(sys.argv[1])))

@@ -1,0 +1,153 @@
+"""Clients in processes of their own, which share no event loop with what they measure.
+
+Times are those of time.monotonic, which all processes of a machine share.
+"""
+
+import asyncio
+import multiprocessing
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from itertools import cycle
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Self
+
+import uvloop
+from earmark.v1 import training_service_pb2 as pb
+from grpc import aio
+
+from bench.load.methods import WATCH
+
+CHANNELS = 4
+# Or channels to one address share a connection.
+_OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
+
+
+class Client:
+    """A process with a `Caller` in it: `async with Client() as client: await client.ask("call", ...)`."""
+
+    async def __aenter__(self) -> Self:
+        spawn = multiprocessing.get_context("spawn")
+        self._pipe, theirs = spawn.Pipe()
+        self._process = spawn.Process(target=_answer, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        await asyncio.to_thread(self._process.join)
+
+    async def ask(self, name: str, *arguments: Any) -> Any:
+        """What the method of `Caller` returns. One at a time. Raises EOFError where it failed."""
+        self._pipe.send((name, arguments))
+        return await asyncio.to_thread(self._pipe.recv)
+
+
+class Caller:
+    """What a client process does when it is asked to. A call that fails ends the process."""
+
+    def __init__(self, tasks: asyncio.TaskGroup) -> None:
+        self._tasks = tasks
+        self._watches: list[Watches] = []
+
+    async def call(self, address: str, method: str, requests: Sequence[bytes], seconds: float) -> list[float]:
+        """The seconds that each of the calls took: each request again and again, all at the same time."""
+        async with AsyncExitStack() as stack:
+            channels = [await stack.enter_async_context(own_channel(address)) for _ in range(CHANNELS)]
+            calls = [channel.unary_unary(method) for channel in channels]
+            await asyncio.gather(*(call(requests[0]) for call in calls))
+            until = time.monotonic() + seconds
+            taken = await asyncio.gather(
+                *(_repeat(call, request, until) for call, request in zip(cycle(calls), requests))
+            )
+        return [one for of_call in taken for one in of_call]
+
+    async def watch(self, address: str, request: bytes, count: int, revision: int) -> float:
+        """Opens so many more watches; when each has had this revision."""
+        watches = Watches(self._tasks, address, request, count)
+        self._watches.append(watches)
+        return await watches.served(revision)
+
+    async def served(self, revision: int) -> float:
+        """When the last watch had this revision."""
+        return max([await watches.served(revision) for watches in self._watches])
+
+    async def leave(self) -> None:
+        """Ends all watches."""
+        for watches in self._watches:
+            await watches.close()
+        self._watches.clear()
+
+
+class Watches:
+    """A number of equal watches."""
+
+    def __init__(self, tasks: asyncio.TaskGroup, address: str, request: bytes, count: int) -> None:
+        self._count = count
+        self._closing = False
+        self._had: Counter[int] = Counter()
+        self._served: dict[int, asyncio.Future[float]] = defaultdict(asyncio.Future)
+        self._channels = [own_channel(address) for _ in range(CHANNELS)]
+        self._tasks = [
+            tasks.create_task(self._follow(self._channels[number % CHANNELS], request))
+            for number in range(count)
+        ]
+
+    async def served(self, revision: int) -> float:
+        """When the last one had this revision."""
+        return await self._served[revision]
+
+    async def close(self) -> None:
+        """Returns when all have ended."""
+        self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        for channel in self._channels:
+            await channel.close()
+
+    async def _follow(self, channel: aio.Channel, request: bytes) -> None:
+        try:
+            async for message in channel.unary_stream(WATCH)(request):
+                response = pb.WatchTrainingJobResponse.FromString(message)
+                if response.HasField("event"):
+                    self._count_in(response.event.revision)
+        except aio.AioRpcError:
+            if not self._closing:
+                raise
+
+    def _count_in(self, revision: int) -> None:
+        self._had[revision] += 1
+        if self._had[revision] == self._count:
+            self._served[revision].set_result(time.monotonic())
+
+
+def own_channel(address: str) -> aio.Channel:
+    """With a connection of its own."""
+    return aio.insecure_channel(address, options=_OWN_CONNECTION)
+
+
+async def _repeat(call: Any, request: bytes, until: float) -> list[float]:
+    taken = []
+    while (began := time.monotonic()) < until:
+        await call(request)
+        taken.append(time.monotonic() - began)
+    return taken
+
+
+def _answer(pipe: Connection) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_answer_all(pipe))
+
+
+async def _answer_all(pipe: Connection) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        caller = Caller(tasks)
+        while True:
+            name, arguments = await asyncio.to_thread(pipe.recv)
+            pipe.send(await getattr(caller, name)(*arguments))

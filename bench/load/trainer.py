@@ -1,0 +1,50 @@
+"""A trainer that takes every job and gives it up: what is measured is the way there."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from earmark.trainer.v1 import trainer_service_pb2 as pb
+from earmark.trainer.v1 import trainer_service_pb2_grpc
+from grpc import aio
+
+from gateway.server import SERVER_OPTIONS
+
+SLOTS = 8
+
+
+class IdleTrainer(trainer_service_pb2_grpc.TrainerServiceServicer):
+    """Always free, until it is told to take no more."""
+
+    def __init__(self) -> None:
+        self.full = asyncio.Event()
+
+    async def Train(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        await anext(requests)
+        yield pb.TrainResponse(accepted=pb.TrainResponse.Accepted(device="none"))
+        async for _file in requests:
+            pass
+        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "this trainer only accepts")
+
+    async def WatchCapacity(self, _request: Any, _context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        yield pb.WatchCapacityResponse(
+            capacity=pb.Capacity(device="none", training_slots=SLOTS, free_training_slots=SLOTS)
+        )
+        await self.full.wait()
+        yield pb.WatchCapacityResponse(capacity=pb.Capacity(device="none", training_slots=SLOTS))
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def serving(trainer: IdleTrainer) -> AsyncIterator[str]:
+    """The trainer's address."""
+    server = aio.server(options=SERVER_OPTIONS)
+    trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server(trainer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
