@@ -43,9 +43,7 @@ class Settings(BaseSettings):
         3, ge=1, description="Trainers a job may lose in a row, without a new checkpoint, before it fails."
     )
     retry_seconds: float = Field(
-        1,
-        ge=0,
-        description="Pause before the next attempt after one loss; five times longer after each more.",
+        1, ge=0, description="Pause after two losses in a row; five times longer after each more, up to 60 s."
     )
     max_waiting_jobs: int = Field(
         1000, ge=0, description="Jobs of a tenant that may wait for a trainer; 0 for any number."

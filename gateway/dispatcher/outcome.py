@@ -123,8 +123,11 @@ class Outcome:
 
 
 def backoff_seconds(first: float, losses: int) -> float:
-    """Before the next attempt, after so many losses in a row: a job that kills trainers is to kill few."""
-    return min(LONGEST_BACKOFF_SECONDS, first * 5.0 ** (losses - 1))
+    """Before the next attempt, after so many losses in a row: a job that kills trainers is to kill few.
+
+    A first loss is the trainer's fault as far as anybody knows, and costs no pause.
+    """
+    return 0.0 if losses == 1 else min(LONGEST_BACKOFF_SECONDS, first * 5.0 ** (losses - 2))
 
 
 def _lost_too_often(losses: int, cause: str) -> str:

@@ -159,8 +159,8 @@ async def to_its_end(watch) -> None:
         pass
 
 
-def test_the_pause_after_each_loss_in_a_row_is_longer_up_to_a_minute() -> None:
-    assert [backoff_seconds(1, losses) for losses in (1, 2, 3, 4, 40)] == [1, 5, 25, 60, 60]
+def test_the_pause_after_each_further_loss_in_a_row_is_longer_up_to_a_minute() -> None:
+    assert [backoff_seconds(1, losses) for losses in (1, 2, 3, 4, 5, 40)] == [0, 1, 5, 25, 60, 60]
     assert backoff_seconds(0, 3) == 0
 
 

@@ -92,21 +92,20 @@ async def test_without_a_trainer_the_job_names_those_that_were_tried(database_ur
         assert "127.0.0.1:1" in found.message
 
 
-async def test_after_a_loss_the_job_says_when_it_may_begin_again(database_url, tmp_path) -> None:
+async def test_after_losses_in_a_row_the_job_says_when_it_may_begin_again(database_url, tmp_path) -> None:
     async def dies(call):
         yield script.accepted()
         await script.fail(call, grpc.StatusCode.UNAVAILABLE, "TRAINER_LOST", "out of memory")
 
     built = await build_one(database_url)
-    trainer = script.ScriptedTrainer(dies)
+    trainer = script.ScriptedTrainer(dies, dies)
     async with (
         script.serving(trainer) as address,
         gateway(database_url, tmp_path, address, retry_seconds=50) as channel,
     ):
         job = await create(channel, built)
-        await until(channel, job.id, "training")
         found = await job_now(channel, job.id)
-        while found.status != pb.TRAINING_JOB_STATUS_QUEUED:
+        while (found.status, found.attempt) != (pb.TRAINING_JOB_STATUS_QUEUED, 2):
             found = await job_now(channel, job.id)
         assert found.waiting.waiting_for == pb.WAITING_FOR_RETRY
         assert found.waiting.not_before.ToDatetime() > found.queued_at.ToDatetime()
