@@ -85,6 +85,15 @@ def test_watch_prints_lines_and_the_final_table(serve: Serve) -> None:
     assert "completed: model model-7, the weights of epoch 1" in result.stdout
 
 
+def test_watch_of_a_queued_job_says_why_it_waits(serve: Serve) -> None:
+    queued = OneJob()
+    queued.job.waiting.place = 3
+    queued.job.waiting.message = "1 of 1 training slots are taken, and 2 jobs come first"
+    result = run(serve(queued), "watch", "job")
+
+    assert "number 3 in the queue: 1 of 1 training slots are taken, and 2 jobs come first" in result.stdout
+
+
 def test_watch_of_a_failed_job_says_why_and_exits_1(serve: Serve) -> None:
     result = run(serve(OneJob(FAILED)), "watch", "job")
 

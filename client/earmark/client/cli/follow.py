@@ -84,6 +84,9 @@ def follow(
     """Show a job's events until they end, then its final figures; return the finished job."""
     job = _read(client, job_id)
     story = _story(job)
+    if job.HasField("waiting"):
+        place = f"number {job.waiting.place} in the queue: {job.waiting.message}"
+        console.print(place, markup=False, highlight=False, soft_wrap=True)
     show = _show_live if console.is_terminal else _show_lines
     show(console, story, events)
     job = _read(client, job_id)
