@@ -16,7 +16,8 @@ from bench.faults.dataset import Trainable
 from bench.faults.history import Failure, History, Stream, Watcher
 
 UNFINISHED_JOBS = 4
-EPOCHS = (2, 4)
+# Of the tiny network: some seconds of training, so that what happens meets jobs in the middle of it.
+EPOCHS = (20, 60)
 FINAL = frozenset(
     {pb.TRAINING_JOB_STATUS_COMPLETED, pb.TRAINING_JOB_STATUS_FAILED, pb.TRAINING_JOB_STATUS_CANCELLED}
 )
