@@ -23,7 +23,7 @@ FINAL = frozenset(
 )
 # What every job of the drill carries, so that it is known again in the tables.
 REQUEST = "request"
-PATIENCE = Backoff(longest=1.0, patience=120.0)
+PATIENCE = Backoff(longest=1.0, patience=120.0, first_contact=120.0)
 
 
 async def jobs(api: Api, data: Trainable, stop: asyncio.Event) -> None:

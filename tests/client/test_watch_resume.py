@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -61,6 +62,22 @@ def cut(context: grpc.ServicerContext) -> None:
 
 def early_end(_context: grpc.ServicerContext) -> None:
     """A stream that ends well, but before the job does."""
+
+
+class Away(Breaking):
+    """Has no database at first."""
+
+    def WatchTrainingJob(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        if not self.asked:
+            self.asked.append(request.after_revision)
+            refuse(context, "UNAVAILABLE", "the database does not answer", "DATABASE_UNAVAILABLE")
+        yield from super().WatchTrainingJob(request, context)
+
+
+def test_a_gateway_that_says_why_it_is_unavailable_has_been_reached(serve: Serve) -> None:
+    impatient = replace(QUICK, first_contact=0)
+
+    assert len(list(watch(serve(Away()), "job", backoff=impatient))) == LAST
 
 
 @pytest.mark.parametrize("ending", [unavailable, too_slow, cut, early_end])

@@ -150,6 +150,9 @@ def _resumed(open_stream: Callable[[], Any], cursor: _Cursor, backoff: Backoff) 
         except grpc.RpcError as error:
             if not cursor.over and not _passes(error):
                 raise
+            if not contacted and explain(error).reason:
+                # Who gives a reason is a gateway, though it can do no more at the moment.
+                contacted, pauses = True, None
             failure = error
         finally:
             # A watcher that walks away must not leave its stream open on the gateway.
