@@ -3,6 +3,7 @@
 from uuid import UUID
 
 import pytest
+from earmark.v1 import audio_service_pb2 as audio_pb
 from uuid_utils.compat import uuid7
 
 from gateway.dispatcher.sweep import remove_orphans
@@ -10,6 +11,7 @@ from storage import sweep, training
 from storage.database import Database
 from storage.objects import ObjectStore
 from tests.gateway import build, build_model
+from tests.gateway.calls import dataset, upload
 
 EVENT = {"status_changed": {}}
 OLD = "now() - interval '6 hours 1 second'"
@@ -46,6 +48,18 @@ async def test_audio_of_an_upload_that_never_came_to_its_row_goes_some_hours_lat
     assert set(objects.keys("audio")) == kept
     async with database.connection() as connection:
         assert await connection.fetchval("SELECT array_agg(audio_file_id) FROM loose_audio") == [fresh]
+
+
+async def test_an_upload_and_a_deletion_are_put_down_for_a_sweep(gateway) -> None:
+    async def loose() -> list[str]:
+        async with gateway.database.connection() as connection:
+            return [str(row["audio_file_id"]) for row in await connection.fetch("SELECT * FROM loose_audio")]
+
+    file = await upload(gateway, await dataset(gateway))
+    assert await loose() == [file.id]
+    await gateway.execute("DELETE FROM loose_audio")
+    await gateway.audio.DeleteAudioFile(audio_pb.DeleteAudioFileRequest(audio_file_id=file.id))
+    assert await loose() == [file.id]
 
 
 async def test_of_a_job_that_is_over_only_the_models_objects_stay(database, objects) -> None:
