@@ -36,7 +36,7 @@ protos: setup  # writes protos/gen anew
 
 lock:  # brings requirements.lock up to date with pyproject.toml; needs uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-annotate --all-extras --no-extra cuda pyproject.toml -o requirements.lock
+		--no-annotate --extra gateway --extra trainer --extra demo --extra dev pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo-output

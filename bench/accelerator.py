@@ -17,14 +17,17 @@ import jax
 import numpy as np
 import typer
 
-from bench.data import made_up, minutes_of, read, repeated, split
 from bench.hot_loop import HotLoop, default_config, measure, shape_of
-from trainer.dataset import Loaded, held_out, known_types, prepare
-from trainer.detect import Model, frame_scores
-from trainer.epochs import Pace, Shards, next_epoch, run_epoch
-from trainer.evaluate import evaluate
-from trainer.model import initial_parameters
-from trainer.step import initial_state
+from bench.tools.data import made_up, minutes_of, read, repeated, split
+from trainer.data.loading import Dataset, validation_regions
+from trainer.learning.epochs import Shards, StepTimer, next_epoch, run_epoch
+from trainer.learning.preparation import prepare
+from trainer.learning.step import initial_state
+from trainer.model import Model
+from trainer.network import initial_parameters
+from trainer.scoring.calibration import learned_types
+from trainer.scoring.detection import frame_scores
+from trainer.scoring.evaluation import evaluate
 
 MINUTES = (30, 600)
 TYPES = 8
@@ -55,7 +58,7 @@ def main(
 
 
 def compared_and_measured(
-    loaded: Loaded, device: jax.Device, reference: jax.Device, minutes: tuple[float, ...], seconds: float
+    loaded: Dataset, device: jax.Device, reference: jax.Device, minutes: tuple[float, ...], seconds: float
 ) -> dict[str, Any]:
     """Every figure of `device`, with `reference` as the truth and an epoch of each of `minutes`."""
     differences = {dtype: difference(loaded, dtype, device, reference) for dtype in TOLERANCES}
@@ -71,14 +74,14 @@ def compared_and_measured(
     }
 
 
-def difference(loaded: Loaded, dtype: str, device: jax.Device, reference: jax.Device) -> dict[str, float]:
+def difference(loaded: Dataset, dtype: str, device: jax.Device, reference: jax.Device) -> dict[str, float]:
     """How far `device`, computing in `dtype`, is from `reference`, computing in float32, on equal work."""
     here, there = outcome(loaded, dtype, device), outcome(loaded, "float32", reference)
     units = {name: np.abs(value) if name.startswith("loss") else 1 for name, value in there.items()}
     return {name: round(float((np.abs(here[name] - there[name]) / units[name]).max()), 6) for name in there}
 
 
-def outcome(loaded: Loaded, dtype: str, device: jax.Device) -> dict[str, np.ndarray]:
+def outcome(loaded: Dataset, dtype: str, device: jax.Device) -> dict[str, np.ndarray]:
     """The loss of one step and the mean of STEPS more, and one file's scores before them and after."""
     loop, file = HotLoop(loaded, dtype, device), loaded.features[0]
     before = loop.scores(file)
@@ -92,23 +95,23 @@ def outcome(loaded: Loaded, dtype: str, device: jax.Device) -> dict[str, np.ndar
     }
 
 
-def epoch(loaded: Loaded, dtype: str, device: jax.Device) -> dict[str, Any]:
+def epoch(loaded: Dataset, dtype: str, device: jax.Device) -> dict[str, Any]:
     """What an epoch takes once all is compiled and the data in its place, and the device's memory then."""
     config = default_config(loaded)
     shape, divided = shape_of(config, dtype), split(loaded, config.validation_split)
-    held = held_out(loaded, divided, config.artifact_types)
+    regions = validation_regions(loaded, divided.validation, config.artifact_types)
     with jax.default_device(device):
-        data = prepare(loaded, divided, config, shape.grid, shape.windows)
-        settings = jax.device_get(data.settings)
-        types = known_types(loaded, divided, config.artifact_types, settings.positive_weight)
+        data = prepare(loaded, divided.train, config, shape.grid, shape.windows)
+        constants = jax.device_get(data.constants)
+        types = learned_types(config.artifact_types, divided.train, constants.positive_weight)
         state = next_epoch(initial_state(initial_parameters(shape.architecture, config.seed)))
-        pace, shards = Pace(data.steps * config.epochs), Shards(data.shards)
+        timer, shards = StepTimer(data.steps * config.epochs), Shards(data.shards)
         for number in (1, 2):
             started = time.perf_counter()
-            deque(run_epoch(state, pace, shards, data, config, number, shape), maxlen=0)
+            deque(run_epoch(state, timer, shards, data, config, number, shape), maxlen=0)
             trained = time.perf_counter()
-            model = Model(shape.architecture, types, state.train.average, settings.mean, settings.deviation)
-            evaluate(held, frame_scores(model, [region.features for region in held]), types, shape.grid)
+            model = Model(shape.architecture, types, state.train.average, constants.mean, constants.deviation)
+            evaluate(regions, frame_scores(model, [region.features for region in regions]), types, shape.grid)
             evaluated = time.perf_counter()
             state = next_epoch(state.train)
     return {

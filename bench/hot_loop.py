@@ -18,30 +18,40 @@ import jax
 import numpy as np
 import typer
 
-from bench.data import FRAMES_PER_MINUTE, made_up, split, types_of
-from bench.roofline import MatmulRate, flops, products, square, step_flops
-from trainer.ahead import DEFAULT
+from bench.tools.data import FRAMES_PER_MINUTE, made_up, split, types_of
+from bench.tools.roofline import MatmulRate, flops, products, square, step_flops
 from trainer.chunks import chunk_grid, windows_per_step
-from trainer.dataset import Loaded, prepare
-from trainer.detect import ArtifactType, Model, frame_scores
-from trainer.epochs import CALL_SECONDS, batches_of, drawn
+from trainer.data.loading import Dataset
+from trainer.data.shards import SHARD_FRAMES
 from trainer.job import TrainingConfig
-from trainer.model import Architecture, default_dtype, initial_parameters, output_bucket
-from trainer.step import CALL_STEPS, SHARD_FRAMES, Shape, Shard, initial_state, run_steps, start_of_epoch
+from trainer.learning.epochs import CALL_SECONDS, batches_of, drawn
+from trainer.learning.precompile import DEFAULT
+from trainer.learning.preparation import prepare
+from trainer.learning.step import (
+    CALL_STEPS,
+    Shape,
+    Shard,
+    initial_state,
+    run_steps,
+    start_of_epoch,
+)
+from trainer.model import LearnedType, Model
+from trainer.network import Architecture, default_dtype, initial_parameters, output_bucket
+from trainer.scoring.detection import frame_scores
 
 ROUNDS = 10
 MATMUL_SHARE = 0.25  # of the loop's time, for each product
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Speed:
     """What the loop did in a round."""
 
     steps_per_second: float
     chunks_per_second: float
 
 
-def default_config(loaded: Loaded) -> TrainingConfig:
+def default_config(loaded: Dataset) -> TrainingConfig:
     """Of a job that learns every type that occurs and sets nothing else."""
     return replace(DEFAULT, artifact_types=types_of(loaded))
 
@@ -55,20 +65,20 @@ def shape_of(config: TrainingConfig, dtype: str) -> Shape:
 class HotLoop:
     """The step of the default configuration, on one device and on as much of the data as one shard holds."""
 
-    def __init__(self, loaded: Loaded, dtype: str, device: jax.Device) -> None:
+    def __init__(self, loaded: Dataset, dtype: str, device: jax.Device) -> None:
         config = default_config(loaded)
         self.shape = shape_of(config, dtype)
         self.stride_ms = config.stride_ms
-        self._types = tuple(ArtifactType(kind) for kind in config.artifact_types)
-        data = prepare(loaded, split(loaded, 0), config, self.shape.grid, self.shape.windows)
+        self._types = tuple(LearnedType(kind) for kind in config.artifact_types)
+        data = prepare(loaded, split(loaded, 0).train, config, self.shape.grid, self.shape.windows)
         first = data.shards[0]
         rng = np.random.default_rng(config.seed)
         self._rows = drawn(first.windows, self.shape.windows, rng)[:CALL_STEPS]
         state = initial_state(initial_parameters(self.shape.architecture, config.seed))
         shard = Shard(first.features, first.targets)
         key = jax.random.key(config.seed)
-        self._state, self._progressed, self._shard, self._settings, self._key = jax.device_put(
-            (state, start_of_epoch(), shard, data.settings, key), device
+        self._state, self._progressed, self._shard, self._constants, self._key = jax.device_put(
+            (state, start_of_epoch(), shard, data.constants, key), device
         )
         self._step_seconds = CALL_SECONDS
         self.take(0)
@@ -81,11 +91,13 @@ class HotLoop:
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """Of one file's (frames, FEATURES), by the weights so far: (outputs in time, types)."""
-        settings, state = jax.device_get(self._settings), self._state
-        model = Model(self.shape.architecture, self._types, state.average, settings.mean, settings.deviation)
+        constants, state = jax.device_get(self._constants), self._state
+        model = Model(
+            self.shape.architecture, self._types, state.average, constants.mean, constants.deviation
+        )
         return frame_scores(model, [features])[0]
 
-    def measure(self, seconds: float) -> Pace:
+    def measure(self, seconds: float) -> Speed:
         """Calls of as many steps as training makes them, for about `seconds`."""
         started = time.perf_counter()
         steps = chunks = 0
@@ -95,7 +107,7 @@ class HotLoop:
             _, taken = self.take(count)
             self._step_seconds = (time.perf_counter() - begun) / count
             steps, chunks = steps + count, chunks + taken
-        return Pace(steps / spent, chunks / spent)
+        return Speed(steps / spent, chunks / spent)
 
     def compiled_flops(self) -> float:
         """By XLA's own count, that of the loop's body once; it includes what is no matrix product."""
@@ -107,12 +119,12 @@ class HotLoop:
             self._progressed,
             self._shard,
             batches_of(rows, 0),
-            self._settings,
+            self._constants,
             self._key,
         )
 
 
-def measure(loaded: Loaded, seconds: float, dtype: str, device: jax.Device) -> dict[str, Any]:
+def measure(loaded: Dataset, seconds: float, dtype: str, device: jax.Device) -> dict[str, Any]:
     """The figures of the loop on one device, `seconds` of it in all."""
     loop = HotLoop(loaded, dtype, device)
     largest = max(products(loop.shape), key=flops)
@@ -121,27 +133,27 @@ def measure(loaded: Loaded, seconds: float, dtype: str, device: jax.Device) -> d
         for kind in sorted({"float32", dtype})
         for product in (square(device), largest)
     }
-    paces: list[Pace] = []
+    speeds: list[Speed] = []
     found: dict[str, list[float]] = {name: [] for name in rates}
     for _ in range(ROUNDS):
-        paces.append(loop.measure(seconds / ROUNDS))
+        speeds.append(loop.measure(seconds / ROUNDS))
         for name, rate in rates.items():
             found[name].append(rate.measure(MATMUL_SHARE * seconds / ROUNDS))
     return {
         "device": device.device_kind,
         "threads": len(os.sched_getaffinity(0)),
         "dtype": dtype,
-        **_figures(loop, paces, found),
+        **_figures(loop, speeds, found),
     }
 
 
-def _figures(loop: HotLoop, paces: list[Pace], rates: Mapping[str, list[float]]) -> dict[str, Any]:
+def _figures(loop: HotLoop, speeds: list[Speed], rates: Mapping[str, list[float]]) -> dict[str, Any]:
     """Medians of the rounds. Utilisation is taken per round, for a busy machine slows both sides of it."""
-    steps = median(pace.steps_per_second for pace in paces)
-    chunks = median(pace.chunks_per_second for pace in paces)
+    steps = median(speed.steps_per_second for speed in speeds)
+    chunks = median(speed.chunks_per_second for speed in speeds)
     operations = step_flops(loop.shape)
     fastest = [max(of_round) for of_round in zip(*rates.values(), strict=True)]
-    shares = [pace.steps_per_second * operations / rate for pace, rate in zip(paces, fastest, strict=True)]
+    shares = [speed.steps_per_second * operations / rate for speed, rate in zip(speeds, fastest, strict=True)]
     return {
         "steps_per_second": round(steps, 2),
         "windows_per_second": round(steps * loop.shape.windows, 2),

@@ -30,7 +30,7 @@ from grpc import aio
 from bench.load.methods import CREATE
 from bench.load.rows import TYPES, Dataset, dataset
 from gateway.server import running
-from gateway.settings import Settings
+from gateway.settings import GatewaySettings
 from storage.database import Database
 from storage.embedded import EmbeddedPostgres
 
@@ -93,7 +93,7 @@ class LosesReplies(aio.ServerInterceptor):
 async def measure(database_url: str, folder: Path, creates: int, clients: int, seed: int) -> Report:
     """Creates so many jobs in an empty, migrated database. `folder`: the gateway's."""
     report = Report(creates, seed)
-    settings = Settings(port=0, database_url=database_url, data_dir=folder, trainers="")
+    settings = GatewaySettings(port=0, database_url=database_url, data_dir=folder, trainers="")
     async with (
         running(settings, [LosesReplies(report)]) as port,
         Database(database_url) as database,

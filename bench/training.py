@@ -21,10 +21,10 @@ from earmark.client import Client, connect, watch
 from earmark.client.local import LocalSystem
 from earmark.v1 import metrics_pb2, model_service_pb2, training_service_pb2
 
-from bench.folder import Dataset, annotate, annotations, detect_all, prepare, write
-from bench.processes import peak_memory_mib
-from bench.scores import scores
-from bench.stages import Events, chunks_of_an_epoch, chunks_per_second, device, stages
+from bench.tools.folder import Dataset, annotate, annotations, detect_all, prepare, write
+from bench.tools.processes import peak_memory_mib
+from bench.tools.scores import scores
+from bench.tools.stages import Events, chunks_of_an_epoch, chunks_per_second, device, stages
 from trainer.service.messages import from_config
 
 WEIGHT_BYTES = 4

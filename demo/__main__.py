@@ -6,8 +6,8 @@ from pathlib import Path
 
 def main() -> None:
     """Run the demo in demo-output/."""
-    # The processes that speak import this module too, and need nothing of what the story needs.
-    from demo.story import tell  # noqa: PLC0415
+    # The processes that speak import this module too, and need nothing of what the walkthrough needs.
+    from demo.walkthrough import tell  # noqa: PLC0415
 
     sys.exit(tell(Path("demo-output")))
 

@@ -10,12 +10,12 @@ from pydantic_settings import CliApp
 
 from gateway import logs
 from gateway.server import serve
-from gateway.settings import Settings
+from gateway.settings import GatewaySettings
 
 
 def main() -> None:
     try:
-        settings = CliApp.run(Settings)
+        settings = CliApp.run(GatewaySettings)
     except ValidationError as error:
         sys.exit("\n".join(f"gateway: {told(found)}" for found in error.errors()))
     logs.configure()
@@ -28,7 +28,7 @@ def main() -> None:
 
 def told(found: ErrorDetails) -> str:
     """What is wrong with a setting, by its name."""
-    name = f"{Settings.model_config['env_prefix']}{'.'.join(map(str, found['loc']))}".upper()
+    name = f"{GatewaySettings.model_config['env_prefix']}{'.'.join(map(str, found['loc']))}".upper()
     return f"{name} is {found['input']!r}: {found['msg'].removeprefix('Value error, ')}"
 
 

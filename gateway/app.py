@@ -4,8 +4,8 @@ import asyncio
 from dataclasses import dataclass, field
 
 from gateway.errors import UnavailableError
-from gateway.settings import Settings
-from gateway.trainers import Trainers
+from gateway.fleet.trainers import Trainers
+from gateway.settings import GatewaySettings
 from storage.bus import Bus
 from storage.database import Database
 from storage.objects import ObjectStore
@@ -15,7 +15,7 @@ from storage.objects import ObjectStore
 class App:
     """One running gateway."""
 
-    settings: Settings
+    settings: GatewaySettings
     database: Database
     bus: Bus
     objects: ObjectStore

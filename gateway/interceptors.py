@@ -74,7 +74,7 @@ def _unary(inner: Handler, method: str, checked: Callable[[Any], Any]) -> Handle
         request_id = _bind(method)
         try:
             return await inner(checked(request), context)
-        except Exception as error:  # noqa: BLE001 - the one place where every error ends
+        except Exception as error:  # noqa: BLE001 the next job is not to suffer for this one
             await _abort(context, error, request_id)
 
     return call
@@ -86,7 +86,7 @@ def _stream(inner: Handler, method: str, checked: Callable[[Any], Any]) -> Handl
         try:
             async for response in inner(checked(request), context):
                 yield response
-        except Exception as error:  # noqa: BLE001 - the one place where every error ends
+        except Exception as error:  # noqa: BLE001 the next job is not to suffer for this one
             await _abort(context, error, request_id)
 
     return call

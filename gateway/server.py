@@ -12,14 +12,15 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from gateway.app import App
-from gateway.dispatcher import Dispatcher
+from gateway.dispatcher.dispatcher import Dispatcher
+from gateway.fleet.trainers import Trainers
 from gateway.interceptors import CallInterceptor
 from gateway.services import register
-from gateway.settings import Settings
-from gateway.trainers import Trainers
+from gateway.settings import GatewaySettings
 from storage.bus import Bus
-from storage.database import Database, migrate
+from storage.database import Database
 from storage.embedded import EmbeddedPostgres
+from storage.migrations import migrate
 from storage.objects import ObjectStore
 
 log = structlog.get_logger("gateway")
@@ -40,7 +41,7 @@ SERVER_OPTIONS: Sequence[tuple[str, int]] = (
 )
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: GatewaySettings) -> None:
     """Runs until SIGTERM or SIGINT. Says where it listens once it serves."""
     stop, started = asyncio.Event(), asyncio.Event()
     starting = asyncio.current_task()
@@ -67,7 +68,7 @@ async def serve(settings: Settings) -> None:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, interceptors: Sequence[aio.ServerInterceptor] = ()
+    settings: GatewaySettings, interceptors: Sequence[aio.ServerInterceptor] = ()
 ) -> AsyncIterator[int]:
     """A gateway that serves; the port it listens on. Raises OSError where the port is taken.
 
@@ -95,7 +96,7 @@ def _server(*interceptors: aio.ServerInterceptor) -> aio.Server:
     return server
 
 
-async def _open(settings: Settings, stack: AsyncExitStack) -> App:
+async def _open(settings: GatewaySettings, stack: AsyncExitStack) -> App:
     url = settings.database_url
     if url is None:
         postgres = await stack.enter_async_context(EmbeddedPostgres(settings.data_dir / "postgres"))
@@ -117,7 +118,7 @@ def _add_standard_services(server: aio.Server, names: Sequence[str]) -> health.a
     return states
 
 
-def _bind(server: aio.Server, settings: Settings) -> int:
+def _bind(server: aio.Server, settings: GatewaySettings) -> int:
     address = f"{settings.host}:{settings.port}"
     try:
         port: int = server.add_insecure_port(address)

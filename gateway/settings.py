@@ -5,11 +5,11 @@ from pathlib import Path
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gateway.addresses import parse
+from gateway.fleet.addresses import parse
 
 
-class Settings(BaseSettings):
-    """Settings of `python -m gateway`, each also a flag: EARMARK_PORT is --port."""
+class GatewaySettings(BaseSettings):
+    """GatewaySettings of `python -m gateway`, each also a flag: EARMARK_PORT is --port."""
 
     model_config = SettingsConfigDict(
         env_prefix="EARMARK_", cli_parse_args=False, cli_kebab_case=True, cli_prog_name="python -m gateway"

@@ -1,24 +1,15 @@
-"""PostgreSQL: the pool, transactions, and the numbered migrations."""
+"""PostgreSQL: the pool of connections, and transactions."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.resources import files
 from typing import Self, TypeAlias
 
 import asyncpg
-import structlog
 from asyncpg.pool import PoolConnectionProxy
-
-from storage import sql
-
-SQL = sql.load("events")
 
 OwnConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Connection: TypeAlias = "OwnConnection | PoolConnectionProxy[asyncpg.Record]"
-
-log = structlog.get_logger(__name__)
 
 # What asyncpg raises while PostgreSQL is away, starting, stopping, out of connections, a standby by now, or
 # too busy: after a deadlock or a wait for a lock that took too long.
@@ -35,9 +26,6 @@ UNAVAILABLE = (
 )
 # What PostgreSQL says of the character NUL in a text or a JSON document, which cannot hold it.
 NUL_IN_TEXT = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
-_MIGRATION_LOCK = 0x6561726D  # "earm"
-CONNECT_SECONDS = 5.0
-RETRY_SECONDS = 1.0
 _SERVER_SETTINGS = {
     "application_name": "earmark",
     "statement_timeout": "30s",
@@ -106,64 +94,3 @@ async def _set_codecs(connection: OwnConnection) -> None:
 
 async def _keep_session(_: OwnConnection) -> None:
     """Nothing here changes a session, so a connection goes back to the pool without another round trip."""
-
-
-async def migrate(dsn: str, patience_seconds: float = 60.0) -> None:
-    """Brings the database up to date, once, whoever else tries at the same time.
-
-    Waits for a database that is away. Raises OSError where it stays away or lets nobody in, and RuntimeError
-    where it is newer than this program.
-    """
-    connection = await _patiently_connected(dsn, patience_seconds)
-    try:
-        await connection.execute(f"SELECT pg_advisory_lock({_MIGRATION_LOCK})")
-        await _apply_missing(connection)
-        await _renew_restored_log(connection)
-    finally:
-        await connection.close()
-
-
-async def _patiently_connected(dsn: str, patience_seconds: float) -> OwnConnection:
-    deadline = asyncio.get_running_loop().time() + patience_seconds
-    while True:
-        try:
-            return await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
-        except UNAVAILABLE as error:
-            if asyncio.get_running_loop().time() > deadline:
-                raise OSError(f"the database does not answer: {error!r}") from error
-            log.warning("database unavailable; trying again", error=repr(error))
-            await asyncio.sleep(RETRY_SECONDS)
-        except (asyncpg.PostgresError, asyncpg.ClientConfigurationError) as error:
-            raise OSError(f"the database lets nobody in: {error}") from error
-
-
-async def _apply_missing(connection: OwnConnection) -> None:
-    await connection.execute(
-        "CREATE TABLE IF NOT EXISTS schema_migrations"
-        " (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
-    )
-    applied = {row["version"] for row in await connection.fetch("SELECT version FROM schema_migrations")}
-    known = migrations()
-    if newer := applied - known.keys():
-        raise RuntimeError(
-            f"the database has migration {max(newer)}, this program knows {max(known)}: run a newer Earmark"
-        )
-    for version in sorted(known.keys() - applied):
-        async with connection.transaction():
-            await connection.execute(known[version])
-            await connection.execute("INSERT INTO schema_migrations (version) VALUES ($1)", version)
-
-
-async def _renew_restored_log(connection: OwnConnection) -> None:
-    """Restored into another cluster, a log has keys that the transaction ids there are yet to reach."""
-    async with connection.transaction():
-        if await connection.fetchval(SQL["is_restored"]):
-            await connection.execute(SQL["renew_events"])
-            await connection.execute(SQL["renew_compactions"])
-            await connection.execute(SQL["renew_era"])
-
-
-def migrations() -> dict[int, str]:
-    """The statements of storage/migrations/NNNN_*.sql by number."""
-    folder = files("storage") / "migrations"
-    return {int(file.name[:4]): file.read_text() for file in folder.iterdir() if file.name.endswith(".sql")}

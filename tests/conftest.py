@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from storage.database import migrate
 from storage.embedded import EmbeddedPostgres
+from storage.migrations import migrate
 
 # Every trainer of the run, in this process and in others, compiles what no other has compiled before.
 if "PYTEST_XDIST_WORKER" not in os.environ:

@@ -12,7 +12,7 @@ from pydantic_settings import CliApp
 
 from trainer.logs import configure_logging
 from trainer.service.front import CannotListenError, serve
-from trainer.settings import Settings
+from trainer.settings import TrainerSettings
 
 
 def announce(address: str) -> None:
@@ -21,7 +21,7 @@ def announce(address: str) -> None:
     sys.stdout.flush()
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: TrainerSettings) -> None:
     """Until a signal."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -32,7 +32,7 @@ async def run(settings: Settings) -> None:
 def main() -> None:
     """Exits with status 0 when told to stop, another when it cannot start."""
     try:
-        settings = CliApp.run(Settings)
+        settings = CliApp.run(TrainerSettings)
     except ValidationError as error:
         sys.exit(str(error))
     configure_logging(settings.log_level)

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int32
 
-from trainer.frontend import FRAME_MS
+from trainer.features.frontend import FRAME_MS
 from trainer.job import TrainingConfig
-from trainer.split import Region
 
 CORE_FRAMES = 400
 CONTEXT_FRAMES = 64
@@ -59,16 +59,15 @@ def chunk_starts(frames: int, grid: Grid) -> np.ndarray:
     return np.arange(count) * grid.stride
 
 
-def window_table(regions: Sequence[Region], offsets: np.ndarray, grid: Grid) -> np.ndarray:
-    """(windows, 4) int32: first frame of the core, begin and end of the region, chunks in the window.
+def window_table(bounds: Sequence[tuple[int, int]], grid: Grid) -> Int32[np.ndarray, "windows 4"]:
+    """Each window as a row: first frame of its core, begin and end of its region, number of its chunks.
 
-    `offsets[file]` is where the file begins in the resident array. Each chunk is in exactly one window; the
-    windows of a region hold as equal numbers of them as can be.
+    `bounds` are the begin and the end of each region in the shard. Each chunk is in exactly one window, and
+    the windows of a region have as equal numbers of chunks as possible.
     """
     rows = []
-    for region in regions:
-        begin, end = offsets[region.file] + region.start, offsets[region.file] + region.end
-        starts = chunk_starts(region.end - region.start, grid)
+    for begin, end in bounds:
+        starts = chunk_starts(end - begin, grid)
         parts = np.array_split(starts, -(-len(starts) // grid.chunks))
         rows += [(begin + part[0], begin, end, len(part)) for part in parts]
     return np.array(rows, np.int32).reshape(-1, 4)

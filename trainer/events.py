@@ -8,7 +8,7 @@ class NoticeCode(StrEnum):
     """Why a notice was given; the names of earmark.v1.NoticeCode without their prefix."""
 
     FILE_LEFT_OUT = "FILE_LEFT_OUT"
-    TYPE_NOT_HELD_OUT = "TYPE_NOT_HELD_OUT"
+    TYPE_NOT_VALIDATED = "TYPE_NOT_VALIDATED"
     TYPE_NOT_TRAINED = "TYPE_NOT_TRAINED"
     RESUMED = "RESUMED"
     WARM_START = "WARM_START"

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from trainer.job import NetworkSize
 
 
-class Settings(BaseSettings):
+class TrainerSettings(BaseSettings):
     """Earmark's trainer: decodes audio, trains models and detects with them, over gRPC.
 
     Every flag can also be set in the environment: --trainer-port is EARMARK_TRAINER_PORT.
@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     gpu_detection_memory_fraction: float = Field(
         0.15, gt=0, le=0.95, description="Share of the GPU's memory that detection may grow to."
     )
-    compile_ahead: bool = Field(
+    precompile: bool = Field(
         default=True,
         description="Compile the default configuration's training at start, before a job asks for it.",
     )

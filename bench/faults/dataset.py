@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from earmark.client import connect
 
-from bench.folder import annotate, annotations, prepare
+from bench.tools.folder import annotate, annotations, prepare
 
 RATE = 8_000
 BURST_MS = 300
@@ -59,7 +59,7 @@ def wav(sound: np.ndarray) -> bytes:
 
 
 def _write(folder: Path) -> None:
-    """Audio with annotations.csv, as bench.folder reads it."""
+    """Audio with annotations.csv, as bench.tools.folder reads it."""
     rows = ["filename,artifact_type,start_ms,end_ms"]
     for number in range(FILES):
         data, marks = bursts(FILE_SECONDS, number)

@@ -4,8 +4,8 @@ from dataclasses import astuple, dataclass
 
 from uuid_utils.compat import uuid7
 
-from storage import datasets
 from storage.database import Database
+from storage.queries import datasets
 from storage.records import ArtifactType
 
 TENANT = "stranger"

@@ -16,7 +16,7 @@ import psutil
 
 from bench.faults.proxy import Proxy
 from storage.embedded import EmbeddedPostgres
-from storage.embedded_cluster import SOCKET_NAME, socket_folder
+from storage.embedded.cluster import SOCKET_NAME, socket_folder
 
 # Below the ports that connections are given, so that a service finds its port free when it comes back.
 PORTS = range(20_000, 30_000)
@@ -44,7 +44,7 @@ class Service:
 
     async def start(self) -> None:
         """Returns when it serves. Raises TimeoutError where it does not, after START_SECONDS."""
-        self._keeper = asyncio.create_task(self._keep(), name=self.name)
+        self._supervisor = asyncio.create_task(self._keep(), name=self.name)
         async with asyncio.timeout(START_SECONDS):
             await self.up.wait()
 
@@ -76,8 +76,8 @@ class Service:
 
     async def _end(self, number: signal.Signals) -> None:
         async with self._launching:
-            self._keeper.cancel()
-        await asyncio.wait((self._keeper,))
+            self._supervisor.cancel()
+        await asyncio.wait((self._supervisor,))
         self.up.clear()
         with suppress(ProcessLookupError):
             self._process.send_signal(number)

@@ -8,12 +8,14 @@ from earmark.v1 import metrics_pb2
 from earmark.v1.training_config_pb2 import TrainingConfig
 from uuid_utils.compat import uuid7
 
-from gateway import convert, topics
 from gateway.caller import DEFAULT_TENANT
-from gateway.convert.training import config_with_defaults, notice
-from storage import datasets, training
+from gateway.convert import values
+from gateway.convert.event_bodies import notice
+from gateway.convert.training import config_with_defaults
+from gateway.watching import topics
 from storage.bus import Bus
 from storage.database import Connection, Database
+from storage.queries import datasets, training
 from storage.records import ArtifactType
 
 TYPES = ("glitch", "dropout")
@@ -90,7 +92,7 @@ async def job(connection: Connection, on: Dataset) -> UUID:
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'training', 1, now() + make_interval(secs => $9), now(),"
         " 7, 6, 0.35)",
         *(job_id, DEFAULT_TENANT, on.id, on.annotation_set_id, _config(), {"team": "load"}),
-        *(convert.to_json(_metrics()), EPOCHS, LEASE_SECONDS),
+        *(values.to_json(_metrics()), EPOCHS, LEASE_SECONDS),
     )
     return job_id
 
@@ -98,7 +100,7 @@ async def job(connection: Connection, on: Dataset) -> UUID:
 async def record(database: Database, bus: Bus, job_id: UUID) -> int:
     """The revision of a new event, when it is committed and the bus has been told."""
     async with database.transaction() as connection:
-        held = await training.hold(connection, job_id, 1)
+        held = await training.lock_attempt(connection, job_id, 1)
         assert held
         event = notice("LOADING", LOADED)
         advanced = await training.advance(connection, job_id, 1, held.revision, LEASE_SECONDS, event)
@@ -108,7 +110,7 @@ async def record(database: Database, bus: Bus, job_id: UUID) -> int:
 
 
 def _config() -> dict[str, Any]:
-    return config_with_defaults(TrainingConfig(artifact_types=TYPES, epochs=EPOCHS, seed=7))
+    return values.to_json(config_with_defaults(TrainingConfig(artifact_types=TYPES, epochs=EPOCHS, seed=7)))
 
 
 def _metrics() -> metrics_pb2.EvalMetrics:

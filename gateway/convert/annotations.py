@@ -8,7 +8,7 @@ from earmark.v1 import annotation_service_pb2 as pb
 from google.protobuf import json_format
 from uuid_utils.compat import uuid7
 
-from gateway import convert
+from gateway.convert import values
 from gateway.errors import FieldViolation, InvalidArgumentError
 from storage.records import Annotation, AnnotationSet
 
@@ -22,12 +22,12 @@ def set_message(annotation_set: AnnotationSet) -> pb.AnnotationSet:
         id=str(annotation_set.id),
         dataset_id=str(annotation_set.dataset_id),
         version=annotation_set.version,
-        status=convert.enum_number(pb.AnnotationSetStatus, _STATUS_PREFIX, annotation_set.status),  # type: ignore[arg-type]
+        status=values.enum_number(pb.AnnotationSetStatus, _STATUS_PREFIX, annotation_set.status),  # type: ignore[arg-type]
         total_annotations=sum(of_type.count for of_type in totals.values()),
         annotations_by_type={name: of_type.count for name, of_type in totals.items()},
         total_positive_duration_ms=sum(of_type.duration_ms for of_type in totals.values()),
-        created_at=convert.timestamp(annotation_set.created_at),
-        published_at=convert.timestamp(annotation_set.published_at),
+        created_at=values.timestamp(annotation_set.created_at),
+        published_at=values.timestamp(annotation_set.published_at),
     )
 
 

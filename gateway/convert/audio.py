@@ -2,13 +2,13 @@
 
 from earmark.v1 import audio_service_pb2 as pb
 
-from gateway import convert
+from gateway.convert import values
 from storage.records import AudioFile
 
 _STATUS_PREFIX = "AUDIO_PROCESSING_STATUS_"
 
 
-def audio_message(audio_file: AudioFile) -> pb.AudioFile:
+def audio_file_message(audio_file: AudioFile) -> pb.AudioFile:
     """As callers see it."""
     return pb.AudioFile(
         id=str(audio_file.id),
@@ -22,17 +22,17 @@ def audio_message(audio_file: AudioFile) -> pb.AudioFile:
         channels=audio_file.channels,
         processing_status=status_number(audio_file.processing_status),
         error_message=audio_file.error_message,
-        created_at=convert.timestamp(audio_file.created_at),
-        updated_at=convert.timestamp(audio_file.updated_at),
+        created_at=values.timestamp(audio_file.created_at),
+        updated_at=values.timestamp(audio_file.updated_at),
         revision=audio_file.revision,
     )
 
 
 def status_number(status: str) -> pb.AudioProcessingStatus:
     """The enum's number of a stored status."""
-    return convert.enum_number(pb.AudioProcessingStatus, _STATUS_PREFIX, status)  # type: ignore[return-value]
+    return values.enum_number(pb.AudioProcessingStatus, _STATUS_PREFIX, status)  # type: ignore[return-value]
 
 
 def status_text(number: int) -> str | None:
     """The stored form of a status; None for UNSPECIFIED."""
-    return convert.enum_name(pb.AudioProcessingStatus, _STATUS_PREFIX, number)
+    return values.enum_name(pb.AudioProcessingStatus, _STATUS_PREFIX, number)

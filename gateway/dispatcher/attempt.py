@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID
 
@@ -13,15 +14,17 @@ from google.rpc import error_details_pb2
 from grpc import aio
 from grpc_status import rpc_status
 
-from gateway import convert as json_convert
-from gateway import keys, topics
+from gateway import object_keys
 from gateway.app import App
-from gateway.convert import training as convert
+from gateway.convert import event_bodies
+from gateway.convert.attempts import file_message, job_message
+from gateway.convert.values import to_json
 from gateway.dispatcher.outcome import Outcome
-from gateway.dispatcher.persistence import persistent
-from gateway.trainers import Trainer, TrainerLostError, send
-from storage import models, training
+from gateway.dispatcher.retries import retry_until_available
+from gateway.fleet.trainers import Trainer, TrainerLostError, send
+from gateway.watching import topics
 from storage.database import Connection
+from storage.queries import models, training
 from storage.records import Model, TrainingJob
 
 log = structlog.get_logger("dispatcher")
@@ -101,14 +104,14 @@ class Attempt:
     async def _follow(self, call: Call) -> Ending:
         """Records events until the stream ends; what its end means."""
         try:
-            await send(call, await self._request())
+            await send(call, job_message(self._job, await self._base_model()))
             async for response in call:
                 self._is_busy = True
                 if response.HasField("accepted"):
                     await self._send_files(call)
                 if response.HasField("completed"):
                     result = response.completed
-                    self._trainer.kept_attempt()
+                    self._trainer.record_success()
                     return lambda connection: self._outcome.completed(connection, result)
                 await self._record(response)
                 self._is_busy = False
@@ -133,7 +136,7 @@ class Attempt:
         message = error.details() or error.code().name
         reason = _error_reason(error)
         if error.code() == grpc.StatusCode.FAILED_PRECONDITION:
-            self._trainer.kept_attempt()
+            self._trainer.record_success()
             return lambda connection: self._outcome.failed(connection, reason or "TRAINING_CRASHED", message)
         if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
             # Until it says again what it has.
@@ -147,7 +150,7 @@ class Attempt:
         return self._lost(f"trainer {self._trainer.address} was lost ({message})")
 
     def _lost(self, what: str) -> Ending:
-        self._trainer.lost_attempt()
+        self._trainer.record_loss()
         cause = self._gave_up or what
         return lambda connection: self._outcome.lost(connection, cause)
 
@@ -159,7 +162,7 @@ class Attempt:
             async with self._app.database.transaction() as connection:
                 return await ending(connection)
 
-        current = await persistent(end)
+        current = await retry_until_available(end)
         self._log.info("attempt over", recorded=current)
         await self._remove_checkpoints()
         self._app.bus.publish(topics.QUEUE, *topics.of_job(self._job.tenant_id, self._job.id))
@@ -172,23 +175,9 @@ class Attempt:
                 job = await training.get(connection, self._job.tenant_id, self._job.id)
             return job is not None and job.finished_at is not None
 
-        if await persistent(is_over):
-            stored = await asyncio.to_thread(list, self._app.objects.keys(keys.job(self._job.id)))
-            await self._app.objects.delete_async(*filter(keys.is_checkpoint, stored))
-
-    async def _request(self) -> pb.TrainRequest:
-        job, base = self._job, await self._base_model()
-        return pb.TrainRequest(
-            job=pb.TrainRequest.Job(
-                training_job_id=str(job.id),
-                attempt=job.attempt,
-                config=convert.config_message(job.config),
-                prefix=keys.attempt(job.id, job.attempt),
-                resume_from=job.checkpoint or "",
-                base_weights=base.weights if base else "",
-                base_model_config=base.model_config if base else "",
-            )
-        )
+        if await retry_until_available(is_over):
+            stored = await asyncio.to_thread(list, self._app.objects.keys(object_keys.job(self._job.id)))
+            await self._app.objects.delete_async(*filter(object_keys.is_checkpoint, stored))
 
     async def _base_model(self) -> Model | None:
         """Archived since or not: its files are kept."""
@@ -199,7 +188,7 @@ class Attempt:
             async with self._app.database.connection() as connection:
                 return await models.get(connection, job.tenant_id, UUID(model_id))
 
-        return await persistent(read) if model_id else None
+        return await retry_until_available(read) if model_id else None
 
     async def _send_files(self, call: Call) -> None:
         """Only once the job is accepted: a refusal that meets a write is lost (grpc #36066)."""
@@ -208,8 +197,8 @@ class Attempt:
             async with self._app.database.connection() as connection:
                 return await training.manifest(connection, self._job)
 
-        for file in await persistent(read):
-            await send(call, pb.TrainRequest(file=_file_message(file)))
+        for file in await retry_until_available(read):
+            await send(call, file_message(file))
         await call.done_writing()
 
     async def _record(self, response: pb.TrainResponse) -> None:
@@ -219,7 +208,7 @@ class Attempt:
             case "loading" if response.loading.files == response.loading.total:
                 await self._notice("LOADING", f"{response.loading.total} files are in memory")
             case "notice":
-                await self._advance({"notice": json_convert.to_json(response.notice)})
+                await self._advance(event_bodies.trainer_notice(response.notice))
             case "progress":
                 await self._progress(response.progress)
             case "epoch_completed":
@@ -233,28 +222,21 @@ class Attempt:
                 pass
 
     async def _notice(self, code: str, message: str) -> None:
-        await self._advance(convert.notice(code, message))
+        await self._advance(event_bodies.notice(code, message))
 
     async def _progress(self, progress: pb.TrainResponse.Progress) -> None:
-        eta = convert.after(progress.eta_seconds)
-        body = {
-            "epoch": progress.epoch,
-            "step": progress.step,
-            "steps": progress.steps,
-            "fraction": progress.fraction,
-            "eta": eta.isoformat(),
-        }
-        await self._advance({"progress": body}, progress=progress.fraction, eta=eta)
+        eta = datetime.now(UTC) + timedelta(seconds=progress.eta_seconds)
+        await self._advance(event_bodies.progress(progress, eta), progress=progress.fraction, eta=eta)
 
     async def _epoch_completed(self, response: pb.TrainResponse) -> None:
         """Recorded together with its checkpoint, so that no epoch is told twice or not at all."""
         completed, checkpoint = response.epoch_completed, self._checkpoint_of_epoch
         await self._advance(
-            {"epoch_completed": json_convert.to_json(completed)},
+            event_bodies.epoch_completed(completed),
             progress=completed.epoch / self._job.total_epochs,
             current_epoch=completed.epoch,
             best_epoch=completed.best_epoch,
-            metrics=json_convert.to_json(completed.metrics),
+            metrics=to_json(completed.metrics),
             checkpoint=checkpoint,
         )
         if checkpoint is not None:
@@ -267,7 +249,7 @@ class Attempt:
             async with self._app.database.transaction() as connection:
                 return await training.advance(connection, job.id, job.attempt, after, lease, body, **figures)  # type: ignore[arg-type]
 
-        updated = await persistent(advance)
+        updated = await retry_until_available(advance)
         if updated is None:
             raise StaleAttemptError
         self._revision = updated.revision
@@ -280,13 +262,13 @@ class Attempt:
             async with self._app.database.connection() as connection:
                 return await training.set_checkpoint(connection, job.id, job.attempt, key)
 
-        if not await persistent(keep):
+        if not await retry_until_available(keep):
             raise StaleAttemptError
         await self._checkpoint_kept(key)
 
     async def _checkpoint_kept(self, key: str) -> None:
         """The one before is of no use any more."""
-        self._trainer.kept_attempt()
+        self._trainer.record_success()
         replaced, self._checkpoint, self._checkpoint_of_epoch = self._checkpoint, key, None
         if replaced is not None:
             await self._app.objects.delete_async(replaced)
@@ -315,7 +297,7 @@ class Attempt:
                 return await training.renew(connection, job.id, job.attempt, lease)
 
         with self._app.bus.subscribe(topics.cancel(job.id)) as asked:
-            while (stop := await persistent(renew)) is False:
+            while (stop := await retry_until_available(renew)) is False:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(lease / 4):
                         await asked.wait()
@@ -325,19 +307,6 @@ class Attempt:
         else:
             self._cancel_requested = True
         call.cancel()
-
-
-def _file_message(file: training.ManifestFile) -> pb.TrainRequest.File:
-    return pb.TrainRequest.File(
-        audio_file_id=str(file.id),
-        sha256=file.sha256,
-        features=keys.features(file.id),
-        duration_ms=file.duration_ms,
-        annotations=[
-            pb.TrainRequest.Annotation(artifact_type=name, start_ms=start, end_ms=end)
-            for name, start, end in file.annotations
-        ],
-    )
 
 
 def _error_reason(error: aio.AioRpcError) -> str:

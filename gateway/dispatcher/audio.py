@@ -8,11 +8,12 @@ import structlog
 from earmark.trainer.v1 import trainer_service_pb2 as pb
 from grpc import aio
 
-from gateway import keys, topics
+from gateway import object_keys
 from gateway.app import App
-from gateway.dispatcher.persistence import persistent
-from gateway.trainers import Trainer
-from storage import audio
+from gateway.dispatcher.retries import retry_until_available
+from gateway.fleet.trainers import Trainer
+from gateway.watching import topics
+from storage.queries import audio
 from storage.records import AudioFile
 
 log = structlog.get_logger("dispatcher")
@@ -37,9 +38,9 @@ class AudioProcessing:
         call = self._trainer.stub.ProcessAudio(
             pb.ProcessAudioRequest(
                 audio_file_id=str(file_id),
-                source=keys.source(file_id),
-                audio=keys.normalized(file_id),
-                features=keys.features(file_id),
+                source=object_keys.source(file_id),
+                audio=object_keys.normalized(file_id),
+                features=object_keys.features(file_id),
             )
         )
         renewal = asyncio.create_task(self._renew())
@@ -59,7 +60,7 @@ class AudioProcessing:
             if not over:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._app.settings.stop_grace_seconds):
-                        await persistent(self._release)
+                        await retry_until_available(self._release)
             self._app.bus.publish(topics.AUDIO)
 
     async def _record(self, response: pb.ProcessAudioResponse) -> bool:
@@ -95,7 +96,7 @@ class AudioProcessing:
                     **facts,
                 )
 
-        if await persistent(advance) is None:
+        if await retry_until_available(advance) is None:
             raise SupersededError
         self._app.bus.publish(topics.dataset(self._file.dataset_id))
 
@@ -106,8 +107,8 @@ class AudioProcessing:
             async with self._app.database.connection() as connection:
                 return await audio.exists(connection, self._file.id)
 
-        if not await persistent(is_there):
-            await self._app.objects.delete_async(*keys.audio_objects(self._file.id))
+        if not await retry_until_available(is_there):
+            await self._app.objects.delete_async(*object_keys.audio_objects(self._file.id))
 
     async def _release(self) -> None:
         async with self._app.database.transaction() as connection:
@@ -124,4 +125,4 @@ class AudioProcessing:
 
         while True:
             await asyncio.sleep(lease / 4)
-            await persistent(renew)
+            await retry_until_available(renew)

@@ -5,12 +5,12 @@ from uuid import UUID
 from earmark.trainer.v1 import trainer_service_pb2 as pb
 from uuid_utils.compat import uuid7
 
-from gateway import convert as json_convert
-from gateway import topics
 from gateway.app import App
-from gateway.convert import training as convert
-from storage import models, training
+from gateway.convert import event_bodies
+from gateway.convert.values import to_json
+from gateway.watching import topics
 from storage.database import Connection
+from storage.queries import models, training
 from storage.records import TrainingJob
 
 LONGEST_BACKOFF_SECONDS = 60.0
@@ -25,14 +25,14 @@ class Outcome:
 
     async def completed(self, connection: Connection, result: pb.TrainResponse.Completed) -> bool:
         """The model and the job's end, together."""
-        job = await self._hold(connection)
+        job = await self._lock(connection)
         if job is None:
             return False
         model_id, lease = uuid7(), self._app.settings.lease_seconds
-        told = convert.model_created(str(model_id))
+        told = event_bodies.model_created(str(model_id))
         await training.advance(connection, job.id, job.attempt, job.revision, lease, told)
         await self._create_model(connection, model_id, result)
-        event = convert.status_changed("training", "completed", "a model exists")
+        event = event_bodies.status_changed("training", "completed", "a model exists")
         await training.finish(
             connection,
             job.id,
@@ -40,14 +40,14 @@ class Outcome:
             "completed",
             event,
             model_id=model_id,
-            metrics=json_convert.to_json(result.metrics),
+            metrics=to_json(result.metrics),
             best_epoch=result.best_epoch,
         )
         return True
 
-    async def _hold(self, connection: Connection) -> TrainingJob | None:
+    async def _lock(self, connection: Connection) -> TrainingJob | None:
         """The job as it is now; None where the attempt is no longer the current one."""
-        return await training.hold(connection, self._job.id, self._job.attempt)
+        return await training.lock_attempt(connection, self._job.id, self._job.attempt)
 
     async def _create_model(
         self, connection: Connection, model_id: UUID, result: pb.TrainResponse.Completed
@@ -62,7 +62,7 @@ class Outcome:
             dataset_id=job.dataset_id,
             name=", ".join(types)[:200],
             artifact_types=types,
-            eval_metrics=json_convert.to_json(result.metrics),
+            eval_metrics=to_json(result.metrics),
             recommended_thresholds=dict(result.recommended_thresholds),
             weights=result.weights,
             model_config=result.model_config,
@@ -75,7 +75,7 @@ class Outcome:
     async def failed(self, connection: Connection, reason: str, message: str) -> bool:
         """The job cannot complete, on this trainer or another."""
         job = self._job
-        event = convert.status_changed("training", "failed", message)
+        event = event_bodies.status_changed("training", "failed", message)
         ended = await training.finish(
             connection, job.id, job.attempt, "failed", event, error_reason=reason, error_message=message
         )
@@ -84,12 +84,12 @@ class Outcome:
     async def cancelled(self, connection: Connection) -> bool:
         """A user asked for it."""
         job = self._job
-        event = convert.status_changed("training", "cancelled", "cancelled by a user")
+        event = event_bodies.status_changed("training", "cancelled", "cancelled by a user")
         return await training.finish(connection, job.id, job.attempt, "cancelled", event) is not None
 
     async def lost(self, connection: Connection, cause: str) -> bool:
         """The trainer or the gateway went away: back to the queue, unless that has happened too often."""
-        job = await self._hold(connection)
+        job = await self._lock(connection)
         if job is None:
             return False
         if job.cancel_requested:
@@ -97,11 +97,11 @@ class Outcome:
         settings, losses = self._app.settings, job.losses + 1
         if losses >= settings.max_attempts:
             return await self.failed(connection, "TRAINER_LOST", _lost_too_often(losses, cause))
-        notice = convert.notice("TRAINER_LOST", f"attempt {job.attempt} ended: {cause}")
+        notice = event_bodies.notice("TRAINER_LOST", f"attempt {job.attempt} ended: {cause}")
         await training.advance(connection, job.id, job.attempt, job.revision, settings.lease_seconds, notice)
         pause = backoff_seconds(settings.retry_seconds, losses)
         where = "goes on from its last checkpoint" if job.checkpoint else "starts again"
-        event = convert.status_changed("training", "queued", f"{cause}; the next attempt {where}")
+        event = event_bodies.status_changed("training", "queued", f"{cause}; the next attempt {where}")
         await training.requeue(
             connection, job.id, job.attempt, "lost", cause, event, losses=losses, pause_seconds=pause
         )
@@ -110,12 +110,12 @@ class Outcome:
 
     async def handed_back(self, connection: Connection, cause: str) -> bool:
         """Nothing went wrong: another attempt follows, and none is counted as lost."""
-        job = await self._hold(connection)
+        job = await self._lock(connection)
         if job is None:
             return False
         if job.cancel_requested:
             return await self.cancelled(connection)
-        event = convert.status_changed("training", "queued", cause)
+        event = event_bodies.status_changed("training", "queued", cause)
         await training.requeue(
             connection, job.id, job.attempt, "handed_back", cause, event, losses=job.losses
         )

@@ -9,7 +9,7 @@ from earmark.v1 import annotation_service_pb2 as pb
 from earmark.v1 import annotation_service_pb2_grpc
 from uuid_utils.compat import uuid7
 
-from gateway import annotation_checks as checks
+from gateway import lookup
 from gateway.app import App
 from gateway.caller import tenant
 from gateway.convert.annotations import (
@@ -27,12 +27,12 @@ from gateway.errors import (
     Violation,
     wrong_state,
 )
-from gateway.mutations import once
+from gateway.idempotency import run_once
 from gateway.paging import PageRequest
-from gateway.services import datasets
-from storage import annotations
-from storage.annotations import LockedSet
+from gateway.rules import annotations as rules
 from storage.database import Connection
+from storage.queries import annotations
+from storage.queries.annotations import LockedSet
 from storage.records import Annotation, AnnotationSet
 
 
@@ -52,16 +52,16 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
             if request.copy_of:
                 source = await _of_dataset(connection, UUID(request.copy_of), dataset_id)
                 await annotations.copy(connection, source.id, set_id)
-            created = await existing_set(connection, set_id)
+            created = await lookup.annotation_set(connection, set_id)
             return pb.CreateAnnotationSetResponse(annotation_set=set_message(created))
 
-        return await once(self._app.database, request, pb.CreateAnnotationSetResponse, create)
+        return await run_once(self._app.database, request, pb.CreateAnnotationSetResponse, create)
 
     async def GetAnnotationSet(
         self, request: pb.GetAnnotationSetRequest, _: Any
     ) -> pb.GetAnnotationSetResponse:
         async with self._app.database.connection() as connection:
-            annotation_set = await existing_set(connection, UUID(request.annotation_set_id))
+            annotation_set = await lookup.annotation_set(connection, UUID(request.annotation_set_id))
         return pb.GetAnnotationSetResponse(annotation_set=set_message(annotation_set))
 
     async def ListAnnotationSets(
@@ -72,7 +72,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
         below = wanted.after.int if wanted.after else None
         dataset_id = UUID(request.dataset_id)
         async with self._app.database.connection() as connection:
-            await datasets.existing(connection, dataset_id)
+            await lookup.dataset(connection, dataset_id)
             rows = await annotations.page_of_sets(connection, tenant(), dataset_id, below, wanted.limit)
         page = wanted.cut(rows, key=lambda annotation_set: UUID(int=annotation_set.version))
         sets = map(set_message, page.rows)
@@ -82,14 +82,14 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
         self, request: pb.PublishAnnotationSetRequest, _: Any
     ) -> pb.PublishAnnotationSetResponse:
         async def publish(connection: Connection) -> pb.PublishAnnotationSetResponse:
-            locked = await _lock(connection, UUID(request.annotation_set_id))
+            locked = await lookup.lock_annotation_set(connection, UUID(request.annotation_set_id))
             if locked.status == "draft":
-                _refuse_publishing(checks.of_publishing(*await annotations.obstacles(connection, locked)))
+                _refuse_publishing(rules.of_publishing(*await annotations.obstacles(connection, locked)))
                 await annotations.publish(connection, locked.id)
-            published = await existing_set(connection, locked.id)
+            published = await lookup.annotation_set(connection, locked.id)
             return pb.PublishAnnotationSetResponse(annotation_set=set_message(published))
 
-        return await once(self._app.database, request, pb.PublishAnnotationSetResponse, publish)
+        return await run_once(self._app.database, request, pb.PublishAnnotationSetResponse, publish)
 
     async def DeleteAnnotationSet(
         self, request: pb.DeleteAnnotationSetRequest, _: Any
@@ -99,7 +99,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
             await annotations.delete_set(connection, draft.id)
             return pb.DeleteAnnotationSetResponse()
 
-        return await once(self._app.database, request, pb.DeleteAnnotationSetResponse, delete)
+        return await run_once(self._app.database, request, pb.DeleteAnnotationSetResponse, delete)
 
     async def BatchCreateAnnotations(
         self, request: pb.BatchCreateAnnotationsRequest, _: Any
@@ -110,11 +110,11 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
             new = await asyncio.to_thread(new_annotations, draft.id, request.annotations)
             files = list({annotation.audio_file_id for annotation in new})
             facts = await annotations.facts(connection, draft.dataset_id, files)
-            _refuse_fields(checks.of_new(draft.dataset_id, new, facts))
+            _refuse_fields(rules.of_new(draft.dataset_id, new, facts))
             await annotations.add(connection, tenant(), draft.dataset_id, draft.id, new)
             return pb.BatchCreateAnnotationsResponse(annotation_ids=[str(a.id) for a in new])
 
-        return await once(self._app.database, request, pb.BatchCreateAnnotationsResponse, create)
+        return await run_once(self._app.database, request, pb.BatchCreateAnnotationsResponse, create)
 
     async def ListAnnotations(self, request: pb.ListAnnotationsRequest, _: Any) -> pb.ListAnnotationsResponse:
         wanted = PageRequest.of(request)
@@ -124,7 +124,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
             request.artifact_type or None,
         )
         async with self._app.database.connection() as connection:
-            await existing_set(connection, set_id)
+            await lookup.annotation_set(connection, set_id)
             rows = await annotations.page(connection, tenant(), set_id, *filters, wanted.after, wanted.limit)
         page = wanted.cut(rows, key=lambda annotation: annotation.id)
         messages = map(annotation_message, page.rows)
@@ -137,14 +137,14 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
             annotation, draft = await _in_draft(connection, UUID(request.annotation_id))
             facts = await annotations.facts(connection, draft.dataset_id, [annotation.audio_file_id])
             file = facts.files.get(annotation.audio_file_id)
-            _refuse_fields(checks.of_update(request.artifact_type, request.end_ms, file, facts.types))
+            _refuse_fields(rules.of_update(request.artifact_type, request.end_ms, file, facts.types))
             marks = (request.artifact_type, request.start_ms, request.end_ms, confidence(request))
             extra = extra_data(request, "extra_data")
             await annotations.update(connection, annotation.id, *marks, extra)
-            updated = await existing(connection, annotation.id)
+            updated = await lookup.annotation(connection, annotation.id)
             return pb.UpdateAnnotationResponse(annotation=annotation_message(updated))
 
-        return await once(self._app.database, request, pb.UpdateAnnotationResponse, update)
+        return await run_once(self._app.database, request, pb.UpdateAnnotationResponse, update)
 
     async def DeleteAnnotation(
         self, request: pb.DeleteAnnotationRequest, _: Any
@@ -154,27 +154,11 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
             await annotations.delete(connection, annotation.id)
             return pb.DeleteAnnotationResponse()
 
-        return await once(self._app.database, request, pb.DeleteAnnotationResponse, delete)
-
-
-async def existing_set(connection: Connection, set_id: UUID) -> AnnotationSet:
-    """Raises NotFoundError."""
-    annotation_set = await annotations.get_set(connection, tenant(), set_id)
-    if annotation_set is None:
-        raise NotFoundError("annotation set", str(set_id))
-    return annotation_set
-
-
-async def existing(connection: Connection, annotation_id: UUID) -> Annotation:
-    """Raises NotFoundError."""
-    annotation = await annotations.get(connection, tenant(), annotation_id)
-    if annotation is None:
-        raise NotFoundError("annotation", str(annotation_id))
-    return annotation
+        return await run_once(self._app.database, request, pb.DeleteAnnotationResponse, delete)
 
 
 async def _of_dataset(connection: Connection, set_id: UUID, dataset_id: UUID) -> AnnotationSet:
-    source = await existing_set(connection, set_id)
+    source = await lookup.annotation_set(connection, set_id)
     if source.dataset_id != dataset_id:
         raise PreconditionError(
             "WRONG_STATE",
@@ -191,16 +175,9 @@ async def _of_dataset(connection: Connection, set_id: UUID, dataset_id: UUID) ->
     return source
 
 
-async def _lock(connection: Connection, set_id: UUID) -> LockedSet:
-    locked = await annotations.lock_set(connection, tenant(), set_id)
-    if locked is None:
-        raise NotFoundError("annotation set", str(set_id))
-    return locked
-
-
 async def _draft(connection: Connection, set_id: UUID) -> LockedSet:
     """The set, locked. Raises NotFoundError, and PreconditionError where it is published."""
-    locked = await _lock(connection, set_id)
+    locked = await lookup.lock_annotation_set(connection, set_id)
     if locked.status != "draft":
         raise wrong_state(
             "annotation_set",
@@ -214,10 +191,10 @@ async def _draft(connection: Connection, set_id: UUID) -> LockedSet:
 
 async def _in_draft(connection: Connection, annotation_id: UUID) -> tuple[Annotation, LockedSet]:
     """An annotation to change. Raises as `_draft` does."""
-    annotation = await existing(connection, annotation_id)
+    annotation = await lookup.annotation(connection, annotation_id)
     draft = await _draft(connection, annotation.annotation_set_id)
     # It may have been deleted while we waited for the lock.
-    return await existing(connection, annotation_id), draft
+    return await lookup.annotation(connection, annotation_id), draft
 
 
 def _refuse_fields(violations: Sequence[FieldViolation]) -> None:

@@ -9,19 +9,19 @@ from earmark.v1 import audio_service_pb2 as pb
 from earmark.v1 import audio_service_pb2_grpc
 from uuid_utils.compat import uuid7
 
-from gateway import keys, topics
+from gateway import lookup, object_keys
 from gateway.app import App
-from gateway.audio_watch import AudioWatch
 from gateway.caller import tenant
-from gateway.convert.audio import audio_message, status_text
+from gateway.convert.audio import audio_file_message, status_text
 from gateway.errors import NotFoundError, in_use
-from gateway.mutations import answered, once
+from gateway.idempotency import earlier_reply, run_once
 from gateway.paging import PageRequest
-from gateway.services import datasets
-from gateway.services.uploads import Requests, Upload, metadata_of, received, to_its_end
-from storage import audio, sweep
+from gateway.uploads import Requests, Upload, metadata_of, received, to_its_end
+from gateway.watching import topics
+from gateway.watching.audio_watch import AudioWatch
 from storage.database import UNAVAILABLE, Connection
 from storage.objects import PART_BYTES, ObjectNotFoundError
+from storage.queries import audio, orphans
 from storage.records import AudioFile
 
 
@@ -33,28 +33,28 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
 
     async def UploadAudio(self, requests: Requests, _: Any) -> pb.UploadAudioResponse:
         metadata = await metadata_of(requests)
-        earlier = await answered(self._app.database, metadata, pb.UploadAudioResponse)
+        earlier = await earlier_reply(self._app.database, metadata, pb.UploadAudioResponse)
         if earlier is not None:
             return earlier
         async with self._app.database.connection() as connection:
-            await datasets.existing(connection, UUID(metadata.dataset_id))
+            await lookup.dataset(connection, UUID(metadata.dataset_id))
         async with received(requests, metadata, self._app.settings.data_dir / "uploads") as upload:
             return await self._keep(upload)
 
     async def GetAudioFile(self, request: pb.GetAudioFileRequest, _: Any) -> pb.GetAudioFileResponse:
         async with self._app.database.connection() as connection:
-            audio_file = await existing(connection, UUID(request.audio_file_id))
-        return pb.GetAudioFileResponse(audio_file=audio_message(audio_file))
+            audio_file = await lookup.audio_file(connection, UUID(request.audio_file_id))
+        return pb.GetAudioFileResponse(audio_file=audio_file_message(audio_file))
 
     async def ListAudioFiles(self, request: pb.ListAudioFilesRequest, _: Any) -> pb.ListAudioFilesResponse:
         wanted = PageRequest.of(request)
         dataset_id = UUID(request.dataset_id)
         status = status_text(request.processing_status)
         async with self._app.database.connection() as connection:
-            await datasets.existing(connection, dataset_id)
+            await lookup.dataset(connection, dataset_id)
             rows = await audio.page(connection, tenant(), dataset_id, status, wanted.after, wanted.limit)
         page = wanted.cut(rows, key=lambda audio_file: audio_file.id)
-        files = map(audio_message, page.rows)
+        files = map(audio_file_message, page.rows)
         return pb.ListAudioFilesResponse(audio_files=files, next_page_token=page.next_page_token)
 
     async def DeleteAudioFile(self, request: pb.DeleteAudioFileRequest, _: Any) -> pb.DeleteAudioFileResponse:
@@ -62,17 +62,17 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
 
         async def delete(connection: Connection) -> pb.DeleteAudioFileResponse:
             await audio.lock_dataset(connection, tenant(), UUID(request.audio_file_id))
-            audio_file = await existing(connection, UUID(request.audio_file_id))
+            audio_file = await lookup.audio_file(connection, UUID(request.audio_file_id))
             await _check_unused(connection, audio_file)
             await audio.delete(connection, tenant(), audio_file)
-            await sweep.add_loose_audio(connection, audio_file.id)
+            await orphans.add_candidate(connection, audio_file.id)
             deleted.append(audio_file)
             return pb.DeleteAudioFileResponse()
 
-        response = await once(self._app.database, request, pb.DeleteAudioFileResponse, delete)
+        response = await run_once(self._app.database, request, pb.DeleteAudioFileResponse, delete)
         for audio_file in deleted:
             self._app.bus.publish(topics.dataset(audio_file.dataset_id))
-            await self._app.objects.delete_async(*keys.audio_objects(audio_file.id))
+            await self._app.objects.delete_async(*object_keys.audio_objects(audio_file.id))
         return response
 
     async def DownloadAudio(
@@ -80,7 +80,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
     ) -> AsyncIterator[pb.DownloadAudioResponse]:
         audio_file_id = UUID(request.audio_file_id)
         async with self._app.database.connection() as connection:
-            await existing(connection, audio_file_id)
+            await lookup.audio_file(connection, audio_file_id)
         offset = 0
         async for data in self._source(audio_file_id):
             yield pb.DownloadAudioResponse(offset=offset, data=data)
@@ -92,19 +92,19 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
         watch = AudioWatch(self._app, tenant(), UUID(request.dataset_id))
         async for change in watch.follow(request.after_revision):
             if isinstance(change, AudioFile):
-                yield pb.WatchAudioFilesResponse(audio_file=audio_message(change))
+                yield pb.WatchAudioFilesResponse(audio_file=audio_file_message(change))
             else:
-                heartbeat = pb.WatchAudioFilesResponse.Heartbeat(unsettled_count=change)
+                heartbeat = pb.WatchAudioFilesResponse.Heartbeat(in_progress_count=change)
                 yield pb.WatchAudioFilesResponse(heartbeat=heartbeat)
 
     async def _keep(self, upload: Upload) -> pb.UploadAudioResponse:
-        """Stores the object, then the row. Without the row no object stays: see gateway.dispatcher.sweep."""
+        """Stores the object, then the row; gateway.dispatcher.orphans removes an object without a row."""
         audio_file_id = uuid7()
         async with self._app.database.connection() as connection:
-            await sweep.add_loose_audio(connection, audio_file_id)
+            await orphans.add_candidate(connection, audio_file_id)
         try:
             # A put that is cancelled goes on for a while: only one that is over can be taken back.
-            await to_its_end(self._app.objects.put_async(keys.source(audio_file_id), upload.file))
+            await to_its_end(self._app.objects.put_async(object_keys.source(audio_file_id), upload.file))
             response = await to_its_end(self._insert(audio_file_id, upload))
         except UNAVAILABLE:
             # The row may yet be committed, by a server that could only not say so.
@@ -125,10 +125,10 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
             facts = (metadata.filename, metadata.content_type, metadata.size_bytes, upload.sha256)
             if not await audio.create(connection, tenant(), audio_file_id, dataset_id, *facts):
                 raise NotFoundError("dataset", metadata.dataset_id)
-            audio_file = await existing(connection, audio_file_id)
-            return pb.UploadAudioResponse(audio_file=audio_message(audio_file))
+            audio_file = await lookup.audio_file(connection, audio_file_id)
+            return pb.UploadAudioResponse(audio_file=audio_file_message(audio_file))
 
-        response = await once(self._app.database, metadata, pb.UploadAudioResponse, insert)
+        response = await run_once(self._app.database, metadata, pb.UploadAudioResponse, insert)
         self._app.bus.publish(topics.dataset(dataset_id), topics.AUDIO)
         return response
 
@@ -137,30 +137,22 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
         with suppress(*UNAVAILABLE):
             async with self._app.database.connection() as connection:
                 if await audio.get(connection, tenant(), audio_file_id) is None:
-                    await self._app.objects.delete_async(keys.source(audio_file_id))
+                    await self._app.objects.delete_async(object_keys.source(audio_file_id))
 
     async def _source(self, audio_file_id: UUID) -> AsyncIterator[bytes]:
         """The uploaded bytes, at most PART_BYTES at a time. Raises NotFoundError for a deleted file."""
         try:
-            async for data in self._app.objects.stream(keys.source(audio_file_id)):
+            async for data in self._app.objects.stream(object_keys.source(audio_file_id)):
                 for start in range(0, len(data), PART_BYTES):
                     yield data[start : start + PART_BYTES]
         except ObjectNotFoundError:
             async with self._app.database.connection() as connection:
-                await existing(connection, audio_file_id)
+                await lookup.audio_file(connection, audio_file_id)
             raise
 
 
-async def existing(connection: Connection, audio_file_id: UUID) -> AudioFile:
-    """Raises NotFoundError."""
-    audio_file = await audio.get(connection, tenant(), audio_file_id)
-    if audio_file is None:
-        raise NotFoundError("audio file", str(audio_file_id))
-    return audio_file
-
-
 async def _check_unused(connection: Connection, audio_file: AudioFile) -> None:
-    versions, jobs = await audio.keepers(connection, audio_file.dataset_id, audio_file.id)
+    versions, jobs = await audio.dependents(connection, audio_file.dataset_id, audio_file.id)
     if versions:
         shown = ", ".join(str(version) for version in versions)
         raise in_use(

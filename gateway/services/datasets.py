@@ -7,18 +7,19 @@ from earmark.v1 import dataset_service_pb2 as pb
 from earmark.v1 import dataset_service_pb2_grpc
 from uuid_utils.compat import uuid7
 
-from gateway import convert, keys, topics
+from gateway import lookup, object_keys
 from gateway.app import App
 from gateway.caller import tenant
-from gateway.errors import NotFoundError, in_use
-from gateway.mutations import once
+from gateway.convert.datasets import artifact_type_record, dataset_message
+from gateway.errors import in_use
+from gateway.field_masks import check_etag, masked
+from gateway.idempotency import run_once
 from gateway.paging import PageRequest
-from gateway.updates import check_etag, masked
-from storage import datasets
+from gateway.watching import topics
 from storage.database import Connection
+from storage.queries import datasets
 from storage.records import ArtifactType, Dataset
 
-DEFAULT_COLOR = "#FF0000"
 EDITABLE = ("name", "description", "artifact_types")
 
 
@@ -31,34 +32,40 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def CreateDataset(self, request: pb.CreateDatasetRequest, _: Any) -> pb.CreateDatasetResponse:
         async def create(connection: Connection) -> pb.CreateDatasetResponse:
             dataset_id = uuid7()
-            types = [_type(t) for t in request.artifact_types]
+            types = [artifact_type_record(t) for t in request.artifact_types]
             await datasets.create(connection, tenant(), dataset_id, request.name, request.description, types)
-            return pb.CreateDatasetResponse(dataset=message(await existing(connection, dataset_id)))
+            return pb.CreateDatasetResponse(
+                dataset=dataset_message(await lookup.dataset(connection, dataset_id))
+            )
 
-        return await once(self._app.database, request, pb.CreateDatasetResponse, create)
+        return await run_once(self._app.database, request, pb.CreateDatasetResponse, create)
 
     async def GetDataset(self, request: pb.GetDatasetRequest, _: Any) -> pb.GetDatasetResponse:
         async with self._app.database.connection() as connection:
-            dataset = await existing(connection, UUID(request.dataset_id))
-        return pb.GetDatasetResponse(dataset=message(dataset))
+            dataset = await lookup.dataset(connection, UUID(request.dataset_id))
+        return pb.GetDatasetResponse(dataset=dataset_message(dataset))
 
     async def ListDatasets(self, request: pb.ListDatasetsRequest, _: Any) -> pb.ListDatasetsResponse:
         wanted = PageRequest.of(request)
         async with self._app.database.connection() as connection:
             rows = await datasets.page(connection, tenant(), wanted.after, wanted.limit)
         page = wanted.cut(rows, key=lambda dataset: dataset.id)
-        return pb.ListDatasetsResponse(datasets=map(message, page.rows), next_page_token=page.next_page_token)
+        return pb.ListDatasetsResponse(
+            datasets=map(dataset_message, page.rows), next_page_token=page.next_page_token
+        )
 
     async def UpdateDataset(self, request: pb.UpdateDatasetRequest, _: Any) -> pb.UpdateDatasetResponse:
         paths = masked(request.update_mask, EDITABLE)
 
         async def update(connection: Connection) -> pb.UpdateDatasetResponse:
             dataset_id = UUID(request.dataset.id)
-            await datasets.lock(connection, tenant(), dataset_id)
-            dataset = await existing(connection, dataset_id)
+            await lookup.lock_dataset(connection, dataset_id)
+            dataset = await lookup.dataset(connection, dataset_id)
             check_etag("dataset", request.dataset, dataset.version)
             if "artifact_types" in paths:
-                await _replace_types(connection, dataset, [_type(t) for t in request.dataset.artifact_types])
+                await _replace_types(
+                    connection, dataset, [artifact_type_record(t) for t in request.dataset.artifact_types]
+                )
             await datasets.update(
                 connection,
                 tenant(),
@@ -66,68 +73,28 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
                 request.dataset.name if "name" in paths else dataset.name,
                 request.dataset.description if "description" in paths else dataset.description,
             )
-            return pb.UpdateDatasetResponse(dataset=message(await existing(connection, dataset_id)))
+            return pb.UpdateDatasetResponse(
+                dataset=dataset_message(await lookup.dataset(connection, dataset_id))
+            )
 
-        return await once(self._app.database, request, pb.UpdateDatasetResponse, update)
+        return await run_once(self._app.database, request, pb.UpdateDatasetResponse, update)
 
     async def DeleteDataset(self, request: pb.DeleteDatasetRequest, _: Any) -> pb.DeleteDatasetResponse:
         audio: list[UUID] = []
 
         async def delete(connection: Connection) -> pb.DeleteDatasetResponse:
             dataset_id = UUID(request.dataset_id)
-            await lock(connection, dataset_id)
+            await lookup.lock_dataset(connection, dataset_id)
             await _check_unused(connection, dataset_id)
             audio.extend(await datasets.delete(connection, dataset_id))
             return pb.DeleteDatasetResponse()
 
-        response = await once(self._app.database, request, pb.DeleteDatasetResponse, delete)
+        response = await run_once(self._app.database, request, pb.DeleteDatasetResponse, delete)
         # Whoever follows its files looks again: none is left, and the watch ends.
         self._app.bus.publish(topics.dataset(UUID(request.dataset_id)))
         for audio_file_id in audio:
-            await self._app.objects.delete_async(*keys.audio_objects(audio_file_id))
+            await self._app.objects.delete_async(*object_keys.audio_objects(audio_file_id))
         return response
-
-
-async def existing(connection: Connection, dataset_id: UUID) -> Dataset:
-    """Raises NotFoundError."""
-    dataset = await datasets.get(connection, tenant(), dataset_id)
-    if dataset is None:
-        raise NotFoundError("dataset", str(dataset_id))
-    return dataset
-
-
-async def lock(connection: Connection, dataset_id: UUID) -> None:
-    """Until the end of the transaction nobody else changes the dataset. Raises NotFoundError."""
-    if not await datasets.lock(connection, tenant(), dataset_id):
-        raise NotFoundError("dataset", str(dataset_id))
-
-
-async def hold(connection: Connection, dataset_id: UUID) -> None:
-    """Until the end of the transaction nobody deletes it, or types or files of it. Raises NotFoundError."""
-    if not await datasets.hold(connection, tenant(), dataset_id):
-        raise NotFoundError("dataset", str(dataset_id))
-
-
-def message(dataset: Dataset) -> pb.Dataset:
-    """As callers see it."""
-    return pb.Dataset(
-        id=str(dataset.id),
-        name=dataset.name,
-        description=dataset.description,
-        artifact_types=[
-            pb.ArtifactType(name=t.name, description=t.description, color=t.color)
-            for t in dataset.artifact_types
-        ],
-        created_at=convert.timestamp(dataset.created_at),
-        updated_at=convert.timestamp(dataset.updated_at),
-        etag=convert.etag(dataset.version),
-        audio_count=dataset.audio_count,
-        annotation_set_count=dataset.annotation_set_count,
-    )
-
-
-def _type(artifact_type: pb.ArtifactType) -> ArtifactType:
-    return ArtifactType(artifact_type.name, artifact_type.description, artifact_type.color or DEFAULT_COLOR)
 
 
 async def _replace_types(connection: Connection, dataset: Dataset, types: list[ArtifactType]) -> None:
@@ -143,7 +110,7 @@ async def _replace_types(connection: Connection, dataset: Dataset, types: list[A
 
 
 async def _check_unused(connection: Connection, dataset_id: UUID) -> None:
-    published, jobs = await datasets.keepers(connection, dataset_id)
+    published, jobs = await datasets.dependents(connection, dataset_id)
     if published or jobs:
         raise in_use(
             "dataset",

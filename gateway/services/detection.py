@@ -10,10 +10,12 @@ from earmark.v1 import detection_service_pb2 as pb
 from earmark.v1 import detection_service_pb2_grpc
 from grpc import aio
 
+from gateway import lookup
 from gateway.app import App
+from gateway.convert.detections import start_message, summary_message
 from gateway.errors import EarmarkError, FieldViolation, InvalidArgumentError
-from gateway.services import models
-from gateway.trainers import Trainer, TrainerLostError, send, unavailable
+from gateway.fleet.trainers import Trainer, TrainerLostError, send, unavailable
+from gateway.rules.models import check_usable
 from storage.records import Model
 
 MAX_BYTES = 524_288_000
@@ -32,7 +34,8 @@ class DetectionService(detection_service_pb2_grpc.DetectionServiceServicer):
     ) -> AsyncIterator[pb.DetectResponse]:
         start = await _start(requests)
         async with self._app.database.connection() as connection:
-            model = await models.usable(connection, UUID(start.model_id))
+            model = await lookup.model(connection, UUID(start.model_id))
+        check_usable(model)
         _check_types(start.config.thresholds, model)
         trainer = self._app.trainers.pick_for_detection()
         async for response in _detect(trainer, model, start, requests):
@@ -83,7 +86,7 @@ async def _detect(
         await _send_all(call, model, start, requests)
         async for response in call:
             if response.HasField("summary"):
-                yield _summary(response.summary, found)
+                yield summary_message(response.summary, found)
             else:
                 found += 1
                 yield pb.DetectResponse(detection=response.detection)
@@ -101,18 +104,10 @@ async def _detect(
 async def _send_all(
     call: Any, model: Model, start: pb.DetectRequest.Start, requests: AsyncIterator[pb.DetectRequest]
 ) -> None:
-    Request = trainer_service_pb2.DetectRequest  # noqa: N806
-    first = Request.Start(weights=model.weights, model_config=model.model_config, config=start.config)
-    await send(call, Request(start=first))
+    await send(call, start_message(model, start))
     async for data in _data(requests):
-        await send(call, Request(data=data))
+        await send(call, trainer_service_pb2.DetectRequest(data=data))
     await call.done_writing()
-
-
-def _summary(summary: trainer_service_pb2.DetectResponse.Summary, found: int) -> pb.DetectResponse:
-    return pb.DetectResponse(
-        summary=pb.DetectResponse.Summary(duration_ms=summary.duration_ms, detection_count=found)
-    )
 
 
 def _as_ours(error: aio.AioRpcError, trainer: Trainer) -> EarmarkError | None:

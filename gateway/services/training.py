@@ -6,23 +6,36 @@ from uuid import UUID
 
 from earmark.v1 import training_service_pb2 as pb
 from earmark.v1 import training_service_pb2_grpc
+from earmark.v1.training_config_pb2 import TrainingConfig
 from uuid_utils.compat import uuid7
 
-from gateway import prerequisites, topics
+from gateway import lookup
 from gateway.app import App
 from gateway.caller import tenant
-from gateway.convert import training as convert
+from gateway.convert import event_bodies
+from gateway.convert.training import (
+    config_with_defaults,
+    event_message,
+    status_number,
+    status_text,
+    trainer_message,
+    training_job_message,
+    waiting_message,
+)
+from gateway.convert.values import to_json
 from gateway.errors import NotFoundError, PreconditionError, QuotaError, wrong_state
-from gateway.loader import Loader
-from gateway.log_watch import Cursor, LogWatch
-from gateway.mutations import once
+from gateway.fleet.waiting import waiting
+from gateway.idempotency import run_once
 from gateway.paging import PageRequest
-from gateway.services import datasets, models
-from gateway.waiting import waiting
-from gateway.watch import JobWatches
-from storage import training
+from gateway.read_batcher import ReadBatcher
+from gateway.rules import prerequisites
+from gateway.rules.models import check_not_archived
+from gateway.watching import topics
+from gateway.watching.job_watch import JobWatches
+from gateway.watching.log_watch import Cursor, LogWatch
 from storage.database import Connection
-from storage.events import LogFilter
+from storage.queries import training
+from storage.queries.events import LogFilter
 from storage.records import TrainingEvent, TrainingJob
 
 # A job takes minutes: a place in the queue is not free at once.
@@ -35,24 +48,25 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
     def __init__(self, app: App) -> None:
         self._app = app
         # Many clients wait for their jobs by asking again and again.
-        self._jobs = Loader(app.database, training.get_many)
+        self._jobs = ReadBatcher(app.database, training.get_many)
         self._watches = JobWatches(app, _watch_response)
 
     async def CreateTrainingJob(
         self, request: pb.CreateTrainingJobRequest, _: Any
     ) -> pb.CreateTrainingJobResponse:
+        config = config_with_defaults(request.config)
         if request.validate_only:
             async with self._app.database.connection() as connection:
                 await _check(connection, request)
-            return pb.CreateTrainingJobResponse(training_job=_preview(request))
+            return pb.CreateTrainingJobResponse(training_job=_preview(request, config))
 
         async def create(connection: Connection) -> pb.CreateTrainingJobResponse:
             await _check(connection, request)
             await self._check_quota(connection)
-            job = await _create(connection, request)
-            return pb.CreateTrainingJobResponse(training_job=convert.job_message(job))
+            job = await _create(connection, request, config)
+            return pb.CreateTrainingJobResponse(training_job=training_job_message(job))
 
-        response = await once(self._app.database, request, pb.CreateTrainingJobResponse, create)
+        response = await run_once(self._app.database, request, pb.CreateTrainingJobResponse, create)
         created = topics.of_job(tenant(), UUID(response.training_job.id))
         self._app.bus.publish(topics.QUEUE, *created)
         return response
@@ -61,7 +75,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         job = await self._jobs.get((tenant(), UUID(request.training_job_id)))
         if job is None:
             raise NotFoundError("training_job", request.training_job_id)
-        message = convert.job_message(job)
+        message = training_job_message(job)
         if job.status == "queued":
             await self._add_waiting(message)
         return pb.GetTrainingJobResponse(training_job=message)
@@ -71,12 +85,12 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
     ) -> pb.ListTrainingJobsResponse:
         wanted = PageRequest.of(request)
         dataset_id = UUID(request.dataset_id) if request.dataset_id else None
-        status = convert.status_text(request.status)
+        status = status_text(request.status)
         async with self._app.database.connection() as connection:
             rows = await training.page(connection, tenant(), wanted.after, dataset_id, status, wanted.limit)
         page = wanted.cut(rows, key=lambda job: job.id)
         return pb.ListTrainingJobsResponse(
-            training_jobs=map(convert.job_message, page.rows), next_page_token=page.next_page_token
+            training_jobs=map(training_job_message, page.rows), next_page_token=page.next_page_token
         )
 
     async def CancelTrainingJob(
@@ -86,9 +100,9 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
 
         async def cancel(connection: Connection) -> pb.CancelTrainingJobResponse:
             job = await _cancel(connection, job_id)
-            return pb.CancelTrainingJobResponse(training_job=convert.job_message(job))
+            return pb.CancelTrainingJobResponse(training_job=training_job_message(job))
 
-        response = await once(self._app.database, request, pb.CancelTrainingJobResponse, cancel)
+        response = await run_once(self._app.database, request, pb.CancelTrainingJobResponse, cancel)
         self._app.bus.publish(*topics.of_job(tenant(), job_id), topics.cancel(job_id))
         return response
 
@@ -97,7 +111,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
     ) -> AsyncIterator[pb.WatchTrainingJobResponse]:
         job_id = UUID(request.training_job_id)
         async with self._app.database.connection() as connection:
-            job = await _existing(connection, job_id)
+            job = await lookup.training_job(connection, job_id)
         async for content in self._watches.follow(job, request.after_revision):
             if isinstance(content, int):
                 heartbeat = pb.WatchTrainingJobResponse.Heartbeat(revision=content)
@@ -119,7 +133,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         async with self._app.database.connection() as connection:
             jobs = await training.counts(connection, tenant())
         return pb.GetCapacityResponse(
-            trainers=map(convert.trainer_message, self._app.trainers.statuses()),
+            trainers=map(trainer_message, self._app.trainers.statuses()),
             waiting_jobs=jobs.waiting,
             training_jobs=jobs.training,
         )
@@ -141,18 +155,16 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             place = await training.place(connection, UUID(message.id))
         if place is not None:
             limit = self._app.settings.max_training_jobs or None
-            message.waiting.CopyFrom(
-                convert.waiting_message(waiting(place, self._app.trainers.slots(), limit))
-            )
+            message.waiting.CopyFrom(waiting_message(waiting(place, self._app.trainers.slots(), limit)))
 
 
 def _watch_response(event: TrainingEvent) -> pb.WatchTrainingJobResponse:
-    return pb.WatchTrainingJobResponse(event=convert.event_message(event))
+    return pb.WatchTrainingJobResponse(event=event_message(event))
 
 
 def _log_filter(request: pb.WatchTrainingJobsRequest) -> LogFilter:
     dataset_id = UUID(request.dataset_id) if request.dataset_id else None
-    statuses = [text for number in request.statuses if (text := convert.status_text(number))]
+    statuses = [text for number in request.statuses if (text := status_text(number))]
     return LogFilter(dataset_id, statuses, dict(request.metadata))
 
 
@@ -160,62 +172,54 @@ def _log_response(event: TrainingEvent | None, cursor: Cursor) -> pb.WatchTraini
     if event is None:
         heartbeat = pb.WatchTrainingJobsResponse.Heartbeat()
         return pb.WatchTrainingJobsResponse(heartbeat=heartbeat, cursor=str(cursor))
-    return pb.WatchTrainingJobsResponse(event=convert.event_message(event), cursor=str(cursor))
-
-
-async def _existing(connection: Connection, job_id: UUID) -> TrainingJob:
-    job = await training.get(connection, tenant(), job_id)
-    if job is None:
-        raise NotFoundError("training_job", str(job_id))
-    return job
+    return pb.WatchTrainingJobsResponse(event=event_message(event), cursor=str(cursor))
 
 
 async def _check(connection: Connection, request: pb.CreateTrainingJobRequest) -> None:
     dataset_id, set_id = UUID(request.dataset_id), UUID(request.annotation_set_id)
-    await datasets.hold(connection, dataset_id)
+    await lookup.share_dataset(connection, dataset_id)
     facts = await training.facts(connection, tenant(), dataset_id, set_id)
     if facts is None:
         raise NotFoundError("annotation_set", str(set_id))
     if request.config.base_model_id:
         # Not locked: a model that is archived a moment later keeps its files, and the job needs no more.
-        await models.unarchived(connection, UUID(request.config.base_model_id))
+        check_not_archived(await lookup.model(connection, UUID(request.config.base_model_id)))
     found = prerequisites.violations(dataset_id, set_id, request.config.artifact_types, facts)
     if found:
         raise PreconditionError("PREREQUISITES_NOT_MET", found)
 
 
-async def _create(connection: Connection, request: pb.CreateTrainingJobRequest) -> TrainingJob:
+async def _create(
+    connection: Connection, request: pb.CreateTrainingJobRequest, config: TrainingConfig
+) -> TrainingJob:
     return await training.create(
         connection,
         tenant(),
         uuid7(),
         UUID(request.dataset_id),
         UUID(request.annotation_set_id),
-        convert.config_with_defaults(request.config),
+        to_json(config),
         dict(request.metadata),
-        convert.status_changed("unspecified", "pending", "created"),
+        event_bodies.status_changed("unspecified", "pending", "created"),
     )
 
 
-def _preview(request: pb.CreateTrainingJobRequest) -> pb.TrainingJob:
-    """The job as it would be. Its seed is not drawn: that is for the job itself."""
-    config = convert.config_message(convert.config_with_defaults(request.config))
+def _preview(request: pb.CreateTrainingJobRequest, config: TrainingConfig) -> pb.TrainingJob:
+    """The job as it would be. Its seed is only drawn for the job itself."""
     if not request.config.HasField("seed"):
         config.ClearField("seed")
     return pb.TrainingJob(
         dataset_id=request.dataset_id,
         annotation_set_id=request.annotation_set_id,
         config=config,
-        status=convert.status_number("pending"),
+        status=status_number("pending"),
         total_epochs=config.epochs,
         metadata=request.metadata,
     )
 
 
 async def _cancel(connection: Connection, job_id: UUID) -> TrainingJob:
-    job = await training.lock(connection, tenant(), job_id)
-    if job is None:
-        raise NotFoundError("training_job", str(job_id))
+    job = await lookup.lock_training_job(connection, job_id)
     if job.status in ("completed", "failed"):
         raise wrong_state(
             "training_job",
@@ -223,7 +227,7 @@ async def _cancel(connection: Connection, job_id: UUID) -> TrainingJob:
             job.status,
             f"training job {job_id} is {job.status}: it cannot be cancelled",
         )
-    event = convert.status_changed(job.status, "cancelled", "cancelled by a user")
+    event = event_bodies.status_changed(job.status, "cancelled", "cancelled by a user")
     if not await training.cancel_waiting(connection, tenant(), job_id, event):
         await training.request_cancel(connection, tenant(), job_id)
-    return await _existing(connection, job_id)
+    return await lookup.training_job(connection, job_id)

@@ -48,7 +48,7 @@ CREATE TABLE audio_files (
 CREATE INDEX audio_files_by_dataset ON audio_files (dataset_id, id);
 CREATE INDEX audio_files_by_revision ON audio_files (dataset_id, revision);
 CREATE INDEX audio_files_by_status ON audio_files (dataset_id, processing_status) INCLUDE (duration_ms);
-CREATE INDEX audio_files_unsettled ON audio_files (id)
+CREATE INDEX audio_files_in_progress ON audio_files (id)
     WHERE processing_status IN ('pending', 'normalizing', 'embedding');
 
 CREATE TABLE annotation_sets (

@@ -23,11 +23,11 @@ CREATE INDEX training_jobs_unfinished ON training_jobs (tenant_id, id)
 
 -- Audio whose objects may be there without a row: an upload puts itself here before it stores anything, a deletion
 -- with the deletion of the row. A sweep looks at each some hours later.
-CREATE TABLE loose_audio (
+CREATE TABLE orphan_candidates (
     audio_file_id uuid PRIMARY KEY,
     since timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX loose_audio_by_age ON loose_audio (since);
+CREATE INDEX orphan_candidates_by_age ON orphan_candidates (since);
 
 -- Whether a sweep has removed what the attempts of a finished job left beside its model.
 ALTER TABLE training_jobs ADD COLUMN swept boolean NOT NULL DEFAULT false;

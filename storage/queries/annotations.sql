@@ -21,7 +21,7 @@ WHERE tenant_id = $1 AND dataset_id = $2 AND ($3::integer IS NULL OR version < $
 ORDER BY version DESC
 LIMIT $4
 
--- name: hold_dataset_of_set
+-- name: share_dataset_of_set
 -- Keeps a set's dataset, as datasets.hold does.
 SELECT id FROM datasets
 WHERE id = (SELECT dataset_id FROM annotation_sets WHERE tenant_id = $1 AND id = $2)

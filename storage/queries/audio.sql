@@ -38,7 +38,7 @@ SELECT id FROM datasets
 WHERE id = (SELECT dataset_id FROM audio_files WHERE tenant_id = $1 AND id = $2)
 FOR UPDATE
 
--- name: keepers
+-- name: dependents
 -- What forbids deleting a file: the published versions that mark it, the unfinished jobs on its dataset.
 SELECT
     (SELECT coalesce(array_agg(s.version ORDER BY s.version), '{}') FROM annotation_sets s
@@ -59,7 +59,7 @@ DELETE FROM audio_files WHERE id = $1
 -- That of the last change of any file of the dataset.
 SELECT audio_revision FROM datasets WHERE tenant_id = $1 AND id = $2
 
--- name: count_unsettled
+-- name: count_in_progress
 -- Files on their way.
 SELECT count(*) FROM audio_files
 WHERE dataset_id = $1 AND processing_status IN ('pending', 'normalizing', 'embedding')

@@ -16,11 +16,11 @@ WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2)
 ORDER BY id DESC
 LIMIT $3
 
--- name: lock
+-- name: lock_for_update
 -- Keeps a dataset as it is until the end of the transaction: edits and deletes of it wait.
 SELECT id FROM datasets WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 
--- name: hold
+-- name: lock_for_key_share
 -- Keeps a dataset, its types and its files: deletes of them wait, other edits and uploads do not.
 SELECT id FROM datasets WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE
 
@@ -45,7 +45,7 @@ SELECT t.name FROM unnest($2::text[]) AS t (name)
 WHERE EXISTS (SELECT FROM annotations a WHERE a.dataset_id = $1 AND a.artifact_type = t.name)
 ORDER BY t.name
 
--- name: keepers
+-- name: dependents
 -- What forbids deleting the dataset.
 SELECT
     (SELECT count(*) FROM annotation_sets WHERE dataset_id = $1 AND status = 'published') AS published_sets,

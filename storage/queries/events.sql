@@ -15,13 +15,13 @@ LIMIT $3
 
 -- name: log
 -- A tenant's log behind a place, with the log's state in every row, and in one row of its own where nothing follows.
--- An event below the oldest running transaction is settled: whoever could still add one before it is over.
+-- An event below the oldest running transaction is below_watermark: whoever could still add one before it is over.
 SELECT l.era, coalesce(c.compactions, 0) AS compactions, c.xid AS compacted_xid,
     c.training_job_id AS compacted_job_id, c.revision AS compacted_revision, e.*
 FROM training_log l
 LEFT JOIN training_log_compactions c ON c.tenant_id = $1
 LEFT JOIN LATERAL (
-    SELECT n.xid, n.training_job_id, n.revision, n.xid < pg_snapshot_xmin(pg_current_snapshot()) AS settled,
+    SELECT n.xid, n.training_job_id, n.revision, n.xid < pg_snapshot_xmin(pg_current_snapshot()) AS below_watermark,
         n.attempt, n.time, CASE WHEN m.matches THEN n.body END AS body
     FROM training_events n
     JOIN training_jobs j ON j.id = n.training_job_id
@@ -36,7 +36,7 @@ LEFT JOIN LATERAL (
 ORDER BY e.xid, e.training_job_id, e.revision
 
 -- name: log_end
--- The last settled event of a tenant's log, with the log's state; one row of its state alone where there is none.
+-- The last below_watermark event of a tenant's log, with the log's state; one row of its state alone where there is none.
 SELECT l.era, coalesce(c.compactions, 0) AS compactions, c.xid AS compacted_xid,
     c.training_job_id AS compacted_job_id, c.revision AS compacted_revision, e.*
 FROM training_log l

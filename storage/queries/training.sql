@@ -121,7 +121,7 @@ SET revision = revision + 1, lease_until = now() + make_interval(secs => $3),
 WHERE id = $1 AND attempt = $2 AND status = 'training' AND revision = $9
 RETURNING *
 
--- name: hold
+-- name: lock_attempt
 -- The job, while this attempt is the current one, and kept so until the end of the transaction.
 SELECT * FROM training_jobs WHERE id = $1 AND attempt = $2 AND status = 'training' FOR UPDATE
 
@@ -169,6 +169,6 @@ UPDATE training_jobs SET cancel_requested = true
 WHERE tenant_id = $1 AND id = $2 AND status = 'training'
 RETURNING *
 
--- name: lock
+-- name: lock_for_update
 -- The job as it is, until the end of the transaction.
 SELECT * FROM training_jobs WHERE tenant_id = $1 AND id = $2 FOR UPDATE

@@ -4,9 +4,9 @@ import jax
 import pytest
 
 from bench.accelerator import TOLERANCES, difference, epoch
-from bench.data import made_up, minutes_of, repeated, split, types_of
 from bench.hot_loop import HotLoop
-from bench.roofline import MatmulRate, products, step_flops
+from bench.tools.data import made_up, minutes_of, repeated, split, types_of
+from bench.tools.roofline import MatmulRate, products, step_flops
 
 CPU = jax.devices("cpu")[0]
 

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from bench.processes import peak_bytes, peak_memory_mib, service
+from bench.tools.processes import peak_bytes, peak_memory_mib, service
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
 

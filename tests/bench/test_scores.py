@@ -1,4 +1,4 @@
-from bench.scores import scores
+from bench.tools.scores import scores
 
 
 def row(filename, kind, start_ms, end_ms):

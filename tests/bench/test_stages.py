@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 from earmark.v1 import training_service_pb2 as training
 
-from bench.stages import chunks_of_an_epoch, chunks_per_second, device, stages
-from trainer.ahead import DEFAULT
+from bench.tools.stages import chunks_of_an_epoch, chunks_per_second, device, stages
 from trainer.chunks import chunk_grid, window_table, windows_per_step
-from trainer.split import Region
+from trainer.learning.precompile import DEFAULT
 
 CHUNKS = 1000
 CREATED, COMPLETED = training.TRAINING_JOB_STATUS_PENDING, training.TRAINING_JOB_STATUS_COMPLETED
@@ -88,7 +87,6 @@ def test_the_rate_is_that_of_the_epochs_that_do_not_compile():
 def test_the_chunks_of_an_epoch_are_close(seconds):
     durations = np.random.default_rng(0).integers(seconds[0] * 1000, seconds[1] * 1000 + 1, 30).tolist()
     grid, windows = chunk_grid(DEFAULT), windows_per_step(DEFAULT, chunk_grid(DEFAULT))
-    regions = [Region(0, 0, duration // 10) for duration in durations[:24]]
-    table = window_table(regions, np.zeros(1, np.int64), grid)
+    table = window_table([(0, duration // 10) for duration in durations[:24]], grid)
     events = job(steps=-(-len(table) // windows))
     assert chunks_of_an_epoch(events, durations, DEFAULT) == pytest.approx(table[:, 3].sum(), rel=0.03)

@@ -52,7 +52,7 @@ class OneJob(training_service_pb2_grpc.TrainingServiceServicer):
     def WatchTrainingJob(self, _request: Any, _context: grpc.ServicerContext) -> Iterator[Any]:
         events = [training.TrainingEvent(revision=revision) for revision in range(1, 9)]
         events[0].status_changed.to = training.TRAINING_JOB_STATUS_TRAINING
-        events[1].notice.code = training.NOTICE_CODE_TYPE_NOT_HELD_OUT
+        events[1].notice.code = training.NOTICE_CODE_TYPE_NOT_VALIDATED
         events[1].notice.message = "echo [rare] has no example"
         events[2].notice.code = training.NOTICE_CODE_WARM_START
         events[2].notice.message = "the weights come from a model that knew dropout"

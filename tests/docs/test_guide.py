@@ -15,7 +15,7 @@ from earmark.v1 import dataset_service_pb2 as datasets
 from earmark.v1.training_config_pb2 import TrainingConfig
 
 from tests.docs.guide import Reader, blocks
-from tests.recordings import write_wav
+from tests.sounds import write_wav
 
 GUIDE = Path(__file__).parents[2] / "docs" / "training-models.md"
 HEADINGS = """Prerequisites, Creating a job, Settings, Choosing types, Watching and polling, Statuses,

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from storage import datasets
 from storage.database import Connection
+from storage.queries import datasets
 from storage.records import ArtifactType
 
 TENANT = "default"

@@ -4,8 +4,8 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from storage import models, training
 from storage.database import Connection, Database
+from storage.queries import models, training
 from tests.gateway import build
 
 CONFIG = {"artifact_types": ["glitch"], "epochs": 2, "learning_rate": 0.001, "seed": 7}
@@ -20,7 +20,7 @@ async def model(
     types: tuple[str, ...] = ("glitch",),
     **columns,
 ) -> UUID:
-    """A model of a job of its own; `columns` as in storage.models.create."""
+    """A model of a job of its own; `columns` as in storage.queries.models.create."""
     built = await build.dataset(connection, tenant=tenant, types=types)
     job_id, model_id = uuid7(), uuid7()
     set_id = built.annotation_set_id

@@ -21,9 +21,9 @@ from grpc import aio
 from grpc_status import rpc_status
 
 from gateway.server import running
-from gateway.settings import Settings
-from storage import audio
+from gateway.settings import GatewaySettings
 from storage.database import Database
+from storage.queries import audio
 
 NOWHERE = "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"
 DETAILS = {
@@ -70,7 +70,7 @@ async def opened(
     database_url: str, data_dir: Path, *, trainers: str = "", **settings: Any
 ) -> AsyncIterator[Gateway]:
     """A gateway. When the block ends, every call of it has ended."""
-    chosen = Settings(
+    chosen = GatewaySettings(
         host="127.0.0.1",
         port=0,
         database_url=database_url,

@@ -7,10 +7,10 @@ from uuid import UUID
 from earmark.v1 import training_service_pb2 as pb
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 
-from gateway import topics
-from gateway.convert.training import notice, status_changed
-from storage import training
+from gateway.convert.event_bodies import notice, status_changed
+from gateway.watching import topics
 from storage.bus import Bus
+from storage.queries import training
 from tests.gateway import build
 from tests.gateway.calls import Gateway
 
@@ -30,7 +30,7 @@ class Job:
     async def say(self, message: str) -> None:
         async with self._gateway.database.transaction() as connection:
             event = notice("LOADING", message)
-            job = await training.hold(connection, self.job_id, 1)
+            job = await training.lock_attempt(connection, self.job_id, 1)
             assert await training.advance(connection, job.id, 1, job.revision, 60, event)
         self.publish()
 

@@ -8,7 +8,7 @@ from earmark.trainer.v1 import trainer_service_pb2 as pb
 from earmark.trainer.v1 import trainer_service_pb2_grpc
 from grpc import aio
 
-from gateway.trainers import Trainers
+from gateway.fleet.trainers import Trainers
 
 
 class Front(trainer_service_pb2_grpc.TrainerServiceServicer):

@@ -9,8 +9,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from storage.database import migrate
 from storage.embedded import EmbeddedPostgres
+from storage.migrations import migrate
 from tests.conftest import FAST
 
 

@@ -4,9 +4,9 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from storage import events, training
 from storage.database import Connection
-from storage.events import LogFilter, LogKey, LogPage
+from storage.queries import events, training
+from storage.queries.events import LogFilter, LogKey, LogPage
 from tests.gateway import build
 
 ALL = LogFilter(None, (), {})
@@ -35,7 +35,7 @@ async def start(connection: Connection, *job_ids: UUID) -> None:
 
 async def say(connection: Connection, job_id: UUID) -> None:
     """One more event."""
-    job = await training.hold(connection, job_id, ATTEMPT)
+    job = await training.lock_attempt(connection, job_id, ATTEMPT)
     assert await training.advance(
         connection, job_id, ATTEMPT, job.revision, 600, {"notice": {"message": "on"}}
     )

@@ -7,8 +7,9 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from storage import training
-from storage.database import Database, migrate, migrations
+from storage.database import Database
+from storage.migrations import migrate, migrations
+from storage.queries import training
 from tests.storage import jobs
 
 

@@ -12,9 +12,9 @@ from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 
 from bench.faults.drill import Report, drill
 from bench.faults.faults import KINDS
-from gateway.convert.training import notice, status_changed
-from storage import training
+from gateway.convert.event_bodies import notice, status_changed
 from storage.database import Database
+from storage.queries import training
 from tests.gateway.calls import opened
 from tests.gateway.jobs import build_one, create
 

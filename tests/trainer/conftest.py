@@ -1,8 +1,8 @@
 import pytest
-from signals import training_job
 
 from storage.objects import ObjectStore
-from trainer.model import new_architecture
+from tests.trainer.jobs import training_job
+from trainer.network import new_architecture
 
 SHARD_FRAMES = 1 << 14
 
@@ -22,9 +22,11 @@ def job(objects):
 def tiny():
     """Training with a network and shards so small that compiling is quick; device calls of one step."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.loop.new_architecture", lambda types, _: new_architecture(types, "tiny"))
-        patch.setattr("trainer.dataset.SHARD_FRAMES", SHARD_FRAMES)
-        patch.setattr("trainer.epochs.CALL_STEPS", 4)
-        patch.setattr("trainer.epochs.CALL_SECONDS", 1e-9)
-        patch.setattr("trainer.epochs.PROGRESS_SECONDS", 0)
+        patch.setattr(
+            "trainer.learning.warm_start.new_architecture", lambda types, _: new_architecture(types, "tiny")
+        )
+        patch.setattr("trainer.data.shards.SHARD_FRAMES", SHARD_FRAMES)
+        patch.setattr("trainer.learning.epochs.CALL_STEPS", 4)
+        patch.setattr("trainer.learning.epochs.CALL_SECONDS", 1e-9)
+        patch.setattr("trainer.learning.epochs.PROGRESS_SECONDS", 0)
         yield

@@ -1,8 +1,8 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from signals import config
 
+from tests.trainer.jobs import config
 from trainer.chunks import (
     ALIGNMENT,
     CONTEXT_FRAMES,
@@ -14,7 +14,6 @@ from trainer.chunks import (
     window_table,
     windows_per_step,
 )
-from trainer.split import Region
 
 CONFIGS = st.builds(
     lambda chunk, share, batch: config(
@@ -64,9 +63,11 @@ def test_chunks_begin_inside_the_file_and_cover_it(grid, frames):
 def test_every_chunk_is_in_exactly_one_window(grid, lengths, first):
     """The regions are what is left of files whose first frames are left out."""
     offsets = np.concatenate([[0], np.cumsum(np.add(lengths, first))[:-1]])
-    regions = [Region(number, first, first + length) for number, length in enumerate(lengths)]
+    bounds = [
+        (offset + first, offset + first + length) for offset, length in zip(offsets, lengths, strict=True)
+    ]
     found = []
-    for start, _, _, chunks in window_table(regions, offsets, grid).tolist():
+    for start, _, _, chunks in window_table(bounds, grid).tolist():
         found += [start + number * grid.stride for number in range(chunks)]
     wanted = [
         offset + first + start
@@ -78,7 +79,7 @@ def test_every_chunk_is_in_exactly_one_window(grid, lengths, first):
 
 @given(grid=GRIDS, frames=st.integers(1, 20_000))
 def test_a_windows_core_begins_in_its_region_and_is_no_longer_than_a_core(grid, frames):
-    table = window_table([Region(0, 0, frames)], np.array([7]), grid)
+    table = window_table([(7, 7 + frames)], grid)
     start, begin, end, chunks = table.T
     assert set(zip(begin, end, strict=True)) == {(7, 7 + frames)}
     assert np.all((begin <= start) & (start < end))
@@ -87,7 +88,7 @@ def test_a_windows_core_begins_in_its_region_and_is_no_longer_than_a_core(grid, 
 
 @given(grid=GRIDS, frames=st.integers(1, 20_000))
 def test_the_windows_of_a_region_are_equally_full(grid, frames):
-    chunks = window_table([Region(0, 0, frames)], np.array([0]), grid)[:, 3]
+    chunks = window_table([(0, frames)], grid)[:, 3]
     assert chunks.max() - chunks.min() <= 1
 
 

@@ -9,7 +9,7 @@ class Changes:
     def __init__(self) -> None:
         self.next = asyncio.Event()
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Something changed."""
         self.next.set()
         self.next = asyncio.Event()

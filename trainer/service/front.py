@@ -18,12 +18,12 @@ from grpc_status import rpc_status
 from storage.objects import ObjectNotFoundError
 from trainer.events import Completed
 from trainer.service import messages
-from trainer.service.crew import Crew
 from trainer.service.errors import CallError, StoppingError
 from trainer.service.processes import ProcessLostError
+from trainer.service.runtime import Runtime
 from trainer.service.slot import HAND_BACK_SECONDS, Run
 from trainer.service.waiting import read, unless
-from trainer.settings import Settings
+from trainer.settings import TrainerSettings
 from trainer.workers.wire import Decoded, DecodeRequest, Failed
 
 MAX_UPLOAD_BYTES = 524_288_000
@@ -76,9 +76,9 @@ def rpc(handler: Handler) -> Handler:
 class TrainerService(pb_grpc.TrainerServiceServicer):
     """See trainer_service.proto. Handlers write to the context, so that what they hold ends when they do."""
 
-    def __init__(self, crew: Crew) -> None:
-        self._crew = crew
-        self._heartbeat = crew.settings.heartbeat_seconds
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._heartbeat = runtime.settings.heartbeat_seconds
         self._stopping = asyncio.Event()
         self._overdue = asyncio.Event()
         self.running: set[asyncio.Task[Any]] = set()
@@ -86,8 +86,8 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     async def drain(self) -> None:
         """Takes no more work, hands back the job, and lets the rest finish within the grace."""
         self._stopping.set()
-        closing = asyncio.create_task(self._crew.training.close())
-        await self._idle(self._crew.settings.stop_grace_seconds)
+        closing = asyncio.create_task(self._runtime.training.close())
+        await self._idle(self._runtime.settings.stop_grace_seconds)
         self._overdue.set()
         await self._idle(HAND_BACK_SECONDS + STOP_SECONDS)
         closing.cancel()
@@ -108,8 +108,8 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         first = await read(self._stopping, requests)
         if first is None or first.WhichOneof("content") != "job":
             raise CallError("INVALID_FIELD", "the first message must be the job", "job")
-        with self._crew.training.claim(first.job.training_job_id, first.job.attempt) as run:
-            accepted = pb.TrainResponse.Accepted(device=self._crew.device)
+        with self._runtime.training.claim(first.job.training_job_id, first.job.attempt) as run:
+            accepted = pb.TrainResponse.Accepted(device=self._runtime.device)
             await context.write(pb.TrainResponse(accepted=accepted))
             files = []
             while (request := await read(run.wanted_back, requests)) is not None:
@@ -130,16 +130,16 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     @rpc
     async def HandBack(self, request: pb.HandBackRequest, _context: Context) -> pb.HandBackResponse:
         """Ends a job with its work kept."""
-        await self._crew.training.hand_back(request.training_job_id, request.attempt)
+        await self._runtime.training.hand_back(request.training_job_id, request.attempt)
         return pb.HandBackResponse()
 
     @rpc
     async def ProcessAudio(self, request: pb.ProcessAudioRequest, context: Context) -> None:
         """One uploaded file, from bytes to stored features."""
         self._take_work()
-        objects, overdue = self._crew.objects, self._overdue
+        objects, overdue = self._runtime.objects, self._overdue
         await context.write(pb.ProcessAudioResponse(normalizing=pb.ProcessAudioResponse.Normalizing()))
-        with self._crew.spool.folder() as folder:
+        with self._runtime.scratch.folder() as folder:
             decode = DecodeRequest(folder / "source", folder)
             try:
                 await unless(overdue, write_file(decode.source, objects.stream(request.source)))
@@ -147,7 +147,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
                 await context.write(_failed("the uploaded bytes are gone: upload the file again"))
                 return
             async with AsyncExitStack() as stack:
-                starting = stack.enter_async_context(self._crew.audio.decoding(decode))
+                starting = stack.enter_async_context(self._runtime.audio.decoding(decode))
                 decoding = await unless(overdue, starting)
                 outcome = await unless(overdue, decoding.decoded())
                 if isinstance(outcome, Decoded):
@@ -168,13 +168,13 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         first = await read(self._overdue, requests)
         if first is None or first.WhichOneof("content") != "start":
             raise CallError("INVALID_FIELD", "the first message must be the start", "start")
-        with self._crew.spool.folder() as folder:
+        with self._runtime.scratch.folder() as folder:
             decode = DecodeRequest(folder / "source", folder)
             await write_file(decode.source, self._recording(requests))
-            decoded = await unless(self._overdue, self._crew.audio.decode(decode))
+            decoded = await unless(self._overdue, self._runtime.audio.decode(decode))
             if isinstance(decoded, Failed):
                 raise CallError(decoded.reason, decoded.message, "data")
-            scoring = self._crew.scoring.score(
+            scoring = self._runtime.scoring.score(
                 first.start.weights,
                 first.start.model_config,
                 decode.features,
@@ -211,7 +211,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         """What the trainer has, at every change and every heartbeat."""
         self._take_work()
         while True:
-            changed = self._crew.changes.next
+            changed = self._runtime.changes.next
             await context.write(pb.WatchCapacityResponse(capacity=self._capacity()))
             try:
                 async with asyncio.timeout(self._heartbeat):
@@ -221,11 +221,11 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
 
     def _capacity(self) -> pb.Capacity:
         return pb.Capacity(
-            device=self._crew.device,
+            device=self._runtime.device,
             training_slots=1,
-            free_training_slots=int(self._crew.training.free),
-            audio_slots=self._crew.audio.size,
-            free_audio_slots=self._crew.audio.free,
+            free_training_slots=int(self._runtime.training.free),
+            audio_slots=self._runtime.audio.size,
+            free_audio_slots=self._runtime.audio.free,
         )
 
 
@@ -233,7 +233,7 @@ class CannotListenError(Exception):
     """The address cannot be had."""
 
 
-async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[str], None]) -> None:
+async def serve(settings: TrainerSettings, stop: asyncio.Event, announce: Callable[[str], None]) -> None:
     """Serves until `stop`, then drains. `announce` gets the address, host:port. Raises CannotListenError."""
     server = grpc.aio.server(options=SERVER_OPTIONS)
     try:
@@ -242,8 +242,8 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[str
         raise CannotListenError(
             f"cannot listen on {settings.host}:{settings.trainer_port}: is another trainer running there?"
         ) from error
-    async with Crew.open(settings) as crew:
-        service, healthy = TrainerService(crew), health.aio.HealthServicer()
+    async with Runtime.open(settings) as runtime:
+        service, healthy = TrainerService(runtime), health.aio.HealthServicer()
         pb_grpc.add_TrainerServiceServicer_to_server(service, server)
         health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)

@@ -104,7 +104,7 @@ def from_file(file: pb.TrainRequest.File) -> TrainingFile:
 
 
 def from_detection_config(config: detection_pb2.DetectionConfig) -> dict[str, object]:
-    """What differs from the defaults, as the fields of trainer.detect.DetectionConfig."""
+    """What differs from the defaults, as the fields of trainer.scoring.detection.DetectionConfig."""
     values = {field.name: value for field, value in config.ListFields() if field.name != "thresholds"}
     return {**values, "thresholds": dict(config.thresholds)}
 

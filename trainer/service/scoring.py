@@ -5,23 +5,23 @@ from pathlib import Path
 from typing import Any
 
 from trainer.service.errors import CallError
-from trainer.service.keeper import Keeper
 from trainer.service.processes import ProcessLostError
+from trainer.service.supervisor import Supervisor
 from trainer.workers.wire import Failed, Found, Scored, ScoreRequest
 
 
 class Scoring:
     """Questions that wait for their answers."""
 
-    def __init__(self, keeper: Keeper) -> None:
-        self._keeper = keeper
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
         self._waiting: dict[int, asyncio.Future[tuple[Found, ...] | Failed]] = {}
         self._asked = 0
 
     async def run(self) -> None:
         """Hands out the answers, until cancelled."""
         while True:
-            child = await self._keeper.ready()
+            child = await self._supervisor.ready()
             try:
                 while True:
                     scored: Scored = await child.receive()
@@ -34,7 +34,7 @@ class Scoring:
         self, weights: str, model_config: str, features: Path, duration_ms: int, config: dict[str, Any]
     ) -> tuple[Found, ...]:
         """Detections by start; `config` as in ScoreRequest. Raises CallError."""
-        child = await self._keeper.ready()
+        child = await self._supervisor.ready()
         self._asked += 1
         request = ScoreRequest(self._asked, weights, model_config, features, duration_ms, config)
         waiting = self._waiting[request.number] = asyncio.get_running_loop().create_future()

@@ -9,8 +9,8 @@ from trainer.events import Completed, Event
 from trainer.job import Stop, TrainingJob
 from trainer.service.changes import Changes
 from trainer.service.errors import CallError, StoppingError
-from trainer.service.keeper import Keeper
 from trainer.service.processes import Child, ProcessLostError
+from trainer.service.supervisor import Supervisor
 from trainer.workers.wire import Failed, StopJob, Stopped
 
 STOP_SECONDS = 0.8
@@ -22,8 +22,8 @@ log = structlog.get_logger()
 class TrainingSlot:
     """The one job that this trainer can run at a time."""
 
-    def __init__(self, keeper: Keeper, changes: Changes) -> None:
-        self._keeper = keeper
+    def __init__(self, supervisor: Supervisor, changes: Changes) -> None:
+        self._supervisor = supervisor
         self._changes = changes
         self._run: Run | None = None
         self._closed = False
@@ -32,18 +32,18 @@ class TrainingSlot:
     @property
     def free(self) -> bool:
         """Whether a job would be taken now."""
-        return self._keeper.child is not None and self._run is None and not self._closed
+        return self._supervisor.child is not None and self._run is None and not self._closed
 
     def claim(self, job_id: str, attempt: int) -> "Run":
         """Takes the slot for this attempt. Raises CallError."""
         if self._closed:
             raise StoppingError
-        child = self._keeper.child
+        child = self._supervisor.child
         if child is None or self._run is not None:
             why = "its training process is starting" if self._run is None else "it trains another job"
             raise CallError("NO_FREE_SLOT", f"the trainer has no free training slot: {why}")
         self._run = Run(self, child, job_id, attempt)
-        self._changes.tell()
+        self._changes.notify()
         return self._run
 
     async def hand_back(self, job_id: str, attempt: int) -> None:
@@ -59,7 +59,7 @@ class TrainingSlot:
     async def close(self) -> None:
         """Takes no more jobs; returns when the one in work has ended, its work kept."""
         self._closed = True
-        self._changes.tell()
+        self._changes.notify()
         if self._run is not None:
             await self._run.hand_back()
 
@@ -85,7 +85,7 @@ class TrainingSlot:
     def _free(self, run: "Run") -> None:
         self._run = None
         run.ended.set()
-        self._changes.tell()
+        self._changes.notify()
 
 
 class Run:

@@ -13,9 +13,9 @@ import numpy as np
 import soundfile
 import structlog
 
-from trainer.frontend import features, pack_features
+from trainer.features.frontend import features, pack_features
 from trainer.logs import configure_logging
-from trainer.settings import Settings
+from trainer.settings import TrainerSettings
 from trainer.workers.formats import CONVERT, UnusableAudioError, check_whole, sniff
 from trainer.workers.wire import Decoded, DecodeRequest, Failed, Featured, Ready
 
@@ -38,7 +38,7 @@ WALL_FACTOR = 4  # on a machine that is busy
 log = structlog.get_logger()
 
 
-def serve(connection: Connection, settings: Settings) -> None:
+def serve(connection: Connection, settings: TrainerSettings) -> None:
     """Says Ready, then answers each DecodeRequest with Decoded and Featured, or Failed as the last.
 
     Raises EOFError when the front is gone.

@@ -6,10 +6,11 @@ from multiprocessing.connection import Connection
 import structlog
 
 from storage.objects import ObjectNotFoundError, ObjectStore
-from trainer.detect import DetectionConfig, Model, UnreadableModelError, detect, load_model
-from trainer.frontend import unpack_features
+from trainer.features.frontend import unpack_features
 from trainer.logs import configure_logging
-from trainer.settings import Settings
+from trainer.model import Model, UnreadableModelError, load_model
+from trainer.scoring.detection import DetectionConfig, detect
+from trainer.settings import TrainerSettings
 from trainer.workers.device import summary, warm_up
 from trainer.workers.wire import Failed, Found, Ready, Scored, ScoreRequest
 
@@ -36,7 +37,7 @@ class Models:
         return self._loaded[key]
 
 
-def serve(connection: Connection, settings: Settings) -> None:
+def serve(connection: Connection, settings: TrainerSettings) -> None:
     """Says Ready, then answers each ScoreRequest. Raises EOFError when the front is gone."""
     configure_logging(settings.log_level)
     models = Models(ObjectStore.open(settings.object_store_url))

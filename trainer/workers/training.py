@@ -6,19 +6,19 @@ from multiprocessing.connection import Connection
 import structlog
 
 from storage.objects import ObjectNotFoundError, ObjectStore
-from trainer.ahead import compile_ahead
 from trainer.events import Event, TrainingFailedError, TrainingStoppedError
 from trainer.job import NetworkSize, ShouldStop, Stop, TrainingJob
+from trainer.learning.loop import train
+from trainer.learning.precompile import precompile
 from trainer.logs import configure_logging
-from trainer.loop import train
-from trainer.settings import Settings
+from trainer.settings import TrainerSettings
 from trainer.workers.device import summary, warm_up
 from trainer.workers.wire import Failed, Ready, StopJob, Stopped
 
 log = structlog.get_logger()
 
 
-def serve(connection: Connection, settings: Settings) -> None:
+def serve(connection: Connection, settings: TrainerSettings) -> None:
     """Says Ready, then answers each TrainingJob with its events, or Failed or Stopped as the last.
 
     Raises EOFError when the front is gone.
@@ -26,8 +26,8 @@ def serve(connection: Connection, settings: Settings) -> None:
     configure_logging(settings.log_level)
     objects = ObjectStore.open(settings.object_store_url)
     connection.send(Ready(warm_up()))
-    if settings.compile_ahead and not connection.poll():
-        compile_ahead(settings.network)
+    if settings.precompile and not connection.poll():
+        precompile(settings.network)
     while True:
         match connection.recv():
             case StopJob():  # came too late: its job is over

@@ -50,7 +50,7 @@ class DecodeRequest:
 
     @property
     def features(self) -> Path:
-        """What trainer.frontend.pack_features made."""
+        """What trainer.features.frontend.pack_features made."""
         return self.folder / "features"
 
 
@@ -72,7 +72,7 @@ class Featured:
 class ScoreRequest:
     """To the detection process: detect in the features of one file. `number` comes back with the answer.
 
-    `config` are the fields of trainer.detect.DetectionConfig that differ from their defaults.
+    `config` are the fields of trainer.scoring.detection.DetectionConfig that differ from their defaults.
     """
 
     number: int

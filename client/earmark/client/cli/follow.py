@@ -186,7 +186,7 @@ def _print(console: Console, event: training.TrainingEvent, line: str) -> None:
 _TOLD = frozenset(
     {
         training.NOTICE_CODE_FILE_LEFT_OUT,
-        training.NOTICE_CODE_TYPE_NOT_HELD_OUT,
+        training.NOTICE_CODE_TYPE_NOT_VALIDATED,
         training.NOTICE_CODE_TYPE_NOT_TRAINED,
         training.NOTICE_CODE_RESUMED,
         training.NOTICE_CODE_TRAINER_LOST,

@@ -163,10 +163,10 @@ class WatchAudioFilesRequest(_message.Message):
 class WatchAudioFilesResponse(_message.Message):
     __slots__ = ("audio_file", "heartbeat")
     class Heartbeat(_message.Message):
-        __slots__ = ("unsettled_count",)
-        UNSETTLED_COUNT_FIELD_NUMBER: _ClassVar[int]
-        unsettled_count: int
-        def __init__(self, unsettled_count: _Optional[int] = ...) -> None: ...
+        __slots__ = ("in_progress_count",)
+        IN_PROGRESS_COUNT_FIELD_NUMBER: _ClassVar[int]
+        in_progress_count: int
+        def __init__(self, in_progress_count: _Optional[int] = ...) -> None: ...
     AUDIO_FILE_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     audio_file: AudioFile

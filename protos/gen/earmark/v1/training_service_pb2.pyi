@@ -46,7 +46,7 @@ class NoticeCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NOTICE_CODE_ACCEPTED: _ClassVar[NoticeCode]
     NOTICE_CODE_LOADING: _ClassVar[NoticeCode]
     NOTICE_CODE_FILE_LEFT_OUT: _ClassVar[NoticeCode]
-    NOTICE_CODE_TYPE_NOT_HELD_OUT: _ClassVar[NoticeCode]
+    NOTICE_CODE_TYPE_NOT_VALIDATED: _ClassVar[NoticeCode]
     NOTICE_CODE_TYPE_NOT_TRAINED: _ClassVar[NoticeCode]
     NOTICE_CODE_RESUMED: _ClassVar[NoticeCode]
     NOTICE_CODE_TRAINER_LOST: _ClassVar[NoticeCode]
@@ -74,7 +74,7 @@ NOTICE_CODE_UNSPECIFIED: NoticeCode
 NOTICE_CODE_ACCEPTED: NoticeCode
 NOTICE_CODE_LOADING: NoticeCode
 NOTICE_CODE_FILE_LEFT_OUT: NoticeCode
-NOTICE_CODE_TYPE_NOT_HELD_OUT: NoticeCode
+NOTICE_CODE_TYPE_NOT_VALIDATED: NoticeCode
 NOTICE_CODE_TYPE_NOT_TRAINED: NoticeCode
 NOTICE_CODE_RESUMED: NoticeCode
 NOTICE_CODE_TRAINER_LOST: NoticeCode

@@ -1,0 +1,1 @@
+"""What the measurements share: data, the folder format, processes, scores and the machine's own rate."""

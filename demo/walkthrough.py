@@ -1,0 +1,241 @@
+"""The walkthrough that the demo tells, each step a call that any client could make."""
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+from earmark.client import (
+    Client,
+    EarmarkError,
+    connect,
+    detect,
+    explain,
+    upload,
+    wait_until_ready,
+    watch,
+)
+from earmark.client.cli.follow import follow
+from earmark.client.local import LocalSystem
+from earmark.v1 import annotation_service_pb2 as annotations
+from earmark.v1 import audio_service_pb2 as audio
+from earmark.v1 import dataset_service_pb2 as datasets
+from earmark.v1 import model_service_pb2 as models
+from earmark.v1 import training_service_pb2 as training
+from earmark.v1.training_config_pb2 import TrainingConfig
+from google.protobuf.field_mask_pb2 import FieldMask
+from rich.console import Console
+from rich.markup import escape
+
+from demo.compare import comparison_table, pair, tally
+from demo.picture import draw
+from demo.sounds import COLORS, TYPES, Sound, training_sounds, unheard_sound
+from demo.speech import SAMPLE_RATE, SpeechError
+
+_MINUTES = 7.0
+_SEED = 1
+
+
+class DemoError(EarmarkError):
+    """The walkthrough took a turn that it must not take."""
+
+
+def tell(output: Path) -> int:
+    """Run the demo, with everything it makes in `output`; return the exit code."""
+    walkthrough = _Story(output)
+    try:
+        walkthrough.run()
+    except grpc.RpcError as error:
+        message = str(explain(error))
+    except (EarmarkError, SpeechError, OSError) as error:
+        message = str(error)
+    except KeyboardInterrupt:
+        return 130
+    else:
+        return 0
+    walkthrough.console.print(f"\n[red]error:[/red] {escape(message)}", soft_wrap=True)
+    walkthrough.console.print(f"What the services logged: {walkthrough.log_path}")
+    return 1
+
+
+class _Story:
+    """The steps, the screen they are told on, and how long each took."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.data = output / "data"
+        self.log_path = output / "earmark.log"
+        self.console = Console(highlight=False)
+        self.times: list[tuple[str, float]] = []
+
+    def run(self) -> None:
+        """Tell all of it."""
+        shutil.rmtree(self.data, ignore_errors=True)
+        self.output.mkdir(parents=True, exist_ok=True)
+        settings = {"EARMARK_DATA_DIR": str(self.data), "EARMARK_PORT": "0", "EARMARK_TRAINER_PORT": "0"}
+        with self.log_path.open("w", buffering=1) as log:
+            system = LocalSystem(settings, log=lambda line: print(line, file=log))
+            try:
+                with self.part("Starting Earmark: PostgreSQL, a gateway and a trainer"):
+                    system.start()
+                    self.say(f"the gateway answers at {system.address}; its logs go to {self.log_path}")
+                with connect(system.address) as client:
+                    self.train_and_use(client)
+            finally:
+                system.stop()
+        self.end()
+
+    def train_and_use(self, client: Client) -> None:
+        """Tell everything between the start and the stop of the services."""
+        with self.part("Making speech, and planting artifacts in it"):
+            sounds, voices = training_sounds(_MINUTES, _SEED)
+            minutes = sum(sound.seconds for sound in sounds) / 60
+            planted = sum(len(sound.marks) for sound in sounds)
+            self.say(f"{len(sounds)} recordings, {minutes:.1f} minutes, {len(voices)} voices")
+            self.say(f"{planted} artifacts of {len(TYPES)} types: {', '.join(TYPES)}")
+        with self.part("Creating a dataset, uploading, annotating"):
+            dataset_id, set_id = self.prepare(client, sounds)
+        with self.part("Asking for a training job too early"):
+            self.ask_too_early(client, dataset_id, set_id)
+        with self.part("Waiting for the files, publishing the annotations"):
+            self.make_ready(client, dataset_id, set_id)
+        with self.part("Training, with every setting at its default"):
+            job = self.train(client, dataset_id, set_id)
+        with self.part("Naming and activating the model"):
+            self.activate(client, job.model_id)
+        with self.part("Detecting in a recording it has never heard"):
+            self.detect(client, job.model_id, unheard_sound(voices, _SEED))
+        self.job_id = job.id
+
+    def prepare(self, client: Client, sounds: list[Sound]) -> tuple[str, str]:
+        """Create dataset and annotation set with all of their content; return their ids."""
+        types = [
+            datasets.ArtifactType(name=name, color=color) for name, color in zip(TYPES, COLORS, strict=True)
+        ]
+        request = datasets.CreateDatasetRequest(name="Demo speech", artifact_types=types)
+        dataset = client.datasets.CreateDataset(request).dataset
+        self.say(f"dataset {dataset.id}")
+        files = self.upload(client, dataset.id, sounds)
+        self.say(f"{len(files)} files uploaded")
+        draft = client.annotations.CreateAnnotationSet(
+            annotations.CreateAnnotationSetRequest(dataset_id=dataset.id)
+        ).annotation_set
+        marks = [
+            annotations.NewAnnotation(
+                audio_file_id=file.id,
+                artifact_type=mark.artifact_type,
+                start_ms=mark.start_ms,
+                end_ms=mark.end_ms,
+            )
+            for file, sound in zip(files, sounds, strict=True)
+            for mark in sound.marks
+        ]
+        client.annotations.BatchCreateAnnotations(
+            annotations.BatchCreateAnnotationsRequest(annotation_set_id=draft.id, annotations=marks)
+        )
+        self.say(f"annotation set {draft.id}, version {draft.version}: {len(marks)} annotations")
+        return dataset.id, draft.id
+
+    def upload(self, client: Client, dataset_id: str, sounds: list[Sound]) -> list[audio.AudioFile]:
+        """Upload the recordings as WAV files."""
+        files = []
+        with tempfile.TemporaryDirectory() as folder:
+            for sound in sounds:
+                path = Path(folder) / sound.name
+                path.write_bytes(sound.wav())
+                files.append(upload(client, dataset_id, path))
+        return files
+
+    def ask_too_early(self, client: Client, dataset_id: str, set_id: str) -> None:
+        """Show that a job is refused, and that the refusal says everything that is missing."""
+        try:
+            client.training.CreateTrainingJob(_job_request(dataset_id, set_id))
+        except grpc.RpcError as error:
+            refusal = explain(error)
+            if refusal.reason != "PREREQUISITES_NOT_MET":
+                raise
+            self.say("refused, as it must be; the reply names every prerequisite that does not hold:")
+            self.console.print(escape(str(refusal)), style="yellow", soft_wrap=True)
+        else:
+            raise DemoError("a training job was created although its annotation set is a draft")
+
+    def make_ready(self, client: Client, dataset_id: str, set_id: str) -> None:
+        """Wait until every file is ready, and publish the set."""
+        files = wait_until_ready(client, dataset_id)
+        for file in files:
+            if file.processing_status != audio.AUDIO_PROCESSING_STATUS_READY:
+                raise DemoError(f"{file.original_filename} is not ready: {file.error_message}")
+        self.say(f"{len(files)} files ready, {sum(file.duration_ms for file in files) / 60_000:.1f} minutes")
+        request = annotations.PublishAnnotationSetRequest(annotation_set_id=set_id)
+        published = client.annotations.PublishAnnotationSet(request).annotation_set
+        by_type = published.annotations_by_type
+        self.say("published: " + ", ".join(f"{by_type[name]} {name}" for name in sorted(by_type)))
+
+    def train(self, client: Client, dataset_id: str, set_id: str) -> training.TrainingJob:
+        """Create the job and follow it to its end."""
+        request = _job_request(dataset_id, set_id)
+        job = client.training.CreateTrainingJob(request).training_job
+        self.say(f"training job {job.id}")
+        values = {field.name: value for field, value in job.config.ListFields()}
+        del values["artifact_types"]
+        self.say(", ".join(f"{name} {value}" for name, value in values.items()))
+        done = follow(self.console, client, job.id, watch(client, job.id))
+        if done.status != training.TRAINING_JOB_STATUS_COMPLETED:
+            raise DemoError(f"the training job ended without a model: {done.error.message or 'cancelled'}")
+        return done
+
+    def activate(self, client: Client, model_id: str) -> None:
+        """Give the model a name and allow detection with it."""
+        model = client.models.UpdateModel(
+            models.UpdateModelRequest(
+                model=models.Model(id=model_id, name="Demo detector", is_active=True),
+                update_mask=FieldMask(paths=["name", "is_active"]),
+            )
+        ).model
+        self.say(f"{model.name}: active, {model.size_bytes / 1e6:.1f} MB")
+
+    def detect(self, client: Client, model_id: str, sound: Sound) -> None:
+        """Detect in a recording, compare with what was planted, and draw both."""
+        self.say(f"{sound.name}: {sound.seconds:.0f} s, a voice and sentences that it was not trained on")
+        found = detect(client, model_id, sound.wav())
+        pairs = pair(sound.marks, found)
+        self.console.print(comparison_table(pairs))
+        self.say(tally(pairs))
+        picture = self.output / "detections.png"
+        draw(picture, sound.audio, SAMPLE_RATE, sound.marks, found, f"{sound.name}: {tally(pairs)}")
+        self.say(f"drawn in {picture}")
+
+    def end(self) -> None:
+        """Say how long it all took, and how to go on."""
+        self.console.print("\n[bold]Wall time[/bold]")
+        for title, seconds in self.times:
+            self.console.print(f"  {seconds:6.1f} s  {title}")
+        self.console.print(f"  {sum(seconds for _, seconds in self.times):6.1f} s  in all")
+        command = "earmark" if shutil.which("earmark") else str(Path(sys.prefix) / "bin" / "earmark")
+        command = command.removeprefix(f"{Path.cwd()}/")
+        call = f"""grpcurl -plaintext -d '{{"training_job_id": "{self.job_id}"}}' localhost:50051"""
+        self.console.print("\nEarmark has stopped. To start it again on the same data, and look at the job:")
+        self.console.print(f"  EARMARK_DATA_DIR={self.data} {command} up", soft_wrap=True)
+        self.console.print(f"  {call} earmark.v1.TrainingService/GetTrainingJob", soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """Print one line of a step."""
+        self.console.print(f"  {escape(text)}", soft_wrap=True)
+
+    @contextmanager
+    def part(self, title: str) -> Iterator[None]:
+        """Give a step its heading, and keep the time it takes."""
+        self.console.print(f"\n[bold]{len(self.times) + 1}. {title}[/bold]")
+        start = time.monotonic()
+        yield
+        self.times.append((title, time.monotonic() - start))
+
+
+def _job_request(dataset_id: str, set_id: str) -> training.CreateTrainingJobRequest:
+    return training.CreateTrainingJobRequest(
+        dataset_id=dataset_id, annotation_set_id=set_id, config=TrainingConfig(artifact_types=TYPES)
+    )

@@ -1,0 +1,39 @@
+"""What a trainer is sent for one attempt at a job."""
+
+from earmark.trainer.v1 import trainer_service_pb2 as pb
+
+from gateway import object_keys
+from gateway.convert.training import config_message
+from storage.queries.training import ManifestFile
+from storage.records import Model, TrainingJob
+
+
+def job_message(job: TrainingJob, base_model: Model | None) -> pb.TrainRequest:
+    """The first message: the job, and where the attempt stores what it makes."""
+    return pb.TrainRequest(
+        job=pb.TrainRequest.Job(
+            training_job_id=str(job.id),
+            attempt=job.attempt,
+            config=config_message(job.config),
+            prefix=object_keys.attempt(job.id, job.attempt),
+            resume_from=job.checkpoint or "",
+            base_weights=base_model.weights if base_model else "",
+            base_model_config=base_model.model_config if base_model else "",
+        )
+    )
+
+
+def file_message(file: ManifestFile) -> pb.TrainRequest:
+    """One file of the manifest, with its annotations."""
+    return pb.TrainRequest(
+        file=pb.TrainRequest.File(
+            audio_file_id=str(file.id),
+            sha256=file.sha256,
+            features=object_keys.features(file.id),
+            duration_ms=file.duration_ms,
+            annotations=[
+                pb.TrainRequest.Annotation(artifact_type=name, start_ms=start, end_ms=end)
+                for name, start, end in file.annotations
+            ],
+        )
+    )

@@ -1,0 +1,30 @@
+"""Models, between records and messages."""
+
+from earmark.v1 import metrics_pb2, training_config_pb2
+from earmark.v1 import model_service_pb2 as pb
+
+from gateway.convert.values import etag, from_json, timestamp
+from storage.records import Model
+
+
+def model_message(model: Model) -> pb.Model:
+    """The model as the API shows it."""
+    return pb.Model(
+        id=str(model.id),
+        training_job_id=str(model.training_job_id),
+        dataset_id=str(model.dataset_id),
+        name=model.name,
+        description=model.description,
+        artifact_types=model.artifact_types,
+        eval_metrics=from_json(model.eval_metrics, metrics_pb2.EvalMetrics),
+        recommended_thresholds=model.recommended_thresholds,
+        is_active=model.is_active,
+        created_at=timestamp(model.created_at),
+        updated_at=timestamp(model.updated_at),
+        deleted_at=timestamp(model.deleted_at),
+        etag=etag(model.version),
+        size_bytes=model.size_bytes,
+        sha256=model.sha256,
+        config=from_json(model.config, training_config_pb2.TrainingConfig),
+        best_epoch=model.best_epoch,
+    )

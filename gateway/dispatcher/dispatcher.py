@@ -1,0 +1,184 @@
+"""Hands work to trainers: takes it from the queues, runs it, and takes over what other gateways left."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from gateway.app import App
+from gateway.convert import event_bodies
+from gateway.dispatcher.attempt import LAST_WRITE_SECONDS, Attempt
+from gateway.dispatcher.audio import AudioProcessing
+from gateway.dispatcher.orphans import remove_orphans
+from gateway.dispatcher.outcome import Outcome
+from gateway.fleet.trainers import Trainer
+from gateway.watching import topics
+from storage.database import UNAVAILABLE
+from storage.queries import audio, events, idempotency, training
+from storage.records import TrainingJob
+
+log = structlog.get_logger("dispatcher")
+
+# Nobody wakes the dispatcher for what time alone brings about.
+POLL_SECONDS = 2.0
+BACKOFF_SECONDS = 0.5
+CLEAN_UP_SECONDS = 600.0
+# Jobs in one transaction, which holds up whoever watches all jobs.
+COMPACTED_AT_ONCE = 20
+
+
+class Dispatcher:
+    """A few loops, and a task for each job and each audio file that this gateway has given to a trainer."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._jobs: Counter[str] = Counter()
+        self._files: Counter[str] = Counter()
+        self._attempts: set[Attempt] = set()
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        lease = self._app.settings.lease_seconds
+        self._loops = [
+            asyncio.create_task(self._on_wake(topics.QUEUE, self._dispatch_jobs)),
+            asyncio.create_task(self._on_wake(topics.AUDIO, self._dispatch_files)),
+            asyncio.create_task(self._every(lease / 4, self._take_over)),
+            asyncio.create_task(self._every(CLEAN_UP_SECONDS, self._clean_up)),
+        ]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Hands back what is running, so that it need not wait for its lease to run out."""
+        await _ended(self._loops)
+        await asyncio.gather(*(attempt.hand_back() for attempt in self._attempts))
+        if self._running:
+            await asyncio.wait(self._running, timeout=LAST_WRITE_SECONDS)
+        await _ended(self._running)
+
+    async def _on_wake(self, topic: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Runs `work` when the topic or the trainers' capacity may have changed, and now and then anyway."""
+        with self._app.bus.subscribe(topic) as woken, self._app.trainers.subscribe(woken):
+            while True:
+                woken.clear()
+                await self._attempted(work)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await woken.wait()
+
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await self._attempted(work)
+            await asyncio.sleep(seconds)
+
+    async def _attempted(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except UNAVAILABLE as error:
+            log.warning("database unavailable; trying again", error=repr(error))
+            await asyncio.sleep(BACKOFF_SECONDS)
+        except Exception:
+            # A loop that ends would stop all work without a word.
+            log.exception("dispatching failed; trying again")
+            await asyncio.sleep(BACKOFF_SECONDS)
+
+    async def _dispatch_jobs(self) -> None:
+        event = event_bodies.status_changed("pending", "queued", "waiting for a trainer")
+        async with self._app.database.transaction() as connection:
+            queued = await training.queue_pending(connection, event)
+        self._publish(*queued)
+        for trainer in self._app.trainers.for_training():
+            while self._free_slots(trainer) and await self._start_job(trainer):
+                pass
+
+    def _free_slots(self, trainer: Trainer) -> int:
+        """What the trainer says, less what was sent to it since it said so."""
+        capacity = trainer.capacity
+        return min(capacity.free_training_slots, capacity.training_slots - self._jobs[trainer.address])
+
+    async def _start_job(self, trainer: Trainer) -> bool:
+        event = event_bodies.status_changed("queued", "training", f"given to trainer {trainer.address}")
+        settings = self._app.settings
+        async with self._app.database.transaction() as connection:
+            job = await training.claim(
+                connection, trainer.address, settings.lease_seconds, event, settings.max_training_jobs or None
+            )
+        if job is None:
+            return False
+        self._publish(job)
+        self._start(self._run(Attempt(self._app, trainer, job)), self._jobs, trainer.address, topics.QUEUE)
+        return True
+
+    async def _run(self, attempt: Attempt) -> None:
+        self._attempts.add(attempt)
+        try:
+            await attempt.run()
+        finally:
+            self._attempts.discard(attempt)
+
+    async def _dispatch_files(self) -> None:
+        for trainer in self._app.trainers.available():
+            capacity = trainer.capacity
+            free = min(capacity.free_audio_slots, capacity.audio_slots - self._files[trainer.address])
+            if free > 0:
+                await self._start_files(trainer, free)
+
+    async def _start_files(self, trainer: Trainer, limit: int) -> None:
+        async with self._app.database.transaction() as connection:
+            hopeless = await audio.give_up(connection)
+            files = await audio.claim(connection, limit, self._app.settings.lease_seconds)
+        self._app.bus.publish(*(topics.dataset(file.dataset_id) for file in hopeless))
+        for file in files:
+            processing = AudioProcessing(self._app, trainer, file)
+            self._start(processing.run(), self._files, trainer.address, topics.AUDIO)
+
+    def _start(
+        self, work: Coroutine[Any, Any, None], running: Counter[str], address: str, topic: str
+    ) -> None:
+        def done(task: asyncio.Task[None]) -> None:
+            self._running.discard(task)
+            running[address] -= 1
+            self._app.bus.wake(topic)
+            if not task.cancelled() and task.exception():
+                log.error("a task of the dispatcher failed", exc_info=task.exception())
+
+        running[address] += 1
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(done)
+
+    async def _take_over(self) -> None:
+        """Jobs whose gateway has been silent for longer than their lease return to the queue."""
+        async with self._app.database.transaction() as connection:
+            expired = await training.expired(connection)
+            for job in expired:
+                outcome = Outcome(self._app, job)
+                await outcome.lost(connection, "its gateway was lost")
+        if expired:
+            self._app.bus.publish(topics.QUEUE)
+            self._publish(*expired)
+
+    def _publish(self, *jobs: TrainingJob) -> None:
+        """Tells of their new events."""
+        for job in jobs:
+            self._app.bus.publish(*topics.of_job(job.tenant_id, job.id))
+
+    async def _clean_up(self) -> None:
+        days = self._app.settings.event_retention_days
+        async with self._app.database.connection() as connection:
+            await idempotency.forget_old(connection)
+            while await events.compact(connection, days, COMPACTED_AT_ONCE):
+                pass
+        await remove_orphans(self._app.database, self._app.objects)
+
+
+async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

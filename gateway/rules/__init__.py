@@ -1,0 +1,1 @@
+"""What must hold before something is changed: pure functions from facts to violations."""

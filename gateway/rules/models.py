@@ -1,0 +1,33 @@
+"""What a model's state allows. Each function raises the error that the caller sees."""
+
+from gateway.errors import AlreadyExistsError, wrong_state
+from storage.records import Model
+
+
+def check_not_archived(model: Model) -> None:
+    """Raises PreconditionError for an archived model."""
+    if model.deleted_at is not None:
+        raise wrong_state(
+            "model",
+            str(model.id),
+            "archived",
+            f"model {model.id} is archived: undelete it with UndeleteModel first",
+        )
+
+
+def check_archived(model: Model) -> None:
+    """Raises AlreadyExistsError for a model that is not archived."""
+    if model.deleted_at is None:
+        raise AlreadyExistsError("model", str(model.id), f"model {model.id} is not deleted")
+
+
+def check_usable(model: Model) -> None:
+    """Raises PreconditionError for a model that may not detect: an archived or an inactive one."""
+    check_not_archived(model)
+    if not model.is_active:
+        raise wrong_state(
+            "model",
+            str(model.id),
+            "inactive",
+            f"model {model.id} is not active: set is_active with UpdateModel first",
+        )

@@ -1,0 +1,127 @@
+"""Receiving a file that comes in parts: on disk, checked against what its first message announced.
+
+No part is written or hashed on the event loop, and the temporary file has no name: whatever ends the upload,
+the process's death included, leaves nothing behind.
+"""
+
+import asyncio
+import hashlib
+import tempfile
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from earmark.v1 import audio_service_pb2 as pb
+
+from gateway.errors import FieldViolation, InvalidArgumentError
+
+T = TypeVar("T")
+
+Requests = AsyncIterator[pb.UploadAudioRequest]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file received whole; `file` stands at its start."""
+
+    metadata: pb.UploadAudioRequest.Metadata
+    file: IO[bytes]
+    sha256: str
+
+
+async def metadata_of(requests: Requests) -> pb.UploadAudioRequest.Metadata:
+    """The first message's. Raises InvalidArgumentError where it is something else, or nothing came."""
+    async for request in requests:
+        if request.HasField("metadata"):
+            return request.metadata
+        raise _invalid("metadata", "missing: the first message must carry metadata, and only the first")
+    raise _invalid("metadata", "missing: the stream ended before its first message")
+
+
+@asynccontextmanager
+async def received(
+    requests: Requests, metadata: pb.UploadAudioRequest.Metadata, folder: Path
+) -> AsyncIterator[Upload]:
+    """The rest of the stream, in a file of `folder` that goes away with the block.
+
+    Raises InvalidArgumentError for anything but the bytes that the metadata announced.
+    """
+    # Closing waits, by the file's own lock, for a write that a cancel has left running.
+    with _temporary(folder) as file:
+        partial = _PartialFile(file)
+        async for request in requests:
+            _check_next(request, partial.size, metadata.size_bytes)
+            await asyncio.to_thread(partial.add, request.part.data)
+        sha256 = partial.sha256()
+        _check_whole(metadata, partial.size, sha256)
+        file.seek(0)
+        yield Upload(metadata, file, sha256)
+
+
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which a cancel does not interrupt: it takes effect when the work is over."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+class _PartialFile:
+    """Bytes on disk, with their number and hash."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def add(self, data: bytes) -> None:
+        self._file.write(data)
+        self._hash.update(data)
+        self.size += len(data)
+
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _temporary(folder: Path) -> IO[bytes]:
+    folder.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryFile(dir=folder)
+
+
+def _check_next(request: pb.UploadAudioRequest, received_bytes: int, size_bytes: int) -> None:
+    if request.HasField("metadata"):
+        raise _invalid("metadata", "sent twice: only the first message may carry it")
+    part = request.part
+    if part.offset not in (0, received_bytes):
+        raise _invalid(
+            "part.offset",
+            f"is {part.offset}, but {received_bytes} bytes came before: send the parts in order, "
+            "each with the number of bytes before it, or leave offset out",
+        )
+    if received_bytes + len(part.data) > size_bytes:
+        raise _invalid(
+            "part.data",
+            f"more than the {size_bytes} bytes that metadata.size_bytes announced: "
+            f"{received_bytes + len(part.data)} so far; announce the file's exact size",
+        )
+
+
+def _check_whole(metadata: pb.UploadAudioRequest.Metadata, size: int, sha256: str) -> None:
+    if size != metadata.size_bytes:
+        raise _invalid(
+            "metadata.size_bytes",
+            f"announced {metadata.size_bytes} bytes, but the stream ended after {size}: send the whole file",
+        )
+    if metadata.sha256 and metadata.sha256 != sha256:
+        raise _invalid(
+            "metadata.sha256",
+            f"announced {metadata.sha256}, but the bytes received have {sha256}: send the file again",
+        )
+
+
+def _invalid(field: str, description: str) -> InvalidArgumentError:
+    return InvalidArgumentError([FieldViolation(field, description)], reason="INVALID_UPLOAD")

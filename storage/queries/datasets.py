@@ -1,0 +1,84 @@
+"""Datasets and their artifact types."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import asyncpg
+
+from storage import sql
+from storage.database import Connection
+from storage.records import ArtifactType, Dataset
+
+SQL = sql.load("datasets")
+
+
+async def create(
+    connection: Connection,
+    tenant_id: str,
+    dataset_id: UUID,
+    name: str,
+    description: str,
+    artifact_types: Sequence[ArtifactType],
+) -> None:
+    await connection.execute(SQL["create"], dataset_id, tenant_id, name, description)
+    await put_types(connection, dataset_id, artifact_types)
+
+
+async def get(connection: Connection, tenant_id: str, dataset_id: UUID) -> Dataset | None:
+    row = await connection.fetchrow(SQL["get"], tenant_id, dataset_id)
+    return row and _record(row)
+
+
+async def page(connection: Connection, tenant_id: str, after: UUID | None, limit: int) -> list[Dataset]:
+    return [_record(row) for row in await connection.fetch(SQL["list"], tenant_id, after, limit)]
+
+
+async def lock_for_update(connection: Connection, tenant_id: str, dataset_id: UUID) -> bool:
+    """False where there is no such dataset."""
+    return await connection.fetchval(SQL["lock_for_update"], tenant_id, dataset_id) is not None
+
+
+async def lock_for_key_share(connection: Connection, tenant_id: str, dataset_id: UUID) -> bool:
+    """Until the end of the transaction nobody deletes the dataset, types or files of it.
+
+    False where there is no such dataset.
+    """
+    return await connection.fetchval(SQL["lock_for_key_share"], tenant_id, dataset_id) is not None
+
+
+async def update(
+    connection: Connection, tenant_id: str, dataset_id: UUID, name: str, description: str
+) -> None:
+    await connection.execute(SQL["update"], tenant_id, dataset_id, name, description)
+
+
+async def put_types(connection: Connection, dataset_id: UUID, artifact_types: Sequence[ArtifactType]) -> None:
+    """These are the dataset's types from now on, in this order. None of those left out may be in use."""
+    await connection.execute(SQL["delete_types"], dataset_id, [t.name for t in artifact_types])
+    rows = [(dataset_id, t.name, t.description, t.color, i) for i, t in enumerate(artifact_types)]
+    await connection.executemany(SQL["put_type"], rows)
+
+
+async def types_in_use(connection: Connection, dataset_id: UUID, names: Sequence[str]) -> list[str]:
+    rows = await connection.fetch(SQL["types_in_use"], dataset_id, names)
+    return [row["name"] for row in rows]
+
+
+async def dependents(connection: Connection, dataset_id: UUID) -> tuple[int, int]:
+    """Published annotation sets and training jobs: with any of them the dataset cannot be deleted."""
+    row = await connection.fetchrow(SQL["dependents"], dataset_id)
+    return row["published_sets"], row["training_jobs"]
+
+
+async def delete(connection: Connection, dataset_id: UUID) -> list[UUID]:
+    """Deletes the dataset with its drafts and audio; the ids of the audio files, whose objects remain."""
+    await connection.execute(SQL["delete_drafts"], dataset_id)
+    rows = await connection.fetch(SQL["delete_audio"], dataset_id)
+    await connection.execute(SQL["delete"], dataset_id)
+    return [row["id"] for row in rows]
+
+
+def _record(row: asyncpg.Record) -> Dataset:
+    columns = dict(row)
+    columns["artifact_types"] = [ArtifactType(**t) for t in columns["artifact_types"]]
+    return Dataset(**columns)

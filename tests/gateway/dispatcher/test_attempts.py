@@ -1,0 +1,178 @@
+"""A job's attempts: how each ended, what is counted against the job, and what a stop in good order costs."""
+
+from contextlib import AsyncExitStack
+
+import grpc
+from earmark.v1 import training_service_pb2 as pb
+from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
+from grpc import aio
+
+from gateway.dispatcher.outcome import backoff_seconds
+from gateway.server import running
+from gateway.settings import GatewaySettings
+from tests.gateway import scripted_trainer as script
+from tests.gateway.calls import refused
+from tests.gateway.jobs import S, build_one, create, gateway, job_now, told, until_epoch, watched
+
+
+def outcomes(job: pb.TrainingJob) -> list[str]:
+    assert [attempt.number for attempt in job.attempts] == list(range(1, job.attempt + 1))
+    return [
+        pb.TrainingAttemptOutcome.Name(a.outcome).removeprefix("TRAINING_ATTEMPT_OUTCOME_").lower()
+        for a in job.attempts
+    ]
+
+
+async def dies(call):
+    yield script.accepted()
+    await script.fail(call, grpc.StatusCode.UNAVAILABLE, "TRAINER_LOST", "out of memory")
+
+
+async def dies_further_on(call):
+    yield script.accepted()
+    yield script.checkpoint(0, f"{call.job.prefix}/checkpoint-1", step=call.job.attempt)
+    await script.fail(call, grpc.StatusCode.UNAVAILABLE, "TRAINER_LOST", "out of memory")
+
+
+async def stops(call):
+    yield script.accepted()
+    yield script.checkpoint(1, f"{call.job.prefix}/checkpoint-1", step=1)
+    await script.fail(call, grpc.StatusCode.UNAVAILABLE, "STOPPING", "the trainer is stopping")
+
+
+async def test_a_job_has_the_history_of_its_attempts(database_url, tmp_path) -> None:
+    built = await build_one(database_url)
+    trainer = script.ScriptedTrainer(dies, stops, script.whole)
+    async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
+        job = await create(channel, built)
+        await watched(channel, job.id)
+        done = await job_now(channel, job.id)
+        assert outcomes(done) == ["lost", "handed_back", "completed"]
+        assert {attempt.trainer for attempt in done.attempts} == {address}
+        assert "out of memory" in done.attempts[0].reason
+        assert done.attempts[1].reason == f"trainer {address} is stopping"
+        assert done.attempts[2].reason == ""
+        for one, other in zip(done.attempts, done.attempts[1:], strict=False):
+            assert (
+                one.started_at.ToNanoseconds()
+                <= one.ended_at.ToNanoseconds()
+                <= other.started_at.ToNanoseconds()
+            )
+        listed = await TrainingServiceStub(channel).ListTrainingJobs(pb.ListTrainingJobsRequest())
+        assert listed.training_jobs[0].attempts == done.attempts
+
+
+async def test_trainers_lost_after_a_new_checkpoint_each_do_not_fail_the_job(database_url, tmp_path) -> None:
+    built = await build_one(database_url)
+    trainer = script.ScriptedTrainer(*[dies_further_on] * 5, script.whole)
+    async with (
+        script.serving(trainer) as address,
+        gateway(database_url, tmp_path, address, max_attempts=2) as channel,
+    ):
+        job = await create(channel, built)
+        assert told(await watched(channel, job.id))[-1] == "completed"
+        assert outcomes(await job_now(channel, job.id)) == ["lost"] * 5 + ["completed"]
+    resumed = [call.job.resume_from for call in trainer.calls]
+    assert resumed == ["", *(f"jobs/{job.id}/attempt-{n}/checkpoint-1" for n in range(1, 6))]
+
+
+async def test_an_epoch_is_told_with_its_checkpoint_or_not_at_all(database_url, tmp_path) -> None:
+    async def dies_in_between(call):
+        yield script.accepted()
+        yield script.checkpoint(1, f"{call.job.prefix}/checkpoint-1")
+        yield script.epoch(1)
+        yield script.checkpoint(2, f"{call.job.prefix}/checkpoint-2")
+        await script.fail(call, grpc.StatusCode.UNAVAILABLE, "TRAINER_LOST", "out of memory")
+
+    async def goes_on(_call):
+        yield script.accepted()
+        yield script.epoch(2)
+        yield script.completed()
+
+    built = await build_one(database_url)
+    trainer = script.ScriptedTrainer(dies_in_between, goes_on)
+    async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
+        job = await create(channel, built)
+        events = await watched(channel, job.id)
+    assert trainer.calls[1].job.resume_from == f"jobs/{job.id}/attempt-1/checkpoint-1"
+    told_epochs = [e.epoch_completed.epoch for e in events if e.HasField("epoch_completed")]
+    assert told_epochs == [1, 2]
+
+
+async def test_a_trainer_that_stops_costs_no_attempt_that_counts(database_url, tmp_path) -> None:
+    built = await build_one(database_url)
+    trainer = script.ScriptedTrainer(*[stops] * 3, script.whole)
+    async with (
+        script.serving(trainer) as address,
+        gateway(database_url, tmp_path, address, max_attempts=1) as channel,
+    ):
+        job = await create(channel, built)
+        events = await watched(channel, job.id)
+        assert told(events)[-1] == "completed"
+        assert not any(event.notice.code == pb.NOTICE_CODE_TRAINER_LOST for event in events)
+
+
+async def test_a_gateway_that_stops_has_the_trainer_store_where_it_is(database_url, tmp_path) -> None:
+    async def hands_back(call):
+        yield script.accepted()
+        yield script.epoch(1)
+        await trainer.handing_back.wait()
+        yield script.checkpoint(1, f"{call.job.prefix}/checkpoint-1", step=1)
+        await script.fail(call, grpc.StatusCode.UNAVAILABLE, "STOPPING", "as asked")
+
+    built = await build_one(database_url)
+    trainer = script.ScriptedTrainer(hands_back, script.whole)
+    trainer.hands_back = True
+    async with script.serving(trainer) as address:
+        async with gateway(database_url, tmp_path, address) as channel:
+            job = await create(channel, built)
+            await until_epoch(channel, job.id, 1)
+        async with gateway(database_url, tmp_path, address, max_attempts=1) as channel:
+            assert told(await watched(channel, job.id))[-1] == "completed"
+            done = await job_now(channel, job.id)
+            assert outcomes(done) == ["handed_back", "completed"]
+            assert done.attempts[0].reason == "its gateway stopped"
+    assert trainer.calls[1].job.resume_from == f"jobs/{job.id}/attempt-1/checkpoint-1"
+
+
+async def test_a_gateway_that_stops_ends_its_watches_with_unavailable(database_url, tmp_path) -> None:
+    built = await build_one(database_url)
+    chosen = GatewaySettings(
+        port=0, database_url=database_url, data_dir=tmp_path, heartbeat_seconds=0.05, trainers=""
+    )
+    async with AsyncExitStack() as stack:
+        async with running(chosen) as port:
+            address = f"127.0.0.1:{port}"
+            channel = await stack.enter_async_context(aio.insecure_channel(address))
+            job = await create(channel, built)
+            request = pb.WatchTrainingJobRequest(training_job_id=job.id)
+            watch = TrainingServiceStub(channel).WatchTrainingJob(request)
+            async for response in watch:
+                if response.HasField("heartbeat"):
+                    break
+        refusal = await refused(to_its_end(watch), "UNAVAILABLE", "STOPPING")
+        assert "google.rpc.RetryInfo" in refusal.details
+
+
+async def to_its_end(watch) -> None:
+    async for _ in watch:
+        pass
+
+
+def test_the_pause_after_each_further_loss_in_a_row_is_longer_up_to_a_minute() -> None:
+    assert [backoff_seconds(1, losses) for losses in (1, 2, 3, 4, 5, 40)] == [0, 1, 5, 25, 60, 60]
+    assert backoff_seconds(0, 3) == 0
+
+
+async def test_more_waiting_jobs_than_the_limit_are_refused(database_url, tmp_path) -> None:
+    built = await build_one(database_url)
+    async with gateway(database_url, tmp_path, max_waiting_jobs=2) as channel:
+        first, _ = await create(channel, built), await create(channel, built)
+        refusal = await refused(create(channel, built), "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED")
+        assert dict(refusal.info.metadata) == {"limit": "2"}
+        assert refusal.details["google.rpc.RetryInfo"].retry_delay.ToSeconds() == 10
+        [violation] = refusal.details["google.rpc.QuotaFailure"].violations
+        assert (violation.subject, violation.description) == ("tenant/waiting_jobs", refusal.message)
+        cancel = pb.CancelTrainingJobRequest(training_job_id=first.id)
+        await TrainingServiceStub(channel).CancelTrainingJob(cancel)
+        assert (await create(channel, built)).status == S.TRAINING_JOB_STATUS_PENDING

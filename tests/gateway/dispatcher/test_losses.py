@@ -1,0 +1,87 @@
+"""Which trainer gets a job after attempts were lost, with a dispatcher beside the gateway that is watched."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+from earmark.v1 import training_service_pb2 as pb
+from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
+
+from gateway.app import App
+from gateway.dispatcher.dispatcher import Dispatcher
+from gateway.fleet.trainers import Trainers
+from gateway.settings import GatewaySettings
+from storage.bus import Bus
+from storage.database import Database
+from storage.objects import ObjectStore
+from tests.gateway import fronts
+from tests.gateway import scripted_trainer as script
+from tests.gateway.jobs import build_one, create, gateway, told, until, watched
+
+
+@asynccontextmanager
+async def dispatching(database_url, tmp_path, *addresses: str):
+    """A dispatcher that begins when all trainers are there."""
+    async with Database(database_url) as database, Bus(database) as bus, Trainers(addresses) as trainers:
+        await fronts.until(trainers, lambda: len(trainers.available()) == len(addresses))
+        settings = GatewaySettings(database_url=database_url, data_dir=tmp_path)
+        objects = ObjectStore.open(settings.object_store_url)
+        async with Dispatcher(App(settings, database, bus, objects, trainers)):
+            yield trainers
+
+
+async def test_a_trainer_that_loses_its_attempts_does_not_eat_those_of_a_job_while_another_is_well(
+    database_url, tmp_path
+) -> None:
+    async def dies(call):
+        yield script.accepted()
+        await script.fail(call, grpc.StatusCode.UNAVAILABLE, "TRAINER_LOST", "out of memory")
+
+    built = await build_one(database_url)
+    bad, good = script.ScriptedTrainer(dies, dies, dies), script.ScriptedTrainer(script.whole)
+    async with (
+        script.serving(bad) as first,
+        script.serving(good) as second,
+        dispatching(database_url, tmp_path, first, second),
+        gateway(database_url, tmp_path) as channel,
+    ):
+        job = await create(channel, built)
+        assert told(await watched(channel, job.id))[-1] == "completed"
+        assert (len(bad.calls), len(good.calls)) == (1, 1)
+
+
+@pytest.mark.parametrize(("status", "losses"), [("completed", 0), ("failed", 0), ("cancelled", 1)])
+async def test_an_attempt_that_comes_to_its_own_end_ends_a_trainers_row_of_losses(
+    database_url, tmp_path, status, losses
+) -> None:
+    before = []
+
+    async def dies(call):
+        yield script.accepted()
+        await script.fail(call, grpc.StatusCode.UNAVAILABLE, "TRAINER_LOST", "out of memory")
+
+    async def ends(call):
+        before.extend(trainer.cool_down.losses for trainer in trainers.available())
+        if status == "failed":
+            await script.fail(call, grpc.StatusCode.FAILED_PRECONDITION, "LOSS_NOT_FINITE", "and why")
+        yield script.accepted()
+        yield script.epoch(1)
+        if status == "cancelled":
+            await asyncio.Event().wait()
+        yield script.completed()
+
+    built = await build_one(database_url)
+    async with (
+        script.serving(script.ScriptedTrainer(dies, ends)) as address,
+        dispatching(database_url, tmp_path, address) as trainers,
+        gateway(database_url, tmp_path) as channel,
+    ):
+        job = await create(channel, built)
+        if status == "cancelled":
+            await until(channel, job.id, "epoch_completed")
+            request = pb.CancelTrainingJobRequest(training_job_id=job.id)
+            await TrainingServiceStub(channel).CancelTrainingJob(request)
+        assert told(await watched(channel, job.id))[-1] == status
+        assert before == [1]
+        assert [trainer.cool_down.losses for trainer in trainers.available()] == [losses]

@@ -1,0 +1,98 @@
+"""What a killed process left in the object store goes away; whatever a row names stays."""
+
+from uuid import UUID
+
+import pytest
+from earmark.v1 import audio_service_pb2 as audio_pb
+from uuid_utils.compat import uuid7
+
+from gateway.dispatcher.orphans import remove_orphans
+from storage.database import Database
+from storage.objects import ObjectStore
+from storage.queries import orphans, training
+from tests.gateway import build, build_model
+from tests.gateway.calls import dataset, upload
+
+EVENT = {"status_changed": {}}
+OLD = "now() - interval '6 hours 1 second'"
+
+
+@pytest.fixture
+async def database(database_url):
+    async with Database(database_url) as database:
+        yield database
+
+
+@pytest.fixture
+def objects(tmp_path):
+    return ObjectStore.open(str(tmp_path))
+
+
+def put(objects: ObjectStore, *keys: str) -> set[str]:
+    for key in keys:
+        objects.put(key, b"x")
+    return set(keys)
+
+
+async def test_audio_of_an_upload_that_never_came_to_its_row_goes_some_hours_later(database, objects) -> None:
+    lost, fresh, unknown = uuid7(), uuid7(), uuid7()
+    async with database.transaction() as connection:
+        known = (await build.dataset(connection)).audio_file_ids[0]
+        for audio_file_id in (lost, known):
+            await orphans.add_candidate(connection, audio_file_id)
+        await connection.execute(f"UPDATE orphan_candidates SET since = {OLD}")
+        await orphans.add_candidate(connection, fresh)
+    kept = put(objects, *(f"audio/{one}/source" for one in (known, fresh, unknown)))
+    put(objects, f"audio/{lost}/source", f"audio/{lost}/features")
+    await remove_orphans(database, objects)
+    assert set(objects.keys("audio")) == kept
+    async with database.connection() as connection:
+        assert await connection.fetchval("SELECT array_agg(audio_file_id) FROM orphan_candidates") == [fresh]
+
+
+async def test_an_upload_and_a_deletion_are_put_down_for_a_sweep(gateway) -> None:
+    async def loose() -> list[str]:
+        async with gateway.database.connection() as connection:
+            return [
+                str(row["audio_file_id"]) for row in await connection.fetch("SELECT * FROM orphan_candidates")
+            ]
+
+    file = await upload(gateway, await dataset(gateway))
+    assert await loose() == [file.id]
+    await gateway.execute("DELETE FROM orphan_candidates")
+    await gateway.audio.DeleteAudioFile(audio_pb.DeleteAudioFileRequest(audio_file_id=file.id))
+    assert await loose() == [file.id]
+
+
+async def test_of_a_job_that_is_over_only_the_models_objects_stay(database, objects) -> None:
+    async with database.transaction() as connection:
+        unfinished, fresh, failed = [await job(connection) for _ in range(3)]
+        model_id = await build_model.model(connection)
+        row = await connection.fetchrow("SELECT * FROM models WHERE id = $1", model_id)
+        done = row["training_job_id"]
+        end = "UPDATE training_jobs SET status = $2, finished_at = {}, {} WHERE id = $1"
+        await connection.execute(end.format(OLD, f"model_id = '{model_id}'"), done, "completed")
+        await connection.execute(end.format(OLD, "error_reason = 'x'"), failed, "failed")
+        await connection.execute(end.format("now()", "error_reason = 'x'"), fresh, "failed")
+    kept = put(
+        objects,
+        row["weights"],
+        row["model_config"],
+        f"jobs/{unfinished}/attempt-1/checkpoint-0001",
+        f"jobs/{fresh}/attempt-1/checkpoint-0001",
+        f"jobs/{uuid7()}/attempt-1/model.json",
+    )
+    put(objects, f"jobs/{done}/attempt-1/model.safetensors", f"jobs/{failed}/attempt-1/checkpoint-0001")
+    await remove_orphans(database, objects)
+    assert set(objects.keys("jobs")) == kept
+    late = put(objects, f"jobs/{done}/attempt-1/late")
+    await remove_orphans(database, objects)
+    # Seen to once: what comes hours after the end is nobody's.
+    assert set(objects.keys("jobs")) == kept | late
+
+
+async def job(connection) -> UUID:
+    built, job_id = await build.dataset(connection), uuid7()
+    made = (job_id, built.dataset_id, built.annotation_set_id, {"epochs": 1}, {}, EVENT)
+    await training.create(connection, build.TENANT, *made)
+    return job_id

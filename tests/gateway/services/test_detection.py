@@ -1,0 +1,334 @@
+"""DetectionService: with a real trainer, and with trainers that end the call as a test tells them to."""
+
+import asyncio
+import io
+import subprocess
+from collections.abc import Awaitable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import grpc
+import jax
+import numpy as np
+import pytest
+import pytest_asyncio
+import soundfile
+from earmark.trainer.v1 import trainer_service_pb2, trainer_service_pb2_grpc
+from earmark.v1 import detection_service_pb2 as pb
+from earmark.v1.detection_service_pb2_grpc import DetectionServiceStub
+from grpc import aio
+from uuid_utils.compat import uuid7
+
+from gateway.server import running
+from gateway.services import detection
+from gateway.settings import GatewaySettings
+from storage.database import Database
+from storage.objects import ObjectStore
+from storage.queries import models
+from tests.gateway.build_model import one_model
+from tests.gateway.calls import Refusal, refusal_of
+from tests.trainer.process import running as trainer_process
+from trainer.features.frontend import FEATURES
+from trainer.job import TrainingConfig
+from trainer.model import LearnedType, Model, store_model
+from trainer.network import Architecture, initial_parameters
+
+RATE = 16_000
+
+
+def wav(seconds: float = 1.0) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, 0.1 * np.sin(np.arange(int(seconds * RATE)) / 5), RATE, format="WAV")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """A trainer, and in its store a model for "glitch" and "echo" whose every score is 0.5."""
+    with trainer_process(tmp_path_factory.mktemp("trainer"), "--audio-processes", "1") as trainer:
+        untrained(trainer.objects)
+        yield trainer
+
+
+def untrained(objects: ObjectStore) -> None:
+    types = ("glitch", "echo")
+    architecture = Architecture(outputs=4, width=8, dilations=(1,))
+    shapes = jax.eval_shape(lambda: initial_parameters(architecture, 0))
+    zeros = jax.tree.map(lambda array: np.zeros(array.shape, array.dtype), shapes)
+    mean, deviation = np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32)
+    model = Model(architecture, tuple(map(LearnedType, types)), zeros, mean, deviation)
+    config = TrainingConfig(types, 1, 0.2, 0.001, 8, 500, 250, 0)
+    store_model(objects, "untrained", model, config, 1, {})
+
+
+async def untrained_model(database_url, **columns) -> str:
+    keys = {"weights": "untrained/model.safetensors", "model_config": "untrained/model.json"}
+    return await one_model(database_url, types=("glitch", "echo"), active=True, **keys | columns)
+
+
+def start(model_id: str, **config) -> pb.DetectRequest:
+    return pb.DetectRequest(start={"model_id": model_id, "config": config})
+
+
+def data(content: bytes) -> pb.DetectRequest:
+    return pb.DetectRequest(data=content)
+
+
+async def detect(address: str, requests: Iterable[pb.DetectRequest]) -> list[pb.DetectResponse]:
+    """By the synchronous client, which has every status right; the asynchronous one has not (grpc #36066)."""
+
+    def call() -> list[pb.DetectResponse]:
+        with grpc.insecure_channel(address) as channel:
+            return list(DetectionServiceStub(channel).Detect(iter(requests)))
+
+    return await asyncio.to_thread(call)
+
+
+async def once_a_trainer_is_here(address: str, *requests: pb.DetectRequest) -> list[pb.DetectResponse]:
+    while True:
+        try:
+            return await detect(address, requests)
+        except grpc.RpcError as error:
+            if "no trainer answers" not in error.details():
+                raise
+
+
+async def refused(call: Awaitable[object], code: str, reason: str) -> Refusal:
+    """As that of tests.gateway.calls, for the synchronous client."""
+    with pytest.raises(grpc.RpcError) as caught:
+        await call
+    refusal = refusal_of(caught.value)
+    assert (refusal.code.name, refusal.info.reason) == (code, reason), refusal
+    return refusal
+
+
+@asynccontextmanager
+async def gateway_with(trainer: str, database_url, data_dir):
+    """The address of a gateway."""
+    settings = GatewaySettings(
+        host="127.0.0.1", port=0, database_url=database_url, data_dir=data_dir, trainers=trainer
+    )
+    async with running(settings) as port:
+        yield f"127.0.0.1:{port}"
+
+
+class Front(trainer_service_pb2_grpc.TrainerServiceServicer):
+    """Reads a recording to its end, then ends the call with `code`, or never where `holds`."""
+
+    def __init__(self, code: grpc.StatusCode = grpc.StatusCode.OK, *, holds: bool = False) -> None:
+        self._code = code
+        self.holds = holds
+        self.received = asyncio.Event()
+        self.cancelled = asyncio.Event()
+
+    async def WatchCapacity(self, _request, _context):
+        yield trainer_service_pb2.WatchCapacityResponse(capacity=trainer_service_pb2.Capacity(device="cpu"))
+        await asyncio.Event().wait()
+
+    async def Detect(self, requests, context):
+        try:
+            async for _ in requests:
+                self.received.set()
+            if self.holds:
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        if self._code is not grpc.StatusCode.OK:
+            await context.abort(self._code, "what the trainer says")
+        yield trainer_service_pb2.DetectResponse(summary={"duration_ms": 7})
+
+
+@asynccontextmanager
+async def serving(front: Front):
+    server = aio.server()
+    trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server(front, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
+
+
+@pytest_asyncio.fixture
+async def alone(database_url, tmp_path):
+    """The address of a gateway without a trainer."""
+    async with gateway_with("", database_url, tmp_path) as address:
+        yield address
+
+
+async def test_a_real_trainer_detects(real, database_url) -> None:
+    model_id, audio = await untrained_model(database_url), wav(seconds=1.5)
+    first = start(model_id, threshold=1, thresholds={"glitch": 0})
+    async with gateway_with(real.address, database_url, real.data_dir) as address:
+        *found, last = await once_a_trainer_is_here(address, first, data(audio[:1000]), data(audio[1000:]))
+    assert [(d.detection.artifact_type, d.detection.start_ms, d.detection.end_ms) for d in found] == [
+        ("glitch", 0, 1500)
+    ]
+    assert (last.summary.duration_ms, last.summary.detection_count) == (1500, 1)
+
+
+async def test_no_detection_is_no_error(real, database_url) -> None:
+    model_id = await untrained_model(database_url)
+    async with gateway_with(real.address, database_url, real.data_dir) as address:
+        [only] = await once_a_trainer_is_here(address, start(model_id, threshold=1), data(wav()))
+    assert (only.summary.duration_ms, only.summary.detection_count) == (1000, 0)
+
+
+async def test_what_cannot_be_decoded_is_invalid_audio(real, database_url) -> None:
+    model_id = await untrained_model(database_url)
+    async with gateway_with(real.address, database_url, real.data_dir) as address:
+        call = once_a_trainer_is_here(address, start(model_id), data(b"no audio at all"))
+        refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_AUDIO")
+    assert list(refusal.fields) == ["data"]
+
+
+async def test_a_model_whose_objects_are_gone_is_a_fault_of_ours(real, database_url) -> None:
+    model_id = await untrained_model(database_url, weights="gone")
+    async with gateway_with(real.address, database_url, real.data_dir) as address:
+        call = once_a_trainer_is_here(address, start(model_id), data(wav()))
+        refusal = await refused(call, "INTERNAL", "INTERNAL")
+    assert "gone" not in refusal.message
+
+
+async def test_a_trainer_killed_while_it_receives_is_unavailable(database_url, tmp_path) -> None:
+    model_id = await untrained_model(database_url)
+
+    def requests(trainer: subprocess.Popen[str]) -> Iterator[pb.DetectRequest]:
+        yield start(model_id)
+        yield data(wav()[:1000])
+        trainer.kill()
+        trainer.wait()
+        yield data(wav()[1000:])
+
+    with trainer_process(tmp_path, "--audio-processes", "1") as trainer:
+        async with gateway_with(trainer.address, database_url, tmp_path) as address:
+            call = once_a_trainer_is_here(address, start(model_id), data(b"x"))
+            await refused(call, "INVALID_ARGUMENT", "INVALID_AUDIO")
+            call = detect(address, requests(trainer.process))
+            refusal = await refused(call, "UNAVAILABLE", "TRAINER_UNAVAILABLE")
+    assert trainer.address in refusal.message
+    assert refusal.details["google.rpc.RetryInfo"].retry_delay.ToTimedelta().total_seconds() > 0
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+async def test_a_trainer_that_stops_is_unavailable(database_url, tmp_path, code) -> None:
+    model_id = await untrained_model(database_url)
+    async with serving(Front(code)) as trainer, gateway_with(trainer, database_url, tmp_path) as address:
+        call = once_a_trainer_is_here(address, start(model_id), data(b"x"))
+        refusal = await refused(call, "UNAVAILABLE", "TRAINER_UNAVAILABLE")
+    assert "what the trainer says" in refusal.message
+
+
+async def test_a_client_that_cancels_cancels_the_trainer(database_url, tmp_path) -> None:
+    model_id, front = await untrained_model(database_url), Front()
+    async with serving(front) as trainer, gateway_with(trainer, database_url, tmp_path) as address:
+        await once_a_trainer_is_here(address, start(model_id), data(b"x"))
+        front.received.clear()
+        front.holds = True
+        async with aio.insecure_channel(address) as channel:
+            call = DetectionServiceStub(channel).Detect()
+            await call.write(start(model_id))
+            await front.received.wait()
+            call.cancel()
+            await front.cancelled.wait()
+
+
+async def test_no_data_is_refused_and_cancels_the_trainer(database_url, tmp_path) -> None:
+    model_id, front = await untrained_model(database_url), Front(holds=True)
+    async with serving(front) as trainer, gateway_with(trainer, database_url, tmp_path) as address:
+        call = once_a_trainer_is_here(address, start(model_id), data(b""))
+        refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
+        await front.cancelled.wait()
+    assert refusal.fields == {"data": "the stream ended without any: send the recording's bytes after start"}
+
+
+async def test_too_much_data_is_refused(database_url, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(detection, "MAX_BYTES", 1000)
+    model_id = await untrained_model(database_url)
+    async with serving(Front()) as trainer, gateway_with(trainer, database_url, tmp_path) as address:
+        [only] = await once_a_trainer_is_here(address, start(model_id), data(bytes(999)), data(b"x"))
+        assert only.summary.duration_ms == 7
+        call = detect(address, [start(model_id), data(bytes(1000)), data(b"x")])
+        refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert refusal.fields == {"data": "is larger than 1,000 bytes: split the recording"}
+
+
+async def test_start_may_come_once(database_url, tmp_path) -> None:
+    model_id = await untrained_model(database_url)
+    async with serving(Front()) as trainer, gateway_with(trainer, database_url, tmp_path) as address:
+        call = once_a_trainer_is_here(address, start(model_id), start(model_id))
+        refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert refusal.fields == {"start": "start was sent again: every message after the first must be data"}
+
+
+async def test_start_must_come_first(alone) -> None:
+    refusal = await refused(detect(alone, [data(b"x")]), "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert refusal.fields == {"start": "the first message must be start, not data"}
+    refusal = await refused(detect(alone, []), "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert refusal.fields == {"start": "the stream has no message: the first must be start, then the data"}
+
+
+async def test_thresholds_for_types_that_the_model_lacks_are_all_named(alone, database_url) -> None:
+    first = start(
+        await untrained_model(database_url), thresholds={"glitch": 0.1, "static": 0.1, "dropout": 0.1}
+    )
+    refusal = await refused(detect(alone, [first]), "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert set(refusal.fields) == {
+        "start.config.thresholds['static']",
+        "start.config.thresholds['dropout']",
+    }
+    assert all("it has glitch, echo" in description for description in refusal.fields.values())
+
+
+BEYOND = [
+    *(("threshold", value) for value in (-0.01, 1.01, float("nan"))),
+    *(("merge_window_ms", value) for value in (-1, 5001)),
+    *(("min_duration_ms", value) for value in (-1, 1001)),
+    *(("thresholds", {"glitch": value}) for value in (-0.01, 1.01)),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), BEYOND)
+async def test_a_setting_beyond_its_edge_is_refused_by_name(alone, database_url, field, value) -> None:
+    first = start(await untrained_model(database_url), **{field: value})
+    refusal = await refused(detect(alone, [first]), "INVALID_ARGUMENT", "INVALID_FIELD")
+    (named,) = refusal.fields
+    assert named.removesuffix("['glitch']") == f"start.config.{field}"
+
+
+async def test_settings_at_their_edges_are_taken(real, database_url) -> None:
+    model_id = await untrained_model(database_url)
+    lowest = {"threshold": 0, "merge_window_ms": 0, "min_duration_ms": 0}
+    highest = {"threshold": 1, "merge_window_ms": 5000, "min_duration_ms": 1000}
+    async with gateway_with(real.address, database_url, real.data_dir) as address:
+        *found, _ = await once_a_trainer_is_here(address, start(model_id, **lowest), data(wav()))
+        *none, _ = await detect(address, [start(model_id, **highest), data(wav())])
+    assert (len(found), none) == (2, [])
+
+
+@pytest.mark.parametrize(("state", "remedy"), [("inactive", "UpdateModel"), ("archived", "UndeleteModel")])
+async def test_only_an_active_model_that_is_not_archived_detects(alone, database_url, state, remedy) -> None:
+    model_id = await one_model(database_url, active=state == "archived")
+    if state == "archived":
+        async with Database(database_url) as database, database.connection() as connection:
+            await models.archive(connection, "default", UUID(model_id))
+    refusal = await refused(detect(alone, [start(model_id)]), "FAILED_PRECONDITION", "WRONG_STATE")
+    assert refusal.info.metadata["state"] == state
+    assert f"model {model_id}" in refusal.message
+    assert remedy in refusal.message
+
+
+@pytest.mark.parametrize("whose", ["nobody's", "another tenant's"])
+async def test_a_model_that_is_not_ones_own_does_not_exist(alone, database_url, whose) -> None:
+    model_id = str(uuid7()) if whose == "nobody's" else await one_model(database_url, tenant="other")
+    refusal = await refused(detect(alone, [start(model_id)]), "NOT_FOUND", "NOT_FOUND")
+    assert refusal.resource == ("model", model_id)
+
+
+async def test_without_a_trainer_the_call_may_be_repeated(alone, database_url) -> None:
+    call = detect(alone, [start(await untrained_model(database_url))])
+    refusal = await refused(call, "UNAVAILABLE", "TRAINER_UNAVAILABLE")
+    assert "no trainer answers" in refusal.message
+    assert "google.rpc.RetryInfo" in refusal.details

@@ -1,0 +1,182 @@
+"""ModelService, on a real database."""
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from earmark.v1 import model_service_pb2 as pb
+from earmark.v1.model_service_pb2_grpc import ModelServiceStub
+from uuid_utils.compat import uuid7
+
+from storage.database import Database
+from storage.queries import models
+from tests.gateway.build_model import CONFIG, model, one_model
+from tests.gateway.calls import refused
+
+
+@pytest_asyncio.fixture
+async def stub(gateway):
+    return ModelServiceStub(gateway.channel)
+
+
+async def get(stub, model_id: str) -> pb.Model:
+    return (await stub.GetModel(pb.GetModelRequest(model_id=model_id))).model
+
+
+async def names(stub, **arguments) -> list[str]:
+    return [m.name for m in (await stub.ListModels(pb.ListModelsRequest(**arguments))).models]
+
+
+async def update(stub, paths: str, etag: str = "", request_id: str = "", **fields) -> pb.Model:
+    request = pb.UpdateModelRequest(model=pb.Model(etag=etag, **fields), request_id=request_id)
+    request.update_mask.FromJsonString(paths)
+    return (await stub.UpdateModel(request)).model
+
+
+async def test_a_new_model_has_all_that_its_job_gave_and_is_inactive(stub, database_url) -> None:
+    model_id = await one_model(database_url, types=("glitch", "dropout"))
+    got = await get(stub, model_id)
+    assert (got.name, got.description, got.is_active) == ("glitch, dropout", "", False)
+    assert list(got.artifact_types) == ["glitch", "dropout"]
+    assert got.recommended_thresholds == {"glitch": 0.4}
+    assert (got.size_bytes, got.sha256) == (1234, "ab" * 32)
+    assert (got.config.epochs, got.config.seed) == (CONFIG["epochs"], CONFIG["seed"])
+    assert got.best_epoch == 2
+    assert not got.HasField("deleted_at")
+    assert got.created_at == got.updated_at
+
+
+async def test_a_figure_without_a_value_stays_unset(stub, database_url) -> None:
+    metrics = (await get(stub, await one_model(database_url))).eval_metrics
+    assert metrics.overall.precision == pytest.approx(0.9)
+    assert not metrics.overall.HasField("f1_score")
+
+
+async def test_a_job_has_at_most_one_model(database_url) -> None:
+    async with Database(database_url) as database, database.connection() as connection:
+        first = await models.get(connection, "default", await model(connection))
+        with pytest.raises(asyncpg.UniqueViolationError, match="models_one_per_job"):
+            await model(connection, training_job_id=first.training_job_id)
+
+
+async def test_lists_are_newest_first_and_filtered(stub, database_url) -> None:
+    async with Database(database_url) as database, database.connection() as connection:
+        await model(connection, types=("glitch",), name="first")
+        second = await model(connection, types=("glitch", "echo"), name="second", active=True)
+        third = await model(connection, types=("echo",), name="third")
+        await models.archive(connection, "default", third)
+    dataset_id = (await get(stub, str(second))).dataset_id
+    assert await names(stub) == ["second", "first"]
+    assert await names(stub, show_deleted=True) == ["third", "second", "first"]
+    assert await names(stub, is_active=True) == ["second"]
+    assert await names(stub, is_active=False) == ["first"]
+    assert await names(stub, artifact_type="echo") == ["second"]
+    assert await names(stub, artifact_type="ech") == []
+    assert await names(stub, dataset_id=dataset_id, is_active=True, artifact_type="glitch") == ["second"]
+    assert await names(stub, dataset_id=str(uuid7())) == []
+
+
+async def test_pages_have_every_model_once_and_a_token_is_bound_to_the_filters(stub, database_url) -> None:
+    async with Database(database_url) as database, database.connection() as connection:
+        for number in range(5):
+            await model(connection, name=str(number))
+    seen, token = [], ""
+    while True:
+        page = await stub.ListModels(pb.ListModelsRequest(page_size=2, page_token=token))
+        seen += [m.name for m in page.models]
+        token = page.next_page_token
+        if not token:
+            break
+        last = token
+    assert seen == ["4", "3", "2", "1", "0"]
+    call = stub.ListModels(pb.ListModelsRequest(show_deleted=True, page_token=last))
+    await refused(call, "INVALID_ARGUMENT", "INVALID_PAGE_TOKEN")
+
+
+async def test_an_update_changes_what_the_mask_names(stub, database_url) -> None:
+    model_id = await one_model(database_url)
+    before = await get(stub, model_id)
+    after = await update(stub, "isActive,name", id=model_id, name="v1", description="no", is_active=True)
+    assert (after.name, after.description, after.is_active) == ("v1", "", True)
+    assert after.etag != before.etag
+    assert after == await get(stub, model_id)
+    assert not (await update(stub, "isActive", id=model_id)).is_active
+
+
+async def test_an_update_of_anything_else_or_of_nothing_is_refused(stub, database_url) -> None:
+    model_id = await one_model(database_url)
+    for paths in ("sha256", "name,artifactTypes", ""):
+        call = update(stub, paths, id=model_id, name="v1")
+        await refused(call, "INVALID_ARGUMENT", "INVALID_UPDATE_MASK")
+
+
+async def test_an_empty_name_is_refused(stub, database_url) -> None:
+    model_id = await one_model(database_url)
+    refusal = await refused(update(stub, "name", id=model_id), "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert list(refusal.fields) == ["model.name"]
+
+
+async def test_a_stale_etag_changes_nothing(stub, database_url) -> None:
+    model_id = await one_model(database_url)
+    stale = (await get(stub, model_id)).etag
+    current = (await update(stub, "name", id=model_id, name="new", etag=stale)).etag
+    call = update(stub, "name", id=model_id, name="x", etag=stale)
+    assert (await refused(call, "ABORTED", "STALE_ETAG")).info.metadata["etag"] == current
+    assert (await get(stub, model_id)).name == "new"
+
+
+async def test_a_repeated_update_gives_the_first_reply(stub, database_url) -> None:
+    model_id, request_id = await one_model(database_url), str(uuid7())
+    first = await update(stub, "name", id=model_id, name="a", request_id=request_id)
+    await update(stub, "name", id=model_id, name="b")
+    assert await update(stub, "name", id=model_id, name="a", request_id=request_id) == first
+    assert (await get(stub, model_id)).name == "b"
+
+
+async def test_an_archived_model_is_hidden_readable_and_unchangeable(stub, database_url) -> None:
+    model_id = await one_model(database_url, active=True)
+    await stub.DeleteModel(pb.DeleteModelRequest(model_id=model_id))
+    archived = await get(stub, model_id)
+    assert archived.HasField("deleted_at")
+    assert archived.is_active
+    assert await names(stub) == []
+    call = update(stub, "name", id=model_id, name="x")
+    refusal = await refused(call, "FAILED_PRECONDITION", "WRONG_STATE")
+    [(_, subject, description)] = refusal.violations
+    assert (subject, refusal.info.metadata["state"]) == (f"model/{model_id}", "archived")
+    assert "UndeleteModel" in description
+
+
+async def test_archiving_twice_changes_nothing_more(stub, database_url) -> None:
+    model_id = await one_model(database_url)
+    await stub.DeleteModel(pb.DeleteModelRequest(model_id=model_id))
+    once = await get(stub, model_id)
+    await stub.DeleteModel(pb.DeleteModelRequest(model_id=model_id))
+    assert await get(stub, model_id) == once
+
+
+async def test_undelete_brings_a_model_back_as_it_was(stub, database_url) -> None:
+    model_id = await one_model(database_url, active=True)
+    await stub.DeleteModel(pb.DeleteModelRequest(model_id=model_id))
+    back = (await stub.UndeleteModel(pb.UndeleteModelRequest(model_id=model_id))).model
+    assert back.is_active
+    assert not back.HasField("deleted_at")
+    assert await names(stub) == ["glitch"]
+
+
+async def test_a_live_model_cannot_be_undeleted(stub, database_url) -> None:
+    model_id = await one_model(database_url)
+    call = stub.UndeleteModel(pb.UndeleteModelRequest(model_id=model_id))
+    assert (await refused(call, "ALREADY_EXISTS", "ALREADY_EXISTS")).resource == ("model", model_id)
+
+
+@pytest.mark.parametrize("whose", ["nobody's", "another tenant's"])
+async def test_what_is_not_ones_own_does_not_exist(stub, database_url, whose) -> None:
+    model_id = str(uuid7()) if whose == "nobody's" else await one_model(database_url, tenant="other")
+    for call in (
+        get(stub, model_id),
+        update(stub, "name", id=model_id, name="x"),
+        stub.DeleteModel(pb.DeleteModelRequest(model_id=model_id)),
+        stub.UndeleteModel(pb.UndeleteModelRequest(model_id=model_id)),
+    ):
+        assert (await refused(call, "NOT_FOUND", "NOT_FOUND")).resource == ("model", model_id)
+    assert await names(stub, show_deleted=True) == []

@@ -1,0 +1,39 @@
+"""Field masks and etags."""
+
+import pytest
+from earmark.v1 import dataset_service_pb2 as pb
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from gateway.convert import values
+from gateway.errors import InvalidArgumentError, StaleEtagError
+from gateway.field_masks import check_etag, masked
+
+EDITABLE = ("name", "description")
+
+
+def test_a_mask_is_the_set_of_its_paths() -> None:
+    assert masked(FieldMask(paths=["name", "name"]), EDITABLE) == {"name"}
+    assert masked(FieldMask(paths=EDITABLE), EDITABLE) == set(EDITABLE)
+
+
+def test_every_path_that_cannot_be_changed_is_named() -> None:
+    with pytest.raises(InvalidArgumentError) as refusal:
+        masked(FieldMask(paths=["id", "name", "created_at", "*"]), EDITABLE)
+    assert refusal.value.reason == "INVALID_UPDATE_MASK"
+    said = [violation.description for violation in refusal.value.violations]
+    assert said == [
+        f"{path!r} cannot be changed; what can be: name, description" for path in ("id", "created_at", "*")
+    ]
+
+
+def test_an_empty_mask_says_what_it_could_name() -> None:
+    with pytest.raises(InvalidArgumentError, match="names no field; what can be changed: name, description"):
+        masked(FieldMask(), EDITABLE)
+
+
+def test_an_etag_is_checked_where_it_was_sent() -> None:
+    check_etag("dataset", pb.Dataset(id="1"), 3)
+    check_etag("dataset", pb.Dataset(id="1", etag=values.etag(3)), 3)
+    with pytest.raises(StaleEtagError) as refusal:
+        check_etag("dataset", pb.Dataset(id="1", etag=values.etag(2)), 3)
+    assert refusal.value.metadata == {"etag": values.etag(3)}

@@ -1,0 +1,105 @@
+"""What the watchers of a job share goes when the last of them goes, however it goes."""
+
+import asyncio
+
+import pytest
+import pytest_asyncio
+
+from gateway.app import App
+from gateway.settings import GatewaySettings
+from gateway.watching.job_watch import JobWatches
+from storage.bus import Bus
+from storage.database import Database
+from storage.queries import training
+from tests.gateway import build
+from tests.storage import jobs
+
+# Only a hang lasts this long.
+SECONDS = 20
+
+
+@pytest_asyncio.fixture
+async def app(database_url):
+    """Without trainers, objects and server."""
+    async with Database(database_url) as database, Bus(database) as bus:
+        yield App(GatewaySettings(), database, bus, None, None)
+
+
+@pytest_asyncio.fixture
+async def job(app):
+    """A job at revision 3."""
+    async with app.database.connection() as connection:
+        job_id = await jobs.create(connection, await build.dataset(connection))
+        await jobs.start(connection, job_id)
+        return await training.get(connection, build.TENANT, job_id)
+
+
+@pytest.fixture
+def watches(app):
+    return JobWatches(app, lambda event: event)
+
+
+async def cancel(app, job) -> None:
+    async with app.database.transaction() as connection:
+        await jobs.cancel(connection, job.id)
+    app.bus.publish(f"job:{job.id}")
+
+
+async def settle(app, watches) -> None:
+    """Nothing is left of any watch. A reader that was told to stop does so in the loop's next turns."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    readers = {task for task in others if task.get_coro().__qualname__ == "Feed._read"}
+    await asyncio.wait_for(asyncio.gather(*readers, return_exceptions=True), SECONDS)
+    assert watches._feeds._feeds == {}
+    assert dict(app.bus._waiters) == {}
+
+
+async def test_a_watch_that_is_closed_leaves_nothing(app, job, watches) -> None:
+    first, second = watches.follow(job, 0), watches.follow(job, 0)
+    assert [(await anext(first)).revision, (await anext(second)).revision] == [1, 1]
+    assert len(watches._feeds._feeds) == 1
+    await first.aclose()
+    assert [event.revision for event in [await anext(second), await anext(second)]] == [2, 3]
+    await second.aclose()
+    await settle(app, watches)
+
+
+async def test_a_watch_that_is_cancelled_while_it_waits_says_so_and_leaves_nothing(app, job, watches) -> None:
+    waiting = asyncio.create_task(anext(watches.follow(job, 3)))
+    await asyncio.sleep(0)
+    assert len(watches._feeds._feeds) == 1
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await settle(app, watches)
+
+
+async def test_a_watch_that_came_to_the_jobs_end_leaves_nothing(app, job, watches) -> None:
+    await cancel(app, job)
+    assert [event.revision async for event in watches.follow(job, 0)] == [1, 2, 3, 4]
+    await settle(app, watches)
+
+
+async def test_a_watch_that_joins_when_another_has_failed_is_served(app, job) -> None:
+    broken = JobWatches(app, lambda event: event.body["no such key"])
+    first = broken.follow(job, 2)
+    with pytest.raises(KeyError):
+        await anext(first)
+    await settle(app, broken)
+    broken._feeds._convert = lambda event: event
+    second = broken.follow(job, 2)
+    assert (await anext(second)).revision == 3
+    await second.aclose()
+    await settle(app, broken)
+
+
+async def test_an_event_that_nobody_told_of_is_seen_with_the_next_heartbeat(app, job) -> None:
+    quick = App(GatewaySettings(heartbeat_seconds=0.02), app.database, app.bus, None, None)
+    watch = JobWatches(quick, lambda event: event).follow(job, 3)
+    assert await anext(watch) == 3
+    async with app.database.transaction() as connection:
+        await jobs.say(connection, job.id)
+    while (told := await anext(watch)) == 3:
+        pass
+    assert told.revision == 4
+    await watch.aclose()

@@ -1,0 +1,227 @@
+"""Watches: ordered, without gap or duplicate, and resumable from any revision."""
+
+import asyncio
+from uuid import UUID
+
+import pytest
+from earmark.v1 import training_service_pb2 as pb
+from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
+
+from gateway.convert.event_bodies import notice, status_changed
+from gateway.watching import job_feeds
+from storage.queries import events, training
+from tests.gateway import build
+from tests.gateway.calls import NOWHERE, opened, refused
+from tests.gateway.driven import driving
+
+
+@pytest.fixture
+async def job(gateway):
+    """Training, at revision 3."""
+    async with driving(gateway) as driver:
+        yield await driver.job()
+
+
+async def test_two_watchers_see_the_same_events_each_from_its_revision(job) -> None:
+    whole = asyncio.create_task(job.revisions())
+    for number in range(40):
+        await job.say(str(number))
+    middle = asyncio.create_task(job.revisions(after=20))
+    for number in range(40):
+        await job.say(str(number))
+    await job.cancel()
+    assert await whole == list(range(1, 85))
+    assert await middle == list(range(21, 85))
+
+
+async def test_a_finished_jobs_watch_has_its_history_and_an_end(job) -> None:
+    await job.say("first")
+    await job.cancel()
+    assert await job.revisions() == [1, 2, 3, 4, 5]
+    assert await job.revisions(after=4) == [5]
+    assert await job.revisions(after=5) == []
+
+
+async def test_a_long_history_comes_whole(job) -> None:
+    for number in range(450):
+        await job.say(str(number))
+    await job.cancel()
+    assert await job.revisions() == list(range(1, 455))
+
+
+async def test_an_event_reaches_a_watcher_that_waits(job) -> None:
+    watch = job.watch(after=3)
+    await job.say("hello")
+    response = await watch.read()
+    assert (response.event.notice.message, response.event.revision) == ("hello", 4)
+    assert response.event.attempt == 1
+    watch.cancel()
+
+
+async def test_a_cursor_from_the_future_is_out_of_range(job) -> None:
+    refusal = await refused(job.watch(after=99).read(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
+    assert dict(refusal.info.metadata) == {"oldest_revision": "1", "latest_revision": "3"}
+
+
+async def test_watching_an_unknown_job_is_not_found(gateway) -> None:
+    stub = TrainingServiceStub(gateway.channel)
+    watch = stub.WatchTrainingJob(pb.WatchTrainingJobRequest(training_job_id=NOWHERE))
+    await refused(watch.read(), "NOT_FOUND", "NOT_FOUND")
+
+
+async def test_an_idle_watch_has_heartbeats_with_the_revision(database_url, tmp_path) -> None:
+    async with opened(database_url, tmp_path, heartbeat_seconds=0.05) as gateway:
+        async with gateway.database.transaction() as connection:
+            built = await build.dataset(connection)
+        stub = TrainingServiceStub(gateway.channel)
+        reply = await stub.CreateTrainingJob(
+            pb.CreateTrainingJobRequest(
+                dataset_id=str(built.dataset_id),
+                annotation_set_id=str(built.annotation_set_id),
+                config={"artifact_types": ["glitch"]},
+            )
+        )
+        watch = stub.WatchTrainingJob(pb.WatchTrainingJobRequest(training_job_id=reply.training_job.id))
+        beats = [r.heartbeat.revision async for r in _first(watch, 2) if r.HasField("heartbeat")]
+        assert beats == [2, 2]
+
+
+async def _first(watch, beats: int):
+    async for response in watch:
+        yield response
+        beats -= response.HasField("heartbeat")
+        if not beats:
+            watch.cancel()
+            return
+
+
+async def test_watchers_of_a_job_share_one_reader(job, monkeypatch) -> None:
+    reads = 0
+
+    async def counted(*arguments):
+        nonlocal reads
+        reads += 1
+        return await of_job(*arguments)
+
+    of_job = events.of_job
+    monkeypatch.setattr(events, "of_job", counted)
+    watches = [asyncio.create_task(job.revisions(after=3)) for _ in range(30)]
+    first = job.watch(after=3)
+    for number in range(20):
+        await job.say(str(number))
+        assert (await first.read()).event.revision == 4 + number
+    await job.cancel()
+    assert await asyncio.gather(*watches) == [list(range(4, 25))] * 30
+    assert reads < 30 * 21 / 4
+    first.cancel()
+
+
+async def test_a_watcher_that_is_slow_misses_nothing_and_holds_up_nobody(job) -> None:
+    big, many = (
+        "x" * 100_000,
+        job_feeds.KEPT + 30,
+    )  # more than is kept in memory, and than a connection takes in
+    slow, quick = job.watch(after=3), job.watch(after=3)
+    for number in range(many):
+        await job.say(f"{number} {big}")
+        assert (await quick.read()).event.revision == 4 + number
+    await job.cancel()
+    assert [r.event.revision async for r in slow] == list(range(4, 5 + many))
+    quick.cancel()
+
+
+async def test_watchers_end_when_the_database_fails_them_and_later_ones_are_served(gateway, job) -> None:
+    watches = [job.watch(after=3) for _ in range(3)]
+    await job.say("first")
+    for watch in watches:
+        await watch.read()
+    async with gateway.database.transaction() as connection:
+        await connection.execute("LOCK TABLE training_events")
+        job.publish()
+        await _killed_while_waiting(connection)
+        for watch in watches:
+            await refused(watch.read(), "UNAVAILABLE", "DATABASE_UNAVAILABLE")
+    late = [job.watch(after=4), job.watch(after=3)]
+    assert (await late[1].read()).event.revision == 4
+    await job.say("second")
+    for watch in late:
+        assert (await watch.read()).event.revision == 5
+        watch.cancel()
+
+
+async def _killed_while_waiting(connection) -> None:
+    """Returns when a connection that waited for a lock was ended."""
+    while not await connection.fetchval(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    ):
+        pass
+
+
+async def test_a_revision_whose_events_were_removed_is_out_of_range(gateway, job) -> None:
+    await job.say("first")
+    await job.cancel()
+    await gateway.execute("UPDATE training_jobs SET finished_at = now() - interval '91 days'")
+    async with gateway.database.connection() as connection:
+        assert await events.compact(connection, 90, 1) == 1
+    for revision in (0, 3):
+        refusal = await refused(job.watch(revision).read(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
+        assert dict(refusal.info.metadata) == {"oldest_revision": "5", "latest_revision": "5"}
+        assert "watch from 4" in refusal.message
+    assert await job.revisions(after=4) == [5]
+    assert await job.revisions(after=5) == []
+
+
+async def test_events_that_are_removed_from_ahead_of_a_watcher_end_its_watch(gateway, job) -> None:
+    big, many = "x" * 100_000, job_feeds.KEPT + 240
+    watch = job.watch(after=3)
+    await job.say(f"0 {big}")
+    assert (await watch.read()).event.revision == 4
+    for number in range(many):
+        await job.say(f"{number} {big}")
+    await job.cancel()
+    await gateway.execute("UPDATE training_jobs SET finished_at = now() - interval '91 days'")
+    async with gateway.database.connection() as connection:
+        assert await events.compact(connection, 90, 1) == 1
+    seen = []
+
+    async def rest() -> None:
+        while True:
+            seen.append((await watch.read()).event.revision)
+
+    await refused(rest(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
+    assert seen == list(range(5, 5 + len(seen)))
+    assert len(seen) < many
+
+
+async def test_what_a_stale_attempt_writes_changes_nothing(gateway, job) -> None:
+    job_id = UUID(job.id)
+    async with gateway.database.transaction() as connection:
+        queued = status_changed("training", "queued", "")
+        assert await training.requeue(connection, job_id, 1, "lost", "why", queued)
+        begun = await training.claim(connection, "trainer", 60, status_changed("queued", "training", ""))
+    async with gateway.database.transaction() as connection:
+        late = notice("LOADING", "late")
+        for revision in (begun.revision - 1, begun.revision):
+            assert await training.advance(connection, job_id, 1, revision, 60, late) is None
+        assert await training.lock_attempt(connection, job_id, 1) is None
+        assert await training.finish(connection, job_id, 1, "cancelled", {}) is None
+        assert await training.requeue(connection, job_id, 1, "lost", "", {}) is None
+        assert await training.renew(connection, job_id, 1, 60) is None
+        assert not await training.set_checkpoint(connection, job_id, 1, "late")
+        current = await training.get(connection, build.TENANT, job_id)
+    assert (current.attempt, current.status, current.revision, current.checkpoint) == (2, "training", 5, None)
+    assert [(a.number, a.outcome, a.reason) for a in current.attempts] == [
+        (1, "lost", "why"),
+        (2, None, None),
+    ]
+
+
+async def test_an_event_whose_commit_was_not_heard_of_is_recorded_once(gateway, job) -> None:
+    job_id, event = UUID(job.id), notice("LOADING", "once")
+    for _ in range(2):
+        async with gateway.database.transaction() as connection:
+            told = await training.advance(connection, job_id, 1, 3, 60, event)
+            assert told.revision == 4
+    await job.cancel()
+    assert await job.revisions() == [1, 2, 3, 4, 5]

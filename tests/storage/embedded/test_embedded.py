@@ -1,0 +1,260 @@
+"""Real servers, really killed."""
+
+import asyncio
+import os
+import pwd
+import re
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import asyncpg
+import psutil
+import pytest
+
+from storage.database import UNAVAILABLE
+from storage.embedded import DataDirectoryInUseError, EmbeddedPostgres, EmbeddedPostgresError, cluster
+
+FAST = {"fsync": "off", "full_page_writes": "off"}
+OWNER = """
+import asyncio, sys
+from pathlib import Path
+import asyncpg
+from storage.embedded import EmbeddedPostgres
+
+async def main():
+    async with EmbeddedPostgres(Path(sys.argv[1]), settings={"fsync": "off"}) as server:
+        connection = await asyncpg.connect(server.dsn)
+        await connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        print(server.pid, flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose cluster is made once for this module."""
+
+    async def make() -> None:
+        async with EmbeddedPostgres(folder, settings=FAST):
+            pass
+
+    folder = tmp_path_factory.mktemp("embedded")
+    asyncio.run(make())
+    return folder
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every account can reach."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture(params=["alive", "zombie"])
+def stranger(request: pytest.FixtureRequest) -> Iterator[int]:
+    """The pid of a process that is no server."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        if request.param == "zombie":
+            process.kill()
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        yield process.pid
+        process.kill()
+
+
+@asynccontextmanager
+async def connected(server: EmbeddedPostgres) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+    connection = await asyncpg.connect(server.dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def is_private(folder: Path) -> bool:
+    return folder.stat().st_mode & 0o077 == 0
+
+
+def private(folder: Path) -> Path:
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def owners(folder: Path, pattern: str = "**/*") -> set[int]:
+    return {path.lstat().st_uid for path in folder.glob(pattern)}
+
+
+def gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+async def test_what_was_committed_is_there_after_a_restart(tmp_path: Path) -> None:
+    async with EmbeddedPostgres(tmp_path / "postgres", settings=FAST) as server:
+        async with connected(server) as connection:
+            await connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        first = server.pid
+    assert gone(first)
+    async with (
+        EmbeddedPostgres(tmp_path / "postgres", settings=FAST) as server,
+        connected(server) as connection,
+    ):
+        assert await connection.fetchval("SELECT answer FROM kept") == 42
+        assert await connection.fetchval("SHOW data_checksums") == "on"
+        assert await connection.fetchval("SHOW server_encoding") == "UTF8"
+
+
+async def test_only_a_private_socket_is_listened_on(made: Path) -> None:
+    async with EmbeddedPostgres(made, settings=FAST) as server:
+        assert psutil.Process(server.pid).net_connections("inet") == []
+        for folder in ("data", "run"):
+            assert is_private(made / folder)
+
+
+async def test_a_killed_server_comes_back(made: Path) -> None:
+    async with EmbeddedPostgres(made, settings=FAST) as server:
+        killed = server.pid
+        async with connected(server) as connection:
+            # Busy children outlive their server for a moment and hold its memory.
+            query = asyncio.create_task(
+                connection.execute("SELECT count(*) FROM generate_series(1, 3000000)")
+            )
+            await asyncio.sleep(0)
+            os.kill(killed, signal.SIGKILL)
+            await server.wait_exited()
+            assert not server.ready.is_set()
+            with suppress(*UNAVAILABLE):
+                await query
+        await server.ready.wait()
+        assert server.pid != killed
+        async with connected(server) as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_a_killed_owner_leaves_its_data_and_no_server(tmp_path: Path) -> None:
+    owner = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", OWNER, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    assert owner.stdout is not None
+    server_pid = int(await owner.stdout.readline())
+    server_ended = os.pidfd_open(server_pid) if sys.platform == "linux" else None
+    owner.kill()
+    await owner.wait()
+    if server_ended is not None:
+        # Here the kernel tells it; elsewhere the next owner does.
+        assert select.select([server_ended], [], [], 30)[0]
+        os.close(server_ended)
+    async with EmbeddedPostgres(tmp_path, settings=FAST) as server, connected(server) as connection:
+        assert gone(server_pid)
+        assert await connection.fetchval("SELECT answer FROM kept") == 42
+
+
+async def test_a_server_that_outlived_its_owner_is_replaced(made: Path) -> None:
+    left = EmbeddedPostgres(made, settings=FAST)
+    left._cluster = await cluster.Cluster.open(made, sync=False)
+    await left._start()
+    async with EmbeddedPostgres(made, settings=FAST) as server:
+        assert server.pid != left.pid
+        assert gone(left.pid)
+
+
+async def test_a_number_that_is_another_process_now_is_no_server(made: Path, stranger: int) -> None:
+    (made / "data" / "postmaster.pid").write_text(f"{stranger}\n{made / 'data'}\n0\n5432\n\n\n")
+    async with EmbeddedPostgres(made, settings=FAST) as server:
+        assert server.pid != stranger
+        assert psutil.pid_exists(stranger)
+
+
+async def test_a_second_owner_is_told_who_the_first_is(made: Path) -> None:
+    async with EmbeddedPostgres(made, settings=FAST) as server:
+        with pytest.raises(
+            DataDirectoryInUseError, match=rf"in use by process {os.getpid()}\b.*EARMARK_DATA_DIR"
+        ):
+            await EmbeddedPostgres(made, settings=FAST).__aenter__()
+        async with connected(server) as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_a_long_path_has_its_socket_elsewhere(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30) / "and it's ä name?"
+    async with EmbeddedPostgres(folder, settings=FAST) as server:
+        async with connected(server) as connection:
+            sockets = Path(await connection.fetchval("SHOW unix_socket_directories"))
+        assert sockets.parent == Path(tempfile.gettempdir())
+        assert is_private(sockets)
+    assert sockets.name not in names(Path(tempfile.gettempdir()))
+
+
+async def test_an_interrupted_first_start_is_started_over(tmp_path: Path) -> None:
+    unfinished = tmp_path / "data.unfinished.0badcafe"
+    unfinished.mkdir()
+    (unfinished / "PG_VERSION").write_text("18\n")
+    async with EmbeddedPostgres(tmp_path, settings=FAST) as server, connected(server) as connection:
+        assert await connection.fetchval("SELECT 1") == 1
+    assert names(tmp_path) == {"data", "lock", "run", "server.log"}
+
+
+async def test_the_data_of_another_version_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "PG_VERSION").write_text("16\n")
+    with pytest.raises(EmbeddedPostgresError, match=r"made by PostgreSQL 16.*has 18.*EARMARK_DATABASE_URL"):
+        await EmbeddedPostgres(tmp_path).__aenter__()
+
+
+async def test_a_server_that_does_not_start_is_quoted(made: Path) -> None:
+    with pytest.raises(EmbeddedPostgresError, match=r"does not start.*(?s:.*)\"fsync\" requires a Boolean"):
+        await EmbeddedPostgres(made, settings={"fsync": "perhaps"}).__aenter__()
+
+
+async def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "postgres").write_text("")
+    with pytest.raises(EmbeddedPostgresError, match=re.escape(str(tmp_path / "postgres"))):
+        await EmbeddedPostgres(tmp_path / "postgres").__aenter__()
+
+
+@as_root
+async def test_root_serves_another_users_folder_as_that_user(open_folder: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    os.chown(open_folder, nobody.pw_uid, nobody.pw_gid)
+    async with EmbeddedPostgres(open_folder, settings=FAST) as server:
+        assert psutil.Process(server.pid).uids().effective == nobody.pw_uid
+    assert owners(open_folder) == {nobody.pw_uid}
+
+
+@as_root
+async def test_root_without_user_namespaces_is_nobody(
+    open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_namespaces_allowed", _no)
+    async with EmbeddedPostgres(open_folder / "postgres", settings=FAST) as server:
+        assert psutil.Process(server.pid).uids().effective == pwd.getpwnam("nobody").pw_uid
+    assert owners(open_folder.parent, open_folder.name) == {0}
+
+
+@as_root
+async def test_root_is_told_what_nobody_cannot_reach(
+    open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_namespaces_allowed", _no)
+    folder = private(open_folder / "private")
+    with pytest.raises(
+        EmbeddedPostgresError, match=r"(?s)refuses to run as root.*reachable.*Permission denied"
+    ):
+        await EmbeddedPostgres(folder / "postgres", settings=FAST).__aenter__()
+
+
+async def _no(_: Path) -> bool:
+    return False

@@ -1,0 +1,160 @@
+"""Who works on which file: claims, leases, fences and giving up."""
+
+import asyncio
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+
+from storage.database import Database
+from storage.queries import audio
+from storage.records import AudioFile
+from tests.gateway import build
+
+LONG = 600.0
+OVER = 0.0
+
+
+@pytest_asyncio.fixture
+async def database(database_url):
+    async with Database(database_url) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture
+async def files(database) -> list[UUID]:
+    """Three that are pending."""
+    async with database.transaction() as connection:
+        built = await build.dataset(connection, files=3, audio_status="pending", annotated=())
+        await connection.execute("UPDATE datasets SET audio_revision = 3")
+    return built.audio_file_ids
+
+
+async def claim(database, limit: int = 10, lease: float = LONG) -> list[AudioFile]:
+    async with database.connection() as connection:
+        return await audio.claim(connection, limit, lease)
+
+
+async def advance(database, file: AudioFile, status: str, **facts) -> AudioFile | None:
+    async with database.connection() as connection:
+        return await audio.advance(connection, file.id, file.attempt, status, lease_seconds=LONG, **facts)
+
+
+async def release(database, file: AudioFile) -> AudioFile | None:
+    async with database.connection() as connection:
+        return await audio.release(connection, file.id, file.attempt)
+
+
+async def give_up(database) -> list[AudioFile]:
+    async with database.connection() as connection:
+        return await audio.give_up(connection)
+
+
+async def test_claims_are_oldest_first_and_leave_the_status_alone(database, files) -> None:
+    first = await claim(database, limit=2)
+    assert [file.id for file in first] == files[:2]
+    assert {(file.attempt, file.processing_status) for file in first} == {(1, "pending")}
+    assert [file.id for file in await claim(database)] == files[2:]
+    assert await claim(database) == []
+
+
+async def test_two_claims_at_once_share_nothing(database, files) -> None:
+    async with database.transaction() as one, database.transaction() as other:
+        mine, theirs = await audio.claim(one, 2, LONG), await audio.claim(other, 2, LONG)
+    assert [file.id for file in mine + theirs] == files
+
+
+async def test_many_claims_at_once_give_each_file_once(database, files) -> None:
+    claims = await asyncio.gather(*(claim(database, limit=1) for _ in range(8)))
+    assert sorted(file.id for claimed in claims for file in claimed) == files
+
+
+async def test_a_file_whose_lease_ran_out_is_claimed_again_whatever_its_status(database, files) -> None:
+    one, other, _ = await claim(database)
+    await advance(database, one, "normalizing")
+    await advance(database, other, "embedding")
+    async with database.connection() as connection:
+        await connection.execute("UPDATE audio_files SET lease_until = now()")
+    again = await claim(database)
+    assert [file.id for file in again] == files
+    assert [file.processing_status for file in again] == ["normalizing", "embedding", "pending"]
+    assert {file.attempt for file in again} == {2}
+
+
+@pytest.mark.usefixtures("files")
+async def test_each_change_draws_the_next_revision_and_keeps_the_facts(database) -> None:
+    file, *_ = await claim(database)
+    before = await advance(database, file, "normalizing")
+    facts = {"duration_ms": 1234, "sample_rate_hz": 48_000, "channels": 2}
+    embedding = await advance(database, file, "embedding", **facts)
+    ready = await advance(database, file, "ready")
+    assert [f.revision for f in (before, embedding, ready)] == [4, 5, 6]
+    assert (ready.duration_ms, ready.sample_rate_hz, ready.channels) == (1234, 48_000, 2)
+    async with database.connection() as connection:
+        lease = await connection.fetchval("SELECT lease_until FROM audio_files WHERE id = $1", file.id)
+    assert lease is None
+
+
+@pytest.mark.usefixtures("files")
+async def test_changes_at_once_each_have_a_revision_of_their_own(database) -> None:
+    claimed = await claim(database)
+    changed = await asyncio.gather(*(advance(database, file, "normalizing") for file in claimed))
+    assert sorted(file.revision for file in changed) == [4, 5, 6]
+
+
+@pytest.mark.usefixtures("files")
+async def test_a_settled_file_and_a_stale_attempt_are_left_alone(database) -> None:
+    stale, settled, _ = await claim(database, lease=OVER)
+    await advance(database, settled, "failed", error_message="not audio")
+    current = next(file for file in await claim(database) if file.id == stale.id)
+    assert await advance(database, stale, "ready") is None
+    assert await release(database, stale) is None
+    assert await advance(database, settled, "ready") is None
+    async with database.connection() as connection:
+        assert not await audio.renew(connection, stale.id, stale.attempt, LONG)
+        assert await audio.renew(connection, current.id, current.attempt, LONG)
+        kept = await audio.get(connection, build.TENANT, settled.id)
+    assert (kept.processing_status, kept.error_message) == ("failed", "not audio")
+
+
+@pytest.mark.usefixtures("files")
+async def test_renewing_keeps_a_file_from_others(database) -> None:
+    file, *_ = await claim(database, lease=OVER)
+    async with database.connection() as connection:
+        assert await audio.renew(connection, file.id, file.attempt, LONG)
+    assert file.id not in [claimed.id for claimed in await claim(database)]
+
+
+@pytest.mark.usefixtures("files")
+async def test_a_released_file_is_pending_again_at_once(database) -> None:
+    file, *_ = await claim(database)
+    await advance(database, file, "normalizing")
+    released = await release(database, file)
+    assert (released.processing_status, released.revision) == ("pending", 5)
+    again, *_ = await claim(database)
+    assert (again.id, again.attempt) == (file.id, 2)
+
+
+async def test_after_the_last_attempt_a_release_is_a_failure(database, files) -> None:
+    for attempt in range(1, audio.MAX_ATTEMPTS + 1):
+        file = (await claim(database, limit=1))[0]
+        assert (file.id, file.attempt) == (files[0], attempt)
+        released = await release(database, file)
+    assert released.processing_status == "failed"
+    assert "gave up after 5 attempts: the trainer was lost each time" in released.error_message
+    assert files[0] not in [claimed.id for claimed in await claim(database)]
+
+
+@pytest.mark.usefixtures("files")
+async def test_a_file_whose_last_lease_ran_out_is_given_up_and_no_other(database) -> None:
+    async with database.connection() as connection:
+        await connection.execute("UPDATE audio_files SET attempt = $1", audio.MAX_ATTEMPTS - 1)
+    lost, held, _ = await claim(database)
+    async with database.connection() as connection:
+        await connection.execute("UPDATE audio_files SET lease_until = now() WHERE id = $1", lost.id)
+    assert await claim(database) == []
+    failed = await give_up(database)
+    assert [(file.id, file.processing_status) for file in failed] == [(lost.id, "failed")]
+    assert await give_up(database) == []
+    assert await advance(database, held, "normalizing") is not None
+    assert await advance(database, lost, "ready") is None

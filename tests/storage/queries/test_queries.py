@@ -1,0 +1,37 @@
+"""Every query of storage/queries is one that PostgreSQL understands, on the tables that there are."""
+
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+import storage
+from storage import sql
+
+FILES = sorted(path for path in (Path(storage.__file__).parent / "queries").glob("*.sql"))
+
+
+async def test_every_query_can_be_prepared(database_url) -> None:
+    connection = await asyncpg.connect(database_url)
+    failed = {}
+    for file in FILES:
+        for name, statement in sql.load(file.stem).items():
+            try:
+                await connection.prepare(statement)
+            except asyncpg.PostgresError as error:
+                failed[f"{file.name}: {name}"] = str(error)
+    await connection.close()
+    assert failed == {}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
+def test_every_block_has_a_name_a_purpose_and_a_statement(file: Path) -> None:
+    queries = sql.load(file.stem)
+    assert len(queries) == file.read_text().count("-- name:")
+    assert all(statement for statement in queries.values())
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
+def test_every_query_is_used(file: Path) -> None:
+    source = "".join(path.read_text() for path in Path(storage.__file__).parent.rglob("*.py"))
+    assert [name for name in sql.load(file.stem) if f'SQL["{name}"]' not in source] == []

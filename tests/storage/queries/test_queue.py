@@ -1,0 +1,166 @@
+"""The queue: tenants take turns, a tenant's jobs go in order of creation, and limits hold whoever claims."""
+
+import asyncio
+from collections import Counter
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from uuid_utils.compat import uuid7
+
+from storage.database import Connection, Database
+from storage.queries import training
+from tests.gateway import build
+
+EVENT = {"status_changed": {}}
+
+
+@pytest.fixture
+async def database(database_url):
+    async with Database(database_url) as database:
+        yield database
+
+
+async def queue(connection: Connection, tenant: str, jobs: int) -> list[UUID]:
+    built = await build.dataset(connection, tenant=tenant)
+    ids = [uuid7() for _ in range(jobs)]
+    for job_id in ids:
+        made = (
+            job_id,
+            built.dataset_id,
+            built.annotation_set_id,
+            {"epochs": 1, "artifact_types": []},
+            {},
+            EVENT,
+        )
+        await training.create(connection, tenant, *made)
+    await training.queue_pending(connection, EVENT)
+    return ids
+
+
+async def claim(connection: Connection, limit: int | None = None):
+    return await training.claim(connection, "trainer:1", 60, EVENT, limit)
+
+
+async def end(connection: Connection, job) -> None:
+    assert await training.finish(connection, job.id, job.attempt, "cancelled", EVENT)
+
+
+async def test_a_tenant_with_one_job_does_not_wait_behind_one_with_many(database) -> None:
+    async with database.transaction() as connection:
+        many = await queue(connection, "many", 4)
+        few = await queue(connection, "few", 2)
+        order = [(await claim(connection)).id for _ in range(6)]
+    assert order == [many[0], few[0], many[1], few[1], many[2], many[3]]
+
+
+async def test_who_has_jobs_running_waits_for_who_has_none(database) -> None:
+    async with database.transaction() as connection:
+        many = await queue(connection, "many", 3)
+        running = [await claim(connection) for _ in range(2)]
+        few = await queue(connection, "few", 1)
+        assert (await claim(connection)).id == few[0]
+        for job in running:
+            await end(connection, job)
+        assert (await claim(connection)).id == many[2]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    jobs=st.dictionaries(st.sampled_from("abc"), st.integers(1, 4), min_size=1),
+    ends=st.lists(st.booleans(), min_size=12, max_size=12),
+    limit=st.none() | st.integers(1, 3),
+)
+async def test_places_foretell_the_order_and_nobody_who_waits_has_fewer_running(
+    database, jobs, ends, limit
+) -> None:
+    async with database.connection() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        waiting = {tenant: await queue(connection, tenant, number) for tenant, number in jobs.items()}
+        running = []
+        for ended in ends:
+            places = {
+                job_id: (await training.place(connection, job_id))
+                for ids in waiting.values()
+                for job_id in ids
+            }
+            assert sorted(place.place for place in places.values()) == list(range(1, len(places) + 1))
+            job = await claim(connection, limit)
+            have = Counter(other.tenant_id for other in running)
+            may = [
+                tenant for tenant, ids in waiting.items() if ids and (limit is None or have[tenant] < limit)
+            ]
+            if job is None:
+                assert not may
+            else:
+                assert waiting[job.tenant_id].pop(0) == job.id
+                assert have[job.tenant_id] == min(have[tenant] for tenant in may)
+                assert limit is not None or places[job.id].place == 1
+                running.append(job)
+            if ended and running:
+                await end(connection, running.pop(0))
+        await transaction.rollback()
+
+
+async def test_gateways_that_claim_at_once_keep_the_limit(database) -> None:
+    async with database.transaction() as connection:
+        await queue(connection, "one", 12)
+
+    async def claimed():
+        async with database.transaction() as connection:
+            return await claim(connection, 3)
+
+    jobs = [job for job in await asyncio.gather(*(claimed() for _ in range(10))) if job]
+    assert len({job.id for job in jobs}) == len(jobs) == 3
+
+
+async def test_tenants_that_create_at_once_are_counted_right(database) -> None:
+    async with database.transaction() as connection:
+        built = await build.dataset(connection)
+        await queue(connection, "other", 5)
+
+    async def create() -> bool:
+        async with database.transaction() as connection:
+            if await training.count_waiting(connection, build.TENANT) >= 3:
+                return False
+            made = (uuid7(), built.dataset_id, built.annotation_set_id, {"epochs": 1}, {}, EVENT)
+            await training.create(connection, build.TENANT, *made)
+            return True
+
+    assert sum(await asyncio.gather(*(create() for _ in range(10)))) == 3
+
+
+async def test_a_lost_job_waits_for_its_pause_behind_those_that_need_not(database) -> None:
+    async with database.transaction() as connection:
+        first, second = await queue(connection, "one", 2)
+        job = await claim(connection)
+        assert await training.requeue(connection, first, 1, "lost", "", EVENT, losses=1, pause_seconds=60)
+        assert (await training.place(connection, first)).place == 2
+        assert not (await training.place(connection, first)).is_due
+        assert (job.id, (await claim(connection)).id) == (first, second)
+        assert await claim(connection) is None
+        await connection.execute("UPDATE training_jobs SET not_before = now() WHERE id = $1", first)
+        again = await claim(connection)
+        assert (again.id, again.attempt, again.losses) == (first, 2, 1)
+
+
+async def test_a_job_that_is_handed_back_keeps_its_place(database) -> None:
+    async with database.transaction() as connection:
+        first, second = await queue(connection, "one", 2)
+        await claim(connection)
+        assert await training.requeue(connection, first, 1, "handed_back", "", EVENT)
+    async with database.transaction() as connection:
+        assert [(await claim(connection)).id for _ in range(2)] == [first, second]
+
+
+async def test_a_checkpoint_wipes_out_the_losses_before_it(database) -> None:
+    async with database.transaction() as connection:
+        [job_id] = await queue(connection, "one", 1)
+        await claim(connection)
+        await training.requeue(connection, job_id, 1, "lost", "", EVENT, losses=2)
+    async with database.transaction() as connection:
+        assert (await claim(connection)).losses == 2
+        await training.set_checkpoint(connection, job_id, 2, "key")
+        assert (await training.lock_attempt(connection, job_id, 2)).losses == 0

@@ -1,0 +1,50 @@
+from dataclasses import replace
+
+import pytest
+
+from storage.objects import ObjectStore
+from tests.trainer.jobs import never, training_job
+from trainer.data.memory import available_bytes
+from trainer.events import TrainingFailedError
+from trainer.learning.loop import train
+
+
+def machine(folder, available_kb):
+    path = folder / "meminfo"
+    path.write_text(f"MemTotal: 99 kB\nMemAvailable: {available_kb} kB\nCached: 1 kB\n")
+    return path
+
+
+def container(folder, limit, current):
+    (folder / "memory.max").write_text(f"{limit}\n")
+    (folder / "memory.current").write_text(f"{current}\n")
+    return folder
+
+
+def test_the_machines_memory_counts_where_the_container_has_no_limit(tmp_path):
+    assert available_bytes(container(tmp_path, "max", 5), machine(tmp_path, 3)) == 3 * 1024
+
+
+def test_the_containers_limit_counts_where_it_is_lower(tmp_path):
+    assert available_bytes(container(tmp_path, 2500, 500), machine(tmp_path, 3)) == 2000
+
+
+def test_where_neither_says_anything_memory_is_not_the_limit(tmp_path):
+    assert available_bytes(tmp_path / "none", tmp_path / "none") == float("inf")
+
+
+def test_a_dataset_that_memory_does_not_hold_is_refused_with_both_numbers_before_anything_is_read(
+    tmp_path, monkeypatch
+):
+    objects = ObjectStore.open(str(tmp_path))
+    job = training_job(objects, files=0)
+    hour = 3_600_000
+    files = tuple(replace(file, duration_ms=500 * hour, features="gone") for file in one_file(objects))
+    monkeypatch.setattr("trainer.data.loading.available_bytes", lambda: 2**30)
+    with pytest.raises(TrainingFailedError, match=r"500\.0 hours .* 147\.\d GiB .* has 1\.0 GiB") as error:
+        next(train(replace(job, files=files), objects, never))
+    assert error.value.reason == "DATASET_TOO_LARGE"
+
+
+def one_file(objects):
+    return training_job(objects, files=1, seconds=1).files

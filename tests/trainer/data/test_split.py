@@ -1,0 +1,243 @@
+from collections import Counter
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainer.data.copies import SHIFT_FRAMES
+from trainer.data.split import split_files
+from trainer.events import NoticeCode
+from trainer.job import Annotation, TrainingFile
+from trainer.regions import RegionEvent, draw_region
+
+TYPES = ("common", "rare")
+GAP = 114
+
+
+def file(name, *kinds, sha=None, seconds=30):
+    marks = tuple(Annotation(kind, 1000 * n + 200, 1000 * n + 500) for n, kind in enumerate(kinds))
+    return TrainingFile(name, sha or name, f"features/{name}", seconds * 1000, marks)
+
+
+def split(files, types, share, gap, seed):
+    """With byte-identical files for copies."""
+    groups = {}
+    for number, one in enumerate(files):
+        groups.setdefault(one.sha256, []).append(number)
+    return split_files(files, list(groups.values()), types, share, gap, seed)
+
+
+def kinds_of(files, regions):
+    return Counter(
+        event.artifact_type
+        for region in regions
+        for event in files[region.file].annotations
+        if event.artifact_type in TYPES
+        and 10 * region.start <= event.start_ms
+        and event.end_ms <= 10 * region.end
+    )
+
+
+def codes(sides):
+    return [notice.code for notice in sides.notices]
+
+
+def test_whole_files_are_held_out_and_every_type_is_on_both_sides():
+    files = [file(f"{n:02}", "common", *["rare"] * (n in (3, 11))) for n in range(20)]
+    for seed in range(10):
+        sides = split(files, TYPES, 0.2, GAP, seed)
+        assert sorted(r.file for r in (*sides.train, *sides.validation)) == list(range(20))
+        assert all((region.start, region.end) == (0, 3000) for region in (*sides.train, *sides.validation))
+        assert 3 <= len(sides.validation) <= 6
+        assert kinds_of(files, sides.train)["rare"] == kinds_of(files, sides.validation)["rare"] == 1
+        assert not sides.notices
+
+
+def test_the_split_depends_on_the_seed_and_on_nothing_else():
+    files = [file(f"{n:02}", "common", "rare") for n in range(20)]
+    assert split(files, TYPES, 0.2, GAP, 1) == split(files, TYPES, 0.2, GAP, 1)
+    assert len({split(files, TYPES, 0.2, GAP, seed).validation for seed in range(5)}) > 1
+
+
+def test_copies_stay_on_one_side():
+    files = [file(f"{n:02}", "common", "rare", sha=f"sha-{n % 7}") for n in range(21)]
+    sides = split(files, TYPES, 0.3, GAP, 0)
+    held, trained = ({files[r.file].sha256 for r in side} for side in (sides.validation, sides.train))
+    assert held
+    assert not held & trained
+
+
+def test_a_type_of_one_file_is_trained_on_and_said_not_to_be_held_out():
+    files = [file(f"{n:02}", "common", *["rare"] * (n == 4)) for n in range(10)]
+    for seed in range(10):
+        sides = split(files, TYPES, 0.2, GAP, seed)
+        assert 4 in [region.file for region in sides.train]
+        assert codes(sides) == [NoticeCode.TYPE_NOT_VALIDATED]
+        assert "'rare'" in sides.notices[0].message
+
+
+def test_a_type_without_events_is_said_not_to_be_trained():
+    sides = split([file(f"{n}", "common") for n in range(6)], TYPES, 0.2, GAP, 0)
+    assert codes(sides) == [NoticeCode.TYPE_NOT_VALIDATED, NoticeCode.TYPE_NOT_TRAINED]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    data=st.data(), seed=st.integers(0, 100), share=st.sampled_from([0.1, 0.2, 0.5]), gap=st.integers(1, 1100)
+)
+def test_few_recordings_are_cut_into_blocks_with_a_gap_and_no_event_in_two(data, seed, share, gap):
+    files, groups = data.draw(few_recordings())
+    sides = split_files(files, groups, TYPES, share, gap, seed)
+    check(files, groups, gap, sides)
+    assert sides.train
+
+
+@settings(deadline=None, max_examples=100)
+@given(data=st.data(), seed=st.integers(0, 100), share=st.sampled_from([0.1, 0.2, 0.5]))
+def test_every_type_is_on_both_sides_where_whole_files_allow_it(data, seed, share):
+    files, groups = data.draw(recordings(4, 7))
+    sides = split_files(files, groups, TYPES, share, GAP, seed)
+    check(files, groups, GAP, sides)
+    whole = {(number, 0, file.duration_ms // 10) for number, file in enumerate(files)}
+    assert {(r.file, r.start, r.end) for r in (*sides.train, *sides.validation)} == whole
+    held = {region.file for region in sides.validation}
+    assert not any(0 < len(held & set(group)) < len(group) for group in groups)
+    carriers = {kind: [kind in kinds_in(files, group) for group in groups] for kind in TYPES}
+    if both_sides_can_have_all(carriers, len(groups)):
+        told = {kind: sum(carriers[kind]) for kind in TYPES if sum(carriers[kind]) < 2}
+        assert len(sides.notices) == sum(2 - count for count in told.values())
+
+
+@settings(deadline=None)
+@given(data=st.data(), seed=st.integers(0, 5))
+def test_the_order_of_copies_and_of_annotations_does_not_matter(data, seed):
+    files, groups = data.draw(st.one_of(few_recordings(), recordings(4, 7)))
+    sides = split_files(files, groups, TYPES, 0.2, GAP, seed)
+    turned = [replace(file, annotations=file.annotations[::-1]) for file in files]
+    again = split_files(turned, [group[::-1] for group in groups[::-1]], TYPES, 0.2, GAP, seed)
+    assert sides == again
+
+
+def kinds_in(files, group):
+    return {mark.artifact_type for number in group for mark in files[number].annotations}
+
+
+def both_sides_can_have_all(carriers, groups):
+    """Every type of two groups or more on both sides, and every type trained on, by trying all splits."""
+    return any(
+        all(
+            not any(carried) or {side for side, has in zip(sides, carried, strict=True) if has} >= wanted
+            for carried in carriers.values()
+            for wanted in [{"train", "held"} if sum(carried) > 1 else {"train"}]
+        )
+        for sides in product(["train", "held"], repeat=groups)
+    )
+
+
+def check(files, groups, gap, sides):
+    """What must hold of any split."""
+    every = (*sides.train, *sides.validation)
+    for region in every:
+        file = files[region.file]
+        assert 0 <= region.start < region.end <= -(-file.duration_ms // 10)
+        for mark in file.annotations:
+            touched = mark.end_ms > region.start * 10 and mark.start_ms < region.end * 10
+            whole = mark.start_ms >= region.start * 10 and mark.end_ms <= region.end * 10
+            assert whole or not touched
+    for held in sides.validation:
+        copies = next(group for group in groups if held.file in group)
+        for trained in sides.train:
+            apart = max(held.start - trained.end, trained.start - held.end)
+            own = gap + SHIFT_FRAMES if len(copies) > 1 else gap
+            assert apart >= own or trained.file not in copies
+    covered = Counter((r.file, frame) for r in every for frame in (r.start, r.end - 1))
+    assert max(covered.values()) == 1 or any(r.end - r.start == 1 for r in every)
+    for code, regions in (
+        (NoticeCode.TYPE_NOT_VALIDATED, sides.validation),
+        (NoticeCode.TYPE_NOT_TRAINED, sides.train),
+    ):
+        told = [notice.message.split("'")[1] for notice in sides.notices if notice.code == code]
+        assert told == [kind for kind in TYPES if not kinds_of(files, regions)[kind]]
+
+
+def annotated(name, sha, seconds):
+    marks = st.lists(
+        st.tuples(st.sampled_from(TYPES), st.integers(0, seconds * 1000 - 2500), st.integers(30, 2500)),
+        max_size=12,
+    )
+    return marks.map(
+        lambda of: TrainingFile(
+            name,
+            sha,
+            f"features/{name}",
+            seconds * 1000,
+            tuple(Annotation(k, at, at + ms) for k, at, ms in of),
+        )
+    )
+
+
+@st.composite
+def recordings(draw, fewest, most):
+    """Files of 5 to 60 s, some of them copies, with marks of their own; and the groups."""
+    files, groups = [], []
+    for number in range(draw(st.integers(fewest, most))):
+        seconds, copies = draw(st.integers(5, 60)), draw(st.sampled_from([1, 1, 1, 2]))
+        groups.append([len(files) + copy for copy in range(copies)])
+        files += [draw(annotated(f"{number}-{copy}", f"{number}-{copy}", seconds)) for copy in range(copies)]
+    return files, groups
+
+
+@st.composite
+def few_recordings(draw):
+    """One to three of one to ten minutes, with dense marks, some with a copy of another length."""
+    files, groups = [], []
+    for number in range(draw(st.integers(1, 3))):
+        seconds = draw(st.integers(60, 600))
+        onsets = draw(st.lists(st.integers(0, seconds - 6), min_size=1, max_size=60, unique=True))
+        marks = tuple(
+            Annotation(
+                draw(st.sampled_from(TYPES)),
+                1000 * at,
+                1000 * at + draw(st.sampled_from([30, 1000, 1705, 5000])),
+            )
+            for at in sorted(onsets)
+        )
+        one = TrainingFile(f"{number}", f"{number}", f"features/{number}", seconds * 1000, marks)
+        groups.append([len(files)])
+        files.append(one)
+        if draw(st.booleans()):
+            groups[-1].append(len(files))
+            shift = draw(st.integers(-150, 150))
+            files.append(replace(one, audio_file_id=f"{number}-copy", duration_ms=one.duration_ms + shift))
+    return files, groups
+
+
+def test_a_block_shorter_than_the_gap_leaves_the_gap_whole():
+    marks = tuple(Annotation(TYPES[n % 2], 1000 * n, 1000 * n + 500) for n in range(120))
+    files = [TrainingFile("a", "a", "features/a", 120_000, marks)]
+    for seed in range(30):
+        sides = split(files, TYPES, 0.2, 1064, seed)
+        check(files, [[0]], 1064, sides)
+        assert sides.train
+        assert sides.validation
+
+
+def test_blocks_hold_out_about_their_share():
+    rng = np.random.default_rng(0)
+    marks = tuple(
+        Annotation(TYPES[n % 2], 3000 * n + 100, 3000 * n + int(rng.integers(200, 900))) for n in range(190)
+    )
+    for share in (0.1, 0.2, 0.5):
+        sides = split([TrainingFile("a", "s", "f", 600_000, marks)], TYPES, share, GAP, 3)
+        held = sum(region.end - region.start for region in sides.validation) / 60_000
+        assert held == pytest.approx(share, abs=0.1)
+        assert not sides.notices
+
+
+def test_events_are_given_from_the_regions_start():
+    one = file("a", "common", "rare", "unchosen")
+    assert draw_region([one], 0, 100, 300, TYPES).events == (RegionEvent("rare", 200, 500),)
+    assert draw_region([one], 0, 0, 140, TYPES).events == (RegionEvent("common", 200, 500),)

@@ -1,0 +1,41 @@
+"""What makes a checkpoint that of a job."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.trainer.jobs import config
+from trainer.job import Annotation, BaseModel, TrainingFile, TrainingJob
+from trainer.learning.checkpoints import fingerprint
+
+FILE = TrainingFile("file", "ab", "features/file", 1000, ())
+JOB = TrainingJob(
+    "job", 1, config(), (FILE,), "out", base=BaseModel("old/model.safetensors", "old/model.json")
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"base": None},
+        {"base": BaseModel("other/model.safetensors", "other/model.json")},
+        {"config": config(early_stopping_epochs=3)},
+        {"config": config(seed=8)},
+        {"files": (replace(FILE, features="features/other"),)},
+    ],
+    ids=str,
+)
+def test_another_base_setting_or_file_is_another_training(change):
+    assert fingerprint(replace(JOB, **change)) != fingerprint(JOB)
+
+
+def test_another_attempt_is_the_same_training():
+    assert fingerprint(replace(JOB, attempt=2, prefix="elsewhere", resume_from="key")) == fingerprint(JOB)
+
+
+def test_files_and_annotations_told_in_another_order_are_the_same_training():
+    marks = (Annotation("gone", 0, 100), Annotation("noisy", 0, 100), Annotation("gone", 500, 900))
+    files = (replace(FILE, annotations=marks), replace(FILE, audio_file_id="other"))
+    told_again = (files[1], replace(FILE, annotations=marks[::-1]))
+    assert fingerprint(replace(JOB, files=told_again)) == fingerprint(replace(JOB, files=files))
+    assert fingerprint(replace(JOB, files=files)) != fingerprint(JOB)

@@ -1,0 +1,117 @@
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from tests.trainer.jobs import completed, config, marked, never, stored_file, training_job
+from trainer.events import (
+    Checkpoint,
+    Completed,
+    EpochCompleted,
+    Loading,
+    Notice,
+    NoticeCode,
+    Progress,
+    TrainingFailedError,
+    TrainingStoppedError,
+)
+from trainer.job import Stop
+from trainer.learning.loop import train
+from trainer.model import UnreadableModelError, load_model
+
+pytestmark = pytest.mark.usefixtures("tiny")
+
+
+@pytest.fixture(scope="module")
+def events(objects, job, tiny):  # noqa: ARG001
+    return list(train(job, objects, never))
+
+
+def test_the_events_come_in_the_promised_order(events):
+    kinds = [type(event) for event in events if not isinstance(event, Progress)]
+    assert kinds == [*[Loading] * 6, Checkpoint, EpochCompleted, Checkpoint, EpochCompleted, Completed]
+    assert [event.epoch for event in events if isinstance(event, EpochCompleted)] == [1, 2]
+
+
+def test_the_model_is_that_of_the_epoch_told_to_be_best(objects, events):
+    epochs = [event for event in events if isinstance(event, EpochCompleted)]
+    assert all(1 <= event.best_epoch <= event.epoch for event in epochs)
+    done = events[-1]
+    assert done.best_epoch == epochs[-1].best_epoch
+    assert json.loads(objects.get(done.config))["best_epoch"] == done.best_epoch
+    assert done.metrics.overall == epochs[done.best_epoch - 1].metrics.overall
+
+
+def test_training_lowers_the_loss(events):
+    first, last = (event for event in events if isinstance(event, EpochCompleted))
+    assert last.train_loss < first.train_loss
+    assert last.validation_loss < first.validation_loss
+
+
+def test_a_checkpoint_of_other_settings_is_not_resumed_from(objects, job, events):
+    first = next(event.key for event in events if isinstance(event, Checkpoint))
+    other = replace(job, config=replace(job.config, learning_rate=0.002), resume_from=first, prefix="third")
+    events = train(other, objects, never)
+    notice = next(event for event in events if isinstance(event, Notice))
+    assert notice.code == NoticeCode.RESUMED
+    assert "starts again with epoch 1" in notice.message
+    assert next(event for event in events if isinstance(event, EpochCompleted)).epoch == 1
+
+
+def test_a_stop_ends_the_job_before_its_next_device_call(objects, job):
+    stopping = iter([None] * 8 + [Stop.DROP])
+    with pytest.raises(TrainingStoppedError):
+        list(train(replace(job, prefix="stopped"), objects, lambda: next(stopping)))
+    assert next(stopping, None) is None
+
+
+def test_a_loss_that_is_not_finite_fails_the_job_by_name(objects, job):
+    broken = replace(job, config=replace(job.config, learning_rate=1e30), prefix="broken")
+    with pytest.raises(TrainingFailedError, match=r"in epoch 1, step \d+: .*lower learning_rate") as error:
+        list(train(broken, objects, never))
+    assert error.value.reason == "LOSS_NOT_FINITE"
+
+
+def test_files_without_features_are_left_out_by_name_and_none_left_fails_the_job(objects, job):
+    gone = replace(job.files[0], audio_file_id="a-gone", features="features/gone")
+    seen = train(replace(job, files=(gone,), prefix="none"), objects, never)
+    notice = next(seen)
+    assert notice.code == NoticeCode.FILE_LEFT_OUT
+    assert "a-gone" in notice.message
+    with pytest.raises(TrainingFailedError) as error:
+        next(seen)
+    assert error.value.reason == "NO_TRAINING_DATA"
+
+
+@pytest.mark.parametrize(("chunk", "stride", "batch"), [(100, 10, 8), (10_000, 3_000, 256)])
+def test_any_legal_chunk_trains_on_files_shorter_than_it(objects, chunk, stride, batch):
+    files = [stored_file(objects, f"short-{chunk}-{n}", *marked(1.5, n)) for n in range(5)]
+    files += [stored_file(objects, f"tiny-{chunk}", np.zeros(800, np.float32), [])]
+    job = replace(training_job(objects, files=0, epochs=1), files=tuple(files), prefix=f"chunk-{chunk}")
+    changed = config(epochs=1, chunk_size_ms=chunk, stride_ms=stride, batch_size=batch)
+    assert isinstance(completed(replace(job, config=changed), objects), Completed)
+
+
+def test_a_model_of_another_front_end_is_refused(objects, events):
+    done = events[-1]
+    stored = json.loads(objects.get(done.config))
+    objects.put("old/model.json", json.dumps(stored | {"frontend": "0"}).encode())
+    with pytest.raises(UnreadableModelError, match="front end 0"):
+        load_model(objects, done.weights, "old/model.json")
+
+
+def test_the_model_knows_its_types_as_they_were_calibrated(objects, job, events):
+    model = load_model(objects, events[-1].weights, events[-1].config)
+    assert [kind.name for kind in model.types] == list(job.config.artifact_types)
+    stored = json.loads(objects.get(events[-1].config))["artifact_types"]
+    assert [asdict(kind) for kind in model.types] == stored
+    assert all(kind.smoothing >= 3 and kind.shortest_ms >= 100 for kind in model.types)
+
+
+def test_progress_tells_of_every_step_up_to_the_last(events):
+    told = [event for event in events if isinstance(event, Progress)]
+    steps = {(event.epoch, event.step) for event in told}
+    assert steps == {(epoch, step) for epoch in (1, 2) for step in range(1, told[0].steps + 1)}
+    assert [event.fraction for event in told] == sorted(event.fraction for event in told)
+    assert told[-1].fraction == 1

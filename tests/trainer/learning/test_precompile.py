@@ -1,0 +1,31 @@
+from dataclasses import asdict, replace
+
+import pytest
+
+from gateway.convert.training import DEFAULTS
+from storage.objects import ObjectStore
+from tests.trainer.jobs import marked, never, stored_file, training_job
+from trainer.learning.loop import train
+from trainer.learning.precompile import DEFAULT, precompile
+from trainer.learning.step import run_steps
+from trainer.scoring.detection import _tile_scores
+
+
+def test_what_is_compiled_ahead_is_what_gateways_send_by_default():
+    assert {name: asdict(DEFAULT)[name] for name in DEFAULTS} == DEFAULTS
+
+
+@pytest.mark.parametrize("network", ["standard", "tiny"])
+def test_a_job_of_defaults_compiles_nothing_more(tmp_path, network):
+    precompile(network)
+    compiled = run_steps._cache_size(), _tile_scores._cache_size()
+    objects = ObjectStore.open(str(tmp_path))
+    files = [stored_file(objects, f"file-{number}", *marked(60, number)) for number in range(6)]
+    types = ("gone", "noisy")
+    job = replace(
+        training_job(objects, files=0),
+        files=tuple(files),
+        config=replace(DEFAULT, artifact_types=types, epochs=1, seed=5),
+    )
+    list(train(job, objects, never, network))
+    assert (run_steps._cache_size(), _tile_scores._cache_size()) == compiled

@@ -1,0 +1,125 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.trainer.jobs import RATE, config, speech
+from trainer.chunks import chunk_grid
+from trainer.features.frontend import FEATURES, FLOOR_BANDS, FLOORS, MEL_BANDS, MEL_FLOOR, features
+from trainer.features.waveform import LEVEL_COLUMNS
+from trainer.learning.step import GAIN_DB, Shape, Shard, StepConstants, augment, learning_rate, window_loss
+from trainer.network import Architecture, initial_parameters
+from trainer.pytrees import from_arrays, to_arrays
+
+LEVELS = [MEL_BANDS + FLOORS + column for column in LEVEL_COLUMNS]
+SHAPE = Shape(
+    Architecture(8, width=8, dilations=(1,)), chunk_grid(config(chunk_size_ms=400, stride_ms=200)), 2
+)
+
+
+def settings(total=1000, rate=0.01):
+    ones, normal = jnp.ones(8), (jnp.zeros(FEATURES), jnp.ones(FEATURES))
+    return StepConstants(jnp.float32(rate), jnp.int32(total), ones, ones, *normal)
+
+
+@pytest.fixture(scope="module")
+def shard():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(2048, FEATURES)).astype(np.float16)
+    return Shard(jnp.asarray(values), jnp.asarray(rng.integers(0, 2, (2048, 8)), jnp.uint8))
+
+
+@pytest.fixture(scope="module")
+def loss():
+    """Of rows, in a step with nothing drawn but the shift and the augmentation."""
+    parameters = initial_parameters(SHAPE.architecture, 0)
+    compiled = jax.jit(partial(window_loss, shape=SHAPE))
+
+    def of(shard, rows, key=0):
+        rows = jnp.array(rows, jnp.int32).reshape(-1, 4)
+        return float(compiled(parameters, shard, rows, settings(), jax.random.key(key)))
+
+    return of
+
+
+def test_the_learning_rate_warms_up_to_the_users_and_falls():
+    rates = np.array([learning_rate(settings(), jnp.int32(step)) for step in range(1, 1000, 7)])
+    assert rates.max() == pytest.approx(0.01, rel=0.01)
+    peak = rates.argmax()
+    assert peak * 7 == pytest.approx(50, abs=7)
+    assert np.all(np.diff(rates[:peak]) > 0)
+    assert np.all(np.diff(rates[peak:]) <= 0)
+    assert rates[-1] < 0.001
+
+
+def test_a_lower_gain_is_what_quieter_audio_would_give(monkeypatch):
+    monkeypatch.setattr("trainer.learning.step.EQUALIZER_DB", 0.0)
+    audio = speech(1, seed=1)
+    x = jnp.asarray(features(audio[None], RATE), jnp.float32)[None]
+    changed = np.asarray(augment(x, jax.random.key(3)))[0, 10:-10]
+    lowered = float(x[0, 50, LEVELS[1]] - changed[40, LEVELS[1]])
+    assert 0 < lowered < GAIN_DB / 20 * np.log(10)
+    quieter = features(audio[None] * np.exp(-lowered), RATE).astype(np.float32)[10:-10]
+    columns = [*range(MEL_BANDS + FLOOR_BANDS), *LEVELS]
+    np.testing.assert_allclose(changed[:, columns], quieter[:, columns], atol=0.05)
+
+
+def test_augmentation_leaves_ratios_alone():
+    levels = {*range(MEL_BANDS + FLOOR_BANDS), *LEVELS}
+    x = jnp.asarray(np.random.default_rng(0).uniform(0, 1, (2, 10, FEATURES)), jnp.float32)
+    changed = np.abs(np.asarray(augment(x, jax.random.key(1)) - x)).max(axis=(0, 1))
+    assert set(np.flatnonzero(changed).tolist()) == levels
+
+
+def test_no_augmentation_falls_below_silence():
+    silence = np.where(np.arange(FEATURES) < MEL_BANDS, np.log(MEL_FLOOR), -11)
+    x = jnp.asarray(np.broadcast_to(silence, (4, 10, FEATURES)))
+    changed = augment(x.astype(jnp.float32), jax.random.key(0))
+    assert float(changed[..., :MEL_BANDS].min()) >= np.float32(np.log(MEL_FLOOR))
+
+
+def test_an_empty_row_adds_nothing_to_the_loss(shard, loss):
+    full = (500, 0, 2048, SHAPE.grid.chunks)
+    alone = loss(shard, [full, (0, 0, 0, 0)])
+    assert alone > 0
+    assert loss(shard, [(0, 0, 0, 0)] * 2) == 0
+    moved = shard._replace(features=shard.features.at[0].set(7), targets=shard.targets.at[0].set(1))
+    assert loss(moved, [full, (0, 0, 0, 0)]) == alone
+
+
+def test_nothing_outside_the_region_is_seen(shard, loss):
+    """Its chunks reach beyond the region, and the network sees further still."""
+    rows = [(600, 600, 700, 5), (900, 850, 1000, 2)]
+    inside = np.zeros(2048, bool)
+    inside[600:700] = inside[850:1000] = True
+    other = shard._replace(
+        features=jnp.where(inside[:, None], shard.features, 9).astype(jnp.float16),
+        targets=jnp.where(inside[:, None], shard.targets, 1 - shard.targets).astype(jnp.uint8),
+    )
+    assert loss(other, rows) == loss(shard, rows)
+
+
+def test_only_the_chunks_of_a_window_count(shard, loss):
+    """One chunk of 40 frames at 600, shifted by half a stride at most; what is further away is no matter."""
+    rows = [(600, 0, 2048, 1), (0, 0, 0, 0)]
+    near = np.zeros(2048, bool)
+    near[600 - SHAPE.grid.stride : 640 + SHAPE.grid.stride] = True
+    other = shard._replace(
+        targets=jnp.where(near[:, None], shard.targets, 1 - shard.targets).astype(jnp.uint8)
+    )
+    for key in range(5):
+        assert loss(other, rows, key) == loss(shard, rows, key)
+    assert loss(shard._replace(targets=1 - shard.targets), rows) != loss(shard, rows)
+
+
+def test_trees_come_back_and_others_are_refused():
+    tree = {"a": {"b": jnp.arange(3)}, "c": (jnp.ones((2, 2)), jnp.zeros(()))}
+    arrays = to_arrays(tree)
+    assert set(arrays) == {"a/b", "c/0", "c/1"}
+    jax.tree.map(np.testing.assert_array_equal, from_arrays(tree, arrays), jax.device_get(tree))
+    with pytest.raises(ValueError, match="missing or unknown: a/b"):
+        from_arrays(tree, {name: arrays[name] for name in ("c/0", "c/1")})
+    with pytest.raises(ValueError, match="weight a/b is"):
+        from_arrays(tree, arrays | {"a/b": np.zeros(4)})

@@ -1,0 +1,192 @@
+import json
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from tests.trainer.jobs import completed, never
+from trainer.events import Checkpoint, EpochCompleted, Notice, NoticeCode, TrainingFailedError
+from trainer.features.frontend import FEATURES
+from trainer.job import Annotation, BaseModel
+from trainer.learning.loop import train
+from trainer.learning.warm_start import base_model, started_from
+from trainer.model import LearnedType, Model, load_model
+from trainer.network import FOLD, Architecture, initial_parameters, logits, output_bucket
+from trainer.pytrees import to_arrays
+
+TINY = {"width": 16, "dilations": (1, 2)}
+MANY = tuple(f"type {number}" for number in range(9))
+
+
+def of_types(names, seed=1):
+    """A model that was not trained, with every weight drawn."""
+    architecture = Architecture(output_bucket(len(names)), **TINY)
+    weights = initial_parameters(architecture, seed)
+    rng = np.random.default_rng(seed)
+    drawn = jax.tree.map(lambda w: w + rng.normal(0, 0.1, w.shape).astype(np.float32), weights)
+    normal = np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32)
+    return Model(architecture, tuple(LearnedType(name) for name in names), drawn, *normal)
+
+
+def started(base, names):
+    """The architecture, the fresh weights and those that training starts from."""
+    architecture = replace(base.architecture, outputs=output_bucket(len(names)))
+    fresh = initial_parameters(architecture, 2)
+    parameters, _ = started_from(base, architecture, fresh, names)
+    return architecture, fresh, parameters
+
+
+def answers(architecture, parameters):
+    """(1, 32, outputs) logits of the same noise."""
+    x = np.random.default_rng(0).normal(size=(1, 32 * FOLD, FEATURES)).astype(np.float32)
+    return np.asarray(logits(architecture, parameters, x, np.ones((1, 32 * FOLD), bool)))
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (("a", "b", "c"), ("a", "b", "c")),
+        (("a", "b", "c"), ("c", "new", "a")),
+        (("a", "b", "c"), (*MANY[:7], "b")),
+        (("a", "b", "c"), (*MANY, "c", "a")),
+        ((*MANY, "a"), ("a", MANY[4])),
+        (("a",), ("new",)),
+    ],
+    ids=["same", "moved", "bucket full", "bucket outgrown", "bucket shrunk", "none in common"],
+)
+def test_a_type_in_common_starts_with_the_answers_it_gave(before, now):
+    base = of_types(before)
+    architecture, fresh, parameters = started(base, now)
+    old, new = answers(base.architecture, base.parameters), answers(architecture, parameters)
+    for column, name in enumerate(now):
+        if name in before:
+            np.testing.assert_allclose(new[..., column], old[..., before.index(name)], atol=1e-5)
+    others = [n for n in range(architecture.outputs) if n >= len(now) or now[n] not in before]
+    drawn = to_arrays(fresh)
+    for name, weights in to_arrays(parameters).items():
+        if name.startswith("head/"):
+            both = (of.reshape(-1, architecture.outputs)[:, others] for of in (weights, drawn[name]))
+            np.testing.assert_array_equal(*both)
+
+
+def test_all_but_the_head_is_the_bases_whatever_the_types():
+    base = of_types(("a", "b"))
+    _, _, parameters = started(base, ("new", *MANY))
+    before, after = to_arrays(base.parameters), to_arrays(parameters)
+    assert any(name.startswith("stem/") for name in after)
+    for name in before:
+        if not name.startswith("head/"):
+            np.testing.assert_array_equal(after[name], before[name])
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (("a", "b"), "types kept: a, b"),
+        (("b", "c"), "types kept: b; new: c; dropped: a"),
+        (("c",), "types new: c; dropped: a, b"),
+    ],
+)
+def test_the_notice_says_what_was_kept(now, said):
+    base = of_types(("a", "b"))
+    fresh = initial_parameters(base.architecture, 2)
+    _, notice = started_from(base, base.architecture, fresh, now)
+    assert notice.code == NoticeCode.WARM_START
+    assert notice.message.endswith(said)
+
+
+@pytest.fixture(scope="module")
+def base(objects, job, tiny):  # noqa: ARG001
+    longer = replace(job, config=replace(job.config, epochs=6, learning_rate=0.003), prefix="base")
+    done = completed(longer, objects)
+    return BaseModel(done.weights, done.config)
+
+
+def epochs_of(events):
+    return [event for event in events if isinstance(event, EpochCompleted)]
+
+
+def test_the_first_epoch_begins_where_the_base_ended(objects, job, base):
+    once = replace(job, config=replace(job.config, epochs=1, seed=11))
+    fresh, warm = (
+        epochs_of(train(replace(once, base=start, prefix=f"first-{start is None}"), objects, never))[0]
+        for start in (None, base)
+    )
+    assert warm.validation_loss < 0.7 * fresh.validation_loss
+    assert warm.train_loss < 0.7 * fresh.train_loss
+
+
+def test_a_type_added_is_learned_and_the_features_are_normalised_as_the_base_did(objects, job, base):
+    files = [
+        replace(file, annotations=(*file.annotations, Annotation("late", 18_000, 19_000)))
+        for file in job.files
+    ]
+    changed = replace(job.config, artifact_types=("late", "noisy"), epochs=1)
+    events = list(
+        train(replace(job, files=tuple(files), config=changed, base=base, prefix="added"), objects, never)
+    )
+    (notice,) = (event for event in events if isinstance(event, Notice))
+    assert notice.message.endswith("types kept: noisy; new: late; dropped: gone")
+    before, after = (json.loads(objects.get(key)) for key in (base.config, events[-1].config))
+    assert (after["mean"], after["deviation"]) == (before["mean"], before["deviation"])
+    assert [kind["name"] for kind in after["artifact_types"]] == ["late", "noisy"]
+    load_model(objects, events[-1].weights, events[-1].config)
+
+
+def test_a_warm_started_job_resumes_to_the_same_bytes(objects, job, base):
+    warm = replace(job, base=base, prefix="warm")
+    events = list(train(warm, objects, never))
+    key = next(event.key for event in events if isinstance(event, Checkpoint))
+    resumed = list(train(replace(warm, resume_from=key, attempt=2, prefix="warm-2"), objects, never))
+    assert [event.epoch for event in epochs_of(resumed)] == [2]
+    assert objects.get(resumed[-1].weights) == objects.get(events[-1].weights)
+    assert objects.get(resumed[-1].config) == objects.get(events[-1].config)
+
+
+def test_a_checkpoint_of_another_base_is_not_resumed_from(objects, job, base):
+    key = next(event.key for event in train(job, objects, never) if isinstance(event, Checkpoint))
+    events = train(replace(job, base=base, resume_from=key, prefix="other-base"), objects, never)
+    said = [event.message for event in events if isinstance(event, Notice)]
+    assert any("starts again with epoch 1" in message for message in said)
+
+
+def unusable(objects, base, case):
+    """A base model that cannot be started from."""
+    config, weights = json.loads(objects.get(base.config)), objects.get(base.weights)
+    if case == "missing":
+        return BaseModel("no/such/weights", base.config)
+    if case == "damaged":
+        objects.put("bad/weights", weights[: len(weights) // 2])
+        return BaseModel("bad/weights", base.config)
+    if case == "other weights":
+        objects.put("bad/weights", safetensors.numpy.save({"x": np.zeros(3)}))
+        return BaseModel("bad/weights", base.config)
+    changes = {"old format": {"format": 1}, "old front end": {"frontend": "1"}, "no types": {}}[case]
+    left = {name: value for name, value in config.items() if changes or name != "artifact_types"}
+    objects.put("bad/config", json.dumps(left | changes).encode())
+    return BaseModel(base.weights, "bad/config")
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        ("missing", "no/such/weights"),
+        ("damaged", "bad/weights|cannot be read"),
+        ("other weights", "weights missing or unknown"),
+        ("old format", "of format 1 and .*train it again"),
+        ("old front end", "front end 1, this trainer has .*train it again"),
+        ("no types", "artifact_types"),
+    ],
+)
+def test_a_base_that_cannot_be_read_fails_the_job_before_anything_is_loaded(objects, job, base, case, said):
+    events = train(replace(job, base=unusable(objects, base, case), prefix="unusable"), objects, never)
+    with pytest.raises(TrainingFailedError, match=said) as error:
+        next(events)
+    assert error.value.reason == "BASE_MODEL_UNUSABLE"
+    assert "leave base_model_id out, or choose another" in str(error.value)
+
+
+def test_without_a_base_there_is_none(objects, job):
+    assert base_model(job, objects) is None

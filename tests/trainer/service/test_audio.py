@@ -1,0 +1,74 @@
+import io
+import os
+import signal
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.trainer.process import RATE, audio_request, bursts, encoded
+from trainer.features.frontend import features, unpack_features
+
+
+def states(responses):
+    return [response.WhichOneof("content") for response in responses]
+
+
+def test_a_file_goes_through_its_states_and_is_stored(trainer):
+    audio = np.stack([bursts(2, 1)[0], bursts(2, 2)[0]], axis=1)
+    responses = trainer.process_audio(encoded(audio, "WAV"))
+    assert states(responses) == ["normalizing", "embedding", "ready"]
+    embedding = responses[1].embedding
+    assert (embedding.duration_ms, embedding.sample_rate_hz, embedding.channels) == (2000, RATE, 2)
+
+    stored, rate = soundfile.read(io.BytesIO(trainer.objects.get("one/audio")), dtype="float32")
+    assert rate == RATE
+    np.testing.assert_allclose(stored, audio, atol=1 / 32767)
+    of_stored = features(stored.T, rate)
+    np.testing.assert_array_equal(unpack_features(trainer.objects.get("one/features")), of_stored)
+
+
+def test_a_bad_file_ends_in_failed_and_costs_no_process(trainer):
+    trainer.process_audio(encoded(bursts(1, 1)[0], "WAV"))
+    before = trainer.children("trainer.workers.audio")
+    responses = trainer.process_audio(b"<html>404</html>")
+    assert states(responses) == ["normalizing", "failed"]
+    assert "not audio in a known format" in responses[-1].failed.error_message
+    assert states(trainer.process_audio(encoded(bursts(1, 1)[0], "WAV")))[-1] == "ready"
+    assert trainer.children("trainer.workers.audio") == before
+
+
+def test_a_file_whose_bytes_are_gone_ends_in_failed(trainer):
+    responses = list(trainer.stub.ProcessAudio(audio_request("nowhere")))
+    assert states(responses) == ["normalizing", "failed"]
+    assert "upload the file again" in responses[-1].failed.error_message
+
+
+def test_a_file_that_brings_its_process_down_fails_alone(trainer):
+    quiet = np.zeros((120 * 48_000, 2), np.int16)
+    quiet[::100] = 1000
+    trainer.objects.put("long/source", encoded(quiet, "FLAC", rate=48_000))
+    call = trainer.stub.ProcessAudio(audio_request("long"))
+    assert states([next(call), next(call)]) == ["normalizing", "embedding"]
+    for pid in trainer.children("trainer.workers.audio"):
+        os.kill(pid, signal.SIGSEGV)
+    assert "was killed by SIGSEGV" in next(call).failed.error_message
+    assert states(trainer.process_audio(encoded(bursts(1, 1)[0], "WAV")))[-1] == "ready"
+
+
+def test_a_file_that_is_given_up_frees_its_slot(trainer):
+    quiet = encoded(np.zeros((600 * 48_000, 2), np.int16), "FLAC", rate=48_000)
+    trainer.objects.put("long/source", quiet)
+    call = trainer.stub.ProcessAudio(audio_request("long"))
+    trainer.wait_for(lambda capacity: capacity.free_audio_slots == 1)
+    call.cancel()
+    assert trainer.wait_for(lambda capacity: capacity.free_audio_slots == 2)
+
+
+@pytest.mark.parametrize("files", [5])
+def test_more_files_than_processes_wait_their_turn(trainer, files):
+    for number in range(files):
+        trainer.objects.put(f"many/{number}/source", encoded(bursts(1, number)[0], "OGG"))
+    calls = [trainer.stub.ProcessAudio(audio_request(f"many/{number}")) for number in range(files)]
+    assert all(states(list(call))[-1] == "ready" for call in calls)
+    assert len(trainer.children("trainer.workers.audio")) <= 2

@@ -1,0 +1,56 @@
+import grpc
+import pytest
+from earmark.trainer.v1 import trainer_service_pb2 as pb
+
+from tests.trainer.process import bursts, encoded, failure
+
+
+@pytest.fixture(scope="module")
+def recording():
+    audio, marks = bursts(10, seed=99)
+    return encoded(audio, "FLAC"), marks
+
+
+def test_detections_come_by_start_and_then_the_summary(trainer, model, recording):
+    data, marks = recording
+    responses = trainer.detect(data, model.weights, model.model_config)
+    starts = [response.detection.start_ms for response in responses[:-1]]
+    assert len(starts) == len(marks)
+    assert all(abs(start - mark.start_ms) <= 40 for start, mark in zip(starts, marks, strict=True))
+    assert responses[-1].summary.duration_ms == 10_000
+
+
+def test_settings_reach_the_model(trainer, model, recording):
+    merged = trainer.detect(recording[0], model.weights, model.model_config, merge_window_ms=5000)
+    none = trainer.detect(recording[0], model.weights, model.model_config, thresholds={"static": 1.0})
+    assert len(merged) == 2
+    assert [response.WhichOneof("content") for response in none] == ["summary"]
+
+
+def test_detection_does_not_wait_for_training(trainer, model, files, recording):
+    job = trainer.train(files, epochs=100)
+    next(job)
+    assert len(trainer.detect(recording[0], model.weights, model.model_config)) > 1
+    assert trainer.capacity().free_training_slots == 0
+    job.cancel()
+    trainer.warm()
+
+
+def test_undecodable_audio_is_the_callers_fault(trainer, model):
+    with pytest.raises(grpc.RpcError) as caught:
+        trainer.detect(b"not audio", model.weights, model.model_config)
+    assert failure(caught.value) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_AUDIO")
+    assert "not audio in a known format" in caught.value.details()
+
+
+def test_a_missing_model_is_named(trainer, recording):
+    with pytest.raises(grpc.RpcError) as caught:
+        trainer.detect(recording[0], "no/weights", "no/config")
+    assert failure(caught.value) == (grpc.StatusCode.FAILED_PRECONDITION, "STORED_DATA_DAMAGED")
+    assert "no/config" in caught.value.details()
+
+
+def test_the_first_message_must_be_the_start(trainer):
+    with pytest.raises(grpc.RpcError) as caught:
+        list(trainer.stub.Detect(iter([pb.DetectRequest(data=b"x")])))
+    assert failure(caught.value) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")

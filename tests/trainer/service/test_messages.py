@@ -1,0 +1,83 @@
+"""Between messages and the trainer's own values, where no call shows it."""
+
+import pytest
+from earmark.trainer.v1 import trainer_service_pb2 as pb
+from earmark.v1 import training_service_pb2
+
+from tests.trainer.process import training_job
+from trainer.events import EvalMetrics, Figures, Interval, Notice, NoticeCode, OperatingPoint, TypeMetrics
+from trainer.job import BaseModel
+from trainer.service.errors import CallError
+from trainer.service.messages import from_job, to_metrics, to_response
+
+MODEL_ID = "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"
+KEYS = {"base_weights": "jobs/old/model.safetensors", "base_model_config": "jobs/old/model.json"}
+SOME = Figures(0.5, 0.25, 1 / 3, 8)
+NONE = Figures(None, None, None, 0)
+
+
+def from_base(model_id: str, **keys: str) -> pb.TrainRequest.Job:
+    job = training_job(base_model_id=model_id)
+    job.MergeFrom(pb.TrainRequest.Job(**keys))
+    return job
+
+
+def test_without_a_base_model_there_is_none():
+    assert from_job(training_job(), ()).base is None
+
+
+def test_a_base_model_is_its_two_keys():
+    assert from_job(from_base(MODEL_ID, **KEYS), ()).base == BaseModel(*KEYS.values())
+
+
+@pytest.mark.parametrize("left_out", KEYS)
+def test_a_base_model_without_a_key_is_refused_by_name(left_out):
+    keys = {name: key for name, key in KEYS.items() if name != left_out}
+    for job in (from_base(MODEL_ID, **keys), from_base("", **keys)):
+        with pytest.raises(CallError, match=left_out) as error:
+            from_job(job, ())
+        assert (error.value.reason, error.value.field) == ("INVALID_FIELD", f"job.{left_out}")
+
+
+def test_a_base_model_that_the_gateway_forgot_to_name_is_refused():
+    with pytest.raises(CallError, match="base_weights and base_model_config"):
+        from_job(from_base(MODEL_ID), ())
+
+
+@pytest.mark.parametrize("given", [None, 1, 100])
+def test_early_stopping_is_off_where_left_out(given):
+    job = training_job(early_stopping_epochs=given)
+    assert from_job(job, ()).config.early_stopping_epochs == given
+
+
+@pytest.mark.parametrize("code", NoticeCode)
+def test_every_notice_has_its_code_in_the_contract(code):
+    notice = to_response(Notice(code, "what was found")).notice
+    assert training_service_pb2.NoticeCode.Name(notice.code) == f"NOTICE_CODE_{code}"
+    assert notice.message == "what was found"
+
+
+def test_a_finished_models_figures_are_all_in_the_message():
+    curve = (OperatingPoint(0.5, 0.5, 0.25), OperatingPoint(0.95, None, 0.0))
+    of_type = TypeMetrics(SOME, SOME, SOME, 0.7, 0.5, curve, Interval(0.2, 0.6))
+    message = to_metrics(EvalMetrics(SOME, NONE, SOME, 0.4, {"echo": of_type}, Interval(0.25, 0.5)))
+    assert (message.overall.precision, message.segment.recall, message.chunk.HasField("recall")) == (
+        0.5,
+        0.25,
+        False,
+    )
+    assert (message.f1_score_interval.low, message.f1_score_interval.high) == (0.25, 0.5)
+    echo = message.per_type["echo"]
+    assert (echo.f1_score, echo.segment.support, echo.best_threshold) == (1 / 3, 8, 0.5)
+    assert (echo.f1_score_interval.low, echo.f1_score_interval.high) == (0.2, 0.6)
+    first, last = echo.precision_recall_curve
+    assert (first.threshold, first.precision, first.recall) == (0.5, 0.5, 0.25)
+    assert not last.HasField("precision")
+
+
+def test_what_has_no_value_stays_unset():
+    message = to_metrics(EvalMetrics(NONE, NONE, NONE, None, {"echo": TypeMetrics(NONE, NONE, NONE, None)}))
+    assert not message.HasField("f1_score_interval")
+    echo = message.per_type["echo"]
+    assert not any(echo.HasField(name) for name in ("f1_score_interval", "best_threshold", "precision"))
+    assert not echo.precision_recall_curve

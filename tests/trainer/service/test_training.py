@@ -1,0 +1,116 @@
+import os
+import signal
+
+import grpc
+import pytest
+from earmark.trainer.v1 import trainer_service_pb2 as pb
+
+from tests.trainer.process import failure, gone, training_job
+
+
+def kind(response):
+    return response.WhichOneof("content")
+
+
+def test_a_job_streams_its_events_in_order(trained):
+    kinds = [kind(response) for response in trained[0]]
+    told = [name for name in kinds if name not in ("heartbeat", "progress", "loading")]
+    assert told == ["accepted", *["checkpoint", "epoch_completed"] * 2, "completed"]
+    assert trained[0][0].accepted.device == "cpu"
+
+
+def test_heartbeats_fill_the_silence_of_compilation(trained):
+    kinds = [kind(response) for response in trained[0]]
+    assert "heartbeat" in kinds[: kinds.index("epoch_completed")]
+
+
+def test_capacity_is_answered_while_a_job_runs(trained):
+    assert trained[1].training_slots == 1
+    assert trained[1].free_training_slots == 0
+
+
+def test_the_model_is_stored_with_its_figures(trainer, model):
+    assert len(trainer.objects.get(model.weights)) == model.size_bytes
+    assert trainer.objects.get(model.model_config)
+    assert model.metrics.per_type["static"].support > 0
+    assert set(model.recommended_thresholds) == {"static"}
+
+
+def test_the_best_epoch_is_told_all_along(trained, model):
+    epochs = [response.epoch_completed for response in trained[0] if kind(response) == "epoch_completed"]
+    assert all(1 <= epoch.best_epoch <= epoch.epoch for epoch in epochs)
+    assert model.best_epoch == epochs[-1].best_epoch
+
+
+@pytest.mark.usefixtures("trained")
+def test_the_slot_is_free_again_after_a_job(trainer):
+    assert trainer.capacity().free_training_slots == 1
+
+
+def test_a_second_job_finds_no_slot(trainer, files):
+    first = trainer.train(files)
+    assert kind(next(first)) == "accepted"
+    with pytest.raises(grpc.RpcError) as caught:
+        list(trainer.train(files))
+    assert failure(caught.value) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "NO_FREE_SLOT")
+    assert "it trains another job" in caught.value.details()
+    first.cancel()
+    trainer.warm()
+
+
+def test_a_job_that_cannot_succeed_is_told_from_a_lost_trainer(trainer):
+    missing = pb.TrainRequest.File(audio_file_id="gone", features="no/such/object", duration_ms=1000)
+    call = trainer.train([pb.TrainRequest(file=missing)])
+    with pytest.raises(grpc.RpcError) as caught:
+        list(call)
+    assert failure(caught.value) == (grpc.StatusCode.FAILED_PRECONDITION, "NO_TRAINING_DATA")
+
+
+def test_a_job_without_its_values_is_refused_by_name(trainer):
+    job = training_job()
+    job.config.ClearField("epochs")
+    with pytest.raises(grpc.RpcError) as caught:
+        list(trainer.stub.Train(iter([pb.TrainRequest(job=job)])))
+    assert failure(caught.value) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    assert "epochs" in caught.value.details()
+
+
+@pytest.mark.parametrize("first", [[], [pb.TrainRequest(file=pb.TrainRequest.File())]])
+def test_the_first_message_must_be_the_job(trainer, first):
+    with pytest.raises(grpc.RpcError) as caught:
+        list(trainer.stub.Train(iter(first)))
+    assert failure(caught.value) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_cancelled_job_stops_between_two_steps_and_its_process_goes_on(trainer, files):
+    process = trainer.children("trainer.workers.training")
+    call = trainer.train(files, epochs=100)
+    next(response for response in call if kind(response) == "epoch_completed")
+    call.cancel()
+    trainer.warm()
+    assert trainer.children("trainer.workers.training") == process
+
+
+def test_a_job_cancelled_while_it_compiles_is_killed(trainer, files):
+    process = trainer.children("trainer.workers.training")
+    call = trainer.train(files, batch_size=24, chunk_size_ms=3000, artifact_types=["static", *"abcdefghij"])
+    next(response for response in call if kind(response) == "heartbeat")  # loaded, and compiling
+    call.cancel()
+    gone(process)
+    trainer.warm()
+    assert trainer.children("trainer.workers.training") != process
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_killed_process_is_a_lost_trainer_and_another_serves_the_next_job(trainer, files):
+    process = trainer.children("trainer.workers.training")
+    call = trainer.train(files, epochs=100)
+    next(response for response in call if kind(response) == "epoch_completed")
+    os.kill(process[0], signal.SIGKILL)
+    with pytest.raises(grpc.RpcError) as caught:
+        list(call)
+    assert failure(caught.value) == (grpc.StatusCode.UNAVAILABLE, "TRAINER_LOST")
+    assert "SIGKILL" in caught.value.details()
+    trainer.warm()
+    assert kind(list(trainer.train(files))[-1]) == "completed"

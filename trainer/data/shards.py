@@ -1,0 +1,106 @@
+"""The training regions, packed into arrays of one shape so that one compilation serves any dataset."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float16, Float32, Int32, UInt8
+
+from trainer.chunks import Grid, window_table
+from trainer.data.loading import Dataset
+from trainer.features.frontend import FEATURES, FRAME_MS
+from trainer.network import output_bucket
+from trainer.regions import Region, RegionEvent
+
+SHARD_FRAMES = 1 << 18  # 44 minutes
+SMALLEST_DEVIATION = 1e-2  # a feature that never moves must not explode when it does
+
+
+@dataclass(frozen=True, slots=True)
+class HostShard:
+    """A shard in the host's memory. `windows` are as `window_table` makes them, `frames` are not padding."""
+
+    features: Float16[np.ndarray, "shard_frames features"]
+    targets: UInt8[np.ndarray, "shard_frames outputs"]
+    windows: Int32[np.ndarray, "windows 4"]
+    frames: int
+
+
+def feature_statistics(
+    dataset: Dataset, regions: Sequence[Region]
+) -> tuple[Float32[np.ndarray, " features"], Float32[np.ndarray, " features"]]:
+    """Mean and deviation of each feature over the regions, from running sums, so that no file is copied."""
+    total, squares, frames = np.zeros(FEATURES), np.zeros(FEATURES), 0
+    for region in regions:
+        values = dataset.features[region.file][region.start : region.end].astype(np.float32)
+        total += values.sum(axis=0, dtype=np.float64)
+        squares += (values**2).sum(axis=0, dtype=np.float64)
+        frames += len(values)
+    mean = total / frames
+    deviation = np.sqrt(np.maximum(squares / frames - mean**2, SMALLEST_DEVIATION**2))
+    return mean.astype(np.float32), deviation.astype(np.float32)
+
+
+def pack_shards(
+    dataset: Dataset, regions: Sequence[Region], types: Sequence[str], grid: Grid, seed: int
+) -> tuple[HostShard, ...]:
+    """Every region in shards. The order is drawn from `seed`, so that each shard is a sample of all."""
+    return tuple(_shard(dataset, pieces, types, grid) for pieces in _packed(regions, grid, seed))
+
+
+def frame_targets(
+    events: Sequence[RegionEvent], types: Sequence[str], frames: int
+) -> UInt8[np.ndarray, "frames types"]:
+    """1 where an event covers any of the frame, else 0."""
+    targets = np.zeros((frames, len(types)), np.uint8)
+    for event in events:
+        first, last = event.onset_ms // FRAME_MS, -(-event.offset_ms // FRAME_MS)
+        targets[first:last, types.index(event.artifact_type)] = 1
+    return targets
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Frames `start` to `end` of a region, counted from the region's start."""
+
+    region: Region
+    start: int
+    end: int
+
+
+def _packed(regions: Sequence[Region], grid: Grid, seed: int) -> Iterator[list[_Piece]]:
+    """The pieces of each shard. A region longer than a shard is cut where a chunk starts."""
+    step = SHARD_FRAMES // grid.stride * grid.stride
+    pieces = [
+        _Piece(region, start, min(region.frames, start + SHARD_FRAMES))
+        for region in regions
+        for start in range(0, region.frames, step)
+    ]
+    order = np.random.default_rng(seed).permutation(len(pieces))
+    shard: list[_Piece] = []
+    frames = 0
+    for piece in (pieces[number] for number in order):
+        length = piece.end - piece.start
+        if frames + length > SHARD_FRAMES:
+            yield shard
+            shard, frames = [], 0
+        shard.append(piece)
+        frames += length
+    yield shard
+
+
+def _shard(dataset: Dataset, pieces: Sequence[_Piece], types: Sequence[str], grid: Grid) -> HostShard:
+    """The pieces one after the other. Each has windows of its own."""
+    features = np.zeros((SHARD_FRAMES, FEATURES), np.float16)
+    targets = np.zeros((SHARD_FRAMES, output_bucket(len(types))), np.uint8)
+    bounds, place = [], 0
+    for piece in pieces:
+        region = piece.region
+        values = dataset.features[region.file][region.start + piece.start : region.start + piece.end]
+        end = place + len(values)
+        features[place:end] = values
+        of_region = frame_targets(region.events, types, region.frames)
+        targets[place:end, : len(types)] = of_region[piece.start : piece.start + len(values)]
+        bounds.append((place, place + piece.end - piece.start))
+        place = end
+    return HostShard(features, targets, window_table(bounds, grid), place)

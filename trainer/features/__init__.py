@@ -1,0 +1,1 @@
+"""Audio to features: what the network sees of a recording."""

@@ -1,0 +1,1 @@
+"""Training itself: one step, an epoch, the loop around them, checkpoints and warm starts."""

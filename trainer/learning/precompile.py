@@ -1,0 +1,52 @@
+"""Compiling before it is asked for: what the first job would otherwise wait for."""
+
+import jax
+import numpy as np
+
+from trainer.chunks import chunk_grid, windows_per_step
+from trainer.data.shards import SHARD_FRAMES
+from trainer.features.frontend import FEATURES
+from trainer.job import NetworkSize, TrainingConfig
+from trainer.learning.epochs import batches_of
+from trainer.learning.step import (
+    Shape,
+    Shard,
+    StepConstants,
+    initial_state,
+    run_steps,
+    start_of_epoch,
+)
+from trainer.model import LearnedType, Model
+from trainer.network import initial_parameters, new_architecture
+from trainer.scoring.detection import frame_scores
+
+# What gateways send where a caller sets nothing; the types differ, their number in steps of a bucket only.
+DEFAULT = TrainingConfig(
+    artifact_types=("any",),
+    epochs=20,
+    validation_split=0.2,
+    learning_rate=0.001,
+    batch_size=32,
+    chunk_size_ms=500,
+    stride_ms=250,
+    seed=0,
+)
+
+
+def precompile(network: NetworkSize = "standard") -> None:
+    """Compiles training and evaluation of DEFAULT, by no step on an empty shard and the scores of silence."""
+    architecture = new_architecture(len(DEFAULT.artifact_types), network)
+    outputs = architecture.outputs
+    grid = chunk_grid(DEFAULT)
+    shape = Shape(architecture, grid, windows_per_step(DEFAULT, grid))
+    parameters = initial_parameters(architecture, DEFAULT.seed)
+    zeros, ones = np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32)
+    weights = np.ones(outputs, np.float32)
+    constants = StepConstants(np.float32(0), np.int32(1), weights, weights, zeros, ones)
+    shard = Shard(np.zeros((SHARD_FRAMES, FEATURES), np.float16), np.zeros((SHARD_FRAMES, outputs), np.uint8))
+    none = batches_of(np.zeros((0, shape.windows, 4), np.int32), 0)
+    key = jax.random.fold_in(jax.random.key(DEFAULT.seed), 1)
+    data = jax.device_put((shard, constants))
+    state, _ = run_steps(initial_state(parameters), start_of_epoch(), data[0], none, data[1], key, shape)
+    model = Model(architecture, (LearnedType("any"),), state.average, zeros, ones)
+    frame_scores(model, [np.zeros((20_000, FEATURES), np.float16)])

@@ -1,0 +1,1 @@
+"""From the network's scores to detections, and from detections to figures."""
