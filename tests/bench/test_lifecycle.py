@@ -8,7 +8,7 @@ from earmark.v1 import training_service_pb2 as pb
 from bench.faults.history import Call, Fault, History
 from bench.faults.lifecycle import little_work_lost, longest_gap, one_end_and_no_stale_writes
 from bench.faults.tables import Tables
-from tests.bench.written import JOB_ID, START, Written, accepted, call, completed, ended, only, twice
+from tests.bench.histories import JOB_ID, START, Written, accepted, call, completed, ended, only, twice
 
 
 class TestOneEndAndNoStaleWrites:

@@ -19,7 +19,7 @@ from bench.faults.history import (
     Watcher,
 )
 from bench.faults.tables import File, Tables
-from tests.bench.written import JOB_ID, REQUEST_ID, START, accepted, call, completed, only, twice
+from tests.bench.histories import JOB_ID, REQUEST_ID, START, accepted, call, completed, only, twice
 
 
 def create(request_id: str = REQUEST_ID, job_id: str = JOB_ID, **of) -> Call:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from earmark.client import Client, connect
 
-from tests.client.little_gateway import Gateway
+from tests.client.small_gateway import Gateway
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from earmark.v1 import training_service_pb2_grpc
 from rich.console import Console
 from typer.testing import CliRunner
 
-from tests.client.little_gateway import refuse
+from tests.client.small_gateway import refuse
 from tests.client.test_transfer import CONTENT, Finder, Store
 
 Serve = Callable[..., Client]

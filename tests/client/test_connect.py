@@ -11,7 +11,7 @@ from earmark.client.channel import channel_options
 from earmark.v1 import dataset_service_pb2 as datasets
 from earmark.v1 import dataset_service_pb2_grpc
 
-from tests.client.little_gateway import refuse
+from tests.client.small_gateway import refuse
 
 Serve = Callable[..., Client]
 

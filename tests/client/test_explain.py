@@ -10,7 +10,7 @@ from earmark.v1 import dataset_service_pb2 as datasets
 from earmark.v1 import dataset_service_pb2_grpc
 from google.rpc import error_details_pb2 as details
 
-from tests.client.little_gateway import QUICK, refuse
+from tests.client.small_gateway import QUICK, refuse
 
 Serve = Callable[..., Client]
 

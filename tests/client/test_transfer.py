@@ -16,7 +16,7 @@ from earmark.v1 import (
 )
 from earmark.v1 import detection_service_pb2 as detection
 
-from tests.client.little_gateway import QUICK, refuse
+from tests.client.small_gateway import QUICK, refuse
 
 Serve = Callable[..., Client]
 CONTENT = bytes(range(256)) * 10_000

@@ -10,7 +10,7 @@ from earmark.client import Client, JobEvent, explain, watch_jobs
 from earmark.v1 import training_service_pb2 as training
 from earmark.v1 import training_service_pb2_grpc
 
-from tests.client.little_gateway import QUICK, refuse
+from tests.client.small_gateway import QUICK, refuse
 
 Serve = Callable[..., Client]
 COMPLETED = training.TRAINING_JOB_STATUS_COMPLETED

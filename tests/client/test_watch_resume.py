@@ -12,7 +12,7 @@ from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import audio_service_pb2_grpc, training_service_pb2_grpc
 from earmark.v1 import training_service_pb2 as training
 
-from tests.client.little_gateway import QUICK, refuse
+from tests.client.small_gateway import QUICK, refuse
 
 Serve = Callable[..., Client]
 LAST = 6

@@ -163,7 +163,7 @@ async def upload(gateway: Gateway, dataset_id: str, data: bytes = b"RIFF", **met
     return (await gateway.audio.UploadAudio(requests)).audio_file
 
 
-async def settle(gateway: Gateway, status: str = "ready", **facts: Any) -> None:
+async def finish_processing(gateway: Gateway, status: str = "ready", **facts: Any) -> None:
     """Every file that waits comes to this status, as if a trainer had said so."""
     async with gateway.database.connection() as connection:
         for file in await audio.claim(connection, 1000, 60):
@@ -173,7 +173,7 @@ async def settle(gateway: Gateway, status: str = "ready", **facts: Any) -> None:
 async def decoded(gateway: Gateway, dataset_id: str, duration_ms: int = 10_000) -> str:
     """The id of a new file that is ready."""
     file = await upload(gateway, dataset_id)
-    await settle(gateway, duration_ms=duration_ms)
+    await finish_processing(gateway, duration_ms=duration_ms)
     return file.id
 
 

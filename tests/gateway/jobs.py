@@ -8,7 +8,7 @@ from earmark.v1.model_service_pb2_grpc import ModelServiceStub
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 
 from storage.database import Database
-from tests.gateway import build
+from tests.gateway import rows
 from tests.gateway.calls import opened
 
 S = pb.TrainingJobStatus
@@ -21,12 +21,12 @@ async def gateway(database_url, tmp_path, trainers="", **settings):
         yield running.channel
 
 
-async def build_one(database_url) -> build.Built:
+async def build_one(database_url) -> rows.Built:
     async with Database(database_url) as database, database.transaction() as connection:
-        return await build.dataset(connection)
+        return await rows.dataset(connection)
 
 
-async def create(channel, built: build.Built, **config) -> pb.TrainingJob:
+async def create(channel, built: rows.Built, **config) -> pb.TrainingJob:
     request = pb.CreateTrainingJobRequest(
         dataset_id=str(built.dataset_id),
         annotation_set_id=str(built.annotation_set_id),
@@ -45,7 +45,7 @@ async def until(channel, job_id: str, short: str) -> None:
     """Returns when the job has had an event that `told` calls so."""
     call = TrainingServiceStub(channel).WatchTrainingJob(pb.WatchTrainingJobRequest(training_job_id=job_id))
     async for response in call:
-        if told([response.event]) == [short]:
+        if summaries([response.event]) == [short]:
             call.cancel()
             return
 
@@ -71,7 +71,7 @@ async def job_now(channel, job_id: str) -> pb.TrainingJob:
     return reply.training_job
 
 
-def told(events: list[pb.TrainingEvent]) -> list[str]:
+def summaries(events: list[pb.TrainingEvent]) -> list[str]:
     """The events in short: a status by its name, the rest by kind."""
     return [
         S.Name(e.status_changed.to).removeprefix("TRAINING_JOB_STATUS_").lower()

@@ -7,7 +7,7 @@ from uuid_utils.compat import uuid7
 from storage.database import Connection
 from storage.queries import events, training
 from storage.queries.events import LogFilter, LogKey, LogPage
-from tests.gateway import build
+from tests.gateway import rows
 
 ALL = LogFilter(None, (), {})
 ATTEMPT = 1
@@ -17,7 +17,7 @@ def status_changed(to: str) -> dict:
     return {"status_changed": {"from": "x", "to": f"TRAINING_JOB_STATUS_{to.upper()}", "reason": ""}}
 
 
-async def create(connection: Connection, built: build.Built, tenant: str = build.TENANT, **metadata) -> UUID:
+async def create(connection: Connection, built: rows.Built, tenant: str = rows.TENANT, **metadata) -> UUID:
     """A pending job's id."""
     job_id = uuid7()
     dataset_id, set_id = built.dataset_id, built.annotation_set_id
@@ -33,7 +33,7 @@ async def start(connection: Connection, *job_ids: UUID) -> None:
         assert await training.claim(connection, "trainer", 600, status_changed("training"))
 
 
-async def say(connection: Connection, job_id: UUID) -> None:
+async def add_event(connection: Connection, job_id: UUID) -> None:
     """One more event."""
     job = await training.lock_attempt(connection, job_id, ATTEMPT)
     assert await training.advance(
@@ -51,13 +51,13 @@ async def page(
     connection: Connection,
     after: LogKey = events.START,
     wanted: LogFilter = ALL,
-    tenant: str = build.TENANT,
+    tenant: str = rows.TENANT,
     limit: int = 1000,
 ) -> LogPage:
     return await events.log(connection, tenant, after, limit, wanted)
 
 
-async def told(connection: Connection, wanted: LogFilter = ALL, **arguments) -> list[tuple[UUID, int]]:
+async def logged(connection: Connection, wanted: LogFilter = ALL, **arguments) -> list[tuple[UUID, int]]:
     """The job and the revision of each event that the filter lets through."""
     found = await page(connection, wanted=wanted, **arguments)
     return [(event.training_job_id, event.revision) for _, event in found.entries if event]

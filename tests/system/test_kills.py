@@ -6,7 +6,7 @@ from earmark.client import watch
 from earmark.v1 import model_service_pb2
 from earmark.v1 import training_service_pb2 as training
 
-from tests.system.system import Trainable, kill, service, trainable
+from tests.system.services import Trainable, kill, service, trainable
 
 COMPLETED = training.TRAINING_JOB_STATUS_COMPLETED
 EPOCHS = 3

@@ -10,7 +10,7 @@ import pytest
 from earmark.client import connect
 from earmark.v1 import dataset_service_pb2
 
-from tests.system.system import EARMARK
+from tests.system.services import EARMARK
 
 
 class Up:

@@ -1,6 +1,5 @@
 """A trainer as its own process, and what the tests ask of it."""
 
-import io
 import os
 import select
 import signal
@@ -13,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
-import numpy as np
-import soundfile
 from earmark.trainer.v1 import trainer_service_pb2 as pb
 from earmark.trainer.v1 import trainer_service_pb2_grpc as pb_grpc
 from earmark.v1 import training_config_pb2
@@ -23,7 +20,6 @@ from grpc_status import rpc_status
 
 from storage.objects import ObjectStore
 
-RATE = 16_000
 SECONDS = 60  # how long a test waits for anything before it calls it lost
 JOB_ID = "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55"
 
@@ -156,25 +152,6 @@ def audio_request(name: str) -> pb.ProcessAudioRequest:
     return pb.ProcessAudioRequest(
         audio_file_id=name, source=f"{name}/source", audio=f"{name}/audio", features=f"{name}/features"
     )
-
-
-def bursts(seconds: int, seed: int) -> tuple[np.ndarray, list[pb.TrainRequest.Annotation]]:
-    """Quiet noise with a loud burst of 300 ms every two seconds, and where they are."""
-    rng = np.random.default_rng(seed)
-    audio, marks = rng.normal(0, 0.01, seconds * RATE), []
-    for start in range(RATE // 2, len(audio) - RATE, 2 * RATE):
-        audio[start : start + 4800] += rng.normal(0, 0.3, 4800)
-        start_ms = start * 1000 // RATE
-        marks.append(
-            pb.TrainRequest.Annotation(artifact_type="static", start_ms=start_ms, end_ms=start_ms + 300)
-        )
-    return audio.clip(-1, 1).astype(np.float32), marks
-
-
-def encoded(audio: np.ndarray, container: str, subtype: str | None = None, rate: int = RATE) -> bytes:
-    buffer = io.BytesIO()
-    soundfile.write(buffer, audio, rate, format=container, subtype=subtype)
-    return buffer.getvalue()
 
 
 def failure(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:

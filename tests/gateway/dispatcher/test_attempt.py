@@ -8,7 +8,17 @@ from earmark.v1 import training_service_pb2 as pb
 from earmark.v1.model_service_pb2_grpc import ModelServiceStub
 
 from tests.gateway import scripted_trainer as script
-from tests.gateway.jobs import S, build_one, create, gateway, job_now, model_of, told, until_epoch, watched
+from tests.gateway.jobs import (
+    S,
+    build_one,
+    create,
+    gateway,
+    job_now,
+    model_of,
+    summaries,
+    until_epoch,
+    watched,
+)
 
 
 async def test_the_best_epoch_is_told_by_event_job_and_model(database_url, tmp_path) -> None:
@@ -55,7 +65,7 @@ async def test_a_job_that_stops_early_is_complete_all_the_same(database_url, tmp
     async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
         job = await create(channel, built, epochs=50, early_stopping_epochs=1)
         events = await watched(channel, job.id)
-        assert told(events)[-1] == "completed"
+        assert summaries(events)[-1] == "completed"
         assert [e.notice.message for e in events if e.notice.code == pb.NOTICE_CODE_STOPPED_EARLY] == [
             "no epoch was better than epoch 1"
         ]
@@ -115,7 +125,7 @@ async def test_every_attempt_is_sent_the_base_models_files_archived_since_or_not
             request = model_service_pb2.DeleteModelRequest(model_id=base_model_id)
             await ModelServiceStub(channel).DeleteModel(request)
         async with gateway(database_url, tmp_path, address) as channel:
-            assert told(await watched(channel, job.id))[-1] == "completed"
+            assert summaries(await watched(channel, job.id))[-1] == "completed"
             done = await job_now(channel, job.id)
             assert (await model_of(channel, done)).config.base_model_id == base_model_id
     for call in trainer.calls[1:]:

@@ -12,7 +12,7 @@ from gateway.server import running
 from gateway.settings import GatewaySettings
 from tests.gateway import scripted_trainer as script
 from tests.gateway.calls import refused
-from tests.gateway.jobs import S, build_one, create, gateway, job_now, told, until_epoch, watched
+from tests.gateway.jobs import S, build_one, create, gateway, job_now, summaries, until_epoch, watched
 
 
 def outcomes(job: pb.TrainingJob) -> list[str]:
@@ -70,7 +70,7 @@ async def test_trainers_lost_after_a_new_checkpoint_each_do_not_fail_the_job(dat
         gateway(database_url, tmp_path, address, max_attempts=2) as channel,
     ):
         job = await create(channel, built)
-        assert told(await watched(channel, job.id))[-1] == "completed"
+        assert summaries(await watched(channel, job.id))[-1] == "completed"
         assert outcomes(await job_now(channel, job.id)) == ["lost"] * 5 + ["completed"]
     resumed = [call.job.resume_from for call in trainer.calls]
     assert resumed == ["", *(f"jobs/{job.id}/attempt-{n}/checkpoint-1" for n in range(1, 6))]
@@ -108,7 +108,7 @@ async def test_a_trainer_that_stops_costs_no_attempt_that_counts(database_url, t
     ):
         job = await create(channel, built)
         events = await watched(channel, job.id)
-        assert told(events)[-1] == "completed"
+        assert summaries(events)[-1] == "completed"
         assert not any(event.notice.code == pb.NOTICE_CODE_TRAINER_LOST for event in events)
 
 
@@ -128,7 +128,7 @@ async def test_a_gateway_that_stops_has_the_trainer_store_where_it_is(database_u
             job = await create(channel, built)
             await until_epoch(channel, job.id, 1)
         async with gateway(database_url, tmp_path, address, max_attempts=1) as channel:
-            assert told(await watched(channel, job.id))[-1] == "completed"
+            assert summaries(await watched(channel, job.id))[-1] == "completed"
             done = await job_now(channel, job.id)
             assert outcomes(done) == ["handed_back", "completed"]
             assert done.attempts[0].reason == "its gateway stopped"

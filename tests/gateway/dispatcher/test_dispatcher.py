@@ -14,9 +14,9 @@ from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 
 from storage.database import Database
 from storage.objects import ObjectStore
-from tests.gateway import build
+from tests.gateway import rows
 from tests.gateway import scripted_trainer as script
-from tests.gateway.jobs import S, build_one, create, gateway, job_now, told, until, watched
+from tests.gateway.jobs import S, build_one, create, gateway, job_now, summaries, until, watched
 
 
 async def test_a_job_goes_its_way_to_one_model(database_url, tmp_path) -> None:
@@ -25,7 +25,7 @@ async def test_a_job_goes_its_way_to_one_model(database_url, tmp_path) -> None:
     async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
         job = await create(channel, built)
         events = await watched(channel, job.id)
-        assert told(events) == [
+        assert summaries(events) == [
             *("pending", "queued", "training", "notice", "epoch_completed", "epoch_completed"),
             *("model_created", "completed"),
         ]
@@ -58,7 +58,7 @@ async def test_the_trainer_is_sent_the_whole_job(database_url, tmp_path) -> None
     assert [UUID(f.audio_file_id) for f in sent.files] == sorted(built.audio_file_ids)
     for file in sent.files:
         assert file.features == f"audio/{file.audio_file_id}/features"
-        assert file.duration_ms == 2 * build.MINUTE_MS
+        assert file.duration_ms == 2 * rows.MINUTE_MS
         # Of the chosen type alone, though the file has another.
         assert [(a.artifact_type, a.start_ms, a.end_ms) for a in file.annotations] == [("glitch", 100, 300)]
 
@@ -78,7 +78,7 @@ async def test_a_job_that_cannot_complete_fails_by_name_and_is_not_tried_again(
     async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
         job = await create(channel, built)
         events = await watched(channel, job.id)
-        assert told(events)[-1] == "failed"
+        assert summaries(events)[-1] == "failed"
         done = await job_now(channel, job.id)
         assert (done.error.reason, done.error.message) == (reason, "epoch 3, step 7: and why")
         assert done.model_id == ""
@@ -102,7 +102,7 @@ async def test_a_lost_trainer_costs_an_attempt_and_the_next_goes_on_from_the_che
     async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
         job = await create(channel, built)
         events = await watched(channel, job.id)
-        assert told(events).count("training") == 2
+        assert summaries(events).count("training") == 2
         lost = next(e for e in events if e.notice.code == pb.NOTICE_CODE_TRAINER_LOST)
         assert "the worker was killed" in lost.notice.message
         assert [e.revision for e in events] == list(range(1, len(events) + 1))
@@ -128,7 +128,7 @@ async def test_a_job_that_loses_trainer_after_trainer_fails_with_the_reason(data
         gateway(database_url, tmp_path, address, max_attempts=3) as channel,
     ):
         job = await create(channel, built)
-        assert told(await watched(channel, job.id))[-1] == "failed"
+        assert summaries(await watched(channel, job.id))[-1] == "failed"
         done = await job_now(channel, job.id)
         assert (done.error.reason, done.attempt) == ("TRAINER_LOST", 3)
         assert "lost 3 times" in done.error.message
@@ -147,7 +147,7 @@ async def test_a_trainer_without_a_free_slot_costs_no_attempt_that_counts(databa
         gateway(database_url, tmp_path, address, max_attempts=1) as channel,
     ):
         job = await create(channel, built)
-        assert told(await watched(channel, job.id))[-1] == "completed"
+        assert summaries(await watched(channel, job.id))[-1] == "completed"
 
 
 async def test_a_silent_trainer_is_taken_for_lost(database_url, tmp_path) -> None:
@@ -163,7 +163,7 @@ async def test_a_silent_trainer_is_taken_for_lost(database_url, tmp_path) -> Non
     ):
         job = await create(channel, built)
         events = await watched(channel, job.id)
-        assert told(events)[-1] == "completed"
+        assert summaries(events)[-1] == "completed"
         assert any("silent for 0.3 s" in e.notice.message for e in events)
         assert trainer.cancelled.is_set()
 
@@ -192,7 +192,7 @@ async def test_a_trainer_is_not_silent_while_its_event_waits_for_the_database(da
             with suppress(TimeoutError):
                 async with asyncio.timeout(1):
                     await trainer.cancelled.wait()
-        assert told(await watched(channel, job.id))[-1] == "completed"
+        assert summaries(await watched(channel, job.id))[-1] == "completed"
         assert (await job_now(channel, job.id)).attempt == 1
 
 
@@ -209,7 +209,7 @@ async def test_cancelling_a_running_job_cancels_the_call_and_ends_the_job(databa
         await until(channel, job.id, "epoch_completed")
         request = pb.CancelTrainingJobRequest(training_job_id=job.id)
         await TrainingServiceStub(channel).CancelTrainingJob(request)
-        assert told(await watched(channel, job.id))[-1] == "cancelled"
+        assert summaries(await watched(channel, job.id))[-1] == "cancelled"
         await trainer.cancelled.wait()
         again = await TrainingServiceStub(channel).CancelTrainingJob(request)
         assert again.training_job.status == S.TRAINING_JOB_STATUS_CANCELLED
@@ -227,7 +227,7 @@ async def test_a_gateway_that_stops_gives_its_job_back_at_once(database_url, tmp
             job = await create(channel, built)
             await until(channel, job.id, "notice")
         async with gateway(database_url, tmp_path, address) as channel:
-            assert told(await watched(channel, job.id))[-1] == "completed"
+            assert summaries(await watched(channel, job.id))[-1] == "completed"
             done = await job_now(channel, job.id)
             assert (done.attempt, len(trainer.calls)) == (2, 2)
 
@@ -246,7 +246,7 @@ async def test_a_job_whose_gateway_is_gone_is_taken_over_when_its_lease_ends(dat
     trainer = script.ScriptedTrainer(script.whole)
     async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
         events = await watched(channel, job.id)
-        assert told(events)[-1] == "completed"
+        assert summaries(events)[-1] == "completed"
         assert any("its gateway was lost" in e.status_changed.reason for e in events)
 
 
@@ -289,6 +289,6 @@ async def test_two_gateways_run_each_job_once(database_url, tmp_path) -> None:
         jobs = [await create(c, built) for c in (channel, also) * 4]
         for job in jobs:
             # Watched through the gateway that may not run it.
-            assert told(await watched(also, job.id))[-1] == "completed"
+            assert summaries(await watched(also, job.id))[-1] == "completed"
     ran = [call.job.training_job_id for trainer in (first, second) for call in trainer.calls]
     assert sorted(ran) == sorted(job.id for job in jobs)

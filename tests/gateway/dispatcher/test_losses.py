@@ -15,16 +15,16 @@ from gateway.settings import GatewaySettings
 from storage.bus import Bus
 from storage.database import Database
 from storage.objects import ObjectStore
-from tests.gateway import fronts
 from tests.gateway import scripted_trainer as script
-from tests.gateway.jobs import build_one, create, gateway, told, until, watched
+from tests.gateway import trainer_fronts
+from tests.gateway.jobs import build_one, create, gateway, summaries, until, watched
 
 
 @asynccontextmanager
 async def dispatching(database_url, tmp_path, *addresses: str):
     """A dispatcher that begins when all trainers are there."""
     async with Database(database_url) as database, Bus(database) as bus, Trainers(addresses) as trainers:
-        await fronts.until(trainers, lambda: len(trainers.available()) == len(addresses))
+        await trainer_fronts.until(trainers, lambda: len(trainers.available()) == len(addresses))
         settings = GatewaySettings(database_url=database_url, data_dir=tmp_path)
         objects = ObjectStore.open(settings.object_store_url)
         async with Dispatcher(App(settings, database, bus, objects, trainers)):
@@ -47,7 +47,7 @@ async def test_a_trainer_that_loses_its_attempts_does_not_eat_those_of_a_job_whi
         gateway(database_url, tmp_path) as channel,
     ):
         job = await create(channel, built)
-        assert told(await watched(channel, job.id))[-1] == "completed"
+        assert summaries(await watched(channel, job.id))[-1] == "completed"
         assert (len(bad.calls), len(good.calls)) == (1, 1)
 
 
@@ -82,6 +82,6 @@ async def test_an_attempt_that_comes_to_its_own_end_ends_a_trainers_row_of_losse
             await until(channel, job.id, "epoch_completed")
             request = pb.CancelTrainingJobRequest(training_job_id=job.id)
             await TrainingServiceStub(channel).CancelTrainingJob(request)
-        assert told(await watched(channel, job.id))[-1] == status
+        assert summaries(await watched(channel, job.id))[-1] == status
         assert before == [1]
         assert [trainer.cool_down.losses for trainer in trainers.available()] == [losses]

@@ -10,7 +10,7 @@ from gateway.dispatcher.orphans import remove_orphans
 from storage.database import Database
 from storage.objects import ObjectStore
 from storage.queries import orphans, training
-from tests.gateway import build, build_model
+from tests.gateway import model_rows, rows
 from tests.gateway.calls import dataset, upload
 
 EVENT = {"status_changed": {}}
@@ -37,7 +37,7 @@ def put(objects: ObjectStore, *keys: str) -> set[str]:
 async def test_audio_of_an_upload_that_never_came_to_its_row_goes_some_hours_later(database, objects) -> None:
     lost, fresh, unknown = uuid7(), uuid7(), uuid7()
     async with database.transaction() as connection:
-        known = (await build.dataset(connection)).audio_file_ids[0]
+        known = (await rows.dataset(connection)).audio_file_ids[0]
         for audio_file_id in (lost, known):
             await orphans.add_candidate(connection, audio_file_id)
         await connection.execute(f"UPDATE orphan_candidates SET since = {OLD}")
@@ -67,7 +67,7 @@ async def test_an_upload_and_a_deletion_are_put_down_for_a_sweep(gateway) -> Non
 async def test_of_a_job_that_is_over_only_the_models_objects_stay(database, objects) -> None:
     async with database.transaction() as connection:
         unfinished, fresh, failed = [await job(connection) for _ in range(3)]
-        model_id = await build_model.model(connection)
+        model_id = await model_rows.model(connection)
         row = await connection.fetchrow("SELECT * FROM models WHERE id = $1", model_id)
         done = row["training_job_id"]
         end = "UPDATE training_jobs SET status = $2, finished_at = {}, {} WHERE id = $1"
@@ -92,7 +92,7 @@ async def test_of_a_job_that_is_over_only_the_models_objects_stay(database, obje
 
 
 async def job(connection) -> UUID:
-    built, job_id = await build.dataset(connection), uuid7()
+    built, job_id = await rows.dataset(connection), uuid7()
     made = (job_id, built.dataset_id, built.annotation_set_id, {"epochs": 1}, {}, EVENT)
-    await training.create(connection, build.TENANT, *made)
+    await training.create(connection, rows.TENANT, *made)
     return job_id

@@ -8,7 +8,7 @@ from earmark.trainer.v1 import trainer_service_pb2 as pb
 
 from gateway.fleet.trainers import Trainers
 from gateway.fleet.waiting import Slots
-from tests.gateway.fronts import Busy, Front, Names, addresses, port_of, serving, until
+from tests.gateway.trainer_fronts import Busy, Front, Names, addresses, port_of, serving, until
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from gateway.errors import UnavailableError
 from gateway.fleet.cool_down import PAUSES_SECONDS
 from gateway.fleet.trainers import TrainerLostError, Trainers, send
 from gateway.fleet.waiting import Slots
-from tests.gateway.fronts import Front, addresses, port_of, serving, until
+from tests.gateway.trainer_fronts import Front, addresses, port_of, serving, until
 
 
 async def test_a_trainer_comes_goes_and_comes_back() -> None:

@@ -4,20 +4,20 @@ import grpc
 from earmark.v1 import annotation_service_pb2 as pb
 from grpc import aio
 
+from tests.gateway.annotation_calls import delete, delete_set, filled, get_set, listed, update, versions
 from tests.gateway.calls import (
     NOWHERE,
     annotate,
     dataset,
     decoded,
     draft,
+    finish_processing,
     mark,
     publish,
     refused,
-    settle,
     together,
     upload,
 )
-from tests.gateway.marks import delete, delete_set, filled, get_set, listed, update, versions
 
 DRAFT = pb.ANNOTATION_SET_STATUS_DRAFT
 PUBLISHED = pb.ANNOTATION_SET_STATUS_PUBLISHED
@@ -137,7 +137,7 @@ async def test_marks_of_files_not_decoded_yet_are_judged_when_the_set_is_publish
     refusal = await refused(publish(gateway, set_id), "FAILED_PRECONDITION", "WRONG_STATE")
     subjects = [f"audio_file/{short}", f"audio_file/{failing}"]
     assert [v[:2] for v in refusal.violations] == [("AUDIO_DECODED", subject) for subject in subjects]
-    await settle(gateway, "embedding", duration_ms=1000)
+    await finish_processing(gateway, "embedding", duration_ms=1000)
     await gateway.execute(
         "UPDATE audio_files SET processing_status = 'failed', error_message = 'no audio in it' WHERE id = $1",
         failing,

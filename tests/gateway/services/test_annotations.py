@@ -6,21 +6,21 @@ from earmark.v1 import dataset_service_pb2
 from google.protobuf import struct_pb2
 from grpc import aio
 
-from tests.gateway import build
+from tests.gateway import rows
+from tests.gateway.annotation_calls import delete, delete_set, filled, get_set, listed, update, versions
 from tests.gateway.calls import (
     NOWHERE,
     annotate,
     dataset,
     decoded,
     draft,
+    finish_processing,
     mark,
     publish,
     refused,
-    settle,
     together,
     upload,
 )
-from tests.gateway.marks import delete, delete_set, filled, get_set, listed, update, versions
 
 
 async def test_annotations_are_kept_as_given_and_listed_in_order_of_creation(gateway) -> None:
@@ -51,7 +51,7 @@ async def test_a_batch_is_added_whole_or_not_at_all_with_every_violation(gateway
     file_id, set_id, _ = await filled(gateway)
     elsewhere = await decoded(gateway, await dataset(gateway, "glitch"))
     failed = await upload(gateway, (await get_set(gateway, set_id)).dataset_id)
-    await settle(gateway, "failed", error_message="not audio")
+    await finish_processing(gateway, "failed", error_message="not audio")
     call = annotate(
         gateway,
         set_id,
@@ -166,7 +166,7 @@ async def test_what_is_not_there_is_not_found(gateway) -> None:
 
 async def test_another_tenants_sets_are_not_there(gateway) -> None:
     async with gateway.database.transaction() as connection:
-        other = await build.dataset(connection, tenant="other", set_status="draft")
+        other = await rows.dataset(connection, tenant="other", set_status="draft")
         annotation_id = str(await connection.fetchval("SELECT id FROM annotations LIMIT 1"))
     set_id, file_id = str(other.annotation_set_id), str(other.audio_file_ids[0])
     for call in (

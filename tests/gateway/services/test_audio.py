@@ -12,7 +12,7 @@ from earmark.v1 import audio_service_pb2 as pb
 from grpc import aio
 
 from storage.queries import audio
-from tests.gateway import build
+from tests.gateway import rows
 from tests.gateway.calls import (
     NOWHERE,
     annotate,
@@ -241,7 +241,7 @@ async def test_what_is_not_there_is_not_found(gateway) -> None:
 
 async def test_another_tenants_file_is_not_there(gateway) -> None:
     async with gateway.database.transaction() as connection:
-        other = await build.dataset(connection, tenant="other")
+        other = await rows.dataset(connection, tenant="other")
     file_id, dataset_id = str(other.audio_file_ids[0]), str(other.dataset_id)
     for call in (get(gateway, file_id), delete(gateway, file_id), listed(gateway, dataset_id)):
         await refused(call, "NOT_FOUND", "NOT_FOUND")
@@ -294,7 +294,7 @@ async def test_a_file_that_a_published_set_marks_stays(gateway) -> None:
 
 async def test_a_file_stays_while_a_job_runs_on_its_dataset(gateway) -> None:
     async with gateway.database.transaction() as connection:
-        built = await build.dataset(connection, annotated=())
+        built = await rows.dataset(connection, annotated=())
         await connection.execute(
             "INSERT INTO training_jobs (id, tenant_id, dataset_id, annotation_set_id, config, metadata,"
             " total_epochs) VALUES ($1, 'default', $2, $3, '{}', '{}', 1)",

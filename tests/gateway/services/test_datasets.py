@@ -4,7 +4,7 @@ from uuid import uuid4
 
 from earmark.v1 import dataset_service_pb2 as pb
 
-from tests.gateway import build
+from tests.gateway import rows
 from tests.gateway.calls import (
     NOWHERE,
     annotate,
@@ -134,7 +134,7 @@ async def test_a_dataset_with_a_published_set_stays(gateway) -> None:
 
 async def test_what_is_not_there_is_not_found(gateway) -> None:
     async with gateway.database.transaction() as connection:
-        other = str((await build.dataset(connection, tenant="other")).dataset_id)
+        other = str((await rows.dataset(connection, tenant="other")).dataset_id)
     for missing in (NOWHERE, other):
         for call in (
             get(gateway, missing),

@@ -25,8 +25,8 @@ from gateway.settings import GatewaySettings
 from storage.database import Database
 from storage.objects import ObjectStore
 from storage.queries import models
-from tests.gateway.build_model import one_model
 from tests.gateway.calls import Refusal, refusal_of
+from tests.gateway.model_rows import one_model
 from tests.trainer.process import running as trainer_process
 from trainer.features.frontend import FEATURES
 from trainer.job import TrainingConfig

@@ -9,8 +9,8 @@ from uuid_utils.compat import uuid7
 
 from storage.database import Database
 from storage.queries import models
-from tests.gateway.build_model import CONFIG, model, one_model
 from tests.gateway.calls import refused
+from tests.gateway.model_rows import CONFIG, model, one_model
 
 
 @pytest_asyncio.fixture

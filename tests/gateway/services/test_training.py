@@ -7,9 +7,9 @@ from earmark.v1 import training_service_pb2 as pb
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 
 from storage.queries import models, training
-from tests.gateway import build
-from tests.gateway.build_model import one_model
+from tests.gateway import rows
 from tests.gateway.calls import NOWHERE, refused
+from tests.gateway.model_rows import one_model
 
 S = pb.TrainingJobStatus
 EDGES = {
@@ -37,12 +37,12 @@ def stub(gateway) -> TrainingServiceStub:
     return TrainingServiceStub(gateway.channel)
 
 
-async def built(gateway, **how) -> build.Built:
+async def built(gateway, **how) -> rows.Built:
     async with gateway.database.transaction() as connection:
-        return await build.dataset(connection, **how)
+        return await rows.dataset(connection, **how)
 
 
-def asked(made: build.Built, **fields) -> pb.CreateTrainingJobRequest:
+def asked(made: rows.Built, **fields) -> pb.CreateTrainingJobRequest:
     config = {"artifact_types": ["glitch"]} | fields.pop("config", {})
     ids = {"dataset_id": str(made.dataset_id), "annotation_set_id": str(made.annotation_set_id)}
     return pb.CreateTrainingJobRequest(**(ids | fields), config=config)
@@ -170,7 +170,7 @@ async def test_an_archived_base_model_is_refused_with_what_to_do(
 ) -> None:
     model_id = await one_model(database_url, active=True)
     async with gateway.database.transaction() as connection:
-        await models.archive(connection, build.TENANT, UUID(model_id))
+        await models.archive(connection, rows.TENANT, UUID(model_id))
     made, before = await built(gateway), await gateway.count("training_jobs")
     request = asked(made, config={"base_model_id": model_id}, validate_only=validate_only)
     refusal = await refused(stub.CreateTrainingJob(request), "FAILED_PRECONDITION", "WRONG_STATE")

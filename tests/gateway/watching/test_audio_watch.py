@@ -4,8 +4,8 @@ from earmark.v1 import audio_service_pb2 as pb
 from earmark.v1 import dataset_service_pb2
 from grpc import aio
 
-from tests.gateway import build
-from tests.gateway.calls import dataset, opened, refused, settle, upload
+from tests.gateway import rows
+from tests.gateway.calls import dataset, finish_processing, opened, refused, upload
 
 READY = pb.AUDIO_PROCESSING_STATUS_READY
 
@@ -26,7 +26,7 @@ async def test_a_watch_gives_each_file_then_its_changes_and_ends_when_all_are_se
     files = [await upload(gateway, dataset_id) for _ in range(2)]
     call = watch(gateway, dataset_id)
     assert [(await call.read()).audio_file for _ in files] == files
-    await settle(gateway, "embedding", duration_ms=1000, sample_rate_hz=8000, channels=2)
+    await finish_processing(gateway, "embedding", duration_ms=1000, sample_rate_hz=8000, channels=2)
     # Nobody told the bus: the gateway that made the change would.
     late = await upload(gateway, dataset_id)
     seen = [(await call.read()).audio_file for _ in range(3)]
@@ -42,7 +42,7 @@ async def test_a_watch_resumes_behind_its_cursor_without_gap_or_duplicate(gatewa
     dataset_id = await dataset(gateway)
     for _ in range(5):
         await upload(gateway, dataset_id)
-    await settle(gateway)
+    await finish_processing(gateway)
     assert await revisions(gateway, dataset_id) == [6, 7, 8, 9, 10]
     assert await revisions(gateway, dataset_id, after=8) == [9, 10]
     assert await revisions(gateway, dataset_id, after=10) == []
@@ -50,7 +50,7 @@ async def test_a_watch_resumes_behind_its_cursor_without_gap_or_duplicate(gatewa
 
 async def test_a_watch_of_many_files_reads_them_all(gateway) -> None:
     async with gateway.database.transaction() as connection:
-        built = await build.dataset(connection, files=450, annotated=())
+        built = await rows.dataset(connection, files=450, annotated=())
         await connection.execute("UPDATE datasets SET audio_revision = 450")
     assert await revisions(gateway, str(built.dataset_id)) == list(range(1, 451))
 
@@ -73,7 +73,7 @@ async def test_an_idle_watch_sends_heartbeats_with_what_is_unsettled(database_ur
         call = watch(gateway, dataset_id)
         assert (await call.read()).HasField("audio_file")
         assert (await call.read()).heartbeat.in_progress_count == 1
-        await settle(gateway)
+        await finish_processing(gateway)
         while (response := await call.read()).HasField("heartbeat"):
             pass
         assert response.audio_file.processing_status == READY

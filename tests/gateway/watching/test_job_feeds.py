@@ -11,7 +11,7 @@ from gateway.watching.job_watch import JobWatches
 from storage.bus import Bus
 from storage.database import Database
 from storage.queries import training
-from tests.gateway import build
+from tests.gateway import rows
 from tests.storage import jobs
 
 # Only a hang lasts this long.
@@ -29,9 +29,9 @@ async def app(database_url):
 async def job(app):
     """A job at revision 3."""
     async with app.database.connection() as connection:
-        job_id = await jobs.create(connection, await build.dataset(connection))
+        job_id = await jobs.create(connection, await rows.dataset(connection))
         await jobs.start(connection, job_id)
-        return await training.get(connection, build.TENANT, job_id)
+        return await training.get(connection, rows.TENANT, job_id)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ async def cancel(app, job) -> None:
     app.bus.publish(f"job:{job.id}")
 
 
-async def settle(app, watches) -> None:
+async def finish_processing(app, watches) -> None:
     """Nothing is left of any watch. A reader that was told to stop does so in the loop's next turns."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     readers = {task for task in others if task.get_coro().__qualname__ == "Feed._read"}
@@ -61,7 +61,7 @@ async def test_a_watch_that_is_closed_leaves_nothing(app, job, watches) -> None:
     await first.aclose()
     assert [event.revision for event in [await anext(second), await anext(second)]] == [2, 3]
     await second.aclose()
-    await settle(app, watches)
+    await finish_processing(app, watches)
 
 
 async def test_a_watch_that_is_cancelled_while_it_waits_says_so_and_leaves_nothing(app, job, watches) -> None:
@@ -71,13 +71,13 @@ async def test_a_watch_that_is_cancelled_while_it_waits_says_so_and_leaves_nothi
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    await settle(app, watches)
+    await finish_processing(app, watches)
 
 
 async def test_a_watch_that_came_to_the_jobs_end_leaves_nothing(app, job, watches) -> None:
     await cancel(app, job)
     assert [event.revision async for event in watches.follow(job, 0)] == [1, 2, 3, 4]
-    await settle(app, watches)
+    await finish_processing(app, watches)
 
 
 async def test_a_watch_that_joins_when_another_has_failed_is_served(app, job) -> None:
@@ -85,12 +85,12 @@ async def test_a_watch_that_joins_when_another_has_failed_is_served(app, job) ->
     first = broken.follow(job, 2)
     with pytest.raises(KeyError):
         await anext(first)
-    await settle(app, broken)
+    await finish_processing(app, broken)
     broken._feeds._convert = lambda event: event
     second = broken.follow(job, 2)
     assert (await anext(second)).revision == 3
     await second.aclose()
-    await settle(app, broken)
+    await finish_processing(app, broken)
 
 
 async def test_an_event_that_nobody_told_of_is_seen_with_the_next_heartbeat(app, job) -> None:
@@ -98,7 +98,7 @@ async def test_an_event_that_nobody_told_of_is_seen_with_the_next_heartbeat(app,
     watch = JobWatches(quick, lambda event: event).follow(job, 3)
     assert await anext(watch) == 3
     async with app.database.transaction() as connection:
-        await jobs.say(connection, job.id)
+        await jobs.add_event(connection, job.id)
     while (told := await anext(watch)) == 3:
         pass
     assert told.revision == 4

@@ -10,9 +10,9 @@ from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 from gateway.convert.event_bodies import notice, status_changed
 from gateway.watching import job_feeds
 from storage.queries import events, training
-from tests.gateway import build
+from tests.gateway import rows
 from tests.gateway.calls import NOWHERE, opened, refused
-from tests.gateway.driven import driving
+from tests.gateway.driven_jobs import driving
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ async def test_watching_an_unknown_job_is_not_found(gateway) -> None:
 async def test_an_idle_watch_has_heartbeats_with_the_revision(database_url, tmp_path) -> None:
     async with opened(database_url, tmp_path, heartbeat_seconds=0.05) as gateway:
         async with gateway.database.transaction() as connection:
-            built = await build.dataset(connection)
+            built = await rows.dataset(connection)
         stub = TrainingServiceStub(gateway.channel)
         reply = await stub.CreateTrainingJob(
             pb.CreateTrainingJobRequest(
@@ -209,7 +209,7 @@ async def test_what_a_stale_attempt_writes_changes_nothing(gateway, job) -> None
         assert await training.requeue(connection, job_id, 1, "lost", "", {}) is None
         assert await training.renew(connection, job_id, 1, 60) is None
         assert not await training.set_checkpoint(connection, job_id, 1, "late")
-        current = await training.get(connection, build.TENANT, job_id)
+        current = await training.get(connection, rows.TENANT, job_id)
     assert (current.attempt, current.status, current.revision, current.checkpoint) == (2, "training", 5, None)
     assert [(a.number, a.outcome, a.reason) for a in current.attempts] == [
         (1, "lost", "why"),

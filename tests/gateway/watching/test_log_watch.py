@@ -11,9 +11,9 @@ from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 from gateway.watching.log_watch import Cursor
 from storage.queries import events
 from storage.queries.events import LogKey
-from tests.gateway import build
+from tests.gateway import rows
 from tests.gateway.calls import opened, refused
-from tests.gateway.driven import driving
+from tests.gateway.driven_jobs import driving
 
 CANCELLED = pb.TRAINING_JOB_STATUS_CANCELLED
 
@@ -40,7 +40,7 @@ async def take(call, count: int) -> list[pb.WatchTrainingJobsResponse]:
     return responses
 
 
-def told(responses) -> list[tuple[str, int]]:
+def summaries(responses) -> list[tuple[str, int]]:
     """Of which job, and its revision."""
     return [(r.event.training_job_id, r.event.revision) for r in responses]
 
@@ -53,7 +53,9 @@ async def test_every_cursor_resumes_right_behind_its_event(gateway, driver) -> N
     await asyncio.gather(first.cancel(), second.cancel())
     responses = await take(whole, 14)
     for job in (first, second):
-        assert [revision for job_id, revision in told(responses) if job_id == job.id] == list(range(1, 8))
+        assert [revision for job_id, revision in summaries(responses) if job_id == job.id] == list(
+            range(1, 8)
+        )
     assert responses[0].event.status_changed.to == pb.TRAINING_JOB_STATUS_PENDING
     for number, response in enumerate(responses[:-1], start=1):
         assert await take(watch(gateway, response.cursor), 14 - number) == responses[number:]
@@ -67,7 +69,9 @@ async def test_a_stream_from_now_begins_with_a_cursor_and_has_what_follows(gatew
     after = await driver.job()
     await before.say("on")
     responses = await take(call, 4)
-    assert sorted(told(responses)) == sorted([(after.id, 1), (after.id, 2), (after.id, 3), (before.id, 4)])
+    assert sorted(summaries(responses)) == sorted(
+        [(after.id, 1), (after.id, 2), (after.id, 3), (before.id, 4)]
+    )
     assert await take(watch(gateway, start.cursor), 4) == responses
 
 
@@ -76,23 +80,23 @@ async def test_a_stream_from_now_of_an_empty_log_can_be_resumed(gateway, driver)
     start = await call.read()
     call.cancel()
     job = await driver.job()
-    assert told(await take(watch(gateway, start.cursor), 3)) == [(job.id, 1), (job.id, 2), (job.id, 3)]
+    assert summaries(await take(watch(gateway, start.cursor), 3)) == [(job.id, 1), (job.id, 2), (job.id, 3)]
 
 
 async def test_a_final_status_gives_one_event_for_each_job(gateway, driver) -> None:
     async with gateway.database.transaction() as connection:
-        built = await build.dataset(connection)
+        built = await rows.dataset(connection)
     jobs = [await driver.job(built, team=team) for team in ("tts", "asr", "tts")]
     elsewhere = await driver.job(team="tts")
     for job in (*jobs, elsewhere):
         await job.say("on")
         await job.cancel()
     everywhere = await take(watch(gateway, statuses=[CANCELLED]), 4)
-    assert told(everywhere) == [(job.id, 5) for job in (*jobs, elsewhere)]
+    assert summaries(everywhere) == [(job.id, 5) for job in (*jobs, elsewhere)]
     here = watch(gateway, statuses=[CANCELLED], dataset_id=str(built.dataset_id))
-    assert told(await take(here, 3)) == [(job.id, 5) for job in jobs]
+    assert summaries(await take(here, 3)) == [(job.id, 5) for job in jobs]
     of_team = watch(gateway, statuses=[CANCELLED], dataset_id=str(built.dataset_id), metadata={"team": "tts"})
-    assert told(await take(of_team, 2)) == [(jobs[0].id, 5), (jobs[2].id, 5)]
+    assert summaries(await take(of_team, 2)) == [(jobs[0].id, 5), (jobs[2].id, 5)]
 
 
 async def test_the_cursor_goes_on_over_what_the_filter_leaves_out(database_url, tmp_path) -> None:
@@ -105,8 +109,8 @@ async def test_the_cursor_goes_on_over_what_the_filter_leaves_out(database_url, 
             assert last.HasField("heartbeat")
         await job.cancel()
         # Another filter may be used with the cursor.
-        assert told(await take(watch(gateway, last.cursor), 1)) == [(job.id, 4)]
-        assert told(await take(narrow, 1)) == [(job.id, 4)]
+        assert summaries(await take(watch(gateway, last.cursor), 1)) == [(job.id, 4)]
+        assert summaries(await take(narrow, 1)) == [(job.id, 4)]
 
 
 async def test_an_event_that_was_held_back_comes_though_nobody_tells_of_it(gateway, driver) -> None:
@@ -132,7 +136,9 @@ async def test_many_writers_at_once_are_told_in_order(gateway, driver) -> None:
         await asyncio.gather(*(job.say("on") for job in jobs))
     responses = await take(call, 5 * 13)
     for job in jobs:
-        assert [revision for job_id, revision in told(responses) if job_id == job.id] == list(range(1, 14))
+        assert [revision for job_id, revision in summaries(responses) if job_id == job.id] == list(
+            range(1, 14)
+        )
     assert all(one.cursor != other.cursor for one, other in pairwise(responses))
 
 
@@ -183,14 +189,14 @@ async def test_a_cursor_from_before_removed_events_is_out_of_range_and_a_later_o
     await removed(gateway, old)
     kept = [response for response in responses if response.event.training_job_id == running.id]
     last = responses[-1]
-    assert told([last]) == [(old.id, 4)]
+    assert summaries([last]) == [(old.id, 4)]
     # Behind the revision 3 of `old`, the last that was removed, lie the three of `running` and its own last.
     for response in responses[:2]:
         refusal = await refused(watch(gateway, response.cursor).read(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
         assert "too old" in refusal.message
-    assert told(await take(watch(gateway, responses[2].cursor), 4)) == told([*kept, last])
+    assert summaries(await take(watch(gateway, responses[2].cursor), 4)) == summaries([*kept, last])
     await running.say("on")
-    assert told(await take(watch(gateway, last.cursor), 1)) == [(running.id, 4)]
+    assert summaries(await take(watch(gateway, last.cursor), 1)) == [(running.id, 4)]
 
 
 async def test_a_replay_of_what_was_left_can_be_resumed_until_more_is_removed(gateway, driver) -> None:
@@ -202,10 +208,10 @@ async def test_a_replay_of_what_was_left_can_be_resumed_until_more_is_removed(ga
     await removed(gateway, late)
     whole = await take(watch(gateway), 6)
     for number, response in enumerate(whole[:-1], start=1):
-        assert told(await take(watch(gateway, response.cursor), 6 - number)) == told(whole[number:])
+        assert summaries(await take(watch(gateway, response.cursor), 6 - number)) == summaries(whole[number:])
     await removed(gateway, later)
     await refused(watch(gateway, whole[0].cursor).read(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
-    assert told(await take(watch(gateway), 3)) == [(job.id, 4) for job in (early, late, later)]
+    assert summaries(await take(watch(gateway), 3)) == [(job.id, 4) for job in (early, late, later)]
 
 
 async def test_a_running_stream_ends_when_events_ahead_of_it_are_removed(gateway, driver) -> None:

@@ -9,7 +9,7 @@ import pytest_asyncio
 from storage.database import Database
 from storage.queries import audio
 from storage.records import AudioFile
-from tests.gateway import build
+from tests.gateway import rows
 
 LONG = 600.0
 OVER = 0.0
@@ -25,7 +25,7 @@ async def database(database_url):
 async def files(database) -> list[UUID]:
     """Three that are pending."""
     async with database.transaction() as connection:
-        built = await build.dataset(connection, files=3, audio_status="pending", annotated=())
+        built = await rows.dataset(connection, files=3, audio_status="pending", annotated=())
         await connection.execute("UPDATE datasets SET audio_revision = 3")
     return built.audio_file_ids
 
@@ -113,7 +113,7 @@ async def test_a_settled_file_and_a_stale_attempt_are_left_alone(database) -> No
     async with database.connection() as connection:
         assert not await audio.renew(connection, stale.id, stale.attempt, LONG)
         assert await audio.renew(connection, current.id, current.attempt, LONG)
-        kept = await audio.get(connection, build.TENANT, settled.id)
+        kept = await audio.get(connection, rows.TENANT, settled.id)
     assert (kept.processing_status, kept.error_message) == ("failed", "not audio")
 
 

@@ -13,7 +13,7 @@ from storage.database import Connection, Database
 from storage.migrations import migrate
 from storage.queries import events, training
 from storage.queries.events import START, LogFilter, LogKey
-from tests.gateway import build
+from tests.gateway import rows
 from tests.storage import jobs
 
 WRITERS = 6
@@ -35,7 +35,7 @@ async def connection(database):
 
 @pytest_asyncio.fixture
 async def built(connection):
-    return await build.dataset(connection)
+    return await rows.dataset(connection)
 
 
 class Writer:
@@ -56,8 +56,8 @@ class Writer:
     def is_open(self) -> bool:
         return self._transaction is not None
 
-    async def say(self, job_id: UUID) -> None:
-        await jobs.say(self.connection, job_id)
+    async def add_event(self, job_id: UUID) -> None:
+        await jobs.add_event(self.connection, job_id)
         self.holds.add(job_id)
 
     async def end(self, *, commit: bool) -> None:
@@ -114,7 +114,7 @@ async def test_whatever_order_transactions_end_in_each_event_is_read_once_and_in
         writers = [Writer(await stack.enter_async_context(database.connection())) for _ in range(WRITERS)]
         readers = [Reader(connection, limit) for limit in (1, 3, 1000)]
         await interleave(chance, writers, readers, job_ids)
-    revisions = {job: (await training.get(connection, build.TENANT, job)).revision for job in job_ids}
+    revisions = {job: (await training.get(connection, rows.TENANT, job)).revision for job in job_ids}
     assert sum(revisions.values()) > STEPS / 8
     for reader in readers:
         while len(reader.seen) < sum(revisions.values()):
@@ -168,7 +168,7 @@ async def test_what_a_running_transaction_may_still_come_before_is_held_back(
     async with database.connection() as one:
         running = Writer(one)
         await running.begin()
-        await jobs.say(connection, second)
+        await jobs.add_event(connection, second)
         assert await reader.read()
         assert len(reader.seen) == 6
         await running.say(first)
@@ -179,22 +179,22 @@ async def test_what_a_running_transaction_may_still_come_before_is_held_back(
 
 async def test_the_log_is_one_tenants_and_filters_by_dataset_status_and_metadata(connection, built) -> None:
     mine = await jobs.create(connection, built, team="tts", stage="x")
-    other = await jobs.create(connection, await build.dataset(connection), team="tts")
+    other = await jobs.create(connection, await rows.dataset(connection), team="tts")
     theirs = await jobs.create(
-        connection, await build.dataset(connection, tenant="other"), "other", team="tts"
+        connection, await rows.dataset(connection, tenant="other"), "other", team="tts"
     )
     await jobs.start(connection, mine, other, theirs)
     await jobs.cancel(connection, mine)
-    assert {job for job, _ in await jobs.told(connection)} == {mine, other}
-    assert {job for job, _ in await jobs.told(connection, tenant="other")} == {theirs}
+    assert {job for job, _ in await jobs.logged(connection)} == {mine, other}
+    assert {job for job, _ in await jobs.logged(connection, tenant="other")} == {theirs}
     by_dataset = LogFilter(built.dataset_id, (), {})
-    assert await jobs.told(connection, by_dataset) == [(mine, revision) for revision in range(1, 5)]
+    assert await jobs.logged(connection, by_dataset) == [(mine, revision) for revision in range(1, 5)]
     by_metadata = LogFilter(None, (), {"team": "tts", "stage": "x"})
-    assert {job for job, _ in await jobs.told(connection, by_metadata)} == {mine}
-    assert await jobs.told(connection, LogFilter(None, (), {"team": "x"})) == []
-    assert await jobs.told(connection, LogFilter(None, ("cancelled",), {})) == [(mine, 4)]
+    assert {job for job, _ in await jobs.logged(connection, by_metadata)} == {mine}
+    assert await jobs.logged(connection, LogFilter(None, (), {"team": "x"})) == []
+    assert await jobs.logged(connection, LogFilter(None, ("cancelled",), {})) == [(mine, 4)]
     by_statuses = LogFilter(built.dataset_id, ("pending", "training"), {"team": "tts"})
-    assert await jobs.told(connection, by_statuses) == [(mine, 1), (mine, 3)]
+    assert await jobs.logged(connection, by_statuses) == [(mine, 1), (mine, 3)]
 
 
 async def finished_ago(connection: Connection, job: UUID, age: timedelta) -> None:
@@ -214,11 +214,11 @@ async def test_of_a_job_that_finished_long_ago_the_last_event_is_kept(connection
     keys = [key for key, _ in (await jobs.page(connection)).entries]
     assert await events.compact(connection, 90, 20) == 1
     assert await events.compact(connection, 90, 20) == 0
-    told = await jobs.told(connection)
+    told = await jobs.logged(connection)
     assert [(job, revision) for job, revision in told if job == old] == [(old, 4)]
     assert len(told) == 1 + 4 + 3
-    assert (await training.get(connection, build.TENANT, old)).compacted_revision == 3
-    assert (await training.get(connection, build.TENANT, recent)).compacted_revision == 0
+    assert (await training.get(connection, rows.TENANT, old)).compacted_revision == 3
+    assert (await training.get(connection, rows.TENANT, recent)).compacted_revision == 0
     state = (await jobs.page(connection)).state
     assert state.compactions == 1
     assert state.compacted == max(key for key in keys if key.training_job_id == old and key.revision < 4)
@@ -255,7 +255,7 @@ async def test_gateways_may_remove_events_at_once(database, connection, built) -
     counts = [1]
     while any(counts):
         counts = await asyncio.gather(*(compact() for _ in range(4)))
-    assert sorted(await jobs.told(connection)) == [(job, 4) for job in job_ids]
+    assert sorted(await jobs.logged(connection)) == [(job, 4) for job in job_ids]
     keys = [key for key, _ in (await jobs.page(connection)).entries]
     state = (await jobs.page(connection)).state
     assert state.compactions >= 10
@@ -272,7 +272,7 @@ async def test_a_log_that_was_restored_into_another_cluster_begins_anew(
     await connection.execute("UPDATE training_events SET xid = (xid::text::bigint + 1000000)::text::xid8")
     assert (await jobs.page(connection)).waits_for_watermark
     await migrate(database_url)
-    await jobs.say(connection, job)
+    await jobs.add_event(connection, job)
     page = await jobs.page(connection)
     assert [key.revision for key, _ in page.entries] == [1, 2, 3, 4]
     assert [key.xid for key, _ in page.entries][:3] == [0, 0, 0]

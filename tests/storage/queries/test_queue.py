@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from storage.database import Connection, Database
 from storage.queries import training
-from tests.gateway import build
+from tests.gateway import rows
 
 EVENT = {"status_changed": {}}
 
@@ -23,7 +23,7 @@ async def database(database_url):
 
 
 async def queue(connection: Connection, tenant: str, jobs: int) -> list[UUID]:
-    built = await build.dataset(connection, tenant=tenant)
+    built = await rows.dataset(connection, tenant=tenant)
     ids = [uuid7() for _ in range(jobs)]
     for job_id in ids:
         made = (
@@ -118,15 +118,15 @@ async def test_gateways_that_claim_at_once_keep_the_limit(database) -> None:
 
 async def test_tenants_that_create_at_once_are_counted_right(database) -> None:
     async with database.transaction() as connection:
-        built = await build.dataset(connection)
+        built = await rows.dataset(connection)
         await queue(connection, "other", 5)
 
     async def create() -> bool:
         async with database.transaction() as connection:
-            if await training.count_waiting(connection, build.TENANT) >= 3:
+            if await training.count_waiting(connection, rows.TENANT) >= 3:
                 return False
             made = (uuid7(), built.dataset_id, built.annotation_set_id, {"epochs": 1}, {}, EVENT)
-            await training.create(connection, build.TENANT, *made)
+            await training.create(connection, rows.TENANT, *made)
             return True
 
     assert sum(await asyncio.gather(*(create() for _ in range(10)))) == 3

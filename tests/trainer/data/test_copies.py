@@ -7,8 +7,7 @@ import soundfile
 import soxr
 
 from demo.speech import SAMPLE_RATE, VOICES, Espeak
-from tests.sounds import speechlike
-from tests.trainer.jobs import RATE, marked, speech
+from tests.sounds import RATE, annotated_speech, speech, speechlike
 from trainer.data.copies import SHIFT_FRAMES, groups
 from trainer.features.frontend import FRAME_MS, MEL_BANDS, features, frame_count, log_mel
 from trainer.job import TrainingFile
@@ -125,7 +124,7 @@ def test_synthetic_sounds_of_one_kind_are_not_copies(seconds):
     rng = np.random.default_rng(0)
     tone = 0.3 * np.sin(2 * np.pi * 50 * np.arange(seconds * RATE) / RATE)
     tracks = [mel(speech(seconds, seed)) for seed in range(8)]
-    tracks += [mel(marked(seconds, seed)[0]) for seed in range(8, 16)]
+    tracks += [mel(annotated_speech(seconds, seed)[0]) for seed in range(8, 16)]
     tracks += [mel(speechlike(seconds, seed)[0] / 32_768, 8_000) for seed in range(8)]
     tracks += [mel(0.1 * rng.standard_normal(seconds * RATE)) for _ in range(4)]
     tracks += [mel(tone + 1e-3 * rng.standard_normal(len(tone))) for _ in range(4)]

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from librosa.filters import mel as librosa_mel
 
-from tests.trainer.jobs import RATE, speech
+from tests.sounds import RATE, speech
 from trainer.features import frontend
 from trainer.features.frontend import (
     FEATURES,

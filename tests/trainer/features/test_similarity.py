@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from tests.trainer.jobs import RATE, speech
+from tests.sounds import RATE, speech
 from trainer.features.similarity import (
     LAG_BANDS,
     LAG_RATE,

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tests.trainer.jobs import RATE, speech
+from tests.sounds import RATE, speech
 from trainer.features.waveform import DEFECTS, LEVEL_COLUMNS, defects, isolation, unpredicted
 
 PEAK, RMS, _, SHARPEST, PROMINENCE, _, HELD, FLAT, _, TREBLE, PLATEAU = range(11)

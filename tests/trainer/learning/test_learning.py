@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.trainer.jobs import completed, marked, never, stored_file
+from tests.sounds import annotated_speech
+from tests.trainer.jobs import completed, never, stored_file
 from trainer.events import Checkpoint, Completed
 from trainer.features.frontend import unpack_features
 from trainer.learning.loop import train
@@ -30,7 +31,7 @@ def test_the_stored_model_finds_artifacts_in_new_audio(objects, events):
     assert done.metrics.overall.f1_score > 0.8
     assert set(done.recommended_thresholds) == {"gone", "noisy"}
     model = load_model(objects, done.weights, done.config)
-    fresh = stored_file(objects, "fresh", *marked(40, 99))
+    fresh = stored_file(objects, "fresh", *annotated_speech(40, 99))
     found = detect(model, unpack_features(objects.get(fresh.features)), fresh.duration_ms, DetectionConfig())
     for kind in ("gone", "noisy"):
         real = np.array([(a.start_ms, a.end_ms) for a in fresh.annotations if a.artifact_type == kind])

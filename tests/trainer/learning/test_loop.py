@@ -4,7 +4,8 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from tests.trainer.jobs import completed, config, marked, never, stored_file, training_job
+from tests.sounds import annotated_speech
+from tests.trainer.jobs import completed, config, never, stored_file, training_job
 from trainer.events import (
     Checkpoint,
     Completed,
@@ -86,7 +87,7 @@ def test_files_without_features_are_left_out_by_name_and_none_left_fails_the_job
 
 @pytest.mark.parametrize(("chunk", "stride", "batch"), [(100, 10, 8), (10_000, 3_000, 256)])
 def test_any_legal_chunk_trains_on_files_shorter_than_it(objects, chunk, stride, batch):
-    files = [stored_file(objects, f"short-{chunk}-{n}", *marked(1.5, n)) for n in range(5)]
+    files = [stored_file(objects, f"short-{chunk}-{n}", *annotated_speech(1.5, n)) for n in range(5)]
     files += [stored_file(objects, f"tiny-{chunk}", np.zeros(800, np.float32), [])]
     job = replace(training_job(objects, files=0, epochs=1), files=tuple(files), prefix=f"chunk-{chunk}")
     changed = config(epochs=1, chunk_size_ms=chunk, stride_ms=stride, batch_size=batch)

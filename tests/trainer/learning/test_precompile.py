@@ -4,7 +4,8 @@ import pytest
 
 from gateway.convert.training import DEFAULTS
 from storage.objects import ObjectStore
-from tests.trainer.jobs import marked, never, stored_file, training_job
+from tests.sounds import annotated_speech
+from tests.trainer.jobs import never, stored_file, training_job
 from trainer.learning.loop import train
 from trainer.learning.precompile import DEFAULT, precompile
 from trainer.learning.step import run_steps
@@ -20,7 +21,7 @@ def test_a_job_of_defaults_compiles_nothing_more(tmp_path, network):
     precompile(network)
     compiled = run_steps._cache_size(), _tile_scores._cache_size()
     objects = ObjectStore.open(str(tmp_path))
-    files = [stored_file(objects, f"file-{number}", *marked(60, number)) for number in range(6)]
+    files = [stored_file(objects, f"file-{number}", *annotated_speech(60, number)) for number in range(6)]
     types = ("gone", "noisy")
     job = replace(
         training_job(objects, files=0),

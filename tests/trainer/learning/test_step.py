@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.trainer.jobs import RATE, config, speech
+from tests.sounds import RATE, speech
+from tests.trainer.jobs import config
 from trainer.chunks import chunk_grid
 from trainer.features.frontend import FEATURES, FLOOR_BANDS, FLOORS, MEL_BANDS, MEL_FLOOR, features
 from trainer.features.waveform import LEVEL_COLUMNS

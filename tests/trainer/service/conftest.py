@@ -1,7 +1,8 @@
 import pytest
 from earmark.trainer.v1 import trainer_service_pb2 as pb
 
-from tests.trainer.process import bursts, encoded, running
+from tests.sounds import bursts, encoded
+from tests.trainer.process import running
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.trainer.process import RATE, audio_request, bursts, encoded
+from tests.sounds import RATE, bursts, encoded
+from tests.trainer.process import audio_request
 from trainer.features.frontend import features, unpack_features
 
 

@@ -2,7 +2,8 @@ import grpc
 import pytest
 from earmark.trainer.v1 import trainer_service_pb2 as pb
 
-from tests.trainer.process import bursts, encoded, failure
+from tests.sounds import bursts, encoded
+from tests.trainer.process import failure
 
 
 @pytest.fixture(scope="module")

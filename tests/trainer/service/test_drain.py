@@ -12,12 +12,11 @@ import pytest
 from earmark.trainer.v1 import trainer_service_pb2 as pb
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.sounds import bursts, encoded
 from tests.trainer.process import (
     JOB_ID,
     SECONDS,
     audio_request,
-    bursts,
-    encoded,
     ending,
     failure,
     gone,

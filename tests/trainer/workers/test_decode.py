@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.trainer.process import RATE, bursts, encoded
+from tests.sounds import RATE, bursts, encoded
 from trainer.workers.audio import allow_cpu, decode, process
 from trainer.workers.formats import UnusableAudioError
 from trainer.workers.wire import DecodeRequest, Failed

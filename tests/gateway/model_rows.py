@@ -6,7 +6,7 @@ from uuid_utils.compat import uuid7
 
 from storage.database import Connection, Database
 from storage.queries import models, training
-from tests.gateway import build
+from tests.gateway import rows
 
 CONFIG = {"artifact_types": ["glitch"], "epochs": 2, "learning_rate": 0.001, "seed": 7}
 METRICS = {"overall": {"precision": 0.9, "recall": 0.5, "support": 4}, "macro_f1_score": 0.6}
@@ -15,13 +15,13 @@ METRICS = {"overall": {"precision": 0.9, "recall": 0.5, "support": 4}, "macro_f1
 async def model(
     connection: Connection,
     *,
-    tenant: str = build.TENANT,
+    tenant: str = rows.TENANT,
     active: bool = False,
     types: tuple[str, ...] = ("glitch",),
     **columns,
 ) -> UUID:
     """A model of a job of its own; `columns` as in storage.queries.models.create."""
-    built = await build.dataset(connection, tenant=tenant, types=types)
+    built = await rows.dataset(connection, tenant=tenant, types=types)
     job_id, model_id = uuid7(), uuid7()
     set_id = built.annotation_set_id
     await training.create(connection, tenant, job_id, built.dataset_id, set_id, CONFIG, {}, {"created": {}})

@@ -11,7 +11,7 @@ from gateway.convert.event_bodies import notice, status_changed
 from gateway.watching import topics
 from storage.bus import Bus
 from storage.queries import training
-from tests.gateway import build
+from tests.gateway import rows
 from tests.gateway.calls import Gateway
 
 
@@ -25,7 +25,7 @@ class Job:
 
     def publish(self) -> None:
         """Tells the gateway that something happened."""
-        self._bus.publish(*topics.of_job(build.TENANT, self.job_id))
+        self._bus.publish(*topics.of_job(rows.TENANT, self.job_id))
 
     async def say(self, message: str) -> None:
         async with self._gateway.database.transaction() as connection:
@@ -63,11 +63,11 @@ class Driver:
     def __init__(self, gateway: Gateway, bus: Bus) -> None:
         self._gateway, self._bus = gateway, bus
 
-    async def job(self, built: build.Built | None = None, **metadata: str) -> Job:
+    async def job(self, built: rows.Built | None = None, **metadata: str) -> Job:
         """On a dataset of its own where none is given."""
         if built is None:
             async with self._gateway.database.transaction() as connection:
-                built = await build.dataset(connection)
+                built = await rows.dataset(connection)
         stub = TrainingServiceStub(self._gateway.channel)
         request = pb.CreateTrainingJobRequest(
             dataset_id=str(built.dataset_id),
