@@ -92,7 +92,7 @@ async def interleave(chance: random.Random, writers: list[Writer], readers, job_
         if not writer.is_open:
             await writer.begin()
         elif free and chance.random() < 0.6:
-            await writer.say(chance.choice(free))
+            await writer.add_event(chance.choice(free))
         else:
             await writer.end(commit=chance.random() < 0.8)
         for reader in readers:
@@ -136,9 +136,9 @@ async def test_the_bare_id_of_a_transaction_would_not_order_a_jobs_events(
         early, late = Writer(one), Writer(other)
         await early.begin()
         await late.begin()
-        await late.say(job)
+        await late.add_event(job)
         # Waits for the job's row, and draws the later revision with the older id.
-        waiting = asyncio.create_task(early.say(job))
+        waiting = asyncio.create_task(early.add_event(job))
         await is_waiting(connection)
         await late.end(commit=True)
         await waiting
@@ -171,7 +171,7 @@ async def test_what_a_running_transaction_may_still_come_before_is_held_back(
         await jobs.add_event(connection, second)
         assert await reader.read()
         assert len(reader.seen) == 6
-        await running.say(first)
+        await running.add_event(first)
         await running.end(commit=True)
     assert not await reader.read()
     assert [key.training_job_id for key in reader.seen[6:]] == [first, second]
