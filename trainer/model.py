@@ -12,13 +12,12 @@ from typing import Any
 import jax
 import numpy as np
 import safetensors.numpy
-from flax import nnx
 from jaxtyping import Float32
 
 from storage.objects import ObjectStore
 from trainer.features.frontend import FRONTEND_VERSION
 from trainer.job import TrainingConfig
-from trainer.network import Architecture, default_dtype, initial_parameters
+from trainer.network import Architecture, Weights, default_dtype, initial_parameters
 from trainer.pytrees import from_arrays, to_arrays
 
 MODEL_FORMAT = 2
@@ -48,7 +47,7 @@ class Model:
 
     architecture: Architecture
     types: tuple[LearnedType, ...]
-    parameters: nnx.State
+    parameters: Weights
     mean: Float32[np.ndarray, " features"]
     deviation: Float32[np.ndarray, " features"]
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import count
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,8 @@ FOLD = 2  # frames of the front end in one output
 OUTPUT_MS = FOLD * FRAME_MS
 STEP = 4  # frames of the front end in one of the network's: most work at a quarter of the rate
 DROPOUT = 0.15
+
+Weights: TypeAlias = nnx.State[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +117,19 @@ def _structure(architecture: Architecture) -> nnx.GraphDef[Network]:
     return nnx.split(nnx.eval_shape(lambda: Network(architecture, nnx.Rngs(0))))[0]
 
 
-def initial_parameters(architecture: Architecture, seed: int) -> nnx.State:
+def initial_parameters(architecture: Architecture, seed: int) -> Weights:
     """Drawn from `seed` alone."""
     return _draw(jax.random.key(seed), architecture)
 
 
 @partial(jax.jit, static_argnums=1)
-def _draw(key: jax.Array, architecture: Architecture) -> nnx.State:
+def _draw(key: jax.Array, architecture: Architecture) -> Weights:
     return nnx.split(Network(architecture, nnx.Rngs(key)))[1]
 
 
 def logits(
     architecture: Architecture,
-    parameters: nnx.State,
+    parameters: Weights,
     x: jax.Array,
     valid: jax.Array,
     key: jax.Array | None = None,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Float32
 
 from storage.objects import ObjectNotFoundError, ObjectStore
@@ -33,7 +32,7 @@ from trainer.learning.preparation import TrainingData, prepare
 from trainer.learning.step import Shape, initial_state
 from trainer.learning.warm_start import base_model, initial_weights
 from trainer.model import LearnedType, Model, store_model
-from trainer.network import FOLD
+from trainer.network import FOLD, Weights
 from trainer.regions import RegionEvent, ValidationRegion
 from trainer.scoring.calibration import learned_types
 from trainer.scoring.detection import cleaned, raw_scores
@@ -49,15 +48,15 @@ class _Setup:
     data: TrainingData
     validation: list[ValidationRegion]
     types: tuple[LearnedType, ...]
-    parameters: nnx.State
+    parameters: Weights
 
-    def model(self, parameters: nnx.State, types: tuple[LearnedType, ...]) -> Model:
+    def model(self, parameters: Weights, types: tuple[LearnedType, ...]) -> Model:
         """The model with these weights."""
         constants = self.data.constants
         normalization = np.asarray(constants.mean), np.asarray(constants.deviation)
         return Model(self.shape.architecture, types, parameters, *normalization)
 
-    def scores(self, parameters: nnx.State) -> list[Float32[np.ndarray, "outputs types"]]:
+    def scores(self, parameters: Weights) -> list[Float32[np.ndarray, "outputs types"]]:
         """The raw scores of each validation region."""
         model = self.model(parameters, self.types)
         return raw_scores(model, [region.features for region in self.validation])
@@ -68,7 +67,7 @@ class _Run:
     """What changes from epoch to epoch. `best` are the averaged weights of the best epoch."""
 
     state: EpochState
-    best: nnx.State
+    best: Weights
     position: Position
     checkpoints: Checkpoints
     should_stop: ShouldStop

@@ -13,12 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 
 from trainer.chunks import Grid, core_weights
 from trainer.features.frontend import FEATURES, FLOOR_BANDS, FLOORS, MEL_BANDS, MEL_FLOOR
 from trainer.features.waveform import LEVEL_COLUMNS
-from trainer.network import FOLD, Architecture, logits
+from trainer.network import FOLD, Architecture, Weights, logits
 
 WARMUP_SHARE = 0.05
 FINAL_SHARE = 0.02  # of the learning rate, at the end of the cosine
@@ -63,8 +62,8 @@ class Shape:
 class TrainState(NamedTuple):
     """What changes from step to step. `average`, the weights' moving average, is what is kept."""
 
-    parameters: nnx.State
-    average: nnx.State
+    parameters: Weights
+    average: Weights
     optimizer: optax.OptState
     step: jax.Array
 
@@ -102,7 +101,7 @@ class Progressed(NamedTuple):
     first_bad: jax.Array  # the first step whose loss is not finite, or -1
 
 
-def initial_state(parameters: nnx.State) -> TrainState:
+def initial_state(parameters: Weights) -> TrainState:
     """The average starts at a copy: the state is donated, and no buffer can be donated twice."""
     return TrainState(
         parameters,
@@ -137,7 +136,7 @@ def run_steps(
         number = batches.first + index
         step_key = jax.random.fold_in(key, number)
 
-        def loss_of(parameters: nnx.State) -> jax.Array:
+        def loss_of(parameters: Weights) -> jax.Array:
             return window_loss(parameters, shard, batches.rows[index], constants, step_key, shape)
 
         loss, gradients = jax.value_and_grad(loss_of)(state.parameters)
@@ -148,7 +147,7 @@ def run_steps(
 
 
 def window_loss(
-    parameters: nnx.State,
+    parameters: Weights,
     shard: Shard,
     rows: jax.Array,
     constants: StepConstants,
@@ -203,7 +202,7 @@ def learning_rate(constants: StepConstants, step: jax.Array) -> jax.Array:
     return constants.learning_rate * jnp.minimum((step + 1) / warmup, cosine)
 
 
-def update(state: TrainState, gradients: nnx.State, constants: StepConstants) -> TrainState:
+def update(state: TrainState, gradients: Weights, constants: StepConstants) -> TrainState:
     """AdamW on clipped gradients, and the moving average, whose memory grows with the steps taken."""
     changes, optimizer = _OPTIMIZER.update(gradients, state.optimizer, state.parameters)
     rate = learning_rate(constants, state.step)

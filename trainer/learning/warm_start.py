@@ -4,13 +4,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import jax
-from flax import nnx
 
 from storage.objects import ObjectNotFoundError, ObjectStore
 from trainer.events import Notice, NoticeCode, TrainingFailedError
 from trainer.job import NetworkSize, TrainingConfig, TrainingJob
 from trainer.model import Model, UnreadableModelError, load_model
-from trainer.network import FOLD, STEP, Architecture, initial_parameters, new_architecture, output_bucket
+from trainer.network import (
+    FOLD,
+    STEP,
+    Architecture,
+    Weights,
+    initial_parameters,
+    new_architecture,
+    output_bucket,
+)
 
 
 def base_model(job: TrainingJob, objects: ObjectStore) -> Model | None:
@@ -31,7 +38,7 @@ def base_model(job: TrainingJob, objects: ObjectStore) -> Model | None:
 
 def initial_weights(
     config: TrainingConfig, base: Model | None, network: NetworkSize
-) -> tuple[Architecture, nnx.State, Notice | None]:
+) -> tuple[Architecture, Weights, Notice | None]:
     """The network and its weights before the first step, and a notice of what a base model contributes."""
     types = config.artifact_types
     if base is None:
@@ -43,8 +50,8 @@ def initial_weights(
 
 
 def started_from(
-    base: Model, architecture: Architecture, fresh: nnx.State, types: Sequence[str]
-) -> tuple[nnx.State, Notice]:
+    base: Model, architecture: Architecture, fresh: Weights, types: Sequence[str]
+) -> tuple[Weights, Notice]:
     """The base's weights, with the outputs of the types in common; those of further types stay `fresh`."""
     known = [kind.name for kind in base.types]
     pairs = [(types.index(name), known.index(name)) for name in types if name in known]

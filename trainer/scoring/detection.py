@@ -7,13 +7,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from scipy import ndimage
 
 from trainer.chunks import ALIGNMENT
 from trainer.features.frontend import FEATURES
 from trainer.model import LearnedType, Model
-from trainer.network import FOLD, OUTPUT_MS, Architecture, logits
+from trainer.network import FOLD, OUTPUT_MS, Architecture, Weights, logits
 
 TILE = 1024  # frames of the front end that the network sees at once, context included
 BATCHES = (2, 16)  # tiles at a time
@@ -111,7 +110,7 @@ def _scores(model: Model, x: np.ndarray, valid: np.ndarray) -> jax.Array:
 
 @partial(jax.jit, static_argnames=("architecture",))
 def _tile_scores(
-    parameters: nnx.State,
+    parameters: Weights,
     x: jax.Array,
     valid: jax.Array,
     mean: jax.Array,
