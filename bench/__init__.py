@@ -1,1 +1,1 @@
-"""Measurements that print figures. None of them is a test."""
+"""Measurements that print figures. They are not tests, and they are not shipped."""

@@ -1,9 +1,9 @@
-"""Checks an accelerator against the CPU, and measures what it makes of large datasets.
+"""Checks an accelerator against the CPU, and measures its speed and memory on large datasets.
 
     python -m bench.accelerator [--train DIR]
 
-DIR holds audio files and annotations.csv; without it the data is made up. Prints one line of JSON, which
-bench/README.md explains, and ends with status 1 where the results differ too much, or without an accelerator.
+DIR contains audio files and annotations.csv; without it the data is synthetic. Prints one line of JSON, which
+bench/README.md explains. Ends with status 1 if the results differ too much or there is no accelerator.
 """
 
 import json
@@ -18,7 +18,7 @@ import numpy as np
 import typer
 
 from bench.hot_loop import HotLoop, default_config, measure, shape_of
-from bench.tools.data import made_up, minutes_of, read, repeated, split
+from bench.tools.data import minutes_of, read, repeated, split, synthetic_dataset
 from trainer.data.loading import Dataset, validation_regions
 from trainer.learning.epochs import Shards, StepTimer, next_epoch, run_epoch
 from trainer.learning.preparation import prepare
@@ -33,8 +33,8 @@ MINUTES = (30, 600)
 TYPES = 8
 STEPS = 20
 SECONDS = 10
-# Losses may differ by a share of the CPU's, scores, which are 0-1, by so much at most. An accelerator
-# multiplies float32 with fewer bits than that (TF32), and adds in another order.
+# The largest differences allowed: of losses relative to the CPU's, of scores (0-1) absolute. An accelerator
+# multiplies float32 with fewer bits (TF32) and adds in another order.
 TOLERANCES = {
     "float32": {"loss": 1e-3, "loss_after_steps": 1e-2, "scores": 1e-2, "scores_after_steps": 2e-2},
     "bfloat16": {"loss": 3e-2, "loss_after_steps": 5e-2, "scores": 5e-2, "scores_after_steps": 1e-1},
@@ -51,39 +51,45 @@ def main(
             "no accelerator: this machine's only device is cpu; run this where jax.devices() shows another, "
             "with the extra earmark[cuda] installed"
         )
-    loaded = read(train) if train else made_up([f"type {number}" for number in range(TYPES)], MINUTES[0])
-    figures = compared_and_measured(loaded, device, jax.devices("cpu")[0], MINUTES, SECONDS)
+    types = [f"type {number}" for number in range(TYPES)]
+    dataset = read(train) if train else synthetic_dataset(types, MINUTES[0])
+    figures = compared_and_measured(dataset, device, jax.devices("cpu")[0], MINUTES, SECONDS)
     print(json.dumps(figures))
     sys.exit(not figures["correct"])
 
 
 def compared_and_measured(
-    loaded: Dataset, device: jax.Device, reference: jax.Device, minutes: tuple[float, ...], seconds: float
+    dataset: Dataset, device: jax.Device, reference: jax.Device, minutes: tuple[float, ...], seconds: float
 ) -> dict[str, Any]:
-    """Every figure of `device`, with `reference` as the truth and an epoch of each of `minutes`."""
-    differences = {dtype: difference(loaded, dtype, device, reference) for dtype in TOLERANCES}
+    """All figures of `device`: its results against those of `reference`, and epochs of `minutes`."""
+    differences = {dtype: difference(dataset, dtype, device, reference) for dtype in TOLERANCES}
     correct = all(
-        value <= TOLERANCES[dtype][name] for dtype, of in differences.items() for name, value in of.items()
+        value <= TOLERANCES[dtype][name]
+        for dtype, by_name in differences.items()
+        for name, value in by_name.items()
     )
     return {
         "device": device.device_kind,
         "correct": correct,
         "differences": differences,
-        "epochs": [epoch(repeated(loaded, length), "bfloat16", device) for length in minutes],
-        "hot_loop": measure(loaded, seconds, "bfloat16", device),
+        "epochs": [epoch(repeated(dataset, length), "bfloat16", device) for length in minutes],
+        "hot_loop": measure(dataset, seconds, "bfloat16", device),
     }
 
 
-def difference(loaded: Dataset, dtype: str, device: jax.Device, reference: jax.Device) -> dict[str, float]:
-    """How far `device`, computing in `dtype`, is from `reference`, computing in float32, on equal work."""
-    here, there = outcome(loaded, dtype, device), outcome(loaded, "float32", reference)
-    units = {name: np.abs(value) if name.startswith("loss") else 1 for name, value in there.items()}
-    return {name: round(float((np.abs(here[name] - there[name]) / units[name]).max()), 6) for name in there}
+def difference(dataset: Dataset, dtype: str, device: jax.Device, reference: jax.Device) -> dict[str, float]:
+    """The largest differences, on equal work, between `device` in `dtype` and `reference` in float32."""
+    actual, expected = outcome(dataset, dtype, device), outcome(dataset, "float32", reference)
+    units = {name: np.abs(value) if name.startswith("loss") else 1 for name, value in expected.items()}
+    return {
+        name: round(float((np.abs(actual[name] - expected[name]) / units[name]).max()), 6)
+        for name in expected
+    }
 
 
-def outcome(loaded: Dataset, dtype: str, device: jax.Device) -> dict[str, np.ndarray]:
-    """The loss of one step and the mean of STEPS more, and one file's scores before them and after."""
-    loop, file = HotLoop(loaded, dtype, device), loaded.features[0]
+def outcome(dataset: Dataset, dtype: str, device: jax.Device) -> dict[str, np.ndarray]:
+    """The loss of one step, the mean loss of STEPS more, and one file's scores before and after them."""
+    loop, file = HotLoop(dataset, dtype, device), dataset.features[0]
     before = loop.scores(file)
     first, _ = loop.take(1)
     later, _ = loop.take(STEPS)
@@ -95,15 +101,15 @@ def outcome(loaded: Dataset, dtype: str, device: jax.Device) -> dict[str, np.nda
     }
 
 
-def epoch(loaded: Dataset, dtype: str, device: jax.Device) -> dict[str, Any]:
-    """What an epoch takes once all is compiled and the data in its place, and the device's memory then."""
-    config = default_config(loaded)
-    shape, divided = shape_of(config, dtype), split(loaded, config.validation_split)
-    regions = validation_regions(loaded, divided.validation, config.artifact_types)
+def epoch(dataset: Dataset, dtype: str, device: jax.Device) -> dict[str, Any]:
+    """Times of an epoch after compilation and copying (the second epoch), and the device's memory."""
+    config = default_config(dataset)
+    shape, regions = shape_of(config, dtype), split(dataset, config.validation_split)
+    validation = validation_regions(dataset, regions.validation, config.artifact_types)
     with jax.default_device(device):
-        data = prepare(loaded, divided.train, config, shape.grid, shape.windows)
+        data = prepare(dataset, regions.train, config, shape.grid, shape.windows)
         constants = jax.device_get(data.constants)
-        types = learned_types(config.artifact_types, divided.train, constants.positive_weight)
+        types = learned_types(config.artifact_types, regions.train, constants.positive_weight)
         state = next_epoch(initial_state(initial_parameters(shape.architecture, config.seed)))
         timer, shards = StepTimer(data.steps * config.epochs), Shards(data.shards)
         for number in (1, 2):
@@ -111,11 +117,12 @@ def epoch(loaded: Dataset, dtype: str, device: jax.Device) -> dict[str, Any]:
             deque(run_epoch(state, timer, shards, data, config, number, shape), maxlen=0)
             trained = time.perf_counter()
             model = Model(shape.architecture, types, state.train.average, constants.mean, constants.deviation)
-            evaluate(regions, frame_scores(model, [region.features for region in regions]), types, shape.grid)
+            scores = frame_scores(model, [region.features for region in validation])
+            evaluate(validation, scores, types, shape.grid)
             evaluated = time.perf_counter()
             state = next_epoch(state.train)
     return {
-        "minutes": round(minutes_of(loaded), 1),
+        "minutes": round(minutes_of(dataset), 1),
         "training_seconds": round(trained - started, 3),
         "evaluating_seconds": round(evaluated - trained, 3),
         "chunks_per_second": round(data.chunks / (trained - started), 1),
@@ -124,10 +131,10 @@ def epoch(loaded: Dataset, dtype: str, device: jax.Device) -> dict[str, Any]:
 
 
 def memory_mib(device: jax.Device) -> dict[str, int]:
-    """In use now and at its highest since the start, where the device tells."""
-    told = device.memory_stats() or {}
-    named = {"now": "bytes_in_use", "peak": "peak_bytes_in_use"}
-    return {name: round(told[key] / 2**20) for name, key in named.items() if key in told}
+    """MiB in use now and at the peak since the start; empty if the device does not report them."""
+    stats = device.memory_stats() or {}
+    keys = {"now": "bytes_in_use", "peak": "peak_bytes_in_use"}
+    return {name: round(stats[key] / 2**20) for name, key in keys.items() if key in stats}
 
 
 if __name__ == "__main__":

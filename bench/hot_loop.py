@@ -2,8 +2,8 @@
 
     python -m bench.hot_loop [--minutes 30] [--types 8] [--seconds 10]
 
-Takes steps of the default configuration on made-up features, in turn with matrix products, and prints one
-line of JSON; bench/README.md says what is in it.
+Alternates training steps of the default configuration on synthetic features with matrix products, and prints
+one line of JSON; bench/README.md describes it.
 """
 
 import json
@@ -18,13 +18,13 @@ import jax
 import numpy as np
 import typer
 
-from bench.tools.data import FRAMES_PER_MINUTE, made_up, split, types_of
+from bench.tools.data import FRAMES_PER_MINUTE, split, synthetic_dataset, types_of
 from bench.tools.roofline import MatmulRate, flops, products, square, step_flops
 from trainer.chunks import chunk_grid, windows_per_step
 from trainer.data.loading import Dataset
 from trainer.data.shards import SHARD_FRAMES
 from trainer.job import TrainingConfig
-from trainer.learning.epochs import CALL_SECONDS, batches_of, drawn
+from trainer.learning.epochs import CALL_SECONDS, batches_of, draw_steps
 from trainer.learning.precompile import DEFAULT
 from trainer.learning.preparation import prepare
 from trainer.learning.step import (
@@ -45,35 +45,35 @@ MATMUL_SHARE = 0.25  # of the loop's time, for each product
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What the loop did in a round."""
+    """The rates of the loop in one round."""
 
     steps_per_second: float
     chunks_per_second: float
 
 
-def default_config(loaded: Dataset) -> TrainingConfig:
-    """Of a job that learns every type that occurs and sets nothing else."""
-    return replace(DEFAULT, artifact_types=types_of(loaded))
+def default_config(dataset: Dataset) -> TrainingConfig:
+    """The configuration of a job that learns every type in the dataset and sets nothing else."""
+    return replace(DEFAULT, artifact_types=types_of(dataset))
 
 
 def shape_of(config: TrainingConfig, dtype: str) -> Shape:
-    """What the job's step would be compiled for, with a network that computes in `dtype`."""
+    """The shape that the job's step is compiled for, with a network that computes in `dtype`."""
     grid, outputs = chunk_grid(config), output_bucket(len(config.artifact_types))
     return Shape(Architecture(outputs, dtype=dtype), grid, windows_per_step(config, grid))
 
 
 class HotLoop:
-    """The step of the default configuration, on one device and on as much of the data as one shard holds."""
+    """The training step of the default configuration, on one device, on the first shard of the data."""
 
-    def __init__(self, loaded: Dataset, dtype: str, device: jax.Device) -> None:
-        config = default_config(loaded)
+    def __init__(self, dataset: Dataset, dtype: str, device: jax.Device) -> None:
+        config = default_config(dataset)
         self.shape = shape_of(config, dtype)
         self.stride_ms = config.stride_ms
         self._types = tuple(LearnedType(kind) for kind in config.artifact_types)
-        data = prepare(loaded, split(loaded, 0).train, config, self.shape.grid, self.shape.windows)
+        data = prepare(dataset, split(dataset, 0).train, config, self.shape.grid, self.shape.windows)
         first = data.shards[0]
         rng = np.random.default_rng(config.seed)
-        self._rows = drawn(first.windows, self.shape.windows, rng)[:CALL_STEPS]
+        self._rows = draw_steps(first.windows, self.shape.windows, rng)[:CALL_STEPS]
         state = initial_state(initial_parameters(self.shape.architecture, config.seed))
         shard = Shard(first.features, first.targets)
         key = jax.random.key(config.seed)
@@ -84,13 +84,13 @@ class HotLoop:
         self.take(0)
 
     def take(self, steps: int) -> tuple[float, int]:
-        """Takes the epoch's first `steps` in one call: the sum of their losses so far, and their chunks."""
+        """Takes the epoch's first `steps` in one call. Returns the sum of all losses and the chunks."""
         rows = self._rows[:steps]
         self._state, self._progressed = run_steps(*self._arguments(rows), self.shape)
         return float(self._progressed.loss), int(rows[..., 3].sum())
 
     def scores(self, features: np.ndarray) -> np.ndarray:
-        """Of one file's (frames, FEATURES), by the weights so far: (outputs in time, types)."""
+        """Scores of one file by the current weights: (frames, FEATURES) to (outputs in time, types)."""
         constants, state = jax.device_get(self._constants), self._state
         model = Model(
             self.shape.architecture, self._types, state.average, constants.mean, constants.deviation
@@ -98,20 +98,22 @@ class HotLoop:
         return frame_scores(model, [features])[0]
 
     def measure(self, seconds: float) -> Speed:
-        """Calls of as many steps as training makes them, for about `seconds`."""
+        """Takes steps for about `seconds`, as many per call as training does."""
         started = time.perf_counter()
         steps = chunks = 0
-        while (spent := time.perf_counter() - started) < seconds:
+        while (elapsed := time.perf_counter() - started) < seconds:
             count = max(1, min(len(self._rows), int(CALL_SECONDS / self._step_seconds)))
-            begun = time.perf_counter()
-            _, taken = self.take(count)
-            self._step_seconds = (time.perf_counter() - begun) / count
-            steps, chunks = steps + count, chunks + taken
-        return Speed(steps / spent, chunks / spent)
+            called = time.perf_counter()
+            _, chunks_of_call = self.take(count)
+            self._step_seconds = (time.perf_counter() - called) / count
+            steps, chunks = steps + count, chunks + chunks_of_call
+        return Speed(steps / elapsed, chunks / elapsed)
 
     def compiled_flops(self) -> float:
-        """By XLA's own count, that of the loop's body once; it includes what is no matrix product."""
-        return run_steps.lower(*self._arguments(self._rows), self.shape).compile().cost_analysis()["flops"]
+        """XLA's own count for one pass of the loop's body, which includes more than matrix products."""
+        compiled = run_steps.lower(*self._arguments(self._rows), self.shape).compile()
+        analysis: Any = compiled.cost_analysis()
+        return float(analysis["flops"])
 
     def _arguments(self, rows: np.ndarray) -> tuple[Any, ...]:
         return (
@@ -124,9 +126,9 @@ class HotLoop:
         )
 
 
-def measure(loaded: Dataset, seconds: float, dtype: str, device: jax.Device) -> dict[str, Any]:
-    """The figures of the loop on one device, `seconds` of it in all."""
-    loop = HotLoop(loaded, dtype, device)
+def measure(dataset: Dataset, seconds: float, dtype: str, device: jax.Device) -> dict[str, Any]:
+    """The figures of the loop on one device, which trains for `seconds` in all."""
+    loop = HotLoop(dataset, dtype, device)
     largest = max(products(loop.shape), key=flops)
     rates = {
         f"{kind} {'x'.join(map(str, product))}": MatmulRate(product, kind, device)
@@ -134,21 +136,21 @@ def measure(loaded: Dataset, seconds: float, dtype: str, device: jax.Device) -> 
         for product in (square(device), largest)
     }
     speeds: list[Speed] = []
-    found: dict[str, list[float]] = {name: [] for name in rates}
+    flops_per_second: dict[str, list[float]] = {name: [] for name in rates}
     for _ in range(ROUNDS):
         speeds.append(loop.measure(seconds / ROUNDS))
         for name, rate in rates.items():
-            found[name].append(rate.measure(MATMUL_SHARE * seconds / ROUNDS))
+            flops_per_second[name].append(rate.measure(MATMUL_SHARE * seconds / ROUNDS))
     return {
         "device": device.device_kind,
         "threads": len(os.sched_getaffinity(0)),
         "dtype": dtype,
-        **_figures(loop, speeds, found),
+        **_figures(loop, speeds, flops_per_second),
     }
 
 
 def _figures(loop: HotLoop, speeds: list[Speed], rates: Mapping[str, list[float]]) -> dict[str, Any]:
-    """Medians of the rounds. Utilisation is taken per round, for a busy machine slows both sides of it."""
+    """Medians over the rounds. Utilisation is computed per round: a busy machine slows both parts of it."""
     steps = median(speed.steps_per_second for speed in speeds)
     chunks = median(speed.chunks_per_second for speed in speeds)
     operations = step_flops(loop.shape)
@@ -162,7 +164,7 @@ def _figures(loop: HotLoop, speeds: list[Speed], rates: Mapping[str, list[float]
         "gflop_per_step": round(operations / 1e9, 4),
         "gflop_per_step_by_xla": round(loop.compiled_flops() / 1e9, 4),
         "gflop_per_second": round(steps * operations / 1e9, 1),
-        "matmul_gflop_per_second": {name: round(median(of) / 1e9, 1) for name, of in rates.items()},
+        "matmul_gflop_per_second": {name: round(median(rounds) / 1e9, 1) for name, rounds in rates.items()},
         "model_flops_utilisation_percent": round(100 * median(shares), 1),
     }
 
@@ -170,11 +172,11 @@ def _figures(loop: HotLoop, speeds: list[Speed], rates: Mapping[str, list[float]
 def main(
     minutes: Annotated[float, typer.Option(min=1, max=SHARD_FRAMES / FRAMES_PER_MINUTE)] = 30,
     types: Annotated[int, typer.Option(min=1)] = 8,
-    seconds: Annotated[float, typer.Option(min=1, help="Of training; the products come on top.")] = 10,
+    seconds: Annotated[float, typer.Option(min=1, help="Seconds of training, without the products.")] = 10,
 ) -> None:
     """Measure the hot loop."""
-    loaded = made_up([f"type {number}" for number in range(types)], minutes)
-    print(json.dumps(measure(loaded, seconds, default_dtype(), jax.devices()[0])))
+    dataset = synthetic_dataset([f"type {number}" for number in range(types)], minutes)
+    print(json.dumps(measure(dataset, seconds, default_dtype(), jax.devices()[0])))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Measures how long it takes until all is well again after a kill, at the default settings.
+"""Measures how long the system takes to recover from a kill, at the default settings.
 
     python -m bench.recovery [--rounds N]
 
-Starts a system of its own. Prints one line of JSON per figure; bench/README.md says what is in it.
+Starts its own system. Prints one line of JSON per figure, which bench/README.md describes.
 """
 
 import asyncio
@@ -25,43 +25,46 @@ from earmark.v1 import training_service_pb2 as pb
 from grpc import aio
 
 from bench.faults.api import Api
-from bench.faults.dataset import Trainable, trainable
-from bench.faults.history import History
+from bench.faults.dataset import TrainingData, create_training_data
+from bench.faults.observations import Observations
 from bench.faults.system import Service, System
 
-EPOCHS = 100  # more than any round lasts
+EPOCHS = 100  # more than a job completes in any round
 POLL_SECONDS = 0.02
 
 
 class Job:
-    """One that trains until it is cancelled, watched at whichever gateway answers."""
+    """A job that trains until it is cancelled, watched through any gateway that answers.
+
+    `first_attempt`: the event that began its first attempt.
+    """
 
     def __init__(self, api: Api, job_id: str) -> None:
         self.id = job_id
-        self.given_to = pb.TrainingEvent()
+        self.first_attempt = pb.TrainingEvent()
         self._api = api
         self._revision = 0
 
     @classmethod
-    async def create(cls, api: Api, data: Trainable) -> "Job":
-        """Returns when it makes progress."""
+    async def create(cls, api: Api, data: TrainingData) -> "Job":
+        """Creates a job. Returns when it makes progress."""
         config = {"artifact_types": data.types, "epochs": EPOCHS, "seed": 1}
         request = pb.CreateTrainingJobRequest(
             dataset_id=data.dataset_id, annotation_set_id=data.set_id, config=config
         )
         job = cls(api, (await api.answer("CreateTrainingJob", request)).training_job.id)
-        job.given_to = await job.until(_is_training)
+        job.first_attempt = await job.until(_is_training)
         await job.until(_is_progress)
         return job
 
     async def cancel(self) -> None:
-        """Returns when its trainer is free again."""
+        """Cancels the job. Returns when its trainer is free again."""
         request = pb.CancelTrainingJobRequest(training_job_id=self.id)
         await self._api.answer("CancelTrainingJob", request)
         await self.until(lambda event: event.status_changed.to == pb.TRAINING_JOB_STATUS_CANCELLED)
 
     async def until(self, wanted: Callable[[pb.TrainingEvent], bool]) -> pb.TrainingEvent:
-        """The next event of this kind, as soon as it is seen."""
+        """Waits for the next event for which `wanted` is true, and returns it."""
         while True:
             async for event in self._events():
                 self._revision = event.revision
@@ -91,53 +94,53 @@ def _is_progress(event: pb.TrainingEvent) -> bool:
 
 
 class Recovery:
-    """The rounds, on one system. `figures`: seconds by what they are of."""
+    """The rounds, on one system. `figures`: the seconds of all rounds by the name of the figure."""
 
-    def __init__(self, system: System, api: Api, data: Trainable) -> None:
+    def __init__(self, system: System, api: Api, data: TrainingData) -> None:
         self._system, self._api, self._data = system, api, data
         self.figures: dict[str, list[float]] = defaultdict(list)
 
     async def trainer(self, name: str) -> None:
-        """The trainer of a job is killed, and started again."""
+        """One round: kills the trainer of a job and starts it again. `name` describes the other trainers."""
         job = await Job.create(self._api, self._data)
-        _, trainer = self._holders(job)
+        _, trainer = self._services_of(job)
         await trainer.kill()
         killed = time.monotonic()
         starting = asyncio.create_task(trainer.start())
         await job.until(_is_training)
-        self._note(f"trainer killed, {name}, to its job training", killed)
+        self._record(f"trainer killed, {name}, to its job training", killed)
         await job.until(_is_progress)
-        self._note(f"trainer killed, {name}, to its job's progress", killed)
+        self._record(f"trainer killed, {name}, to its job's progress", killed)
         await starting
         await job.cancel()
-        await self._all_warm()
+        await self._wait_until_all_warm()
 
     async def gateway(self) -> None:
-        """The gateway that has a job is killed, and started again; there is another one."""
+        """One round: kills the gateway that runs a job and starts it again. Another gateway keeps running."""
         job = await Job.create(self._api, self._data)
-        gateway, _ = self._holders(job)
+        gateway, _ = self._services_of(job)
         await gateway.kill()
         killed = time.monotonic()
-        again = asyncio.create_task(job.until(_is_training))
-        again.add_done_callback(lambda _: self._note("gateway killed to its job training", killed))
+        training = asyncio.create_task(job.until(_is_training))
+        training.add_done_callback(lambda _: self._record("gateway killed to its job training", killed))
         starting = asyncio.create_task(gateway.start())
         await self._first_success(job, self._system.gateways.index(gateway))
-        self._note("gateway restarted to its first success", killed)
-        await asyncio.gather(again, starting)
+        self._record("gateway restarted to its first success", killed)
+        await asyncio.gather(training, starting)
         await job.cancel()
 
     async def postgres(self) -> None:
-        """PostgreSQL is killed, and its supervisor starts it again."""
+        """One round: kills PostgreSQL, which its supervisor starts again."""
         job = await Job.create(self._api, self._data)
         killed = time.monotonic()
         await self._system.postgres.crash()
         await self._first_success(job, 0)
-        self._note("PostgreSQL killed to the first success", killed)
+        self._record("PostgreSQL killed to the first success", killed)
         await job.cancel()
 
-    def _holders(self, job: Job) -> tuple[Service, Service]:
-        """The gateway and the trainer of the job, by the link between them, which its event names."""
-        address = job.given_to.status_changed.reason.split()[-1]
+    def _services_of(self, job: Job) -> tuple[Service, Service]:
+        """The gateway and the trainer of the job: its event names the address of the link between them."""
+        address = job.first_attempt.status_changed.reason.split()[-1]
         link = next(link for link in self._system.links if link.address == address)
         gateway, trainer = link.name.split(" to ")
         by_name = {service.name: service for service in (*self._system.gateways, *self._system.trainers)}
@@ -148,16 +151,16 @@ class Recovery:
         while (await self._api.call("GetTrainingJob", request, gateway=gateway)).failure is not None:
             await self._api.pause(0, 2 * POLL_SECONDS)
 
-    async def _all_warm(self) -> None:
+    async def _wait_until_all_warm(self) -> None:
         for trainer, address in zip(self._system.trainers, self._system.trainer_addresses, strict=True):
             if trainer.up.is_set():
-                await _warm(address)
+                await _wait_until_warm(address)
 
-    def _note(self, what: str, since: float) -> None:
-        self.figures[what].append(round(time.monotonic() - since, 2))
+    def _record(self, figure: str, since: float) -> None:
+        self.figures[figure].append(round(time.monotonic() - since, 2))
 
 
-async def _warm(address: str) -> None:
+async def _wait_until_warm(address: str) -> None:
     async with aio.insecure_channel(address) as channel:
         call = TrainerServiceStub(channel).WatchCapacity(trainer_pb.WatchCapacityRequest())
         async for response in call:
@@ -167,12 +170,12 @@ async def _warm(address: str) -> None:
 
 
 async def measure(rounds: int, folder: Path) -> dict[str, list[float]]:
-    """Seconds of every round, by what they are of."""
+    """The seconds of every round, by the name of the figure."""
     async with (
         System(folder, print) as system,
-        Api("recovery", system.addresses, History(), random.Random(0)) as api,
+        Api("recovery", system.addresses, Observations(), random.Random(0)) as api,
     ):
-        data = await asyncio.to_thread(trainable, system.addresses[0], folder / "audio")
+        data = await asyncio.to_thread(create_training_data, system.addresses[0], folder / "audio")
         recovery = Recovery(system, api, data)
         for _ in range(rounds):
             await recovery.trainer("another being warm")
@@ -187,15 +190,15 @@ async def measure(rounds: int, folder: Path) -> dict[str, list[float]]:
 
 
 def main(
-    rounds: Annotated[int, typer.Option(min=1, help="Of each kind of kill.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of each kind of kill.")] = 5,
 ) -> None:
     """Measure recovery."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     with tempfile.TemporaryDirectory(prefix="earmark-recovery-") as folder:
         figures = asyncio.run(measure(rounds, Path(folder)))
-    for what, seconds in figures.items():
+    for figure, seconds in figures.items():
         summary = {"median": round(statistics.median(seconds), 2), "max": max(seconds), "rounds": seconds}
-        print(json.dumps({"seconds": what, **summary}), flush=True)
+        print(json.dumps({"seconds": figure, **summary}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Opens and ends watches, and looks at the gateway's memory.
+"""Opens and ends watches, and measures the growth of the gateway's memory.
 
     python -m bench.soak [--watches 100000] [--json]
 
-The watches are of a job that goes on; each is given up after its first response, in one of the ways that a
-client has. Prints the gateway's resident memory as it goes; ends with status 1 where it has grown by 5 % or
-more after the first 10,000. bench/README.md says more.
+All watches are of one job that keeps running. Each ends after its first response, in one of the ways in which
+a client can end it. Prints the gateway's resident memory during the run. Ends with status 1 if it has grown
+by 5 % or more since the first 10,000 watches. bench/README.md has the details.
 """
 
 import asyncio
@@ -25,20 +25,20 @@ from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 from grpc import aio
 
 from bench.load.client import own_channel
-from bench.load.rows import dataset, job, record
+from bench.load.rows import insert_dataset, insert_job, record_event
 from bench.load.system import System, system
 
 CLIENTS = 4
-AT_ONCE = 50  # of each client
+AT_ONCE = 50  # watches of each client
 SAMPLE_EVERY = 5_000
 WARM = 10_000
 MOST_GROWTH = 0.05
-# Single samples scatter by 4 %: the allocator keeps more at one time than at another.
-SCATTER = 5
+# Single samples scatter by 4 %, because the amount of freed memory that the allocator keeps varies.
+SAMPLES_PER_MEDIAN = 5
 DEADLINE_SECONDS = 1.0
 EVENT_SECONDS = 0.1
-# What has ended cleans up behind itself.
-SETTLE_SECONDS = 1.0
+# For the cleanup of the watches that have ended.
+CLEANUP_SECONDS = 1.0
 
 Call: TypeAlias = "aio.UnaryStreamCall[pb.WatchTrainingJobRequest, pb.WatchTrainingJobResponse]"
 
@@ -52,58 +52,59 @@ class Sample:
 
 
 class Watchers:
-    """Clients of one job, to which something happens all the time."""
+    """Clients that watch one job, and the events of that job."""
 
-    def __init__(self, made: System, job_id: UUID) -> None:
-        self._made = made
+    def __init__(self, system: System, job_id: UUID) -> None:
+        self._system = system
         self._job_id = job_id
         self._revision = 0
         self._ways = cycle(WAYS)
 
-    async def happen(self) -> None:
-        """Records events until it is cancelled."""
+    async def record_events(self) -> None:
+        """Records events of the job until it is cancelled."""
         while True:
-            self._revision = await record(self._made.database, self._made.bus, self._job_id)
+            self._revision = await record_event(self._system.database, self._system.bus, self._job_id)
             await asyncio.sleep(EVENT_SECONDS)
 
-    async def come_and_go(self, count: int) -> None:
-        """So many watches are opened, and end, each after its first response."""
+    async def open_and_end(self, count: int) -> None:
+        """Opens `count` watches and ends each after its first response."""
         clients = [self._client(count // CLIENTS // AT_ONCE) for _ in range(CLIENTS)]
         await asyncio.gather(*clients)
 
     async def _client(self, batches: int) -> None:
         for _ in range(batches):
-            async with own_channel(self._made.gateway.address) as channel:
+            async with own_channel(self._system.gateway.address) as channel:
                 way = next(self._ways)
                 calls = [self._open(channel, way.deadline) for _ in range(AT_ONCE)]
-                await asyncio.gather(*map(_first, calls))
+                await asyncio.gather(*map(_read_first, calls))
                 await way.end(channel, calls)
 
     def _open(self, channel: aio.Channel, deadline: float | None) -> Call:
         request = pb.WatchTrainingJobRequest(
             training_job_id=str(self._job_id), after_revision=max(0, self._revision - 1)
         )
-        return TrainingServiceStub(channel).WatchTrainingJob(request, timeout=deadline)
+        call: Call = TrainingServiceStub(channel).WatchTrainingJob(request, timeout=deadline)
+        return call
 
 
-async def _first(call: Call) -> None:
+async def _read_first(call: Call) -> None:
     try:
         await call.read()
     except aio.AioRpcError as error:
-        # On a busy machine its deadline may come first.
+        # On a busy machine the deadline may pass before the first response.
         if error.code() != grpc.StatusCode.DEADLINE_EXCEEDED:
             raise
 
 
 async def _cancel(_channel: aio.Channel, calls: Sequence[Call]) -> None:
-    """Between two responses."""
+    """Cancels the watches between two responses."""
     for call in calls:
         call.cancel()
     await asyncio.gather(*(call.code() for call in calls))
 
 
 async def _cancel_reading(_channel: aio.Channel, calls: Sequence[Call]) -> None:
-    """While waiting for the next response."""
+    """Cancels the watches while they wait for the next response."""
     readers = [asyncio.create_task(call.read()) for call in calls]
     await asyncio.sleep(0)
     for reader in readers:
@@ -113,44 +114,45 @@ async def _cancel_reading(_channel: aio.Channel, calls: Sequence[Call]) -> None:
 
 
 async def _close(channel: aio.Channel, _calls: Sequence[Call]) -> None:
-    """With the connection."""
+    """Closes the watches' connection."""
     await channel.close()
 
 
-async def _outlast(_channel: aio.Channel, calls: Sequence[Call]) -> None:
-    """By their deadline."""
+async def _wait_for_deadline(_channel: aio.Channel, calls: Sequence[Call]) -> None:
+    """Waits until the deadline ends the watches."""
     await asyncio.gather(*(call.code() for call in calls))
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How watches end. `deadline` in seconds."""
+    """A way to end watches. `deadline` in seconds."""
 
     end: Callable[[aio.Channel, Sequence[Call]], Awaitable[None]]
     deadline: float | None = None
 
 
-WAYS = (Way(_cancel), Way(_cancel_reading), Way(_close), Way(_outlast, DEADLINE_SECONDS))
+WAYS = (Way(_cancel), Way(_cancel_reading), Way(_close), Way(_wait_for_deadline, DEADLINE_SECONDS))
 
 
 async def measure(watches: int) -> AsyncIterator[Sample]:
-    """The gateway's memory before, and after every 5,000 watches."""
-    async with system() as made:
-        async with made.database.transaction() as connection:
-            job_id = await job(connection, await dataset(connection, files=3, annotations_per_file=2))
-        watchers = Watchers(made, job_id)
-        happening = asyncio.create_task(watchers.happen())
+    """Yields the gateway's memory before the first watch and after every 5,000 watches."""
+    async with system() as measured:
+        async with measured.database.transaction() as connection:
+            dataset = await insert_dataset(connection, files=3, annotations_per_file=2)
+            job_id = await insert_job(connection, dataset)
+        watchers = Watchers(measured, job_id)
+        recording = asyncio.create_task(watchers.record_events())
         for done in range(0, watches + 1, SAMPLE_EVERY):
             if done:
-                await watchers.come_and_go(SAMPLE_EVERY)
-            await asyncio.sleep(SETTLE_SECONDS)
-            yield Sample(done, round(made.gateway.rss() / 2**20, 1))
-        happening.cancel()
-        await asyncio.wait([happening])
+                await watchers.open_and_end(SAMPLE_EVERY)
+            await asyncio.sleep(CLEANUP_SECONDS)
+            yield Sample(done, round(measured.gateway.rss() / 2**20, 1))
+        recording.cancel()
+        await asyncio.wait([recording])
 
 
 def growth(samples: Sequence[Sample], of: int = 1) -> float:
-    """From the first `of` samples since the memory was warm to the last `of`, by medians; a share."""
+    """Growth after WARM watches, as a share: from the median of the first `of` samples to the last `of`."""
     warm = [sample.rss_mib for sample in samples if sample.watches >= WARM]
     return median(warm[-of:]) / median(warm[:of]) - 1
 
@@ -169,14 +171,15 @@ def main(
     watches: Annotated[int, typer.Option(min=WARM, help="In steps of 5,000.")] = 100_000,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of a table.")] = False,
 ) -> None:
-    """Look for memory that ended watches leave behind."""
+    """Measure the memory that ended watches leave behind."""
     samples = uvloop.run(_run(watches, quietly=as_json))
-    grown, of_single = growth(samples, SCATTER), growth(samples)
+    grown, of_single = growth(samples, SAMPLES_PER_MEDIAN), growth(samples)
     if as_json:
         figures = {"growth": grown, "growth_of_single_samples": of_single}
         print(json.dumps({**figures, "samples": [asdict(sample) for sample in samples]}))
     else:
-        print(f"growth since {WARM:,} watches, by medians of {SCATTER} samples: {100 * grown:.1f} %")
+        by = f"by medians of {SAMPLES_PER_MEDIAN} samples"
+        print(f"growth since {WARM:,} watches, {by}: {100 * grown:.1f} %")
         print(f"by single samples: {100 * of_single:.1f} %")
     sys.exit(0 if grown < MOST_GROWTH else 1)
 

@@ -1,10 +1,10 @@
-"""Trains through the public API and measures it.
+"""Measures training through the public API.
 
     python -m bench.training --train DIR --test DIR --detections OUT.csv [--epochs N] [--seed N] [--jobs N]
 
-DIR holds audio files and annotations.csv (filename,artifact_type,start_ms,end_ms). Starts a system of its
-own, on a fresh data directory, or uses the one at --address. Prints one line of JSON per job; bench/README.md
-says what is in it. The detections are the last job's.
+DIR contains audio files and annotations.csv (filename,artifact_type,start_ms,end_ms). Starts its own system
+on an empty data directory, or uses the one at --address. Prints one line of JSON per job, which
+bench/README.md describes. The detections written are those of the last job.
 """
 
 import json
@@ -21,7 +21,14 @@ from earmark.client import Client, connect, watch
 from earmark.client.local import LocalSystem
 from earmark.v1 import metrics_pb2, model_service_pb2, training_service_pb2
 
-from bench.tools.folder import Dataset, annotate, annotations, detect_all, prepare, write
+from bench.tools.folder import (
+    UploadedDataset,
+    annotations,
+    detect_all,
+    publish_annotations,
+    upload_folder,
+    write,
+)
 from bench.tools.processes import peak_memory_mib
 from bench.tools.scores import scores
 from bench.tools.stages import Events, chunks_of_an_epoch, chunks_per_second, device, stages
@@ -31,10 +38,10 @@ WEIGHT_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What every job is to do. `config` is what differs from a job's defaults."""
+class Task:
+    """What every job trains on and detects in. `config`: the settings that differ from a job's defaults."""
 
-    dataset: Dataset
+    dataset: UploadedDataset
     set_id: str
     config: Mapping[str, Any]
     test: Path
@@ -46,7 +53,7 @@ def main(
     train: Annotated[Path, typer.Option(help="Folder to train on.")],
     test: Annotated[Path, typer.Option(help="Folder to detect in.")],
     detections: Annotated[Path, typer.Option(help="CSV to write the detections to.")],
-    address: Annotated[str | None, typer.Option(help="A running system; one of our own without.")] = None,
+    address: Annotated[str | None, typer.Option(help="A running system; without it, start one.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="How often to run the same job.")] = 1,
     epochs: int | None = None,
     seed: int = 0,
@@ -70,16 +77,16 @@ def main(
         "early_stopping_epochs": early_stopping_epochs,
         "base_model_id": base_model_id,
     }
-    given = {name: value for name, value in config.items() if value is not None}
+    settings = {name: value for name, value in config.items() if value is not None}
     with system(address) as reached, connect(reached) as client:
         started = time.perf_counter()
         truth = annotations(train)
-        dataset = prepare(client, train, tuple(sorted({row["artifact_type"] for row in truth})))
+        dataset = upload_folder(client, train, tuple(sorted({row["artifact_type"] for row in truth})))
         processed = round(time.perf_counter() - started, 1)
-        work = Work(dataset, annotate(client, dataset, truth), given, test, detections)
+        task = Task(dataset, publish_annotations(client, dataset, truth), settings, test, detections)
         for number in range(jobs):
-            own = {} if address else {"cold": number == 0}
-            figures = own | {"seconds_processing_audio": processed} | measure(client, work)
+            cold = {} if address else {"cold": number == 0}
+            figures = cold | {"seconds_processing_audio": processed} | measure(client, task)
             if not address:
                 figures["peak_memory_mib"] = peak_memory_mib()
             print(json.dumps(figures), flush=True)
@@ -87,7 +94,7 @@ def main(
 
 @contextmanager
 def system(address: str | None) -> Iterator[str]:
-    """The address of a running system: the one given, or one of our own."""
+    """The address of a running system: `address`, or that of a system started for the measurement."""
     if address:
         yield address
         return
@@ -97,16 +104,16 @@ def system(address: str | None) -> Iterator[str]:
             yield local.address
 
 
-def measure(client: Client, work: Work) -> dict[str, Any]:
+def measure(client: Client, task: Task) -> dict[str, Any]:
     """The figures of one job."""
     created = time.perf_counter()
-    job, events = trained(client, work)
+    job, events = train_model(client, task)
     completed = time.perf_counter()
-    model = activated(client, job.model_id)
-    found = detect_all(client, model.id, work.test)
+    model = activate(client, job.model_id)
+    detections = detect_all(client, model.id, task.test)
     detected = time.perf_counter()
-    write(work.detections, found)
-    chunks = chunks_of_an_epoch(events, work.dataset.durations_ms, from_config(job.config))
+    write(task.detections, detections)
+    chunks = chunks_of_an_epoch(events, task.dataset.durations_ms, from_config(job.config))
     rate = chunks_per_second(events)
     return {
         "device": device(events),
@@ -118,38 +125,39 @@ def measure(client: Client, work: Work) -> dict[str, Any]:
         "chunks_per_second": round(rate, 1),
         "audio_seconds_per_second": round(rate * job.config.stride_ms / 1000, 1),
         "parameters": model.size_bytes // WEIGHT_BYTES,
-        **scores(annotations(work.test), found),
+        **scores(annotations(task.test), detections),
         "validation": validation(job.metrics),
     }
 
 
-def trained(client: Client, work: Work) -> tuple[training_service_pb2.TrainingJob, Events]:
-    """A job from its creation to its end, and its events. Raises SystemExit for one that makes no model."""
+def train_model(client: Client, task: Task) -> tuple[training_service_pb2.TrainingJob, Events]:
+    """Runs a job to its end. Returns it and its events. Raises SystemExit if it has no model."""
     request = training_service_pb2.CreateTrainingJobRequest(
-        dataset_id=work.dataset.id,
-        annotation_set_id=work.set_id,
-        config={"artifact_types": work.dataset.types, **work.config},
+        dataset_id=task.dataset.id,
+        annotation_set_id=task.set_id,
+        config={"artifact_types": task.dataset.types, **task.config},
     )
     job_id = client.training.CreateTrainingJob(request).training_job.id
     events = list(watch(client, job_id))
-    again = training_service_pb2.GetTrainingJobRequest(training_job_id=job_id)
-    job = client.training.GetTrainingJob(again).training_job
+    get = training_service_pb2.GetTrainingJobRequest(training_job_id=job_id)
+    job = client.training.GetTrainingJob(get).training_job
     if not job.model_id:
         raise SystemExit(f"the job ended without a model: {job.error.reason}: {job.error.message}")
     return job, events
 
 
-def activated(client: Client, model_id: str) -> model_service_pb2.Model:
-    """Only an active model detects."""
+def activate(client: Client, model_id: str) -> model_service_pb2.Model:
+    """Activates the model and returns it: only an active model detects."""
     request = model_service_pb2.UpdateModelRequest(
         model={"id": model_id, "is_active": True}, update_mask={"paths": ["is_active"]}
     )
-    return client.models.UpdateModel(request).model
+    model: model_service_pb2.Model = client.models.UpdateModel(request).model
+    return model
 
 
 def validation(metrics: metrics_pb2.EvalMetrics) -> dict[str, Any]:
-    """The model's own event-level figures, on what its job held out: [precision, recall, F1, support]."""
-    table = {"over all": metrics.overall, **dict(sorted(metrics.per_type.items()))}
+    """The model's event-level metrics on its job's validation set: [precision, recall, F1, support]."""
+    table: dict[str, Any] = {"over all": metrics.overall, **dict(sorted(metrics.per_type.items()))}
     ratios = ("precision", "recall", "f1_score")
     return {
         name: [

@@ -1,4 +1,4 @@
-"""`python -m demo`: from nothing to a detector, through Earmark's public API."""
+"""`python -m demo`: trains a detector from nothing, through Earmark's public API."""
 
 import sys
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 
 def main() -> None:
     """Run the demo in demo-output/."""
-    # The processes that speak import this module too, and need nothing of what the walkthrough needs.
-    from demo.walkthrough import tell  # noqa: PLC0415
+    # The processes that synthesize speech import this module too, and do not need the walkthrough's imports.
+    from demo.walkthrough import run  # noqa: PLC0415
 
-    sys.exit(tell(Path("demo-output")))
+    sys.exit(run(Path("demo-output")))
 
 
 if __name__ == "__main__":

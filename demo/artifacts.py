@@ -1,8 +1,8 @@
-"""Plants artifacts in clean audio, at times it returns.
+"""Plants artifacts in clean audio and returns an annotation for each.
 
-Times are whole milliseconds, turned into samples in one place (`_at`), so that a mark covers exactly the
-samples that were changed. Pauses go in first, since they move what follows; the other artifacts then change
-the lengthened audio where somebody is speaking.
+Times are whole milliseconds. Only `_at` converts them to samples, so that an annotation covers exactly the
+samples that were changed. Pauses are inserted first, since they move what follows; the other artifacts then
+replace speech in the longer audio.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,12 +27,13 @@ _CLICK_MS = 5
 _ECHO_MEMORY_MS = 900
 
 Audio = NDArray[np.float32]
+Samples = NDArray[np.floating]
 Rng = np.random.Generator
 
 
 @dataclass(frozen=True)
-class Mark:
-    """One artifact: where it starts and ends, in milliseconds."""
+class Annotation:
+    """One planted artifact: its type, onset and offset (ms)."""
 
     artifact_type: str
     start_ms: int
@@ -41,63 +42,64 @@ class Mark:
 
 def inject(
     audio: Audio, rate: int, rng: Rng, types: Sequence[str] | None = None, per_minute: float = 18.0
-) -> tuple[Audio, list[Mark]]:
-    """Return a copy of mono `audio` with about `per_minute` artifacts a minute, and their marks in order.
+) -> tuple[Audio, list[Annotation]]:
+    """Return a copy of mono `audio` with about `per_minute` artifacts a minute, and their annotations.
 
-    `types` are some of `TYPES` (default: all), planted about equally often. Marks lie inside the returned
-    audio, which pauses make longer, are at least 50 ms long and 400 ms apart. Artifacts that find no room,
-    or no speech, are left out. The same generator state gives the same samples.
+    `types` are some of `TYPES` (default: all), planted about equally often. Annotations are in order, lie
+    inside the returned audio (which is longer if pauses were inserted), and are at least 50 ms long and
+    400 ms apart. An artifact is left out if there is no room or no speech for it. The same generator state
+    gives the same samples. Raises ValueError for an unknown type, and for audio that is not mono.
     """
     types = TYPES if types is None else tuple(types)
     if unknown := [name for name in types if name not in TYPES]:
         raise ValueError(f"no artifact {', '.join(unknown)}; there are {', '.join(TYPES)}")
     if audio.ndim != 1:
         raise ValueError(f"artifacts go into mono audio, not into shape {audio.shape}")
-    wanted = _deal(types, round(len(audio) / rate / 60 * per_minute), rng)
+    wanted = _shuffled(types, round(len(audio) / rate / 60 * per_minute), rng)
     peak = float(np.abs(audio).max(initial=0.0))
-    audio, marks = _insert_pauses(audio.astype(np.float32), rate, rng, wanted.count(LONG_PAUSE))
-    heard = _heard(audio, rate)
-    # The longest first: they find room, and an echo's memory holds none of the others.
+    audio, annotations = _insert_pauses(audio.astype(np.float32), rate, rng, wanted.count(LONG_PAUSE))
+    speech = _speech_frames(audio, rate)
+    # The longest first: they find room, and what an echo repeats contains no other artifact.
     brief = [name for name in wanted if name != LONG_PAUSE]
     for name in sorted(brief, key=lambda name: -KINDS[name].longest_ms):
         kind = KINDS[name]
         length = int(rng.integers(kind.shortest_ms, kind.longest_ms + 1)) // kind.unit_ms * kind.unit_ms
-        start = _place(heard, length, marks, rng)
+        start = _place(speech, length, annotations, rng)
         if start is None:
             continue
         part = slice(_at(start, rate), _at(start + length, rate))
         audio[part] = np.clip(kind.apply(Scene(audio, part, rate, peak), rng), -1, 1)
-        marks.append(Mark(name, start, start + length))
-    return audio, sorted(marks, key=_start)
+        annotations.append(Annotation(name, start, start + length))
+    return audio, sorted(annotations, key=_start)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What an artifact sees: the audio, the samples it replaces, and the clean audio's peak."""
+    """The input of an artifact: the audio, the slice of samples to replace, and the clean audio's peak."""
 
     audio: Audio
-    part: slice
+    part: "slice[int, int]"
     rate: int
     peak: float
 
     @property
     def length(self) -> int:
-        """Samples to be replaced."""
+        """The number of samples to replace."""
         return self.part.stop - self.part.start
 
     @property
     def clean(self) -> Audio:
-        """The samples to be replaced."""
+        """The samples to replace."""
         return self.audio[self.part]
 
     @property
     def level(self) -> float:
-        """Root mean square of what is replaced."""
+        """The root mean square of the samples to replace."""
         return _rms(self.clean)
 
 
-def _glitch(scene: Scene, rng: Rng) -> Audio:
-    """Clicks: bursts of noise that die away within 5 ms, one at each end."""
+def _glitch(scene: Scene, rng: Rng) -> Samples:
+    """Clicks: bursts of noise that decay within 5 ms, with one at the onset and one before the offset."""
     count = int(rng.integers(2, 6))
     last = scene.length - _at(_CLICK_MS, scene.rate)
     onsets = np.concatenate([[0], rng.uniform(0, last, count), [last]])
@@ -106,48 +108,51 @@ def _glitch(scene: Scene, rng: Rng) -> Audio:
         tail = np.arange(scene.length - onset)
         decay = np.exp(-tail / (rng.uniform(0.0004, 0.0015) * scene.rate))
         clicks[onset:] += decay * rng.uniform(-1, 1, len(tail)) + (tail == 0)
-    return scene.clean + clicks / np.abs(clicks).max() * scene.peak * rng.uniform(0.8, 1.4)
+    damaged: Samples = scene.clean + clicks / np.abs(clicks).max() * scene.peak * rng.uniform(0.8, 1.4)
+    return damaged
 
 
-def _dropout(scene: Scene, _rng: Rng) -> Audio:
+def _dropout(scene: Scene, _rng: Rng) -> Samples:
     """Lost packets: digital silence with hard edges."""
     return np.zeros(scene.length, np.float32)
 
 
-def _static(scene: Scene, rng: Rng) -> Audio:
-    """Hiss with crackle in it."""
+def _static(scene: Scene, rng: Rng) -> Samples:
+    """Hiss with crackle."""
     hiss = rng.standard_normal(scene.length)
     crackle = rng.standard_normal(scene.length) * (rng.random(scene.length) < 60 / scene.rate)
     noise = hiss + rng.uniform(2, 5) * crackle
-    return scene.clean + noise * scene.level * rng.uniform(0.35, 0.8)
+    damaged: Samples = scene.clean + noise * scene.level * rng.uniform(0.35, 0.8)
+    return damaged
 
 
-def _clipping(scene: Scene, rng: Rng) -> Audio:
-    """Driven into a ceiling far below the drive: flat tops."""
+def _clipping(scene: Scene, rng: Rng) -> Samples:
+    """Speech amplified beyond a ceiling, which gives it flat tops."""
     ceiling = scene.peak * rng.uniform(0.75, 1.2)
     drive = ceiling / scene.level * rng.uniform(1.4, 2.8)
-    return np.clip(scene.clean * drive, -ceiling, ceiling)
+    clipped: Samples = np.clip(scene.clean * drive, -ceiling, ceiling)
+    return clipped
 
 
-def _echo(scene: Scene, rng: Rng) -> Audio:
-    """Feedback delay; it has heard the speech before the onset, so that it answers from the onset on."""
+def _echo(scene: Scene, rng: Rng) -> Samples:
+    """A feedback delay. It repeats the speech before the onset too, so it is audible from the onset on."""
     first = max(0, scene.part.start - _at(_ECHO_MEMORY_MS, scene.rate))
     delay = _at(int(rng.integers(110, 240)), scene.rate)
     feedback = rng.uniform(0.55, 0.75)
     wet = scene.audio[first : scene.part.stop].copy()
     for at in range(delay, len(wet), delay):
-        answer = wet[at : at + delay]
-        answer += feedback * wet[at - delay : at][: len(answer)]
+        repeat = wet[at : at + delay]
+        repeat += feedback * wet[at - delay : at][: len(repeat)]
     return wet[scene.part.start - first :]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """An artifact's range of lengths, the unit they come in, and how it replaces its samples."""
+    """A type of artifact: its range of lengths, the unit of a length, and how to make its samples."""
 
     shortest_ms: int
     longest_ms: int
-    apply: Callable[[Scene, Rng], Audio]
+    apply: Callable[[Scene, Rng], Samples]
     unit_ms: int = 1
 
 
@@ -161,18 +166,18 @@ KINDS = {
 TYPES = (*KINDS, LONG_PAUSE)
 
 
-def _insert_pauses(audio: Audio, rate: int, rng: Rng, count: int) -> tuple[Audio, list[Mark]]:
-    """Insert up to `count` pauses of room tone between sounds, left to right."""
-    heard = _heard(audio, rate)
-    tone = float(np.percentile(_levels(audio, rate), _QUIET_PERCENTILE)) if len(heard) else 0.0
-    cuts: list[Mark] = []
+def _insert_pauses(audio: Audio, rate: int, rng: Rng, count: int) -> tuple[Audio, list[Annotation]]:
+    """Insert up to `count` pauses of room tone at quiet moments; return the audio and the annotations."""
+    speech = _speech_frames(audio, rate)
+    tone = float(np.percentile(_levels(audio, rate), _QUIET_PERCENTILE)) if len(speech) else 0.0
+    cuts: list[Annotation] = []
     for _ in range(count):
-        near = _place(heard, 2 * _CUT_SEARCH_MS, cuts, rng)
+        near = _place(speech, 2 * _CUT_SEARCH_MS, cuts, rng)
         if near is not None:
             at = _quietest(audio, rate, near)
-            cuts.append(Mark(LONG_PAUSE, at, at))
+            cuts.append(Annotation(LONG_PAUSE, at, at))
 
-    marks: list[Mark] = []
+    annotations: list[Annotation] = []
     moved = 0
     for cut in sorted(cuts, key=_start):
         start = cut.start_ms + moved
@@ -180,46 +185,51 @@ def _insert_pauses(audio: Audio, rate: int, rng: Rng, count: int) -> tuple[Audio
         first, last = _at(start, rate), _at(start + length, rate)
         pause = tone * rng.standard_normal(last - first)
         fade = np.linspace(1, 0, _at(_CUT_FADE_MS, rate))
-        # What the cut tore apart dies away and swells inside the pause: a hard edge would be a click.
+        # The sounds on both sides fade out and in within the pause, since a hard edge would be a click.
         pause[: len(fade)] += fade * audio[first : first + len(fade)]
         pause[len(pause) - len(fade) :] += fade[::-1] * audio[first - len(fade) : first]
         audio = np.concatenate([audio[:first], pause.astype(np.float32), audio[first:]])
-        marks.append(Mark(LONG_PAUSE, start, start + length))
+        annotations.append(Annotation(LONG_PAUSE, start, start + length))
         moved += length
-    return audio, marks
+    return audio, annotations
 
 
 def _quietest(audio: Audio, rate: int, start: int) -> int:
-    """Return the millisecond about which 6 ms are quietest, in the search window from `start` on."""
+    """Return the centre (ms) of the quietest 6 ms in the search window that begins at `start`."""
     half = _CUT_FADE_MS // 2
     places = range(start + half, start + 2 * _CUT_SEARCH_MS - half)
     return min(places, key=lambda ms: _rms(audio[_at(ms - half, rate) : _at(ms + half, rate)]))
 
 
-def _deal(types: Sequence[str], count: int, rng: Rng) -> list[str]:
-    """Deal `count` types like cards: each comes once before any comes again."""
-    hands = [rng.permutation(len(types)) for _ in range(0, count, max(1, len(types)))] if types else []
-    return [types[card] for hand in hands for card in hand][:count]
+def _shuffled(types: Sequence[str], count: int, rng: Rng) -> list[str]:
+    """Return `count` types in random order: each type once before any is repeated."""
+    rounds = [rng.permutation(len(types)) for _ in range(0, count, max(1, len(types)))] if types else []
+    return [types[index] for order in rounds for index in order][:count]
 
 
-def _place(heard: NDArray[np.bool_], length: int, marks: Sequence[Mark], rng: Rng) -> int | None:
-    """Return a start in ms where `length` ms are speech, away from the ends and from `marks`, if there is."""
-    latest = len(heard) * _FRAME_MS - _MARGIN_MS - length
+def _place(speech: NDArray[np.bool_], length: int, annotations: Sequence[Annotation], rng: Rng) -> int | None:
+    """Return an onset (ms) such that `length` ms are speech, away from the ends and from `annotations`.
+
+    Returns None if no random try finds one.
+    """
+    latest = len(speech) * _FRAME_MS - _MARGIN_MS - length
     if latest <= _MARGIN_MS:
         return None
     for start in rng.integers(_MARGIN_MS, latest, _TRIES).tolist():
         end = start + length
-        free = all(start >= mark.end_ms + GAP_MS or end + GAP_MS <= mark.start_ms for mark in marks)
-        frames = heard[start // _FRAME_MS : -(-end // _FRAME_MS)]
+        free = all(start >= other.end_ms + GAP_MS or end + GAP_MS <= other.start_ms for other in annotations)
+        frames = speech[start // _FRAME_MS : -(-end // _FRAME_MS)]
         edges = frames[0] and frames[-1]
         if free and edges and frames.mean() >= _ACTIVE_SHARE:
             return int(start)
     return None
 
 
-def _heard(audio: Audio, rate: int) -> NDArray[np.bool_]:
-    """Return, for each whole frame of 10 ms, whether it carries speech."""
-    return _levels(audio, rate) > _ACTIVE * max(_rms(audio), np.finfo(np.float32).tiny)
+def _speech_frames(audio: Audio, rate: int) -> NDArray[np.bool_]:
+    """Return whether each whole frame of 10 ms contains speech."""
+    threshold = _ACTIVE * max(_rms(audio), float(np.finfo(np.float32).tiny))
+    active: NDArray[np.bool_] = _levels(audio, rate) > threshold
+    return active
 
 
 def _levels(audio: Audio, rate: int) -> NDArray[np.float64]:
@@ -227,11 +237,12 @@ def _levels(audio: Audio, rate: int) -> NDArray[np.float64]:
     count = int(len(audio) * 1000 / rate) // _FRAME_MS
     edges = np.array([_at(frame * _FRAME_MS, rate) for frame in range(count + 1)])
     power = np.concatenate([[0.0], np.cumsum(np.square(audio, dtype=np.float64))])
-    return np.sqrt(np.diff(power[edges]) / np.diff(edges))
+    levels: NDArray[np.float64] = np.sqrt(np.diff(power[edges]) / np.diff(edges))
+    return levels
 
 
-def _start(mark: Mark) -> int:
-    return mark.start_ms
+def _start(annotation: Annotation) -> int:
+    return annotation.start_ms
 
 
 def _rms(audio: NDArray[np.floating]) -> float:

@@ -1,4 +1,4 @@
-"""Draws what was planted and what was found: a mel spectrogram over one lane per artifact type."""
+"""Draws planted and detected artifacts: a mel spectrogram above one lane for each artifact type."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,47 +18,49 @@ from PIL import Image
 
 WIDTH, HEIGHT = 1600, 900
 _DPI = 100
-_TRUTH = "#0072B2"  # blue and orange of Okabe and Ito, told apart in every form of colour blindness
+_TRUTH = "#0072B2"  # Okabe and Ito's blue and orange, distinct in every form of colour blindness
 _DETECTED = "#E69F00"
 _INK = "#1b1f24"
 _FAINT = "#d9dde2"
 _WINDOW_SECONDS = 0.03
 _MELS = 192
-_COLORS = colormaps["magma"].resampled(64)  # with those of text and bars, about as many as a palette holds
+_COLORS = colormaps["magma"].resampled(
+    64
+)  # few enough for the palette of `_save`, with those of text and bars
 _LOWEST_HZ = 60.0
-_TILT_HZ = 500.0  # above this the picture rises by 6 dB an octave, as speech falls
+_TILT_HZ = 500.0  # above this, levels are raised by 6 dB an octave, by which speech falls
 _RANGE_DB = 60.0
-_MIN_WIDTH_SECONDS = 0.004  # of the shown duration: the narrowest bar that is still seen
+_MIN_WIDTH_SECONDS = 0.004  # of the shown duration: the narrowest visible bar
 _LABEL_CHARACTER = 0.0066  # of the shown duration: the width of one character of a confidence
 _TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 16000)
 _KILO = 1000
 _TITLE_SIZE = 19
-_TITLE_CHARACTERS = 66  # of that size beside the legend
+_TITLE_CHARACTERS = 66  # that fit beside the legend at that size
 _TICK_SECONDS = {
     10: 1,
     40: 2,
     100: 5,
-}  # the longest audio for each distance of ticks; longer: as matplotlib likes
+}  # the longest audio for each distance of ticks; matplotlib chooses for longer audio
 
 
 class Event(Protocol):
-    """What the picture needs of an annotation, whoever's type it is."""
+    """What the picture needs of an annotation, of whatever class."""
 
     @property
     def artifact_type(self) -> str:
-        """The lane."""
+        """The artifact type, which has a lane of its own."""
 
     @property
     def start_ms(self) -> int:
-        """Onset."""
+        """Onset, in ms."""
 
     @property
     def end_ms(self) -> int:
-        """Offset."""
+        """Offset, in ms."""
 
 
 class Detected(Event, Protocol):
-    """What the picture needs of a detection."""
+    """What the picture needs of a detection, of whatever class."""
 
     @property
     def confidence(self) -> float:
@@ -67,7 +69,7 @@ class Detected(Event, Protocol):
 
 @dataclass(frozen=True)
 class Detection:
-    """A detection: where, and how sure the model is (0-1)."""
+    """A detection: its type, onset and offset (ms), and confidence (0-1)."""
 
     artifact_type: str
     start_ms: int
@@ -83,7 +85,10 @@ def draw(
     detections: Sequence[Detected],
     title: str,
 ) -> None:
-    """Write a PNG of 1600 x 900 to `path`: `audio` (mono, `rate` Hz) with `truth` over `detections`."""
+    """Write a PNG of 1600 x 900 to `path`: `audio` (mono, `rate` Hz) with `truth` above `detections`.
+
+    Raises ValueError unless the audio is mono and has at least one sample.
+    """
     if audio.ndim != 1 or not len(audio):
         raise ValueError(f"the picture needs mono audio of at least one sample, not shape {audio.shape}")
     figure = Figure(figsize=(WIDTH / _DPI, HEIGHT / _DPI), dpi=_DPI, facecolor="white")
@@ -130,7 +135,8 @@ def _draw_lanes(axes: Axes, seconds: float, truth: Sequence[Event], detections: 
         for event in truth:
             if event.artifact_type == name:
                 _bar(axes, event, lane - 0.38, _TRUTH, seconds)
-        _draw_detections(axes, [found for found in detections if found.artifact_type == name], lane, seconds)
+        of_type = [detection for detection in detections if detection.artifact_type == name]
+        _draw_detections(axes, of_type, lane, seconds)
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=14)
     axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
     axes.set_xlim(0, seconds)
@@ -143,9 +149,9 @@ def _draw_lanes(axes: Axes, seconds: float, truth: Sequence[Event], detections: 
     _plain(axes)
 
 
-def _draw_detections(axes: Axes, found: Sequence[Detected], lane: int, seconds: float) -> None:
-    """Draw one lane's detections, each with its confidence on the right, or left if the next is near."""
-    ordered = sorted(found, key=lambda detection: detection.start_ms)
+def _draw_detections(axes: Axes, detections: Sequence[Detected], lane: int, seconds: float) -> None:
+    """Draw one lane's detections, each with its confidence on the right, or left if the next one is near."""
+    ordered = sorted(detections, key=lambda detection: detection.start_ms)
     taken = 0.0
     for index, detection in enumerate(ordered):
         end = _bar(axes, detection, lane + 0.04, _DETECTED, seconds)
@@ -163,7 +169,7 @@ def _draw_detections(axes: Axes, found: Sequence[Detected], lane: int, seconds: 
 
 
 def _bar(axes: Axes, event: Event, bottom: float, color: str, seconds: float) -> float:
-    """Draw the event as a bar over `bottom`, wide enough to be seen; return where it ends, in seconds."""
+    """Draw the event as a visible bar above `bottom`, and return where the bar ends, in seconds."""
     start = event.start_ms / 1000
     width = max((event.end_ms - event.start_ms) / 1000, _MIN_WIDTH_SECONDS * seconds)
     axes.add_patch(
@@ -182,15 +188,15 @@ def _plain(axes: Axes) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write the figure with a palette: a third of the size, to the eye the same."""
+    """Write the figure with a palette: the file is a third of the size and looks the same."""
     drawn = BytesIO()
-    FigureCanvasAgg(figure).print_png(drawn)
+    FigureCanvasAgg(figure).print_png(drawn)  # type: ignore[no-untyped-call]  # untyped in matplotlib
     with Image.open(drawn) as image:
         image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, "PNG", optimize=True)
 
 
 def _mel_db(audio: NDArray[np.float32], rate: int) -> NDArray[np.float64]:
-    """Return power in dB, (bands, frames): one frame about every pixel, bands evenly spaced in mel."""
+    """Return power in dB, (bands, frames): about one frame for each pixel, bands evenly spaced in mel."""
     window = np.hanning(int(_WINDOW_SECONDS * rate))
     padded = np.pad(audio, len(window) // 2)
     onsets = np.linspace(0, len(padded) - len(window), WIDTH).astype(int)
@@ -199,21 +205,23 @@ def _mel_db(audio: NDArray[np.float32], rate: int) -> NDArray[np.float64]:
     tilt = np.fft.rfftfreq(size, 1 / rate) / _TILT_HZ
     power = np.abs(np.fft.rfft(frames * window, n=size)) ** 2 * (1 + tilt**2)
     bands = power @ _filterbank(size, rate)
-    return 10 * np.log10(bands.T + 1e-9)
+    levels: NDArray[np.float64] = 10 * np.log10(bands.T + 1e-9)
+    return levels
 
 
 def _filterbank(size: int, rate: int) -> NDArray[np.float64]:
-    """Return triangles of equal area, (bins, bands)."""
+    """Return a mel filterbank of triangles of equal area, (bins, bands)."""
     edges = _hertz(np.linspace(_mel(_LOWEST_HZ), _mel(rate / 2), _MELS + 2))
     bins = np.fft.rfftfreq(size, 1 / rate)[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     triangles = np.clip(np.minimum(rising, falling), 0, None)
-    return triangles / np.maximum(triangles.sum(axis=0), 1e-12)
+    normalized: NDArray[np.float64] = triangles / np.maximum(triangles.sum(axis=0), 1e-12)
+    return normalized
 
 
 def _mel(hertz: float) -> float:
-    """O'Shaughnessy's scale (Speech Communication, 1987)."""
+    """Return mel on O'Shaughnessy's scale (Speech Communication, 1987)."""
     return 2595 * float(np.log10(1 + hertz / 700))
 
 

@@ -1,4 +1,4 @@
-"""What the demo's voices say."""
+"""The sentences that the demo's voices speak in the training audio."""
 
 SENTENCES = (
     "The train was late again this morning, and nobody could say why.",
@@ -45,8 +45,8 @@ SENTENCES = (
     "There is still one table free beside the fountain.",
     "The temperature fell by twelve degrees in under an hour.",
     "Nine out of ten visitors never find the back garden.",
-    "Thank you for holding, someone will be with you shortly.",
-    "The lighthouse keeper wrote a letter every single night.",
+    "Thank you for waiting, someone will be with you shortly.",
+    "The lighthouse warden wrote a letter every single night.",
     "Half the orchard was sold to build the new school.",
     "Remember to sign both pages before you post the form.",
     "The violin was cheap, but the bow cost a fortune.",

@@ -1,9 +1,9 @@
 """Clean speech for the demo, spoken by espeak-ng.
 
-espeak-ng keeps its voice, its random state and its output buffer in global variables: one process holds
-one synthesizer, it is not thread-safe, and what was said before changes the samples of what is said next.
-So `Espeak` speaks under a lock, and `recordings` speaks in a fresh process of its own: nothing less makes
-it repeatable.
+espeak-ng keeps its voice, its random state and its output buffer in global variables. A process therefore
+has one synthesizer, which is not thread-safe, and earlier speech changes the samples of later speech.
+`Espeak` takes a lock for each call, and `recordings` starts a fresh process, or its samples would not be
+repeatable.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ _RATE = 1
 _PITCH = 3
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
-_FULL_SCALE = 32_768
+_FULL_SCALE = np.float32(32_768)
 _SECONDS_EACH = 28.0
 _SECONDS_SPREAD = 0.15
 _GAP_SECONDS = (0.12, 0.34)
@@ -39,20 +39,20 @@ _AUDIBLE = 0.004
 
 
 class SpeechError(RuntimeError):
-    """espeak-ng is missing, or refused a voice or a text."""
+    """espeak-ng is not installed, or it rejected a voice or a text."""
 
 
 @dataclass(frozen=True)
 class Voice:
-    """An espeak-ng voice, `language+variant`, with its pace in words a minute and its pitch (0-99)."""
+    """An espeak-ng voice, `language+variant`, with its rate in words a minute and its pitch (0-99)."""
 
     name: str
     rate_wpm: int
     pitch: int
 
 
-# The breathing variants (f2, f3, f5, Alicia, victor) are left out: with espeak-ng 1.52 their samples differ
-# from one process to the next, whatever was said before.
+# The breathy variants (f2, f3, f5, Alicia, victor) are left out: with espeak-ng 1.52 their samples differ
+# from process to process, whatever was spoken before.
 VOICES = (
     Voice("en-us+m1", 172, 48),
     Voice("en-gb-x-rp+f4", 165, 55),
@@ -77,7 +77,7 @@ VOICES = (
 
 @dataclass(frozen=True)
 class Recording:
-    """Speech of one voice: float32 mono at `SAMPLE_RATE`, within ±1."""
+    """Speech of one voice: mono, at `SAMPLE_RATE`, within ±1."""
 
     name: str
     voice: Voice
@@ -85,17 +85,19 @@ class Recording:
 
 
 class Espeak:
-    """The process's one synthesizer; any number of these share it, one call at a time."""
+    """Access to the process's one synthesizer, which all instances share, one call at a time."""
 
     _lock = threading.Lock()
 
     def speak(self, text: str, voice: str, rate_wpm: int = 170, pitch: int = 50) -> NDArray[np.float32]:
-        """Return `text` spoken by `voice`: mono, `SAMPLE_RATE`, within ±1.
+        """Return `text` spoken by `voice`: mono, at `SAMPLE_RATE`, within ±1.
 
-        `rate_wpm` is 80-450 words a minute, `pitch` 0-99. Raises SpeechError.
+        `rate_wpm` is 80-450 words a minute, `pitch` 0-99. Raises SpeechError for an unknown voice, and for a
+        text without speech.
         """
         with self._lock:
-            library, blocks = _load()
+            synthesizer = _load()
+            library, blocks = synthesizer.library, synthesizer.blocks
             blocks.clear()
             if library.espeak_SetVoiceByName(voice.encode()):
                 raise SpeechError(f"espeak-ng has no voice {voice!r}; a voice is language+variant: en-us+f1")
@@ -111,11 +113,21 @@ class Espeak:
         return spoken.astype(np.float32) / _FULL_SCALE
 
 
+@dataclass(frozen=True)
+class _Synthesizer:
+    """The initialised library, and the list to which `callback` appends each block of samples."""
+
+    library: ctypes.CDLL
+    blocks: list[NDArray[np.int16]]
+    callback: object  # the library calls it for as long as it is loaded, so it must stay referenced
+
+
 @functools.cache
-def _load() -> tuple[ctypes.CDLL, list[NDArray[np.int16]]]:
-    """Return the initialised library and the list into which it puts the int16 blocks it speaks."""
+def _load() -> _Synthesizer:
+    """Load and initialise the library. Raises SpeechError if it is not installed or cannot read its data."""
     try:
-        import espeakng_loader  # noqa: PLC0415 (the demo's error must name the extra that brings it)
+        # Imported here, because the error must name the extra that installs it.
+        import espeakng_loader  # type: ignore[import-untyped]  # it has no stubs  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise SpeechError("speech needs espeak-ng: pip install 'earmark[demo]'") from error
     library = ctypes.CDLL(espeakng_loader.get_library_path())
@@ -133,21 +145,21 @@ def _load() -> tuple[ctypes.CDLL, list[NDArray[np.int16]]]:
         )
     blocks: list[NDArray[np.int16]] = []
 
-    @_CALLBACK
     def collect(samples: ctypes.c_void_p, count: int, _events: ctypes.c_void_p) -> int:
         if samples and count > 0:
             blocks.append(np.ctypeslib.as_array(samples, (count,)).copy())
         return 0
 
-    library.espeak_SetSynthCallback(collect)
-    library.collect = collect  # the library calls it for as long as it is loaded
-    return library, blocks
+    callback = _CALLBACK(collect)
+    library.espeak_SetSynthCallback(callback)
+    return _Synthesizer(library, blocks, callback)
 
 
 def recordings(minutes: float = 8.0, seed: int = 0) -> list[Recording]:
     """Return at least `minutes` of speech in recordings of 20-40 s, each of one voice.
 
-    The voices take turns. Pauses are natural, under 500 ms. Same seed, same samples.
+    The voices take turns. Pauses are natural, under 500 ms. The same seed gives the same samples. Raises
+    ValueError unless `minutes` is positive.
     """
     if minutes <= 0:
         raise ValueError(f"minutes must be above 0, not {minutes}")
@@ -162,7 +174,7 @@ def recordings(minutes: float = 8.0, seed: int = 0) -> list[Recording]:
 
 
 def _record(index: int, voice: Voice, seconds: float, seed: int) -> Recording:
-    """Speak sentences until there are `seconds` of audio, over a faint room tone."""
+    """Return a recording of at least `seconds`: sentences and pauses, over a faint room tone."""
     rng = np.random.default_rng([seed, index])
     espeak = Espeak()
     parts = [_silence(rng)]
@@ -173,7 +185,7 @@ def _record(index: int, voice: Voice, seconds: float, seed: int) -> Recording:
             break
     audio = np.concatenate(parts)
     audio *= rng.uniform(*_PEAK) / np.abs(audio).max()
-    # No real recording is digitally silent between words; without the tone a pause would be lost packets.
+    # Real recordings are not digitally silent between words; without the tone, pauses would be dropouts.
     audio += _ROOM_TONE * rng.standard_normal(len(audio))
     return Recording(f"{index:03d}-{voice.name}", voice, audio.astype(np.float32))
 
@@ -183,6 +195,6 @@ def _silence(rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _trimmed(audio: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cut the silence before the first and after the last audible sample."""
+    """Return the audio without the silence before the first and after the last audible sample."""
     audible = np.flatnonzero(np.abs(audio) > _AUDIBLE)
     return audio[audible[0] : audible[-1] + 1] if audible.size else audio[:0]

@@ -1,4 +1,4 @@
-"""The walkthrough that the demo tells, each step a call that any client could make."""
+"""The steps of the demo, made of calls that any client could make."""
 
 import shutil
 import sys
@@ -21,7 +21,7 @@ from earmark.client import (
 )
 from earmark.client.cli.follow import follow
 from earmark.client.local import LocalSystem
-from earmark.v1 import annotation_service_pb2 as annotations
+from earmark.v1 import annotation_service_pb2
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import dataset_service_pb2 as datasets
 from earmark.v1 import model_service_pb2 as models
@@ -33,7 +33,7 @@ from rich.markup import escape
 
 from demo.compare import comparison_table, pair, tally
 from demo.picture import draw
-from demo.sounds import COLORS, TYPES, Sound, training_sounds, unheard_sound
+from demo.sounds import COLORS, TYPES, Sound, new_voice_sound, training_sounds
 from demo.speech import SAMPLE_RATE, SpeechError
 
 _MINUTES = 7.0
@@ -41,12 +41,12 @@ _SEED = 1
 
 
 class DemoError(EarmarkError):
-    """The walkthrough took a turn that it must not take."""
+    """A step of the walkthrough had an unexpected result."""
 
 
-def tell(output: Path) -> int:
-    """Run the demo, with everything it makes in `output`; return the exit code."""
-    walkthrough = _Story(output)
+def run(output: Path) -> int:
+    """Run the demo, with all its files in `output`, and return the exit code."""
+    walkthrough = Walkthrough(output)
     try:
         walkthrough.run()
     except grpc.RpcError as error:
@@ -58,12 +58,12 @@ def tell(output: Path) -> int:
     else:
         return 0
     walkthrough.console.print(f"\n[red]error:[/red] {escape(message)}", soft_wrap=True)
-    walkthrough.console.print(f"What the services logged: {walkthrough.log_path}")
+    walkthrough.console.print(f"The services' log: {walkthrough.log_path}")
     return 1
 
 
-class _Story:
-    """The steps, the screen they are told on, and how long each took."""
+class Walkthrough:
+    """Runs the steps of the demo, prints what they do, and measures how long each takes."""
 
     def __init__(self, output: Path) -> None:
         self.output = output
@@ -73,7 +73,7 @@ class _Story:
         self.times: list[tuple[str, float]] = []
 
     def run(self) -> None:
-        """Tell all of it."""
+        """Start the services, run every step, and stop the services."""
         shutil.rmtree(self.data, ignore_errors=True)
         self.output.mkdir(parents=True, exist_ok=True)
         settings = {"EARMARK_DATA_DIR": str(self.data), "EARMARK_PORT": "0", "EARMARK_TRAINER_PORT": "0"}
@@ -90,11 +90,11 @@ class _Story:
         self.end()
 
     def train_and_use(self, client: Client) -> None:
-        """Tell everything between the start and the stop of the services."""
+        """Run the steps between the start and the stop of the services."""
         with self.part("Making speech, and planting artifacts in it"):
             sounds, voices = training_sounds(_MINUTES, _SEED)
             minutes = sum(sound.seconds for sound in sounds) / 60
-            planted = sum(len(sound.marks) for sound in sounds)
+            planted = sum(len(sound.annotations) for sound in sounds)
             self.say(f"{len(sounds)} recordings, {minutes:.1f} minutes, {len(voices)} voices")
             self.say(f"{planted} artifacts of {len(TYPES)} types: {', '.join(TYPES)}")
         with self.part("Creating a dataset, uploading, annotating"):
@@ -107,12 +107,12 @@ class _Story:
             job = self.train(client, dataset_id, set_id)
         with self.part("Naming and activating the model"):
             self.activate(client, job.model_id)
-        with self.part("Detecting in a recording it has never heard"):
-            self.detect(client, job.model_id, unheard_sound(voices, _SEED))
+        with self.part("Detecting in a new recording"):
+            self.detect(client, job.model_id, new_voice_sound(voices, _SEED))
         self.job_id = job.id
 
     def prepare(self, client: Client, sounds: list[Sound]) -> tuple[str, str]:
-        """Create dataset and annotation set with all of their content; return their ids."""
+        """Create a dataset and a draft annotation set with all of their content, and return their ids."""
         types = [
             datasets.ArtifactType(name=name, color=color) for name, color in zip(TYPES, COLORS, strict=True)
         ]
@@ -122,26 +122,26 @@ class _Story:
         files = self.upload(client, dataset.id, sounds)
         self.say(f"{len(files)} files uploaded")
         draft = client.annotations.CreateAnnotationSet(
-            annotations.CreateAnnotationSetRequest(dataset_id=dataset.id)
+            annotation_service_pb2.CreateAnnotationSetRequest(dataset_id=dataset.id)
         ).annotation_set
-        marks = [
-            annotations.NewAnnotation(
+        new = [
+            annotation_service_pb2.NewAnnotation(
                 audio_file_id=file.id,
-                artifact_type=mark.artifact_type,
-                start_ms=mark.start_ms,
-                end_ms=mark.end_ms,
+                artifact_type=annotation.artifact_type,
+                start_ms=annotation.start_ms,
+                end_ms=annotation.end_ms,
             )
             for file, sound in zip(files, sounds, strict=True)
-            for mark in sound.marks
+            for annotation in sound.annotations
         ]
         client.annotations.BatchCreateAnnotations(
-            annotations.BatchCreateAnnotationsRequest(annotation_set_id=draft.id, annotations=marks)
+            annotation_service_pb2.BatchCreateAnnotationsRequest(annotation_set_id=draft.id, annotations=new)
         )
-        self.say(f"annotation set {draft.id}, version {draft.version}: {len(marks)} annotations")
+        self.say(f"annotation set {draft.id}, version {draft.version}: {len(new)} annotations")
         return dataset.id, draft.id
 
     def upload(self, client: Client, dataset_id: str, sounds: list[Sound]) -> list[audio.AudioFile]:
-        """Upload the recordings as WAV files."""
+        """Upload the recordings as WAV files and return the audio files."""
         files = []
         with tempfile.TemporaryDirectory() as folder:
             for sound in sounds:
@@ -151,32 +151,32 @@ class _Story:
         return files
 
     def ask_too_early(self, client: Client, dataset_id: str, set_id: str) -> None:
-        """Show that a job is refused, and that the refusal says everything that is missing."""
+        """Show that a job is refused, and that the error names everything that is missing."""
         try:
             client.training.CreateTrainingJob(_job_request(dataset_id, set_id))
         except grpc.RpcError as error:
             refusal = explain(error)
             if refusal.reason != "PREREQUISITES_NOT_MET":
                 raise
-            self.say("refused, as it must be; the reply names every prerequisite that does not hold:")
+            self.say("refused, as it must be; the reply names every prerequisite that is not met:")
             self.console.print(escape(str(refusal)), style="yellow", soft_wrap=True)
         else:
             raise DemoError("a training job was created although its annotation set is a draft")
 
     def make_ready(self, client: Client, dataset_id: str, set_id: str) -> None:
-        """Wait until every file is ready, and publish the set."""
+        """Wait until every file is ready, and publish the annotation set."""
         files = wait_until_ready(client, dataset_id)
         for file in files:
             if file.processing_status != audio.AUDIO_PROCESSING_STATUS_READY:
                 raise DemoError(f"{file.original_filename} is not ready: {file.error_message}")
         self.say(f"{len(files)} files ready, {sum(file.duration_ms for file in files) / 60_000:.1f} minutes")
-        request = annotations.PublishAnnotationSetRequest(annotation_set_id=set_id)
+        request = annotation_service_pb2.PublishAnnotationSetRequest(annotation_set_id=set_id)
         published = client.annotations.PublishAnnotationSet(request).annotation_set
         by_type = published.annotations_by_type
         self.say("published: " + ", ".join(f"{by_type[name]} {name}" for name in sorted(by_type)))
 
     def train(self, client: Client, dataset_id: str, set_id: str) -> training.TrainingJob:
-        """Create the job and follow it to its end."""
+        """Create a training job, follow it to its end, and return it."""
         request = _job_request(dataset_id, set_id)
         job = client.training.CreateTrainingJob(request).training_job
         self.say(f"training job {job.id}")
@@ -189,7 +189,7 @@ class _Story:
         return done
 
     def activate(self, client: Client, model_id: str) -> None:
-        """Give the model a name and allow detection with it."""
+        """Name the model and activate it, so that it can detect."""
         model = client.models.UpdateModel(
             models.UpdateModelRequest(
                 model=models.Model(id=model_id, name="Demo detector", is_active=True),
@@ -199,18 +199,19 @@ class _Story:
         self.say(f"{model.name}: active, {model.size_bytes / 1e6:.1f} MB")
 
     def detect(self, client: Client, model_id: str, sound: Sound) -> None:
-        """Detect in a recording, compare with what was planted, and draw both."""
+        """Detect artifacts in a recording, compare them with the planted ones, and draw both."""
         self.say(f"{sound.name}: {sound.seconds:.0f} s, a voice and sentences that it was not trained on")
-        found = detect(client, model_id, sound.wav())
-        pairs = pair(sound.marks, found)
+        detections = detect(client, model_id, sound.wav())
+        pairs = pair(sound.annotations, detections)
         self.console.print(comparison_table(pairs))
         self.say(tally(pairs))
         picture = self.output / "detections.png"
-        draw(picture, sound.audio, SAMPLE_RATE, sound.marks, found, f"{sound.name}: {tally(pairs)}")
+        title = f"{sound.name}: {tally(pairs)}"
+        draw(picture, sound.audio, SAMPLE_RATE, sound.annotations, detections, title)
         self.say(f"drawn in {picture}")
 
     def end(self) -> None:
-        """Say how long it all took, and how to go on."""
+        """Print how long each step took, and the commands with which to continue."""
         self.console.print("\n[bold]Wall time[/bold]")
         for title, seconds in self.times:
             self.console.print(f"  {seconds:6.1f} s  {title}")
@@ -223,12 +224,12 @@ class _Story:
         self.console.print(f"  {call} earmark.v1.TrainingService/GetTrainingJob", soft_wrap=True)
 
     def say(self, text: str) -> None:
-        """Print one line of a step."""
+        """Print one line of output for the current step."""
         self.console.print(f"  {escape(text)}", soft_wrap=True)
 
     @contextmanager
     def part(self, title: str) -> Iterator[None]:
-        """Give a step its heading, and keep the time it takes."""
+        """Print the heading of a step, and record how long it takes."""
         self.console.print(f"\n[bold]{len(self.times) + 1}. {title}[/bold]")
         start = time.monotonic()
         yield

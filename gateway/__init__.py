@@ -1,1 +1,1 @@
-"""The gateway service: owns the database and every decision."""
+"""The gateway service: owns the database and makes every decision."""

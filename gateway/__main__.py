@@ -1,4 +1,4 @@
-"""`python -m gateway`: runs the gateway until it is told to stop."""
+"""`python -m gateway`: runs the gateway until it receives SIGTERM or SIGINT."""
 
 import asyncio
 import sys
@@ -17,7 +17,7 @@ def main() -> None:
     try:
         settings = CliApp.run(GatewaySettings)
     except ValidationError as error:
-        sys.exit("\n".join(f"gateway: {told(found)}" for found in error.errors()))
+        sys.exit("\n".join(f"gateway: {described(problem)}" for problem in error.errors()))
     logs.configure()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -26,10 +26,10 @@ def main() -> None:
         sys.exit(f"gateway: {error}")
 
 
-def told(found: ErrorDetails) -> str:
-    """What is wrong with a setting, by its name."""
-    name = f"{GatewaySettings.model_config['env_prefix']}{'.'.join(map(str, found['loc']))}".upper()
-    return f"{name} is {found['input']!r}: {found['msg'].removeprefix('Value error, ')}"
+def described(problem: ErrorDetails) -> str:
+    """A line about an invalid setting: the environment variable, its value and what is wrong with it."""
+    name = f"{GatewaySettings.model_config['env_prefix']}{'.'.join(map(str, problem['loc']))}".upper()
+    return f"{name} is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
 
 
 if __name__ == "__main__":

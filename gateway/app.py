@@ -1,4 +1,4 @@
-"""What the gateway's parts share."""
+"""The objects that all parts of one running gateway share."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from storage.objects import ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """One running gateway."""
+    """The settings, connections and trainers of one running gateway."""
 
     settings: GatewaySettings
     database: Database
@@ -23,7 +23,10 @@ class App:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def check_serving(self) -> None:
-        """Ends a watch when the gateway stops, so that its client resumes elsewhere or a moment later."""
+        """Raises UnavailableError if the gateway is stopping.
+
+        Watches call this, so that they end and their clients resume at another gateway or a moment later.
+        """
         if self.stopping.is_set():
             raise UnavailableError(
                 "STOPPING", "the gateway is stopping; resume the watch from your last cursor"

@@ -1,13 +1,13 @@
-"""Who calls, and under which id: set once per call, read where it is needed."""
+"""The tenant of the current call, as a context variable."""
 
 from contextvars import ContextVar
 
-# One tenant until keys come.
+# There is only one tenant until API keys exist.
 DEFAULT_TENANT = "default"
 
 _tenant: ContextVar[str] = ContextVar("tenant", default=DEFAULT_TENANT)
 
 
 def tenant() -> str:
-    """The tenant whose rows this call may see."""
+    """The tenant whose rows the current call may read and change."""
     return _tenant.get()

@@ -1,6 +1,6 @@
-"""The errors a caller sees: each type owns its status code, its reason and its details.
+"""The errors that callers see. Each type defines its status code, its reason and its details.
 
-Raised anywhere below a servicer, mapped in one place, the interceptor.
+Any code below a servicer may raise them; the interceptor turns them into statuses.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 DOMAIN = "earmark"
-# An error travels in the trailing metadata, message and details both, and gRPC's C core takes 8 KB of that.
+# gRPC sends an error's message and details in the trailing metadata, which its C core limits to 8 KB.
 MESSAGE_BYTES = 800
 VIOLATIONS_BYTES = 2800
 DESCRIPTION_BYTES = 1000
-# Of a violation, beside its texts.
+# Bytes of a serialized violation in addition to its texts.
 _OVERHEAD_BYTES = 12
 
 V = TypeVar("V", "FieldViolation", "Violation")
@@ -25,7 +25,7 @@ V = TypeVar("V", "FieldViolation", "Violation")
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """`field` is the path in the request, such as "config.epochs" or "annotations[3].end_ms"."""
+    """A wrong field; `field` is its path in the request: "config.epochs" or "annotations[3].end_ms"."""
 
     field: str
     description: str
@@ -33,7 +33,7 @@ class FieldViolation:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A precondition that does not hold: its kind, the resource concerned, what was found and what to do."""
+    """A precondition that is not met: its type, the resource, and in words the problem and the remedy."""
 
     type: str
     subject: str
@@ -41,7 +41,7 @@ class Violation:
 
 
 class EarmarkError(Exception):
-    """An error of the caller's, or of the world's; never a bug."""
+    """An error that is caused by the caller or the environment; InternalError alone stands for a bug."""
 
     code: grpc.StatusCode
     reason: str
@@ -52,11 +52,11 @@ class EarmarkError(Exception):
         self.metadata = dict(metadata or {})
 
     def details(self) -> list[Message]:
-        """What comes beside the ErrorInfo."""
+        """The details in addition to the ErrorInfo."""
         return []
 
     def status(self) -> status_pb2.Status:
-        """As it goes to the caller."""
+        """The google.rpc.Status that is sent to the caller."""
         info = error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=self.metadata)
         packed = [any_pb2.Any() for _ in range(1 + len(self.details()))]
         for target, detail in zip(packed, [info, *self.details()], strict=True):
@@ -65,7 +65,7 @@ class EarmarkError(Exception):
 
 
 class InvalidArgumentError(EarmarkError):
-    """Fields of the request are wrong: every one of them, as far as an error has room."""
+    """Fields of the request are invalid. Lists every one of them, as far as the error has room."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
 
@@ -88,7 +88,7 @@ class InvalidArgumentError(EarmarkError):
 
 
 class NotFoundError(EarmarkError):
-    """No such resource, or another tenant's."""
+    """The resource does not exist or belongs to another tenant."""
 
     code = grpc.StatusCode.NOT_FOUND
     reason = "NOT_FOUND"
@@ -107,7 +107,7 @@ class NotFoundError(EarmarkError):
 
 
 class AlreadyExistsError(EarmarkError):
-    """The resource is there already."""
+    """The resource already exists."""
 
     code = grpc.StatusCode.ALREADY_EXISTS
     reason = "ALREADY_EXISTS"
@@ -126,7 +126,7 @@ class AlreadyExistsError(EarmarkError):
 
 
 class RequestIdReusedError(EarmarkError):
-    """The request_id was used before, with another body."""
+    """The idempotency key (request_id) was used before with another body."""
 
     code = grpc.StatusCode.ALREADY_EXISTS
     reason = "REQUEST_ID_REUSED"
@@ -139,20 +139,20 @@ class RequestIdReusedError(EarmarkError):
 
 
 class StaleEtagError(EarmarkError):
-    """Somebody changed the resource since the caller read it."""
+    """The resource was changed after the caller read it."""
 
     code = grpc.StatusCode.ABORTED
     reason = "STALE_ETAG"
 
-    def __init__(self, kind: str, name: str, given: str, current: str) -> None:
+    def __init__(self, kind: str, name: str, sent: str, current: str) -> None:
         super().__init__(
-            f"{kind} {name} has changed: its etag is {current}, not {given}; read it and repeat the change",
+            f"{kind} {name} has changed: its etag is {current}, not {sent}; read it and repeat the change",
             {"etag": current},
         )
 
 
 class PreconditionError(EarmarkError):
-    """Preconditions do not hold: every one of them, as far as an error has room."""
+    """Preconditions are not met. Lists every one of them, as far as the error has room."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
 
@@ -177,25 +177,25 @@ class PreconditionError(EarmarkError):
 
 
 def wrong_state(kind: str, name: str, state: str, description: str) -> PreconditionError:
-    """The resource's state does not allow the call."""
+    """The error for a call that the resource's state does not allow."""
     violation = Violation("WRONG_STATE", f"{kind}/{name}", description)
     return PreconditionError("WRONG_STATE", [violation], {"state": state})
 
 
 def in_use(kind: str, name: str, description: str) -> PreconditionError:
-    """Something else still needs the resource."""
+    """The error for deleting or changing a resource that others still use."""
     return PreconditionError("IN_USE", [Violation("IN_USE", f"{kind}/{name}", description)])
 
 
 class CursorOutOfRangeError(EarmarkError):
-    """The cursor of a watch lies in the future, or before the oldest event kept."""
+    """The cursor of a watch is in the future or before the oldest event that is kept."""
 
     code = grpc.StatusCode.OUT_OF_RANGE
     reason = "CURSOR_OUT_OF_RANGE"
 
 
 def revision_out_of_range(cursor: int, oldest: int, latest: int) -> CursorOutOfRangeError:
-    """The `after_revision` of a watch whose revisions `oldest` to `latest` are kept."""
+    """The error for an `after_revision` that is not between the kept revisions `oldest` and `latest`."""
     return CursorOutOfRangeError(
         f"after_revision {cursor} is out of range: revisions {oldest} to {latest} are kept; "
         f"watch from {oldest - 1} for all of them, or read the resource as it is now",
@@ -204,7 +204,7 @@ def revision_out_of_range(cursor: int, oldest: int, latest: int) -> CursorOutOfR
 
 
 class UnavailableError(EarmarkError):
-    """Something that the call needs is away for a moment."""
+    """A service that the call needs is temporarily unavailable."""
 
     code = grpc.StatusCode.UNAVAILABLE
 
@@ -218,7 +218,7 @@ class UnavailableError(EarmarkError):
 
 
 class QuotaError(EarmarkError):
-    """The tenant has as much of something as it may have; `subject` names it: "tenant/waiting_jobs"."""
+    """The tenant has reached a limit; `subject` names the limit, such as "tenant/waiting_jobs"."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "QUOTA_EXCEEDED"
@@ -234,7 +234,7 @@ class QuotaError(EarmarkError):
 
 
 class InternalError(EarmarkError):
-    """A bug: the caller gets an id, the log has the trace under it."""
+    """A bug. The caller receives the id under which the log has the stack trace."""
 
     code = grpc.StatusCode.INTERNAL
     reason = "INTERNAL"
@@ -253,7 +253,7 @@ def _retry_info(seconds: float) -> error_details_pb2.RetryInfo:
 
 
 def _joined(descriptions: Sequence[str]) -> str:
-    """As many as the message has room for, and how many more there are."""
+    """The descriptions that the message has room for, then the number of the others."""
     shown: list[str] = []
     for description in descriptions:
         if shown and len("; ".join([*shown, description]).encode()) > MESSAGE_BYTES - 40:
@@ -264,7 +264,7 @@ def _joined(descriptions: Sequence[str]) -> str:
 
 
 def _fitting(violations: Sequence[V]) -> tuple[Sequence[V], int]:
-    """The violations that the details have room for, at least one, and how many are left out."""
+    """The violations that the details have room for, at least one, and the number of the others."""
     room = VIOLATIONS_BYTES
     for count, violation in enumerate(violations):
         room -= _size(violation)
@@ -283,6 +283,6 @@ def _more(rest: int) -> str:
 
 
 def _clipped(text: str, limit: int) -> str:
-    """At most `limit` bytes of it."""
+    """The text, shortened to at most `limit` bytes of UTF-8."""
     encoded = text.encode()
     return text if len(encoded) <= limit else encoded[: limit - 3].decode(errors="ignore") + "…"

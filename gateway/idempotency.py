@@ -1,4 +1,7 @@
-"""Runs a mutation in one transaction, and once for each request_id."""
+"""Runs each mutation in one transaction, and only once per idempotency key.
+
+The idempotency key is the request's `request_id`, a UUID that the caller chooses.
+"""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -19,10 +22,11 @@ async def run_once(
     reply_type: type[Reply],
     change: Callable[[Connection], Awaitable[Reply]],
 ) -> Reply:
-    """`change`'s reply, or the first one where a request with this id and body was answered before.
+    """The reply of `change`; for a repeated request, the first reply, without running `change` again.
 
-    The change, the id and the reply are committed together. Without a request_id the change is just made.
-    Raises RequestIdReusedError where the body differs, and what `change` raises.
+    A request is repeated if its idempotency key and its body were used before. The change, the key and the
+    reply are committed together. Without a key, `change` always runs.
+    Raises RequestIdReusedError if the key was used with another body, and what `change` raises.
     """
     async with database.transaction() as connection:
         if not request.request_id:
@@ -36,14 +40,15 @@ async def run_once(
             first: Reply = reply_type.FromString(earlier)
             return first
         reply = await change(connection)
-        await idempotency.keep_reply(connection, tenant(), request_id, reply.SerializeToString())
+        await idempotency.store_reply(connection, tenant(), request_id, reply.SerializeToString())
         return reply
 
 
 async def earlier_reply(database: Database, request: Any, reply_type: type[Reply]) -> Reply | None:
-    """The first reply, where a request with this id and body was answered before.
+    """The first reply if the request's idempotency key and body were used before, otherwise None.
 
-    For requests that bytes follow: those of a second one need not be read. Raises RequestIdReusedError.
+    For uploads: the bytes of a repeated upload need not be read. Raises RequestIdReusedError if the key was
+    used with another body.
     """
     if not request.request_id:
         return None

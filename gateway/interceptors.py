@@ -1,4 +1,4 @@
-"""What every call passes through: an id for the log, the protos' field rules, and the mapping of errors."""
+"""Intercepts every call: assigns its log id, checks the protos' field rules and maps errors to statuses."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -20,18 +20,18 @@ log = structlog.get_logger("gateway")
 
 Context: TypeAlias = "aio.ServicerContext[Any, Any]"
 Handler = Callable[[Any, Context], Any]
-# Reflection, health and channelz check their own requests, and stay as they are.
+# Reflection, health and channelz check their own requests and are not wrapped.
 OURS = "/earmark."
 
 
 class CallInterceptor(aio.ServerInterceptor):
-    """Wraps every handler of ours: unary and streaming alike end in a reply, a cancel or a rich status."""
+    """Wraps every handler of Earmark's services: each call ends in a reply, a cancel or a rich status."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
 
     async def ended(self, seconds: float) -> None:
-        """Returns when cancelled calls have cleaned up behind themselves, which gRPC does not wait for."""
+        """Waits at most `seconds` until cancelled calls have cleaned up, which gRPC does not wait for."""
         if self._running:
             await asyncio.wait(self._running, timeout=seconds)
 
@@ -48,7 +48,7 @@ class CallInterceptor(aio.ServerInterceptor):
         return _wrapped(handler, method)
 
     def _remember(self, task: asyncio.Task[Any] | None) -> None:
-        """The call's own: gRPC asks for its handler in the task that runs it."""
+        """Tracks the task of a call. gRPC asks for the handler in the same task that then runs the call."""
         if task is not None:
             self._running.add(task)
             task.add_done_callback(self._running.discard)
@@ -74,7 +74,7 @@ def _unary(inner: Handler, method: str, checked: Callable[[Any], Any]) -> Handle
         request_id = _bind(method)
         try:
             return await inner(checked(request), context)
-        except Exception as error:  # noqa: BLE001 the next job is not to suffer for this one
+        except Exception as error:  # noqa: BLE001 every error becomes a status of its call
             await _abort(context, error, request_id)
 
     return call
@@ -86,7 +86,7 @@ def _stream(inner: Handler, method: str, checked: Callable[[Any], Any]) -> Handl
         try:
             async for response in inner(checked(request), context):
                 yield response
-        except Exception as error:  # noqa: BLE001 the next job is not to suffer for this one
+        except Exception as error:  # noqa: BLE001 every error becomes a status of its call
             await _abort(context, error, request_id)
 
     return call
@@ -100,13 +100,13 @@ def _bind(method: str) -> str:
 
 
 async def _abort(context: Context, error: Exception, request_id: str) -> None:
-    # grpc raises AbortError, an Exception, to end an aborted call: it has its status already.
+    # gRPC raises AbortError, an Exception, to end an aborted call. That call already has its status.
     if isinstance(error, aio.AbortError):
         raise error
-    await context.abort_with_status(rpc_status.to_status(_as_ours(error, request_id).status()))
+    await context.abort_with_status(rpc_status.to_status(_to_earmark_error(error, request_id).status()))
 
 
-def _as_ours(error: Exception, request_id: str) -> EarmarkError:
+def _to_earmark_error(error: Exception, request_id: str) -> EarmarkError:
     if isinstance(error, EarmarkError):
         log.info("refused", code=error.code.name, reason=error.reason, message=error.message)
         return error
@@ -122,7 +122,7 @@ def _as_ours(error: Exception, request_id: str) -> EarmarkError:
 def _check(request: Message) -> Message:
     violations = protovalidate.collect_violations(request)
     if violations:
-        raise InvalidArgumentError([_as_field(violation) for violation in violations])
+        raise InvalidArgumentError([_to_field_violation(violation) for violation in violations])
     return request
 
 
@@ -131,12 +131,12 @@ async def _check_stream(requests: AsyncIterator[Message]) -> AsyncIterator[Messa
         yield _check(request)
 
 
-def _as_field(violation: Violation) -> FieldViolation:
+def _to_field_violation(violation: Violation) -> FieldViolation:
     proto = violation.proto
-    # A rule over several fields has no path; its id says what it is about.
+    # A rule over several fields has no path; its id names the rule.
     path = _path(proto.field.elements) if proto.field else proto.rule_id
-    found = violation.field_value
-    shown = f" (found {found!r})" if isinstance(found, int | float | str) and len(str(found)) <= 100 else ""  # noqa: PLR2004
+    value = violation.field_value
+    shown = f" (found {value!r})" if isinstance(value, int | float | str) and len(str(value)) <= 100 else ""  # noqa: PLR2004
     return FieldViolation(path, proto.message + shown)
 
 

@@ -1,4 +1,4 @@
-"""Logs: one line of key=value per event on stderr, JSON where stderr is no terminal."""
+"""Logs: one line per event on stderr, as key=value on a terminal and as JSON otherwise."""
 
 import logging
 import sys
@@ -7,7 +7,7 @@ import structlog
 
 
 def configure() -> None:
-    """Sets structlog up for the whole process."""
+    """Configures structlog for the whole process."""
     terminal = sys.stderr.isatty()
     structlog.configure(
         processors=[

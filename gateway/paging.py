@@ -1,4 +1,4 @@
-"""Pages of lists: sizes, and opaque tokens that are bound to the list they belong to."""
+"""Pages of lists: their sizes, and opaque tokens that are valid only for the list that issued them."""
 
 import base64
 import binascii
@@ -19,43 +19,43 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """Where a page starts and how long it is. `after`: the last id of the page before, None for the first."""
+    """The start and size of a page. `after` is the last id of the previous page, None for the first page."""
 
     size: int
     after: UUID | None
-    _list: str
+    _fingerprint: str
 
     @classmethod
     def of(cls, request: Any) -> "PageRequest":
-        """From a List request. Raises InvalidArgumentError for a token of another list or other arguments."""
-        name = _fingerprint(request)
-        after = _after(request.page_token, name) if request.page_token else None
-        return cls(min(request.page_size or DEFAULT_SIZE, MAX_SIZE), after, name)
+        """Parses a List request. Raises InvalidArgumentError for a token of another list or arguments."""
+        fingerprint = _fingerprint(request)
+        after = _after(request.page_token, fingerprint) if request.page_token else None
+        return cls(min(request.page_size or DEFAULT_SIZE, MAX_SIZE), after, fingerprint)
 
     @property
     def limit(self) -> int:
-        """Rows to read: one more than the page holds tells whether another page follows."""
+        """Number of rows to read: one more than the page size shows whether another page follows."""
         return self.size + 1
 
     def cut(self, rows: Sequence[Row], key: Callable[[Row], UUID]) -> "Page[Row]":
-        """The page, from `limit` rows or fewer."""
+        """The page made of at most `limit` rows; `key` returns the id that the next page starts after."""
         if len(rows) <= self.size:
             return Page(rows, "")
         rows = rows[: self.size]
-        token = json.dumps([self._list, str(key(rows[-1]))]).encode()
+        token = json.dumps([self._fingerprint, str(key(rows[-1]))]).encode()
         return Page(rows, base64.urlsafe_b64encode(token).decode())
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Row]):
-    """Some rows, and the token of the page behind them; empty on the last page."""
+    """The rows of a page, and the token of the next page; the token is empty on the last page."""
 
     rows: Sequence[Row]
     next_page_token: str
 
 
 def _fingerprint(request: Any) -> str:
-    """The same for requests that differ in page_size and page_token alone."""
+    """A hash of the request without page_size and page_token."""
     arguments = type(request)()
     arguments.CopyFrom(request)
     arguments.ClearField("page_size")
@@ -64,10 +64,10 @@ def _fingerprint(request: Any) -> str:
     return hashlib.sha256(request.DESCRIPTOR.full_name.encode() + b"\0" + body).hexdigest()[:16]
 
 
-def _after(token: str, name: str) -> UUID:
+def _after(token: str, fingerprint: str) -> UUID:
     try:
-        of_list, after = json.loads(base64.urlsafe_b64decode(token))
-        if of_list == name:
+        token_fingerprint, after = json.loads(base64.urlsafe_b64decode(token))
+        if token_fingerprint == fingerprint:
             return UUID(after)
     except (ValueError, TypeError, AttributeError, binascii.Error):
         pass

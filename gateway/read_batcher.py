@@ -1,4 +1,4 @@
-"""Reads that are answered together: what many calls ask for at once is one query."""
+"""Batches reads: rows that many calls request at the same time are read with one query."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
@@ -11,18 +11,18 @@ Row = TypeVar("Row")
 
 _Batch: TypeAlias = list[tuple[Key, asyncio.Future[Row | None]]]
 
-# What one query answers at most, or its rows would hold the event loop for long.
+# Largest number of calls per query. Converting more rows at once would block the event loop for too long.
 BATCH = 200
-# A query costs as much as many of its rows, so that one waits for more calls where the last had a crowd: a
-# millisecond for each call beyond the first, at most five.
+# A query is expensive compared with its rows, so after a large batch the next query waits for more calls: one
+# millisecond for each call of the last batch beyond the first, at most five.
 LINGER_SECONDS = 0.001
 LONGEST_LINGER_SECONDS = 0.005
 
 
 class ReadBatcher(Generic[Key, Row]):
-    """Gives each call its row; calls that come while a query runs are answered together by the next one.
+    """Reads rows by key. Calls that arrive while a query runs are batched into the next query.
 
-    Nothing is kept: a call's row is read after the call came, as by a query of its own.
+    There is no cache: a call's row is always read after the call arrived, as if the call ran its own query.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class ReadBatcher(Generic[Key, Row]):
         self._task: asyncio.Task[None] | None = None
 
     async def get(self, key: Key) -> Row | None:
-        """None where there is no such row. Raises what the query raises, and one of UNAVAILABLE."""
+        """The row, or None if there is none. Raises what the query raises, and an error of UNAVAILABLE."""
         answer: asyncio.Future[Row | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((key, answer))
         if self._task is None:
@@ -48,14 +48,14 @@ class ReadBatcher(Generic[Key, Row]):
             batch: _Batch[Key, Row] = []
             try:
                 async with self._database.connection() as connection:
-                    # Kept while calls come: taking one and giving it back costs as much as the query.
+                    # Kept while calls arrive: to acquire a connection costs as much as the query.
                     while batch := self._take():
                         rows = await self._query(connection, {key for key, _ in batch})
-                        _settle(batch, rows)
-                        crowd = len(batch) - 1
-                        await asyncio.sleep(min(crowd * LINGER_SECONDS, LONGEST_LINGER_SECONDS))
-            except Exception as error:  # noqa: BLE001 the next job is not to suffer for this one
-                _settle(batch or self._take(), error)
+                        _answer(batch, rows)
+                        others = len(batch) - 1
+                        await asyncio.sleep(min(others * LINGER_SECONDS, LONGEST_LINGER_SECONDS))
+            except Exception as error:  # noqa: BLE001 the calls of this batch raise it; later calls go on
+                _answer(batch or self._take(), error)
         self._task = None
 
     def _take(self) -> _Batch[Key, Row]:
@@ -63,7 +63,7 @@ class ReadBatcher(Generic[Key, Row]):
         return batch
 
 
-def _settle(batch: _Batch[Key, Row], outcome: Mapping[Key, Row] | Exception) -> None:
+def _answer(batch: _Batch[Key, Row], outcome: Mapping[Key, Row] | Exception) -> None:
     for key, answer in batch:
         if answer.done():  # its call was cancelled
             continue

@@ -1,4 +1,4 @@
-"""The gateway as a running server: what is opened, in which order, and how it is closed."""
+"""Starts and stops the gateway's server and everything that it needs."""
 
 import asyncio
 import signal
@@ -26,30 +26,30 @@ from storage.objects import ObjectStore
 log = structlog.get_logger("gateway")
 
 SERVER_OPTIONS: Sequence[tuple[str, int]] = (
-    # A second gateway on the same port is a mistake, not a pair.
+    # A second gateway on the same port must fail instead of sharing the port.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", 8 << 20),
-    # Watches are silent for long: their clients' pings are welcome.
+    # Watches can be silent for a long time, so clients may send keepalive pings.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
-    # After a restart all watchers are back at once. By default gRPC cancels some of the calls where more than
-    # 1,000 have come and not begun.
+    # After a restart all watchers reconnect at once. By default gRPC cancels some of the calls if more than
+    # 1,000 have arrived and not started.
     ("grpc.server.max_pending_requests", 50_000),
     ("grpc.server.max_pending_requests_hard_limit", 100_000),
 )
 
 
 async def serve(settings: GatewaySettings) -> None:
-    """Runs until SIGTERM or SIGINT. Says where it listens once it serves."""
+    """Runs a gateway until SIGTERM or SIGINT. Prints its address as soon as it serves."""
     stop, started = asyncio.Event(), asyncio.Event()
     starting = asyncio.current_task()
 
     def ask_to_stop() -> None:
         stop.set()
         if starting is not None and not started.is_set():
-            # It may be waiting for its database.
+            # The gateway may still be waiting for its database.
             starting.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -57,22 +57,22 @@ async def serve(settings: GatewaySettings) -> None:
     try:
         async with running(settings) as port:
             started.set()
-            print(f"gateway listening on {settings.host}:{port}", flush=True)  # noqa: T201 - parents read it
+            print(f"gateway listening on {settings.host}:{port}", flush=True)  # noqa: T201 - parent processes read this line
             await stop.wait()
             log.info("stopping")
     except asyncio.CancelledError:
         if started.is_set():
             raise
-        log.info("stopped before it served")
+        log.info("stopped before serving")
 
 
 @asynccontextmanager
 async def running(
     settings: GatewaySettings, interceptors: Sequence[aio.ServerInterceptor] = ()
 ) -> AsyncIterator[int]:
-    """A gateway that serves; the port it listens on. Raises OSError where the port is taken.
+    """Runs a gateway inside the block and yields its port. Raises OSError if the port is in use.
 
-    `interceptors` are put around the gateway's own.
+    `interceptors` are placed around the gateway's own interceptor.
     """
     async with AsyncExitStack() as stack:
         app = await _open(settings, stack)
@@ -91,8 +91,8 @@ async def running(
 
 def _server(*interceptors: aio.ServerInterceptor) -> aio.Server:
     server = aio.server(interceptors=interceptors, options=SERVER_OPTIONS)
-    # At every call grpc.aio goes through all registered methods; those of generic handlers share one place.
-    server.add_registered_method_handlers = lambda *_: None  # type: ignore[method-assign]
+    # For every call, grpc.aio searches all registered methods. Generic handlers together are one entry there.
+    server.add_registered_method_handlers = lambda *_: None  # type: ignore[method-assign]  # see above
     return server
 
 
@@ -132,7 +132,7 @@ def _bind(server: aio.Server, settings: GatewaySettings) -> int:
 async def _stop(
     app: App, server: aio.Server, states: health.aio.HealthServicer, calls: CallInterceptor
 ) -> None:
-    """Ends the watches, lets other calls finish, and takes no new ones."""
+    """Refuses new calls, ends the watches and gives other calls the grace period to finish."""
     grace = app.settings.stop_grace_seconds
     await states.enter_graceful_shutdown()
     app.stopping.set()

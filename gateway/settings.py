@@ -1,4 +1,4 @@
-"""The gateway's settings: EARMARK_* in the environment, or flags of the same names."""
+"""The gateway's settings, from EARMARK_* environment variables or from flags of the same names."""
 
 from pathlib import Path
 
@@ -9,69 +9,76 @@ from gateway.fleet.addresses import parse
 
 
 class GatewaySettings(BaseSettings):
-    """GatewaySettings of `python -m gateway`, each also a flag: EARMARK_PORT is --port."""
+    """Settings of `python -m gateway`. Each is also a flag: EARMARK_PORT is --port."""
 
     model_config = SettingsConfigDict(
         env_prefix="EARMARK_", cli_parse_args=False, cli_kebab_case=True, cli_prog_name="python -m gateway"
     )
 
     host: str = Field(
-        "127.0.0.1", description="Address to listen on; there are no keys yet: keep it private."
+        "127.0.0.1", description="Address to listen on. There is no authentication yet: keep it private."
     )
     port: int = Field(50051, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     data_dir: Path = Field(
         Path("earmark-data"), description="Folder of the embedded PostgreSQL and of the objects."
     )
     database_url: str | None = Field(
-        None, description="postgresql://… of any PostgreSQL from 14 on; the embedded one where left out."
+        None, description="postgresql://… of any PostgreSQL from 14 on; the embedded one if unset."
     )
     database_pool_size: int = Field(10, ge=2, description="Connections to PostgreSQL.")
     object_store: str | None = Field(
-        None, description="Folder, s3://, gs:// or az:// of the objects; DATA_DIR/objects where left out."
+        None, description="Folder, s3://, gs:// or az:// of the objects; DATA_DIR/objects if unset."
     )
     trainers: str = Field(
         "127.0.0.1:50052",
-        description="Trainers, separated by commas: host:port, or dns:///name:port for all behind a name.",
+        description="Trainers, comma-separated: host:port, or dns:///name:port for all addresses of a name.",
     )
     lease_seconds: float = Field(
-        20, gt=0, description="A job whose gateway is silent for this long is taken over by another."
+        20, gt=0, description="A job whose gateway is silent for this long is taken over by another gateway."
     )
     trainer_silence_seconds: float = Field(
-        15, gt=0, description="A trainer that sends nothing for this long is taken for lost."
+        15, gt=0, description="A trainer that sends nothing for this long is considered lost."
     )
     max_attempts: int = Field(
-        3, ge=1, description="Trainers a job may lose in a row, without a new checkpoint, before it fails."
+        3, ge=1, description="A job fails after losing this many trainers in a row without a new checkpoint."
     )
     retry_seconds: float = Field(
-        1, ge=0, description="Pause after two losses in a row; five times longer after each more, up to 60 s."
+        1,
+        ge=0,
+        description="Backoff after two losses in a row; times five after each further one, up to 60 s.",
     )
     max_waiting_jobs: int = Field(
-        1000, ge=0, description="Jobs of a tenant that may wait for a trainer; 0 for any number."
+        1000, ge=0, description="Jobs of a tenant that may wait for a trainer; 0 for no limit."
     )
     max_training_jobs: int = Field(
-        0, ge=0, description="Jobs of a tenant that train at a time; 0 for any number."
+        0, ge=0, description="Jobs of a tenant that may train at once; 0 for no limit."
     )
-    heartbeat_seconds: float = Field(10, gt=0, description="Between two messages of an idle watch.")
+    heartbeat_seconds: float = Field(10, gt=0, description="Time between two messages of an idle watch.")
     event_retention_days: float = Field(
-        90, gt=0, le=36500, description="Of jobs finished longer ago, all events but the last are removed."
+        90,
+        gt=0,
+        le=36500,
+        description="After this time, all events of a finished job except the last are removed.",
     )
-    stop_grace_seconds: float = Field(5, ge=0, description="What running calls get when the gateway stops.")
+    stop_grace_seconds: float = Field(
+        5, ge=0, description="Time for running calls to finish when the gateway stops."
+    )
 
     @field_validator("trainers")
     @classmethod
-    def _lead_to_trainers(cls, trainers: str) -> str:
+    def _check_trainers(cls, trainers: str) -> str:
         for entry in _split(trainers):
             parse(entry)
         return trainers
 
     @property
     def object_store_url(self) -> str:
-        """Where the objects are."""
+        """URL or folder of the object store."""
         return self.object_store or str(self.data_dir / "objects")
 
     @property
     def trainer_addresses(self) -> list[str]:
-        """`trainers`, split."""
+        """The entries of `trainers`."""
         return _split(self.trainers)
 
 

@@ -1,7 +1,7 @@
-"""Receiving a file that comes in parts: on disk, checked against what its first message announced.
+"""Receives an upload into a temporary file and checks it against its metadata.
 
-No part is written or hashed on the event loop, and the temporary file has no name: whatever ends the upload,
-the process's death included, leaves nothing behind.
+Parts are written and hashed in threads, not on the event loop. The temporary file has no name, so it
+disappears however the upload ends, even if the process is killed.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ Requests = AsyncIterator[pb.UploadAudioRequest]
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file received whole; `file` stands at its start."""
+    """A completely received file; `file` is positioned at its start."""
 
     metadata: pb.UploadAudioRequest.Metadata
     file: IO[bytes]
@@ -32,7 +32,7 @@ class Upload:
 
 
 async def metadata_of(requests: Requests) -> pb.UploadAudioRequest.Metadata:
-    """The first message's. Raises InvalidArgumentError where it is something else, or nothing came."""
+    """The metadata of the first message. Raises InvalidArgumentError if there is none."""
     async for request in requests:
         if request.HasField("metadata"):
             return request.metadata
@@ -44,11 +44,11 @@ async def metadata_of(requests: Requests) -> pb.UploadAudioRequest.Metadata:
 async def received(
     requests: Requests, metadata: pb.UploadAudioRequest.Metadata, folder: Path
 ) -> AsyncIterator[Upload]:
-    """The rest of the stream, in a file of `folder` that goes away with the block.
+    """Receives the rest of the stream into a file in `folder` that is deleted when the block ends.
 
-    Raises InvalidArgumentError for anything but the bytes that the metadata announced.
+    Raises InvalidArgumentError if the bytes do not match the metadata.
     """
-    # Closing waits, by the file's own lock, for a write that a cancel has left running.
+    # After a cancel a write may still be running; closing waits for it, because of the file's own lock.
     with _temporary(folder) as file:
         partial = _PartialFile(file)
         async for request in requests:
@@ -60,8 +60,8 @@ async def received(
         yield Upload(metadata, file, sha256)
 
 
-async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which a cancel does not interrupt: it takes effect when the work is over."""
+async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
+    """Awaits `work`. A cancel does not interrupt it, but is raised after it has finished."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
@@ -71,7 +71,7 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
 
 
 class _PartialFile:
-    """Bytes on disk, with their number and hash."""
+    """The bytes received so far, on disk, with their number and SHA-256."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

@@ -1,1 +1,1 @@
-"""What Earmark keeps: rows in PostgreSQL, files in an object store."""
+"""Persistent state: rows in PostgreSQL, files in an object store."""

@@ -1,8 +1,8 @@
-"""Tells every gateway what changed: topics over NOTIFY, off the write path.
+"""Notifies every gateway of changes: topics sent with NOTIFY, outside the transactions that write.
 
-NOTIFY inside a write transaction takes an instance-wide lock at commit, so topics are collected for 10 ms and
-sent on a connection of their own. They carry no data and nothing is replayed: whoever is woken reads the
-tables, and after a lost connection everybody is woken.
+NOTIFY inside a write transaction takes an instance-wide lock at commit. Topics are therefore collected for
+10 ms and sent on a separate connection. A topic carries no data and is never replayed: a waiter that wakes up
+reads the tables, and all waiters are woken after a lost connection is restored.
 """
 
 import asyncio
@@ -19,20 +19,20 @@ from storage.database import UNAVAILABLE, Connection, Database, OwnConnection
 
 CHANNEL = "earmark"
 COALESCE_SECONDS = 0.010
-# PostgreSQL refuses a payload of 8,000 bytes; a topic has under 50.
+# PostgreSQL rejects payloads of 8,000 bytes or more; a topic is shorter than 50.
 TOPICS_PER_NOTIFY = 100
-# A dead connection may go unnoticed (asyncpg #519): it is asked this often.
+# asyncpg may not notice a dead connection (asyncpg #519), so the listening connection is pinged this often.
 PING_SECONDS = 5.0
-ANSWER_SECONDS = 5.0
+PING_TIMEOUT_SECONDS = 5.0
 RECONNECT_SECONDS = 0.5
 
-LOST = (*UNAVAILABLE, asyncpg.InterfaceError)
+CONNECTION_LOST = (*UNAVAILABLE, asyncpg.InterfaceError)
 
 log = structlog.get_logger(__name__)
 
 
 class Bus:
-    """One LISTEN connection per process, and any number of waiters by topic. A topic is a short string."""
+    """One LISTEN connection per process and any number of waiters per topic. A topic is a short string."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -52,7 +52,7 @@ class Bus:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def publish(self, *topics: str) -> None:
-        """Wakes the topics' waiters here at once, and those of other gateways some 10 ms later."""
+        """Wakes the topics' waiters in this process at once, and those in other gateways 10 ms later."""
         for topic in topics:
             self.wake(topic)
         self._outgoing.update(topics)
@@ -72,12 +72,12 @@ class Bus:
                 del self._waiters[topic]
 
     def wake(self, topic: str) -> None:
-        """Wakes the topic's waiters in this process alone."""
+        """Wakes the topic's waiters in this process only."""
         for event in self._waiters.get(topic, ()):
             event.set()
 
     def wake_later(self, topic: str, seconds: float) -> None:
-        """Wakes them when something is due that no write will tell of."""
+        """Wakes the topic's waiters in this process after a delay, for a change that no write announces."""
         asyncio.get_running_loop().call_later(seconds + COALESCE_SECONDS, self.wake, topic)
 
     def wake_all(self) -> None:
@@ -90,10 +90,10 @@ class Bus:
             try:
                 async with self._connection() as connection:
                     await connection.add_listener(CHANNEL, self._received)
-                    # What was said while nobody listened is lost: everybody looks again.
+                    # Notifications sent before LISTEN are lost, so every waiter reads the tables again.
                     self.wake_all()
                     await _ping(connection)
-            except LOST as error:
+            except CONNECTION_LOST as error:
                 log.warning("listening for changes failed; trying again", error=str(error))
             await asyncio.sleep(RECONNECT_SECONDS)
 
@@ -107,20 +107,20 @@ class Bus:
             try:
                 async with self._connection() as connection:
                     await self._send_on(connection)
-            except LOST as error:
-                log.warning("telling other gateways of changes failed; trying again", error=str(error))
+            except CONNECTION_LOST as error:
+                log.warning("notifying other gateways of changes failed; trying again", error=str(error))
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _send_on(self, connection: OwnConnection) -> None:
         while True:
             await self._outgoing_added.wait()
             await asyncio.sleep(COALESCE_SECONDS)
-            # What is added from here on may not be part of what is sent now.
+            # Topics added from here on may miss this batch, so they go into the next one.
             topics, self._outgoing = self._outgoing, set()
             self._outgoing_added.clear()
             try:
                 await _notify(connection, sorted(topics))
-            except LOST:
+            except CONNECTION_LOST:
                 self._outgoing |= topics
                 self._outgoing_added.set()
                 raise
@@ -131,7 +131,7 @@ class Bus:
         try:
             yield connection
         finally:
-            with suppress(*LOST):
+            with suppress(*CONNECTION_LOST):
                 await connection.close(timeout=1)
 
 
@@ -144,4 +144,4 @@ async def _notify(connection: OwnConnection, topics: Sequence[str]) -> None:
 async def _ping(connection: OwnConnection) -> None:
     while True:
         await asyncio.sleep(PING_SECONDS)
-        await connection.execute("SELECT 1", timeout=ANSWER_SECONDS)
+        await connection.execute("SELECT 1", timeout=PING_TIMEOUT_SECONDS)

@@ -1,4 +1,4 @@
-"""PostgreSQL: the pool of connections, and transactions."""
+"""Connections to PostgreSQL: the connection pool and transactions."""
 
 import json
 from collections.abc import AsyncIterator
@@ -11,8 +11,8 @@ from asyncpg.pool import PoolConnectionProxy
 OwnConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Connection: TypeAlias = "OwnConnection | PoolConnectionProxy[asyncpg.Record]"
 
-# What asyncpg raises while PostgreSQL is away, starting, stopping, out of connections, a standby by now, or
-# too busy: after a deadlock or a wait for a lock that took too long.
+# What asyncpg raises when PostgreSQL is unreachable, starting, stopping, out of connections or demoted to a
+# standby, and after a deadlock or a lock timeout.
 UNAVAILABLE = (
     OSError,
     TimeoutError,
@@ -24,12 +24,12 @@ UNAVAILABLE = (
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,
 )
-# What PostgreSQL says of the character NUL in a text or a JSON document, which cannot hold it.
+# What PostgreSQL raises for the character NUL, which it cannot store in text or JSON.
 NUL_IN_TEXT = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 _SERVER_SETTINGS = {
     "application_name": "earmark",
     "statement_timeout": "30s",
-    # A gateway that is stopped in the middle of a transaction holds its locks for as long.
+    # A gateway that is suspended in the middle of a transaction keeps its locks for at most this long.
     "idle_in_transaction_session_timeout": "10s",
     "lock_timeout": "10s",
 }
@@ -39,7 +39,7 @@ class Database:
     """A pool of connections to one database."""
 
     def __init__(self, dsn: str, *, pool_size: int = 10, acquire_timeout: float = 5.0) -> None:
-        """`acquire_timeout`: seconds to wait for a free connection."""
+        """`acquire_timeout`: seconds to wait for a free connection, and to connect."""
         self.dsn = dsn
         self._pool_size = pool_size
         self._acquire_timeout = acquire_timeout
@@ -50,7 +50,7 @@ class Database:
             min_size=1,
             max_size=self._pool_size,
             init=_set_codecs,
-            reset=_keep_session,
+            reset=_skip_reset,
             server_settings=_SERVER_SETTINGS,
             command_timeout=30,
             timeout=self._acquire_timeout,
@@ -58,33 +58,33 @@ class Database:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # Ours to end: whoever still waits for a row has been told to stop before.
+        # Queries that still run may be cut off: their callers were asked to stop before.
         self._pool.terminate()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection in autocommit. Raises one of UNAVAILABLE."""
+        """A connection in autocommit mode. Raises one of UNAVAILABLE."""
         try:
             async with self._pool.acquire(timeout=self._acquire_timeout) as connection:
                 yield connection
         except asyncpg.ReadOnlySQLTransactionError:
-            # The server has become a standby: whoever is the primary now is found by connecting anew.
+            # The server has become a standby. New connections find the current primary.
             await self._pool.expire_connections()
             raise
         except asyncpg.InterfaceError as error:
-            # asyncpg says so both of a connection that was lost and of a wrong call of ours.
+            # asyncpg raises InterfaceError both for a lost connection and for a programming error here.
             if "closed" in str(error):
                 raise asyncpg.ConnectionDoesNotExistError(str(error)) from error
             raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """A connection in a transaction: committed at the end of the block, rolled back by an exception."""
+        """A connection in a transaction: commits at the end of the block, rolls back on an exception."""
         async with self.connection() as connection, connection.transaction():
             yield connection
 
     async def connect(self) -> OwnConnection:
-        """A connection of its own, outside the pool, to LISTEN on."""
+        """Opens a connection outside the pool, for LISTEN."""
         return await asyncpg.connect(self.dsn, timeout=self._acquire_timeout)
 
 
@@ -92,5 +92,5 @@ async def _set_codecs(connection: OwnConnection) -> None:
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
 
 
-async def _keep_session(_: OwnConnection) -> None:
-    """Nothing here changes a session, so a connection goes back to the pool without another round trip."""
+async def _skip_reset(_: OwnConnection) -> None:
+    """Skips asyncpg's reset, which costs a round trip: no code here changes session state."""

@@ -1,7 +1,7 @@
-"""The object store: audio, features, checkpoints and models, under keys made of ids.
+"""The object store for audio, features, checkpoints and models.
 
-One `ObjectStore` serves a local folder, S3, Google Cloud Storage or Azure, by URL. A `put` becomes
-visible whole or not at all, in every backend.
+The URL selects a local folder, S3, Google Cloud Storage or Azure. In every backend `put` is atomic: an object
+becomes visible complete or not at all.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -34,13 +34,13 @@ class ObjectStore:
 
     @classmethod
     def open(cls, url: str) -> "ObjectStore":
-        """`url`: a folder (a path, or file://), made if missing; or s3://, gs://, az://."""
+        """`url`: a folder (a path or file://), which is created if missing, or s3://, gs://, az://."""
         parsed = urlparse(url)
         if parsed.scheme in ("", "file"):
             return cls(LocalStore(Path(parsed.path).absolute(), mkdir=True))
         return cls(from_url(url))
 
-    # The worker and the decoder are synchronous; the two services are asynchronous.
+    # The trainer's worker processes use the synchronous methods, the two services the asynchronous ones.
 
     def get(self, key: str) -> bytes:
         """Raises ObjectNotFoundError."""
@@ -50,11 +50,11 @@ class ObjectStore:
             raise ObjectNotFoundError(key) from error
 
     def put(self, key: str, data: bytes | Path) -> None:
-        """Replaces what was there."""
+        """Replaces any object with this key."""
         obstore.put(self.backend, key, data)
 
     def delete(self, *keys: str) -> None:
-        """Keys that are not there are no error."""
+        """Ignores keys that do not exist."""
         for key in keys:
             try:
                 obstore.delete(self.backend, key)
@@ -62,7 +62,7 @@ class ObjectStore:
                 continue
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Every key below `prefix`, in no order."""
+        """Every key below `prefix`, in no particular order."""
         for page in obstore.list(self.backend, prefix):
             for entry in page:
                 yield entry["path"]
@@ -75,11 +75,11 @@ class ObjectStore:
             raise ObjectNotFoundError(key) from error
 
     async def put_async(self, key: str, data: bytes | Path | IO[bytes]) -> None:
-        """Replaces what was there. A file is streamed in parts of 5 MiB, at most four at a time in memory."""
+        """Replaces any object with this key. Streams a file in parts of 5 MiB, at most four in memory."""
         await obstore.put_async(self.backend, key, data, max_concurrency=4)
 
     async def delete_async(self, *keys: str) -> None:
-        """Keys that are not there are no error."""
+        """Ignores keys that do not exist."""
         for key in keys:
             try:
                 await obstore.delete_async(self.backend, key)

@@ -1,4 +1,4 @@
-"""Rows as values: one frozen record per table."""
+"""Database rows as frozen dataclasses, one per table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class ArtifactType:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A row of datasets with its types and counts. `version` grows with every edit."""
+    """A row of datasets with its types and counts. `version` increases with every edit."""
 
     id: UUID
     name: str
@@ -33,7 +33,11 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class AudioFile:
-    """A row of audio_files. Facts of the audio are 0 until it is decoded."""
+    """A row of audio_files. Duration, sample rate and channels are 0 until the audio is decoded.
+
+    `attempt` is the fencing token: it counts how often the file was claimed, and a write with an older number
+    changes nothing.
+    """
 
     id: UUID
     dataset_id: UUID
@@ -54,7 +58,7 @@ class AudioFile:
 
 @dataclass(frozen=True, slots=True)
 class TypeTotals:
-    """Annotations of one type in one set."""
+    """Count and total duration of one set's annotations of one type."""
 
     count: int
     duration_ms: int
@@ -89,7 +93,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class TrainingAttempt:
-    """A row of training_attempts. `outcome` is None while it lasts."""
+    """A row of training_attempts. `ended_at` and `outcome` are None while the attempt runs."""
 
     number: int
     trainer: str
@@ -103,8 +107,9 @@ class TrainingAttempt:
 class TrainingJob:
     """A row of training_jobs. `config` and `metrics` are the JSON forms of their messages.
 
-    `attempts` are there where the job was read, and left out where it was changed.
-    Its events up to `compacted_revision` were removed; 0 where all are kept.
+    `attempt` is the fencing token: it counts how often the job was claimed, and a write with an older number
+    changes nothing. `attempts` is filled when the job was read and empty when it comes from an update.
+    The job's events up to `compacted_revision` were removed; it is 0 if all events still exist.
     """
 
     id: UUID
@@ -149,7 +154,7 @@ class TrainingEvent:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A row of models. `weights` and `model_config` are object keys; `version` grows with every change."""
+    """A row of models. `weights` and `model_config` are object keys. `version` increases with every edit."""
 
     id: UUID
     training_job_id: UUID

@@ -1,6 +1,7 @@
 """Reads the named queries of storage/queries/*.sql.
 
-A block is a line `-- name: get_dataset`, a line or more that say what it is for, and the statement.
+Each query is a block: a line such as `-- name: get_dataset`, one or more comment lines that state its
+purpose, and the statement.
 """
 
 import re
@@ -12,7 +13,7 @@ _BLOCK = re.compile(r"^-- name: (\w+)\n((?:-- [^\n]*\n)+)(.*?)(?=^-- name: |\Z)"
 
 @cache
 def load(file: str) -> dict[str, str]:
-    """The statements of storage/queries/{file}.sql by name. Raises ValueError for a name given twice."""
+    """The statements of storage/queries/{file}.sql by name. Raises ValueError if two have the same name."""
     text = (files("storage") / "queries" / f"{file}.sql").read_text()
     queries: dict[str, str] = {}
     for name, _purpose, statement in _BLOCK.findall(text):

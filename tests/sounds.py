@@ -14,7 +14,7 @@ from trainer.job import Annotation
 RATE = 16_000
 WAV_RATE = 8_000
 
-Mark = tuple[str, int, int]
+Event = tuple[str, int, int]  # artifact type, start and end in ms
 
 
 def speech(seconds: float, seed: int, rate: int = RATE) -> np.ndarray:
@@ -32,9 +32,9 @@ def speech(seconds: float, seed: int, rate: int = RATE) -> np.ndarray:
 
 
 def annotated_speech(seconds: float, seed: int) -> tuple[np.ndarray, list[Annotation]]:
-    """Speech with a dropout or a burst of noise about every second and a half, and where they are."""
+    """Speech with a dropout or a burst of noise every second and a half, and the annotations of these."""
     rng = np.random.default_rng(seed + 1000)
-    audio, marks = speech(seconds, seed), []
+    audio, annotations = speech(seconds, seed), []
     for number, at in enumerate(np.arange(0.5, seconds - 0.6, 1.5)):
         start, length = int(at * RATE), int(rng.uniform(0.15, 0.4) * RATE)
         part = slice(start, start + length)
@@ -43,37 +43,38 @@ def annotated_speech(seconds: float, seed: int) -> tuple[np.ndarray, list[Annota
         else:
             audio[part] += rng.uniform(-0.3, 0.3, length).astype(np.float32)
         kind = "gone" if number % 2 else "noisy"
-        marks.append(Annotation(kind, start * 1000 // RATE, (start + length) * 1000 // RATE))
-    return audio, marks
+        annotations.append(Annotation(kind, start * 1000 // RATE, (start + length) * 1000 // RATE))
+    return audio, annotations
 
 
 def bursts(seconds: int, seed: int) -> tuple[np.ndarray, list[pb.TrainRequest.Annotation]]:
-    """Quiet noise with a loud burst of 300 ms every two seconds, and where they are."""
+    """Quiet noise with a loud burst of 300 ms every two seconds, and the annotations of the bursts."""
     rng = np.random.default_rng(seed)
-    audio, marks = rng.normal(0, 0.01, seconds * RATE), []
+    audio, annotations = rng.normal(0, 0.01, seconds * RATE), []
     for start in range(RATE // 2, len(audio) - RATE, 2 * RATE):
         audio[start : start + 4800] += rng.normal(0, 0.3, 4800)
         start_ms = start * 1000 // RATE
-        marks.append(
+        annotations.append(
             pb.TrainRequest.Annotation(artifact_type="static", start_ms=start_ms, end_ms=start_ms + 300)
         )
-    return audio.clip(-1, 1).astype(np.float32), marks
+    return audio.clip(-1, 1).astype(np.float32), annotations
 
 
 def encoded(audio: np.ndarray, container: str, subtype: str | None = None, rate: int = RATE) -> bytes:
+    """Return the bytes of an audio file with this container and subtype, as soundfile names them."""
     buffer = io.BytesIO()
     soundfile.write(buffer, audio, rate, format=container, subtype=subtype)
     return buffer.getvalue()
 
 
-def speechlike(seconds: float, seed: int) -> tuple[np.ndarray, list[Mark]]:
-    """A gliding hum, int16, with a dropout and a glitch in turn every two seconds, and their marks in ms."""
+def speechlike(seconds: float, seed: int) -> tuple[np.ndarray, list[Event]]:
+    """A gliding hum, int16 at WAV_RATE, with a glitch or a dropout every two seconds, and these events."""
     rng = np.random.default_rng(seed)
     time = np.arange(int(seconds * WAV_RATE)) / WAV_RATE
     pitch = 2 * np.pi * np.cumsum(140 + 40 * np.sin(2 * np.pi * 0.3 * time + rng.uniform(0, 6))) / WAV_RATE
     hum = sum(np.sin(harmonic * pitch) / harmonic for harmonic in range(1, 12))
     sound = 0.1 * hum * (1.2 + np.sin(2 * np.pi * 3 * time)) + 0.004 * rng.standard_normal(len(time))
-    marks: list[Mark] = []
+    events: list[Event] = []
     for number, second in enumerate(range(1, int(seconds) - 1, 2)):
         start = second * 1000 + int(rng.integers(0, 700))
         length = int(rng.integers(100, 200))
@@ -82,16 +83,16 @@ def speechlike(seconds: float, seed: int) -> tuple[np.ndarray, list[Mark]]:
             sound[part] += 0.8 * rng.choice([-1.0, 0.0, 1.0], part.stop - part.start, p=[0.03, 0.94, 0.03])
         else:
             sound[part] = 0
-        marks.append(("glitch" if number % 2 else "dropout", start, start + length))
-    return (np.clip(sound, -1, 1) * 32_767).astype(np.int16), marks
+        events.append(("glitch" if number % 2 else "dropout", start, start + length))
+    return (np.clip(sound, -1, 1) * 32_767).astype(np.int16), events
 
 
-def write_wav(path: Path, seconds: float, seed: int) -> list[Mark]:
-    """Its marks."""
-    sound, marks = speechlike(seconds, seed)
+def write_wav(path: Path, seconds: float, seed: int) -> list[Event]:
+    """Write a gliding hum as `speechlike` makes it, and return its events."""
+    sound, events = speechlike(seconds, seed)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(WAV_RATE)
         file.writeframes(sound.tobytes())
-    return marks
+    return events

@@ -1,6 +1,6 @@
-"""The checker that the tests put around the trainer's functions: it sees the shapes that jaxtyping states."""
+"""The type checker that the tests wrap around the trainer's functions. It also checks jaxtyping's shapes."""
 
 from beartype import BeartypeConf, beartype
 
-# An int is a float to Python's type system, and to this.
+# Python's type system accepts an int as a float, and so does this.
 check = beartype(conf=BeartypeConf(is_pep484_tower=True))

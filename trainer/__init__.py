@@ -1,1 +1,1 @@
-"""The trainer service: owns the accelerator and no state. Decodes, trains, detects; sees no database."""
+"""The trainer: decodes audio, trains models and detects with them. It needs no database."""

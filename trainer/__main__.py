@@ -1,6 +1,6 @@
 """`python -m trainer`: serves until SIGTERM or Ctrl-C, then drains.
 
-Prints one line, `trainer listening on HOST:PORT`.
+Prints one line on stdout, `trainer listening on HOST:PORT`.
 """
 
 import asyncio
@@ -11,18 +11,18 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp
 
 from trainer.logs import configure_logging
-from trainer.service.front import CannotListenError, serve
+from trainer.service.server import CannotListenError, serve
 from trainer.settings import TrainerSettings
 
 
 def announce(address: str) -> None:
-    """Parents read this line."""
+    """Prints the line that parent processes read to learn the address."""
     sys.stdout.write(f"trainer listening on {address}\n")
     sys.stdout.flush()
 
 
 async def run(settings: TrainerSettings) -> None:
-    """Until a signal."""
+    """Serves until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -30,7 +30,7 @@ async def run(settings: TrainerSettings) -> None:
 
 
 def main() -> None:
-    """Exits with status 0 when told to stop, another when it cannot start."""
+    """Exits with status 0 after a signal, and with another status if the trainer cannot start."""
     try:
         settings = CliApp.run(TrainerSettings)
     except ValidationError as error:

@@ -1,28 +1,28 @@
 """The chunk grid, and the windows in which neighbouring chunks share their context.
 
-Lengths are in frames of the front end (10 ms). Chunks of `chunk` frames start every `stride` frames. Up to
-`chunks` of them in a row form a window's core, so that what they share is computed once, and so is the
-context on both sides.
+All lengths are in frames of the front end (10 ms). Chunks of `chunk` frames start every `stride` frames. Up
+to `chunks` consecutive chunks form the core of a window. So the frames that they share, and the context on
+both sides of the core, are computed only once.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Int32, Int64
 
 from trainer.features.frontend import FRAME_MS
 from trainer.job import TrainingConfig
 
 CORE_FRAMES = 400
 CONTEXT_FRAMES = 64
-WINDOWS_PER_STEP = 2  # at least so many, so that a step sees more than one place
-ALIGNMENT = 16  # what the network's folding of frames divides
+WINDOWS_PER_STEP = 2  # at least, so that a step trains on more than one place
+ALIGNMENT = 16  # a multiple of the number of frames that the network joins into one
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The geometry of a window; hashable, for it fixes the shapes of the compiled step."""
+    """The geometry of a window. It is hashable, because it determines the shapes of the compiled step."""
 
     chunk: int
     stride: int
@@ -31,17 +31,17 @@ class Grid:
 
     @property
     def core(self) -> int:
-        """Of a window's chunks, from the first one's start to the last one's end."""
+        """The length from the start of a window's first chunk to the end of its last."""
         return (self.chunks - 1) * self.stride + self.chunk
 
     @property
     def length(self) -> int:
-        """Of a window with its context on both sides, aligned."""
+        """The length of a window with its context on both sides, rounded up to ALIGNMENT."""
         return -(-(self.core + 2 * self.context) // ALIGNMENT) * ALIGNMENT
 
 
 def chunk_grid(config: TrainingConfig) -> Grid:
-    """A core of about CORE_FRAMES, or less where a step would hold too few windows."""
+    """Choose a core of about CORE_FRAMES, or a shorter one if a step would have too few windows."""
     chunk = max(1, round(config.chunk_size_ms / FRAME_MS))
     stride = min(chunk, max(1, round(config.stride_ms / FRAME_MS)))
     fitting = 1 + max(0, CORE_FRAMES - chunk) // stride
@@ -49,34 +49,35 @@ def chunk_grid(config: TrainingConfig) -> Grid:
 
 
 def windows_per_step(config: TrainingConfig, grid: Grid) -> int:
-    """As many as hold `batch_size` chunks, to the nearest."""
+    """Return the number of windows that contain about `batch_size` chunks."""
     return max(1, round(config.batch_size / grid.chunks))
 
 
-def chunk_starts(frames: int, grid: Grid) -> np.ndarray:
-    """First frames of the chunks of a region of `frames`; the last chunk may reach beyond its end."""
+def chunk_starts(frames: int, grid: Grid) -> Int64[np.ndarray, " chunks"]:
+    """Return the first frame of each chunk of a region of `frames`; the last chunk may extend beyond it."""
     count = 1 + max(0, -(-(frames - grid.chunk) // grid.stride))
     return np.arange(count) * grid.stride
 
 
 def window_table(bounds: Sequence[tuple[int, int]], grid: Grid) -> Int32[np.ndarray, "windows 4"]:
-    """Each window as a row: first frame of its core, begin and end of its region, number of its chunks.
+    """Return a row per window: first frame of its core, begin and end of its region, number of its chunks.
 
     `bounds` are the begin and the end of each region in the shard. Each chunk is in exactly one window, and
-    the windows of a region have as equal numbers of chunks as possible.
+    the numbers of chunks in the windows of a region differ by at most one.
     """
-    rows = []
+    rows: list[tuple[int, int, int, int]] = []
     for begin, end in bounds:
         starts = chunk_starts(end - begin, grid)
         parts = np.array_split(starts, -(-len(starts) // grid.chunks))
-        rows += [(begin + part[0], begin, end, len(part)) for part in parts]
+        rows += [(begin + int(part[0]), begin, end, len(part)) for part in parts]
     return np.array(rows, np.int32).reshape(-1, 4)
 
 
-def core_weights(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Per frame of a window (length,): the first and the last of the chunks that it lies in.
+def core_weights(grid: Grid) -> tuple[Int32[np.ndarray, " length"], Int32[np.ndarray, " length"]]:
+    """Return the numbers of the first and the last chunk that contain each frame of a window.
 
-    The last is lower than the first where it lies in none. Neither is limited to the window's own chunks.
+    If no chunk contains a frame, its last number is lower than its first. The last number is not limited to
+    the chunks that the window has.
     """
     position = np.arange(grid.length) - grid.context
     first = np.maximum(0, (position - grid.chunk) // grid.stride + 1)

@@ -1,11 +1,11 @@
-"""What a running job says. The training loop yields these; the front turns them into messages."""
+"""The events of a running job. The training loop yields them; the gRPC front turns them into messages."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 
 class NoticeCode(StrEnum):
-    """Why a notice was given; the names of earmark.v1.NoticeCode without their prefix."""
+    """The reason for a notice. The names are those of earmark.v1.NoticeCode without their prefix."""
 
     FILE_LEFT_OUT = "FILE_LEFT_OUT"
     TYPE_NOT_VALIDATED = "TYPE_NOT_VALIDATED"
@@ -17,7 +17,7 @@ class NoticeCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Precision, recall and F1 of `support` events; None where support is 0 or the ratio has no value."""
+    """Precision, recall and F1 over `support` events. None if support is 0 or the ratio is undefined."""
 
     precision: float | None
     recall: float | None
@@ -27,7 +27,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """What a threshold gives at event level; precision is None where nothing was detected."""
+    """Precision and recall at event level with a threshold; precision is None if nothing was detected."""
 
     threshold: float
     precision: float | None
@@ -44,9 +44,9 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class TypeMetrics:
-    """One artifact type: event level first, chunk and segment level beside it.
+    """The metrics of one artifact type, at event level (the headline), chunk level and segment level.
 
-    The last three are in a finished model's figures only.
+    Only a finished model's metrics have the last three.
     """
 
     event: Figures
@@ -60,7 +60,11 @@ class TypeMetrics:
 
 @dataclass(frozen=True, slots=True)
 class EvalMetrics:
-    """Event level is the headline; `overall` is micro-averaged, `macro_f1_score` over types with support."""
+    """The metrics over all artifact types.
+
+    `overall` is micro-averaged at event level, which is the headline. `macro_f1_score` is the mean over the
+    types with support.
+    """
 
     overall: Figures
     chunk: Figures
@@ -72,7 +76,7 @@ class EvalMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """`files` of `total` are in memory."""
+    """`files` of `total` files have been loaded into memory."""
 
     files: int
     total: int
@@ -80,7 +84,10 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`step` of `steps` in the 1-based `epoch`; `fraction` (0-1) and `eta_seconds` are of the whole job."""
+    """Step `step` of `steps` in the 1-based `epoch` is done.
+
+    `fraction` (0-1) is how much of the whole job is done, `eta_seconds` the time until the job is complete.
+    """
 
     epoch: int
     step: int
@@ -91,7 +98,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class EpochCompleted:
-    """The 1-based `epoch` is over; `best_epoch` is the best so far, this one included."""
+    """The 1-based `epoch` is complete; `best_epoch` is the best so far, including this one."""
 
     epoch: int
     train_loss: float
@@ -103,7 +110,7 @@ class EpochCompleted:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The state after `epoch` epochs and `step` steps of the next is stored; `key` can be resumed from."""
+    """The state after `epoch` epochs and `step` steps of the next is stored under the object key `key`."""
 
     epoch: int
     step: int
@@ -112,7 +119,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something the user should know, that ends nothing."""
+    """Something the user should know; the job continues."""
 
     code: NoticeCode
     message: str
@@ -120,7 +127,11 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The model is stored: weights (safetensors), those of `best_epoch`, and its JSON configuration."""
+    """The model is stored.
+
+    `weights` is the object key of the weights of `best_epoch` (safetensors), `config` that of the JSON
+    configuration.
+    """
 
     weights: str
     config: str
@@ -135,7 +146,7 @@ Event = Loading | Progress | EpochCompleted | Checkpoint | Notice | Completed
 
 
 class TrainingFailedError(Exception):
-    """The job cannot complete, on this trainer or another. `reason` names an earmark.v1.ErrorReason."""
+    """The job cannot complete on any trainer. `reason` is the name of an earmark.v1.ErrorReason."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -143,4 +154,4 @@ class TrainingFailedError(Exception):
 
 
 class TrainingStoppedError(Exception):
-    """The job was told to stop, and did between two device calls."""
+    """The job was asked to stop, and stopped between two device calls."""

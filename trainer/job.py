@@ -1,18 +1,18 @@
-"""What a trainer is asked to do: plain values, free of gRPC and of JAX."""
+"""The training job as the trainer receives it: plain values, independent of gRPC and JAX."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Literal
 
-NetworkSize = Literal["standard", "tiny"]  # of one that is trained anew
+NetworkSize = Literal["standard", "tiny"]  # the size of a new network
 
 
 class Stop(Enum):
     """How a running job is asked to end."""
 
-    DROP = auto()  # what was done since the last checkpoint is not wanted
-    HAND_BACK = auto()  # another attempt is to go on from here
+    DROP = auto()  # without a checkpoint: the work since the last one is discarded
+    HAND_BACK = auto()  # with a checkpoint, from which another attempt continues
 
 
 ShouldStop = Callable[[], Stop | None]
@@ -20,9 +20,9 @@ ShouldStop = Callable[[], Stop | None]
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """A training job's settings, every default filled in and every range checked by the gateway.
+    """A training job's settings. The gateway has filled in every default and checked every range.
 
-    None for `early_stopping_epochs` runs every epoch.
+    If `early_stopping_epochs` is None, the job runs all epochs.
     """
 
     artifact_types: tuple[str, ...]
@@ -47,7 +47,10 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class TrainingFile:
-    """One ready audio file. `sha256` is of the uploaded bytes, `features` the key of the stored features."""
+    """An audio file that is ready for training.
+
+    `sha256` is the digest of the uploaded bytes, `features` the object key of the stored features.
+    """
 
     audio_file_id: str
     sha256: str
@@ -58,7 +61,7 @@ class TrainingFile:
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """A stored model to start from: the keys of its weights and of its JSON configuration."""
+    """A stored model to start from: the object keys of its weights and of its JSON configuration."""
 
     weights: str
     config: str
@@ -66,9 +69,10 @@ class BaseModel:
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """One attempt at one job. `resume_from` is the key of a checkpoint of an earlier attempt.
+    """One attempt at a training job.
 
-    Everything that the attempt writes goes below `prefix`, which no other attempt shares.
+    `resume_from` is the object key of an earlier attempt's checkpoint. All objects that the attempt writes
+    have keys that begin with `prefix`, which no other attempt uses.
     """
 
     job_id: str

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on stderr, of the front and of every child process."""
+"""Logging of the front and of every child process: one JSON object per line on stderr."""
 
 import logging
 import os
@@ -8,7 +8,7 @@ import structlog
 
 
 def configure_logging(level: str) -> None:
-    """`level`: debug, info, warning or error."""
+    """Sets the lowest level that is logged: debug, info, warning or error."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -24,12 +24,12 @@ MODEL_FORMAT = 2
 
 
 class UnreadableModelError(ValueError):
-    """The stored model is not one that this trainer can run."""
+    """This trainer cannot run the stored model."""
 
 
 @dataclass(frozen=True, slots=True)
 class LearnedType:
-    """An artifact type, and what training learned of it besides the weights.
+    """An artifact type, and what training learned about it besides the weights.
 
     `smoothing` is the length of the median filter for its scores, an odd number of outputs. A detection under
     `shortest_ms` is dropped. `offset` is added to its logits, so that 0.5 is a good threshold.
@@ -104,7 +104,10 @@ def _model(config: Mapping[str, Any], weights: dict[str, np.ndarray]) -> Model:
             f"it is of format {config['format']} and front end {config['frontend']}, this trainer has "
             f"{MODEL_FORMAT} and {FRONTEND_VERSION}; train it again"
         )
-    stored = {name: tuple(v) if isinstance(v, list) else v for name, v in config["architecture"].items()}
+    stored: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in config["architecture"].items()
+    }
     architecture = replace(Architecture(**stored), dtype=default_dtype())
     template = jax.eval_shape(lambda: initial_parameters(architecture, 0))
     return Model(

@@ -1,7 +1,7 @@
-"""The network: frames of features to logits per artifact type, every 20 ms.
+"""The network: turns frames of features into a logit per artifact type, every 20 ms.
 
-Shaped as matrix products: the gradient of a convolution inside a loop is 8 to 55 times slower on XLA's CPU
-backend than the same convolution written as shifted slices and one product. No input or output.
+Convolutions are written as shifted slices and one matrix product, because the gradient of a convolution
+inside a loop is 8 to 55 times slower on XLA's CPU backend. This module does no input or output.
 """
 
 from collections.abc import Iterator
@@ -12,14 +12,16 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
+from jaxtyping import Array, Bool, Float, Float32, Key
 
 from trainer.features.frontend import FEATURES, FRAME_MS
 from trainer.job import NetworkSize
 
-FOLD = 2  # frames of the front end in one output
+FOLD = 2  # frames of the front end per output
 OUTPUT_MS = FOLD * FRAME_MS
-STEP = 4  # frames of the front end in one of the network's: most work at a quarter of the rate
+STEP = 4  # frames of the front end per frame of the network: most work is at a quarter of the rate
 DROPOUT = 0.15
 
 Weights: TypeAlias = nnx.State[Any, Any]
@@ -27,7 +29,10 @@ Weights: TypeAlias = nnx.State[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """Hashable: it selects the compiled code. `outputs` is the number of types, rounded up to a bucket."""
+    """The dimensions of a network. It is hashable, because it selects the compiled code.
+
+    `outputs` is the number of artifact types, rounded up by `output_bucket`.
+    """
 
     outputs: int
     width: int = 128
@@ -36,12 +41,12 @@ class Architecture:
 
     @property
     def reach(self) -> int:
-        """Frames of the front end to either side that an output depends on."""
+        """How many frames of the front end an output depends on, to either side."""
         return STEP * (sum(self.dilations) + 1)
 
 
 class Block(nnx.Module):
-    """x + W2 drop(relu(W1 [norm(x)(t - d), norm(x)(t), norm(x)(t + d)]))."""
+    """A residual block: x + W2 drop(relu(W1 [norm(x)(t - d), norm(x)(t), norm(x)(t + d)]))."""
 
     def __init__(self, width: int, dilation: int, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
         self.dilation = dilation
@@ -55,8 +60,10 @@ class Block(nnx.Module):
             rngs=rngs,
         )
 
-    def __call__(self, x: jax.Array, key: jax.Array | None) -> jax.Array:
-        """(batch, frames, width) to the same."""
+    def __call__(
+        self, x: Float[Array, "batch frames width"], key: Key[Array, ""] | None
+    ) -> Float[Array, "batch frames width"]:
+        """Channels are dropped if there is a key."""
         padded = jnp.pad(self.norm(x), ((0, 0), (self.dilation, self.dilation), (0, 0)))
         frames = x.shape[1]
         shifted = [padded[:, shift : shift + frames] for shift in (0, self.dilation, 2 * self.dilation)]
@@ -64,21 +71,25 @@ class Block(nnx.Module):
         return x + self.gather(drop_channels(hidden, DROPOUT, key))
 
 
-def drop_channels(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    """Zeroes whole channels of x (batch, frames, channels), others for each item; nothing without a key.
+def drop_channels(
+    x: Float[Array, "batch frames channels"], rate: float, key: Key[Array, ""] | None
+) -> Float[Array, "batch frames channels"]:
+    """Set a random share `rate` of the channels to zero, drawn for each item of the batch.
 
-    Dropping frame by frame would be a dropout, and costs a thousand times the random numbers.
+    Without a key, x is returned unchanged. Ordinary dropout would draw for every frame, and need a thousand
+    times as many random numbers.
     """
     if key is None:
         return x
     kept = jax.random.bernoulli(key, 1 - rate, (x.shape[0], 1, x.shape[2]))
-    return x * (kept / (1 - rate)).astype(x.dtype)
+    return x * (kept.astype(jnp.float32) / (1 - rate)).astype(x.dtype)
 
 
 class Network(nnx.Module):
     """A stem that takes STEP frames at once, residual blocks of growing dilation, and a head.
 
-    The stem sees the mean and the maximum of the frames: where among them a click lies need not be learned.
+    The stem gets the mean and the maximum of these frames, so the network need not learn a click once for
+    each of its possible positions among them.
     """
 
     def __init__(self, architecture: Architecture, rngs: nnx.Rngs) -> None:
@@ -90,10 +101,15 @@ class Network(nnx.Module):
         self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
         self.head = nnx.Linear(width, STEP // FOLD * architecture.outputs, rngs=rngs)
 
-    def __call__(self, x: jax.Array, valid: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """Normalised features (batch, frames, FEATURES) to float32 logits (batch, frames / FOLD, outputs).
+    def __call__(
+        self,
+        x: Float[Array, "batch frames features"],
+        valid: Bool[Array, "batch frames"],
+        key: Key[Array, ""] | None = None,
+    ) -> Float32[Array, "batch frames//2 outputs"]:
+        """Turn normalised features into logits, one per FOLD frames and output.
 
-        `valid` (batch, frames) is 0 outside the audio; the network is told where that is. With a key, as in
+        `valid` is false outside the audio, and is an input of the network too. If there is a key, as in
         training, channels are dropped.
         """
         batch, frames, _ = x.shape
@@ -107,44 +123,49 @@ class Network(nnx.Module):
         return self.head(nnx.relu(self.norm(x)).astype(jnp.float32)).reshape(batch, frames // FOLD, -1)
 
 
-def _keys(key: jax.Array | None) -> Iterator[jax.Array | None]:
+def _keys(key: Key[Array, ""] | None) -> Iterator[Key[Array, ""] | None]:
+    """Yield a key of its own for each block, or None every time if there is no key."""
     for number in count():
         yield None if key is None else jax.random.fold_in(key, number)
 
 
 @cache
 def _structure(architecture: Architecture) -> nnx.GraphDef[Network]:
-    return nnx.split(nnx.eval_shape(lambda: Network(architecture, nnx.Rngs(0))))[0]
+    structure, _ = nnx.split(nnx.eval_shape(lambda: Network(architecture, nnx.Rngs(0))))
+    return structure
 
 
 def initial_parameters(architecture: Architecture, seed: int) -> Weights:
-    """Drawn from `seed` alone."""
-    return _draw(jax.random.key(seed), architecture)
+    """Draw the weights of a new network; they depend on `seed` and the architecture alone."""
+    weights: Weights = _draw(jax.random.key(seed), architecture)
+    return weights
 
 
 @partial(jax.jit, static_argnums=1)
-def _draw(key: jax.Array, architecture: Architecture) -> Weights:
-    return nnx.split(Network(architecture, nnx.Rngs(key)))[1]
+def _draw(key: Key[Array, ""], architecture: Architecture) -> Weights:
+    weights: Weights = nnx.split(Network(architecture, nnx.Rngs(key)))[1]
+    return weights
 
 
 def logits(
     architecture: Architecture,
     parameters: Weights,
-    x: jax.Array,
-    valid: jax.Array,
-    key: jax.Array | None = None,
-) -> jax.Array:
-    """`Network.__call__` as a pure function of its parameters."""
-    return nnx.merge(_structure(architecture), parameters)(x, valid, key)
+    x: Float[Array | np.ndarray, "batch frames features"],
+    valid: Bool[Array | np.ndarray, "batch frames"],
+    key: Key[Array, ""] | None = None,
+) -> Float32[Array, "batch frames//2 outputs"]:
+    """Call the network as a pure function of its parameters; see `Network.__call__`."""
+    network = nnx.merge(_structure(architecture), parameters)
+    return network(jnp.asarray(x), jnp.asarray(valid), key)
 
 
 def default_dtype() -> str:
-    """bfloat16 activations pay on an accelerator; on a CPU they gain nothing and cost determinism."""
+    """Use bfloat16 on accelerators only: on a CPU it saves no time, and results are not deterministic."""
     return "float32" if jax.default_backend() == "cpu" else "bfloat16"
 
 
 def new_architecture(types: int, network: NetworkSize) -> Architecture:
-    """Of a network for so many types, to be trained from nothing on this machine."""
+    """Return the architecture of a new network for so many artifact types, for this machine's device."""
     outputs, dtype = output_bucket(types), default_dtype()
     if network == "tiny":
         return Architecture(outputs, width=16, dilations=(1, 2), dtype=dtype)
@@ -152,5 +173,5 @@ def new_architecture(types: int, network: NetworkSize) -> Architecture:
 
 
 def output_bucket(types: int) -> int:
-    """`types` rounded up, so that jobs with a similar number share compiled code."""
+    """Round the number of artifact types up, so that jobs with similar numbers share compiled code."""
     return max(8, 1 << (types - 1).bit_length())

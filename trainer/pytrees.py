@@ -1,21 +1,22 @@
-"""Trees of arrays as flat names to arrays and back: what safetensors can hold."""
+"""Converts trees of arrays to flat dictionaries, as safetensors stores them, and back."""
 
 from typing import TypeVar
 
 import jax
 import numpy as np
+from jaxtyping import Shaped
 
 Tree = TypeVar("Tree")
 
 
-def to_arrays(tree: Tree) -> dict[str, np.ndarray]:
-    """Every leaf by its path, copied to the host."""
+def to_arrays(tree: Tree) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """Copy every leaf to the host. The names are the leaves' paths in the tree."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(jax.device_get(tree))
     return {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
 
 
-def from_arrays(template: Tree, arrays: dict[str, np.ndarray]) -> Tree:
-    """`arrays` in the shape of `template`. Raises ValueError where a name, shape or type does not fit."""
+def from_arrays(template: Tree, arrays: dict[str, Shaped[np.ndarray, "..."]]) -> Tree:
+    """Arrange the arrays as a tree like `template`. Raises ValueError if a name, shape or dtype differs."""
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
     names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
     if missing := sorted(set(names) ^ set(arrays)):
@@ -23,4 +24,5 @@ def from_arrays(template: Tree, arrays: dict[str, np.ndarray]) -> Tree:
     for name, (_, leaf) in zip(names, leaves, strict=True):
         if (arrays[name].shape, arrays[name].dtype) != (leaf.shape, leaf.dtype):
             raise ValueError(f"weight {name} is {arrays[name].shape}, not {leaf.shape}")
-    return jax.tree_util.tree_unflatten(structure, [arrays[name] for name in names])
+    tree: Tree = jax.tree_util.tree_unflatten(structure, [arrays[name] for name in names])
+    return tree

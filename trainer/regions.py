@@ -1,6 +1,6 @@
-"""Regions: stretches of a job's files, each with the events that lie in it.
+"""Regions: stretches of a job's files, each with the events in it.
 
-The events of a region are worked out once, when the region is drawn, and travel with it.
+The events of a region are determined once, when the region is created, and are stored in it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ Spans = Int64[np.ndarray, "events 2"]  # onsets and offsets in ms
 
 @dataclass(frozen=True, slots=True)
 class RegionEvent:
-    """An annotated artifact. `onset_ms` and `offset_ms` count from the start of its region."""
+    """An annotated artifact. `onset_ms` and `offset_ms` are relative to the start of its region."""
 
     artifact_type: str
     onset_ms: int
@@ -26,7 +26,7 @@ class RegionEvent:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Frames `start` to `end` of file number `file`, and the events that lie wholly between them."""
+    """Frames `start` to `end` of file number `file`, and the events that are entirely inside them."""
 
     file: int
     start: int
@@ -35,13 +35,13 @@ class Region:
 
     @property
     def frames(self) -> int:
-        """The length of the region."""
+        """The length of the region in frames."""
         return self.end - self.start
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationRegion:
-    """A region to evaluate on, as a recording of its own, with the events of each artifact type."""
+    """A region of the validation audio as a recording of its own, with the events of each artifact type."""
 
     features: Float16[np.ndarray, "frames features"]
     events: Mapping[str, Spans]
@@ -51,7 +51,7 @@ class ValidationRegion:
 def draw_region(
     files: Sequence[TrainingFile], file: int, start: int, end: int, types: Sequence[str]
 ) -> Region:
-    """The region with its events of these types, by onset. An event that crosses an edge is left out."""
+    """Create a region with its events of these types, by onset. Events that cross an edge are left out."""
     begin_ms, end_ms = start * FRAME_MS, end * FRAME_MS
     events = [
         RegionEvent(event.artifact_type, event.start_ms - begin_ms, event.end_ms - begin_ms)

@@ -1,4 +1,4 @@
-"""The trainer's settings: EARMARK_* in the environment, or flags of the same names."""
+"""The trainer's settings: EARMARK_* environment variables, or flags of the same names."""
 
 import os
 from pathlib import Path
@@ -21,50 +21,54 @@ class TrainerSettings(BaseSettings):
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on; keep it private to the gateways.")
-    trainer_port: int = Field(50052, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    trainer_port: int = Field(50052, ge=0, le=65535, description="Port to listen on; 0 chooses a free one.")
     data_dir: Path = Field(
         Path("earmark-data"),
-        description="Folder of the objects and of files in work; shared with a gateway here.",
+        description="Folder of the objects and of temporary files; shared with a gateway on this machine.",
     )
     object_store: str | None = Field(
-        None, description="Folder, s3://, gs:// or az:// of the objects; DATA_DIR/objects where left out."
+        None, description="Folder, s3://, gs:// or az:// of the objects; by default DATA_DIR/objects."
     )
     audio_processes: int = Field(
         os.cpu_count() or 1,
         ge=1,
-        description="Audio files decoded at a time; one for each core where left out.",
+        description="Audio files decoded at a time; by default one per core.",
     )
     audio_memory_mb: int = Field(
-        2048, ge=512, description="Memory that decoding one file may take before the file is refused."
+        2048,
+        ge=512,
+        description="MiB of memory that decoding a file may use; one that needs more is refused.",
     )
     gpu_memory_fraction: float = Field(
-        0.75, gt=0, le=0.95, description="Share of the GPU's memory that training takes at once."
+        0.75, gt=0, le=0.95, description="Share of the GPU's memory that training allocates at start."
     )
     gpu_detection_memory_fraction: float = Field(
-        0.15, gt=0, le=0.95, description="Share of the GPU's memory that detection may grow to."
+        0.15, gt=0, le=0.95, description="Share of the GPU's memory that detection may use at most."
     )
     precompile: bool = Field(
         default=True,
-        description="Compile the default configuration's training at start, before a job asks for it.",
+        description="Compile the training of the default configuration at start, before a job needs it.",
     )
     network: NetworkSize = Field(
         "standard",
-        description="The network to train; tiny is for tests and drills, its models are of no use.",
+        description="The network to train; tiny is for tests and drills, its models detect nothing useful.",
     )
     stop_grace_seconds: float = Field(
-        20, ge=0, description="What files in work and detections get to finish when the trainer stops."
+        20,
+        ge=0,
+        description="Time for running audio files and detections to finish when the trainer stops.",
     )
     heartbeat_seconds: float = Field(
         2.0,
         gt=0,
         le=60,
-        description="Longest silence on a training stream; gateways take a silent trainer for lost.",
+        description="Longest silence on a training stream; gateways treat a silent trainer as lost.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Lowest level logged; logs go to stderr as JSON."
+        "info", description="Lowest level that is logged; logs go to stderr as JSON."
     )
 
     @property
     def object_store_url(self) -> str:
-        """Where the objects are."""
+        """The location of the object store: `object_store`, or the default folder below `data_dir`."""
         return self.object_store or str(self.data_dir / "objects")

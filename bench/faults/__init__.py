@@ -1,1 +1,1 @@
-"""The drill: a whole system under load and under faults, and a check of every promise afterwards."""
+"""The drill: runs a whole system under load and faults, and then checks every promise."""

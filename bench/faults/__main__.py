@@ -17,26 +17,26 @@ from bench.faults.drill import drill
 
 def main(
     kills: Annotated[
-        int, typer.Option(min=1, help="SIGKILLs, evenly of gateways, trainers, PostgreSQL.")
+        int, typer.Option(min=1, help="SIGKILLs, spread evenly over gateways, trainers and PostgreSQL.")
     ] = 20,
-    seed: Annotated[int, typer.Option(help="Decides what is done to the system and what clients ask.")] = 0,
+    seed: Annotated[int, typer.Option(help="Decides the faults and the clients' requests.")] = 0,
     *,
-    keep: Annotated[bool, typer.Option(help="Keep the folder with the logs also where all is well.")] = False,
+    keep: Annotated[bool, typer.Option(help="Keep the logs even without violations.")] = False,
 ) -> None:
-    """Kill, pause and cut off a system under load, and check what it promises."""
+    """Kill, pause and disconnect a system under load, and check its promises."""
     folder, began = Path(tempfile.mkdtemp(prefix="earmark-drill-")), time.monotonic()
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         print(f"{time.monotonic() - began:6.1f} s  {line}", file=sys.stderr, flush=True)
 
-    # What the embedded PostgreSQL's supervisor says of each kill.
-    with (folder / "drill.log").open("w") as log:
-        structlog.configure(logger_factory=structlog.PrintLoggerFactory(log))
-        report = asyncio.run(drill(seed, kills, folder, say))
+    # The supervisor of the embedded PostgreSQL logs every kill.
+    with (folder / "drill.log").open("w") as log_file:
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(log_file))
+        report = asyncio.run(drill(seed, kills, folder, log))
     violated = {name: problems for name, problems in report.violations.items() if problems}
     print(json.dumps({**report.figures, "violations": violated}, indent=1))
     if violated or keep:
-        say(f"the logs are in {folder}")
+        log(f"the logs are in {folder}")
     else:
         shutil.rmtree(folder)
     sys.exit(bool(violated))

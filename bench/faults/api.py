@@ -1,4 +1,4 @@
-"""The gateways as one careful client calls them: all is recorded, and tried again until it is answered."""
+"""A client of the gateways that records every call and retries it until it is answered."""
 
 import asyncio
 import random
@@ -16,31 +16,33 @@ from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 from google.protobuf.message import Message
 from grpc import aio
 
-from bench.faults.history import Call, Failure, History
+from bench.faults.observations import Call, Failure, Observations
 
 STUBS = (AnnotationServiceStub, AudioServiceStub, DatasetServiceStub, ModelServiceStub, TrainingServiceStub)
 DEADLINE_SECONDS = 10.0
 PAUSE = (0.1, 0.5)
-# What the transport says of a call that may be tried again.
-CUT = frozenset({"UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED"})
+# The status codes of connections that break; the call may be retried.
+DISCONNECTED = frozenset({"UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED"})
 OPTIONS = [
-    # A connection of its own to each gateway, looked for again at once.
+    # Each client has its own connection to each gateway, and reconnects quickly.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
-    # A stream whose gateway is paused is given up, and opened at the other.
+    # A stream of a paused gateway ends soon, and is opened again at another gateway.
     ("grpc.keepalive_time_ms", 5_000),
     ("grpc.keepalive_timeout_ms", 5_000),
 ]
 
 
 class Api:
-    """A client by the name of `name`. Its draws are its own."""
+    """A client called `name`, with its own random numbers."""
 
-    def __init__(self, name: str, addresses: Iterable[str], history: History, rng: random.Random) -> None:
+    def __init__(
+        self, name: str, addresses: Iterable[str], observed: Observations, rng: random.Random
+    ) -> None:
         self.name = name
-        self.history = history
+        self.observed = observed
         self.rng = rng
         self.addresses = list(addresses)
 
@@ -61,15 +63,15 @@ class Api:
 
     @property
     def gateways(self) -> range:
-        """Their numbers."""
+        """The numbers of the gateways."""
         return range(len(self.addresses))
 
     def any_gateway(self) -> int:
-        """One of them."""
+        """The number of a random gateway."""
         return self.rng.choice(self.gateways)
 
     def stream(self, gateway: int, method: str, request: Message) -> Any:
-        """An opened stream; the caller records it, and cancels it."""
+        """Opens a stream. The caller must record it and cancel it."""
         return self._methods[gateway][method](request)
 
     async def call(
@@ -81,18 +83,18 @@ class Api:
         expected: Iterable[str] = (),
         messages: Iterable[Message] | None = None,
     ) -> Call:
-        """One try. `messages`: what a stream of requests sends, of which `request` is recorded."""
+        """Makes one attempt and records it. `messages`: a stream of requests, recorded as `request`."""
         number = self.any_gateway() if gateway is None else gateway
         sent = request if messages is None else iter(messages)
         began, reply, failure = time.time(), None, None
         try:
             reply = await self._methods[number][method](sent, timeout=DEADLINE_SECONDS)
         except aio.AioRpcError as error:
-            failure = Failure.of(error)
+            failure = Failure.from_error(error)
         call = Call(
             self.name, number, method, request, began, time.time(), reply, failure, frozenset(expected)
         )
-        self.history.calls.append(call)
+        self.observed.calls.append(call)
         return call
 
     async def answer(
@@ -103,20 +105,20 @@ class Api:
         expected: Iterable[str] = (),
         messages: list[Message] | None = None,
     ) -> Any:
-        """The reply, however many tries it takes; None where it is refused."""
+        """Retries the call until it is answered. Returns the reply, or None if the call is refused."""
         while True:
             call = await self.call(method, request, expected=expected, messages=messages)
             if call.failure is None:
                 return call.reply
-            if call.failure.code not in CUT:
+            if call.failure.code not in DISCONNECTED:
                 return None
             await self.pause(*PAUSE)
 
     async def pause(self, shortest: float, longest: float) -> None:
-        """Somewhere in between, in seconds."""
+        """Sleeps for a random time between the two, in seconds."""
         await asyncio.sleep(self.rng.uniform(shortest, longest))
 
 
 def _methods(channel: aio.Channel) -> dict[str, Any]:
-    """Every rpc by its name, which no two services share."""
+    """Every rpc by its name; no two services share a name."""
     return {name: method for stub in STUBS for name, method in vars(stub(channel)).items()}

@@ -1,4 +1,4 @@
-"""A dataset that is just large enough to train on, of made-up sounds."""
+"""A dataset of synthetic sounds that is just large enough to train on."""
 
 import io
 import wave
@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 from earmark.client import connect
 
-from bench.tools.folder import annotate, annotations, prepare
+from bench.tools.folder import annotations, publish_annotations, upload_folder
 
 RATE = 8_000
 BURST_MS = 300
 KIND = "burst"
-FILES, FILE_SECONDS = 4, 78  # five minutes and a little
+FILES, FILE_SECONDS = 4, 78  # slightly more than five minutes
 
 
 @dataclass(frozen=True, slots=True)
-class Trainable:
-    """A dataset that is ready, with a published set."""
+class TrainingData:
+    """A dataset in the system that is ready to train on, with a published annotation set."""
 
     dataset_id: str
     set_id: str
@@ -26,18 +26,18 @@ class Trainable:
     types: tuple[str, ...]
 
 
-def trainable(address: str, folder: Path) -> Trainable:
-    """Made, uploaded and annotated. The sounds are left in `folder`."""
+def create_training_data(address: str, folder: Path) -> TrainingData:
+    """Creates the sounds in `folder`, which it creates too, uploads them and publishes their annotations."""
     folder.mkdir()
     _write(folder)
     with connect(address) as client:
-        dataset = prepare(client, folder, (KIND,))
-        set_id = annotate(client, dataset, annotations(folder))
-    return Trainable(dataset.id, set_id, tuple(dataset.files.values()), dataset.types)
+        dataset = upload_folder(client, folder, (KIND,))
+        set_id = publish_annotations(client, dataset, annotations(folder))
+    return TrainingData(dataset.id, set_id, tuple(dataset.files.values()), dataset.types)
 
 
 def bursts(seconds: int, seed: int) -> tuple[bytes, list[tuple[int, int]]]:
-    """A WAV of quiet noise with a loud burst every two seconds, and where they are in ms."""
+    """A WAV of quiet noise with a loud burst every two seconds, and the bursts' onsets and offsets in ms."""
     rng = np.random.default_rng(seed)
     sound = rng.normal(0, 0.01, seconds * RATE)
     starts = range(500, (seconds - 1) * 1000, 2000)
@@ -48,7 +48,7 @@ def bursts(seconds: int, seed: int) -> tuple[bytes, list[tuple[int, int]]]:
 
 
 def wav(sound: np.ndarray) -> bytes:
-    """Of one channel, from -1 to 1."""
+    """A WAV file of one channel of samples between -1 and 1."""
     with io.BytesIO() as buffer:
         with wave.open(buffer, "wb") as file:
             file.setnchannels(1)
@@ -59,10 +59,10 @@ def wav(sound: np.ndarray) -> bytes:
 
 
 def _write(folder: Path) -> None:
-    """Audio with annotations.csv, as bench.tools.folder reads it."""
+    """Writes audio and annotations.csv in the format that bench.tools.folder reads."""
     rows = ["filename,artifact_type,start_ms,end_ms"]
     for number in range(FILES):
-        data, marks = bursts(FILE_SECONDS, number)
+        data, spans = bursts(FILE_SECONDS, number)
         (folder / f"{number}.wav").write_bytes(data)
-        rows += [f"{number}.wav,{KIND},{start},{end}" for start, end in marks]
+        rows += [f"{number}.wav,{KIND},{start},{end}" for start, end in spans]
     (folder / "annotations.csv").write_text("\n".join(rows) + "\n")

@@ -1,4 +1,4 @@
-"""The drill: a system, clients and faults together; then peace, until all has ended; then the verdict."""
+"""The drill: runs a system, clients and faults; waits without faults until all work has ended; validates."""
 
 import asyncio
 import random
@@ -14,22 +14,22 @@ from typing import Any
 from earmark.client import connect
 from earmark.v1 import dataset_service_pb2
 
-from bench.faults import authors, clients, log_clients, stranger, tables, validators
+from bench.faults import clients, dataset_clients, log_clients, other_tenant, tables, validators
 from bench.faults.api import Api
-from bench.faults.dataset import Trainable, trainable
+from bench.faults.dataset import TrainingData, create_training_data
 from bench.faults.faults import Faults, plan
-from bench.faults.history import History
-from bench.faults.lifecycle import waits
-from bench.faults.stranger import Stranger
+from bench.faults.job_validators import waits
+from bench.faults.observations import Observations
+from bench.faults.other_tenant import OtherTenant
 from bench.faults.system import System
 from bench.faults.tables import Tables
 
-# Leases so short that whoever is paused loses what it holds.
+# Leases are so short that a paused process loses its jobs.
 GATEWAY = {
     "EARMARK_LEASE_SECONDS": "3",
     "EARMARK_TRAINER_SILENCE_SECONDS": "4",
     "EARMARK_HEARTBEAT_SECONDS": "2",
-    # Trainers are lost all the time.
+    # A job may lose its trainer any number of times.
     "EARMARK_MAX_ATTEMPTS": "1000",
 }
 TRAINER = {
@@ -38,133 +38,135 @@ TRAINER = {
     "EARMARK_AUDIO_PROCESSES": "1",
     "EARMARK_HEARTBEAT_SECONDS": "1",
 }
-# For all that is unfinished when the faults cease.
-SETTLE_SECONDS = 240.0
-# For those who follow all jobs, to come to the end when that is known.
+# Time for everything that is unfinished when the faults end.
+FINISH_SECONDS = 240.0
+# Time for the watchers of all jobs to receive the last events.
 LOG_SECONDS = 30.0
 REPORT_SECONDS = 15.0
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a drill was like, and what is wrong, by validator."""
+    """The figures of a drill, and the violations by validator."""
 
     figures: dict[str, Any]
     violations: dict[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What the clients are told: where to train and annotate, where to upload, and whom they must not see."""
+class Resources:
+    """What the clients work on: a dataset to train on, one for uploads, and the rows of another tenant."""
 
-    data: Trainable
+    data: TrainingData
     uploads_id: str
-    stranger: Stranger
+    other_tenant: OtherTenant
 
 
-async def drill(seed: int, kills: int, folder: Path, say: Say) -> Report:
-    """One seeded run in `folder`, which keeps the processes' logs. `say` gets lines on how it goes."""
-    history, began = History(), time.time()
-    async with System(folder, history.deaths.append, gateway=GATEWAY, trainer=TRAINER) as system:
-        theirs = await stranger.plant(system.postgres.dsn)
-        known = await asyncio.to_thread(_prepare, system.addresses[0], folder, theirs)
-        say("everything is up, and there is a dataset to train on")
-        faults = Faults(system, history)
-        await _work(seed, system, history, known, faults.run(plan(seed, kills)), say)
-        await _probe(system, history, known)
-        found = await tables.read(system.postgres.dsn, system.objects)
+async def drill(seed: int, kills: int, folder: Path, log: Log) -> Report:
+    """Runs one drill in `folder`, which keeps the processes' logs. `log` receives lines on its progress."""
+    observed, began = Observations(), time.time()
+    async with System(folder, observed.unexpected_exits.append, gateway=GATEWAY, trainer=TRAINER) as system:
+        other = await other_tenant.insert(system.postgres.dsn)
+        resources = await asyncio.to_thread(_prepare, system.addresses[0], folder, other)
+        log("everything is up, and there is a dataset to train on")
+        faults = Faults(system, observed)
+        await _run_clients(seed, system, observed, resources, faults.run(plan(seed, kills)), log)
+        await _probe(system, observed, resources)
+        contents = await tables.read(system.postgres.dsn, system.objects)
     figures = {
         "seed": seed,
         "seconds": round(time.time() - began),
         "faults": dict(sorted(faults.counts.items())),
-        **_figures(history, found),
+        **_figures(observed, contents),
     }
-    return Report(figures, validators.violations(history, found, theirs.secrets))
+    return Report(figures, validators.violations(observed, contents, other.secrets))
 
 
-def _prepare(address: str, folder: Path, theirs: Stranger) -> Known:
-    """A dataset to train on, and one for uploads alone, since a job needs every file to be ready."""
-    data = trainable(address, folder / "audio")
+def _prepare(address: str, folder: Path, other: OtherTenant) -> Resources:
+    """Creates a dataset to train on, and another for uploads, since a job needs every file to be ready."""
+    data = create_training_data(address, folder / "audio")
     with connect(address) as client:
         create = dataset_service_pb2.CreateDatasetRequest(name="uploads")
         uploads_id = client.datasets.CreateDataset(create).dataset.id
-    return Known(data, uploads_id, theirs)
+    return Resources(data, uploads_id, other)
 
 
-async def _work(
+async def _run_clients(
     seed: int,
     system: System,
-    history: History,
-    known: Known,
+    observed: Observations,
+    resources: Resources,
     faults: Coroutine[Any, Any, None],
-    say: Say,
+    log: Log,
 ) -> None:
-    """Clients at work until `faults` are over, and then until everything they began has ended."""
-    stop, settled = asyncio.Event(), asyncio.Event()
+    """Runs clients until `faults` are over, and then until everything the clients began has ended."""
+    stop, all_ended = asyncio.Event(), asyncio.Event()
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
 
         async def client(name: str) -> Api:
             rng = random.Random(f"{seed} {name}")
-            return await stack.enter_async_context(Api(name, system.addresses, history, rng))
+            return await stack.enter_async_context(Api(name, system.addresses, observed, rng))
 
+        data, other = resources.data, resources.other_tenant
         work = {
-            "jobs": clients.jobs(await client("jobs"), known.data, stop),
-            "sets": authors.sets(await client("sets"), known.data, stop),
-            "uploads": authors.uploads(await client("uploads"), known.uploads_id, stop),
-            "reads": authors.reads(await client("reads"), known.data, known.stranger, stop),
+            "jobs": clients.jobs(await client("jobs"), data, stop),
+            "sets": dataset_clients.sets(await client("sets"), data, stop),
+            "uploads": dataset_clients.uploads(await client("uploads"), resources.uploads_id, stop),
+            "reads": dataset_clients.reads(await client("reads"), data, other, stop),
         }
         tasks = [group.create_task(task, name=name) for name, task in work.items()]
-        following = group.create_task(log_clients.logs(await client("logs"), settled), name="logs")
-        reporting = group.create_task(_report(history, say))
+        following = group.create_task(log_clients.logs(await client("logs"), all_ended), name="logs")
+        reporting = group.create_task(_report(observed, log))
         await faults
-        say("the faults are over; waiting for all that is unfinished")
+        log("the faults are over; waiting for all that is unfinished")
         stop.set()
-        _, late = await asyncio.wait(tasks, timeout=SETTLE_SECONDS)
-        settled.set()
+        _, late = await asyncio.wait(tasks, timeout=FINISH_SECONDS)
+        all_ended.set()
         late |= (await asyncio.wait((following,), timeout=LOG_SECONDS))[1]
         for task in late:
-            history.unfinished.append(f"{task.get_name()}: not done {SETTLE_SECONDS:g} s after the faults")
+            observed.unfinished.append(f"{task.get_name()}: not done {FINISH_SECONDS:g} s after the faults")
         for task in (*late, reporting):
             task.cancel()
 
 
-async def _report(history: History, say: Say) -> None:
+async def _report(observed: Observations, log: Log) -> None:
     while True:
         await asyncio.sleep(REPORT_SECONDS)
-        created = {watcher.job_id for watcher in history.watchers}
-        ended = {watcher.job_id for watcher in history.watchers if clients.is_over(watcher)}
-        kinds = Counter(fault.kind for fault in history.faults)
-        told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-        say(f"{told}; {len(created)} jobs created, {len(ended)} ended; {len(history.calls)} calls")
+        created = {watcher.job_id for watcher in observed.watchers}
+        ended = {watcher.job_id for watcher in observed.watchers if clients.is_over(watcher)}
+        kinds = Counter(fault.kind for fault in observed.faults)
+        faults = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        log(f"{faults}; {len(created)} jobs created, {len(ended)} ended; {len(observed.calls)} calls")
 
 
-async def _probe(system: System, history: History, known: Known) -> None:
-    """In peace every rpc answers, at every gateway."""
-    async with Api("probe", system.addresses, history, random.Random(0)) as api:
+async def _probe(system: System, observed: Observations, resources: Resources) -> None:
+    """Calls every rpc at every gateway: without faults all of them must answer."""
+    async with Api("probe", system.addresses, observed, random.Random(0)) as api:
         for gateway in api.gateways:
-            for method, request, expected in authors.everything(known.data, known.stranger):
+            requests = dataset_clients.read_requests(resources.data, resources.other_tenant)
+            for method, request, expected in requests:
                 await api.call(method, request, gateway=gateway, expected=expected)
 
 
-def _figures(history: History, found: Tables) -> dict[str, Any]:
-    statuses = Counter(job.status for job in found.jobs)
-    again = [after - before for _, before, after in waits(found)]
+def _figures(observed: Observations, contents: Tables) -> dict[str, Any]:
+    statuses = Counter(job.status for job in contents.jobs)
+    seconds = [after - before for _, before, after in waits(contents)]
     return {
-        "jobs": {"created": len(found.jobs), **dict(sorted(statuses.items()))},
-        "attempts": sum(job.attempt for job in found.jobs),
-        "calls": len(history.calls),
-        "errors": validators.errors_by_code(history),
-        "refusals": validators.refusals_by_reason(history),
-        "watchers": len(history.watchers),
-        "streams": sum(len(watcher.streams) for watcher in history.watchers),
-        "events": sum(len(watcher.events) for watcher in history.watchers),
-        "events_of_all_jobs": sum(len(watcher.events) for watcher in history.log_watchers),
-        "sets_published": len({c.request.annotation_set_id for c in history.of("PublishAnnotationSet")}),
-        "uploads": dict(Counter("good" if upload.good else "bad" for upload in history.uploads)),
+        "jobs": {"created": len(contents.jobs), **dict(sorted(statuses.items()))},
+        "attempts": sum(job.attempt for job in contents.jobs),
+        "calls": len(observed.calls),
+        "errors": validators.errors_by_code(observed),
+        "refusals": validators.refusals_by_reason(observed),
+        "watchers": len(observed.watchers),
+        "streams": sum(len(watcher.streams) for watcher in observed.watchers),
+        "events": sum(len(watcher.events) for watcher in observed.watchers),
+        "events_of_all_jobs": sum(len(watcher.events) for watcher in observed.log_watchers),
+        "sets_published": len({c.request.annotation_set_id for c in observed.of("PublishAnnotationSet")}),
+        "uploads": dict(Counter("good" if upload.good else "bad" for upload in observed.uploads)),
         "seconds_to_next_attempt": {
-            "median": round(statistics.median(again), 1) if again else None,
-            "max": round(max(again), 1) if again else None,
+            "median": round(statistics.median(seconds), 1) if seconds else None,
+            "max": round(max(seconds), 1) if seconds else None,
         },
     }

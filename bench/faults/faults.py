@@ -1,4 +1,4 @@
-"""What is done to the system, drawn from a seed, and the doing of it."""
+"""The plan of the faults, drawn from a seed, and its execution."""
 
 import asyncio
 import random
@@ -8,16 +8,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from bench.faults.history import Fault, History
+from bench.faults.observations import Fault, Observations
 from bench.faults.proxy import Proxy
 from bench.faults.system import Postgres, Service, System
 
 KINDS = ("gateway", "trainer", "postgres")
 LINKS = ("client link", "trainer link", "postgres link")
-# A gateway that sleeps too long and a reply that is lost leave most to get wrong.
-OTHERS = ("pause", "pause", "pause", "cut", "cut", "stall", "deaf", "deaf", "stop")
+# Pauses and lost replies are the most frequent, since they are the hardest faults to handle correctly.
+OTHERS = ("pause", "pause", "pause", "cut", "cut", "stall", "lost reply", "lost reply", "stop")
 OTHERS_PER_KILL = 0.8
-# Longer than a lease of the drill: who wakes up may find its work in other hands.
+# Longer than a lease of the drill: a process that resumes may have lost its jobs to others.
 LONGEST_PAUSE = 8.0
 LONGEST_STALL = 5.0
 LONGEST_RESTART = 3.0
@@ -29,28 +29,29 @@ Target = Service | Postgres | Proxy
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A fault to come, `gap` seconds after the one before.
+    """A planned fault, `gap` seconds after the one before.
 
-    `kind`: kill, stop, pause, cut, stall or deaf; `of`: one of KINDS or LINKS; `which`: 0 to 1, among those;
-    `seconds`: that it lasts, before the restart of a process.
+    `kind`: kill, stop, pause, cut, stall or lost reply; `target_kind`: one of KINDS or LINKS; `choice`: a
+    number from 0 to 1 that selects the target among those of this kind; `seconds`: how long the fault lasts,
+    or how long a process stays down.
     """
 
     kind: str
-    of: str
-    which: float
+    target_kind: str
+    choice: float
     gap: float
     seconds: float
 
 
 def plan(seed: int, kills: int) -> Iterator[Step]:
-    """`kills` kills, every three of them of three kinds, with other faults in between."""
+    """`kills` kills with other faults in between. Each three kills have targets of three kinds."""
     rng = random.Random(seed)
     done = 0
     while done < kills:
-        for of in rng.sample(KINDS, len(KINDS))[: kills - done]:
+        for target_kind in rng.sample(KINDS, len(KINDS))[: kills - done]:
             if rng.random() < OTHERS_PER_KILL:
                 yield _other(rng)
-            yield _step(rng, "kill", of, LONGEST_RESTART)
+            yield _step(rng, "kill", target_kind, LONGEST_RESTART)
             done += 1
 
 
@@ -63,32 +64,32 @@ def _other(rng: random.Random) -> Step:
     return _step(rng, kind, rng.choice(LINKS), LONGEST_STALL)
 
 
-def _step(rng: random.Random, kind: str, of: str, longest: float, shortest: float = 0.0) -> Step:
-    return Step(kind, of, rng.random(), rng.uniform(*GAP), rng.uniform(shortest, longest))
+def _step(rng: random.Random, kind: str, target_kind: str, longest: float, shortest: float = 0.0) -> Step:
+    return Step(kind, target_kind, rng.random(), rng.uniform(*GAP), rng.uniform(shortest, longest))
 
 
 class Faults:
-    """Carries a plan out on a system. One fault at a time on each target, several on different ones."""
+    """Executes a plan on a system. Faults may overlap, but a target has only one at a time."""
 
-    def __init__(self, system: System, history: History) -> None:
+    def __init__(self, system: System, observed: Observations) -> None:
         self._system = system
-        self._history = history
-        self._struck: set[Target] = set()
+        self._history = observed
+        self._faulty: set[Target] = set()
         self._freed = asyncio.Event()
         self.counts: Counter[str] = Counter()
 
     async def run(self, steps: Iterator[Step]) -> None:
-        """Returns when all is done and undone."""
+        """Injects all faults. Returns when all of them are over."""
         async with asyncio.TaskGroup() as running:
             for step in steps:
                 await asyncio.sleep(step.gap)
-                await self._progress()
+                await self._wait_for_progress()
                 target = await self._target(step)
-                self._struck.add(target)
-                running.create_task(self._strike(target, step))
+                self._faulty.add(target)
+                running.create_task(self._inject(target, step))
 
-    async def _progress(self) -> None:
-        """So much is killed that nothing would ever end, were it not waited for now and then."""
+    async def _wait_for_progress(self) -> None:
+        """Waits up to PROGRESS_SECONDS for an epoch or job to end, which kills could otherwise prevent."""
         self._history.progressed.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(PROGRESS_SECONDS):
@@ -97,42 +98,42 @@ class Faults:
     async def _target(self, step: Step) -> Target:
         while True:
             self._freed.clear()
-            free = [target for target in self._all(step.of) if target not in self._struck]
+            free = [target for target in self._all(step.target_kind) if target not in self._faulty]
             if free:
-                return free[int(step.which * len(free))]
+                return free[int(step.choice * len(free))]
             await self._freed.wait()
 
-    def _all(self, of: str) -> Sequence[Target]:
-        everything = (*self._system.processes, *self._system.links)
-        return [target for target in everything if target.kind == of]
+    def _all(self, target_kind: str) -> Sequence[Target]:
+        targets: tuple[Target, ...] = (*self._system.processes, *self._system.links)
+        return [target for target in targets if target.kind == target_kind]
 
-    async def _strike(self, target: Target, step: Step) -> None:
-        self.counts[f"{step.kind} {step.of}"] += 1
+    async def _inject(self, target: Target, step: Step) -> None:
+        self.counts[f"{step.kind} {step.target_kind}"] += 1
         fault = Fault(step.kind, target.name, time.time())
         self._history.faults.append(fault)
         if isinstance(target, Proxy):
-            await _disturb(target, step)
+            await _disturb_link(target, step)
         else:
-            await _fell(target, step)
+            await _disturb_process(target, step)
         fault.ended = time.time()
-        self._struck.discard(target)
+        self._faulty.discard(target)
         self._freed.set()
 
 
-async def _disturb(link: Proxy, step: Step) -> None:
+async def _disturb_link(link: Proxy, step: Step) -> None:
     match step.kind:
         case "cut":
             link.cut()
         case "stall":
             with link.stalled():
                 await asyncio.sleep(step.seconds)
-        case "deaf":
-            with link.deaf():
+        case "lost reply":
+            with link.replies_stalled():
                 await asyncio.sleep(step.seconds)
                 link.cut()
 
 
-async def _fell(process: Service | Postgres, step: Step) -> None:
+async def _disturb_process(process: Service | Postgres, step: Step) -> None:
     if step.kind == "pause" and isinstance(process, Service):
         process.pause()
         try:

@@ -1,4 +1,4 @@
-"""Clients that follow all jobs at once, resumed by cursor."""
+"""Clients that watch the event log of all jobs (WatchTrainingJobs), resumed by cursor."""
 
 import asyncio
 import time
@@ -7,32 +7,35 @@ from collections.abc import Iterable
 from earmark.v1 import training_service_pb2 as pb
 from grpc import aio
 
-from bench.faults.api import CUT, PAUSE, Api
-from bench.faults.history import Failure, LogStream, LogWatcher
+from bench.faults.api import DISCONNECTED, PAUSE, Api
+from bench.faults.observations import Failure, LogStream, LogWatcher
 
 COMPLETED = pb.TRAINING_JOB_STATUS_COMPLETED
 
 
-async def logs(api: Api, settled: asyncio.Event) -> None:
-    """Watchers of everything, of what is completed, and one that begins later, until nothing can come."""
+async def logs(api: Api, all_ended: asyncio.Event) -> None:
+    """Runs watchers of all jobs, of completed jobs, and of all jobs from a later time on.
+
+    `all_ended`: set when all jobs have ended. Returns when every watcher has received all events.
+    """
     async with asyncio.TaskGroup() as watchers:
-        watchers.create_task(_watch(api, settled, LogWatcher("all jobs")))
-        watchers.create_task(_watch(api, settled, LogWatcher("completed jobs", statuses=(COMPLETED,))))
+        watchers.create_task(_watch(api, all_ended, LogWatcher("all jobs")))
+        watchers.create_task(_watch(api, all_ended, LogWatcher("completed jobs", statuses=(COMPLETED,))))
         await api.pause(5, 20)
-        watchers.create_task(_watch(api, settled, LogWatcher("all jobs from now", from_now=True)))
+        watchers.create_task(_watch(api, all_ended, LogWatcher("all jobs from now", from_now=True)))
 
 
-async def _watch(api: Api, settled: asyncio.Event, watcher: LogWatcher) -> None:
-    api.history.log_watchers.append(watcher)
-    while not await _read(api, settled, watcher):
+async def _watch(api: Api, all_ended: asyncio.Event, watcher: LogWatcher) -> None:
+    api.observed.log_watchers.append(watcher)
+    while not await _read(api, all_ended, watcher):
         failure = watcher.streams[-1].failure
-        if failure is not None and failure.code not in CUT:
+        if failure is not None and failure.code not in DISCONNECTED:
             return
         await api.pause(*PAUSE)
 
 
-async def _read(api: Api, settled: asyncio.Event, watcher: LogWatcher) -> bool:
-    """One stream; whether it came to the end of all that there will be."""
+async def _read(api: Api, all_ended: asyncio.Event, watcher: LogWatcher) -> bool:
+    """Reads one stream. Returns whether it has received all events that there will be."""
     gateway, cursor = api.any_gateway(), watcher.cursor
     stream = LogStream(gateway, time.time())
     watcher.streams.append(stream)
@@ -42,20 +45,20 @@ async def _read(api: Api, settled: asyncio.Event, watcher: LogWatcher) -> bool:
     call = api.stream(gateway, "WatchTrainingJobs", request)
     try:
         async for response in call:
-            was_settled = settled.is_set()
+            had_ended = all_ended.is_set()
             stream.responses.append(response)
-            # A heartbeat says that nothing came for a while: what was settled before has been sent.
-            if was_settled and response.HasField("heartbeat") and _beats(stream.responses):
+            # A heartbeat means that there was no event for a while, so all earlier events have been sent.
+            if had_ended and _ends_with_two_heartbeats(stream.responses):
                 return True
     except aio.AioRpcError as error:
-        stream.failure = Failure.of(error)
+        stream.failure = Failure.from_error(error)
     finally:
         call.cancel()
         stream.ended = time.time()
     return False
 
 
-def _beats(responses: Iterable[pb.WatchTrainingJobsResponse]) -> bool:
-    """Whether the last two are heartbeats: the first may have been on its way when all was settled."""
+def _ends_with_two_heartbeats(responses: Iterable[pb.WatchTrainingJobsResponse]) -> bool:
+    """Two are needed, since the first may have been sent before all jobs had ended."""
     last = list(responses)[-2:]
     return len(last) == 2 and all(response.HasField("heartbeat") for response in last)  # noqa: PLR2004

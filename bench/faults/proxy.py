@@ -1,4 +1,4 @@
-"""A TCP proxy that can fail: between clients and gateways, gateways and trainers, gateways and PostgreSQL."""
+"""A TCP proxy that injects faults into a link: to gateways, to trainers or to PostgreSQL."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -12,7 +12,7 @@ Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWrite
 
 
 class Proxy:
-    """Listens on a port of 127.0.0.1 and passes on to `connect`. `kind` and `name` are the link's."""
+    """Listens on a port of 127.0.0.1 and forwards to `connect`. `kind` and `name` are the link's."""
 
     def __init__(self, kind: str, name: str, connect: Connect) -> None:
         self.kind = kind
@@ -39,43 +39,44 @@ class Proxy:
 
     @property
     def address(self) -> str:
-        """Its host:port."""
+        """The host:port it listens on."""
         return f"127.0.0.1:{self.port}"
 
     def cut(self) -> None:
-        """Ends every connection, with what is on its way; new ones are taken."""
+        """Ends every connection and drops the data in transit. New connections are accepted."""
         for end in tuple(self._ends):
             end.transport.abort()
 
     @contextmanager
     def stalled(self) -> Iterator[None]:
-        """Nothing passes, and nothing is lost."""
+        """Stops both directions for the duration of the context; nothing is lost."""
         self._requests_flow.clear()
-        with self.deaf():
+        with self.replies_stalled():
             yield
         self._requests_flow.set()
 
     @contextmanager
-    def deaf(self) -> Iterator[None]:
-        """Requests arrive, and replies do not come back. Followed by a cut, they are lost."""
+    def replies_stalled(self) -> Iterator[None]:
+        """Stops replies, but not requests. With a cut before the end of the context, the replies are lost."""
         self._replies_flow.clear()
         yield
         self._replies_flow.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, from its beginning to its end."""
+        """Serves one connection to its end."""
         task = asyncio.current_task()
+        assert task is not None
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
         async with self._end(writer):
             with suppress(OSError):
-                there, upstream = await self._connect()
+                replies, upstream = await self._connect()
                 async with self._end(upstream):
-                    await self._pass_on(reader, upstream, there, writer)
+                    await self._forward(reader, upstream, replies, writer)
 
     @asynccontextmanager
     async def _end(self, writer: asyncio.StreamWriter) -> AsyncIterator[None]:
-        """One end of a connection: may be cut, and is closed."""
+        """One end of a connection, which can be cut meanwhile and is closed afterwards."""
         self._ends.add(writer)
         try:
             yield
@@ -85,14 +86,14 @@ class Proxy:
             with suppress(OSError):
                 await writer.wait_closed()
 
-    async def _pass_on(
+    async def _forward(
         self,
         requests: asyncio.StreamReader,
         upstream: asyncio.StreamWriter,
         replies: asyncio.StreamReader,
         downstream: asyncio.StreamWriter,
     ) -> None:
-        """Until either side is closed: neither gRPC nor PostgreSQL uses what is closed on one alone."""
+        """Forwards until either side is closed: gRPC and PostgreSQL do not use half-closed connections."""
         pumps = [
             asyncio.create_task(_pump(requests, upstream, self._requests_flow)),
             asyncio.create_task(_pump(replies, downstream, self._replies_flow)),

@@ -1,4 +1,4 @@
-"""A system of real processes that may be killed, stopped, paused and cut off at any time."""
+"""A system of real processes that can be killed, stopped, paused and disconnected at any time."""
 
 import asyncio
 import os
@@ -12,13 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # has no stubs
 
-from bench.faults.proxy import Proxy
+from bench.faults.proxy import Connect, Proxy
 from storage.embedded import EmbeddedPostgres
 from storage.embedded.cluster import SOCKET_NAME, socket_folder
 
-# Below the ports that connections are given, so that a service finds its port free when it comes back.
+# Below the ephemeral ports, so that the port of a service is still free when the service restarts.
 PORTS = range(20_000, 30_000)
 RELAUNCH_SECONDS = 0.5
 START_SECONDS = 120.0
@@ -26,49 +26,54 @@ STOP_SECONDS = 30.0
 
 
 class Service:
-    """`python -m MODULE`, kept running until it is killed or stopped, and always on the same port."""
+    """`python -m MODULE`, supervised until it is killed or stopped, and always on the same port."""
 
     def __init__(
-        self, name: str, module: str, folder: Path, settings: Mapping[str, str], died: Callable[[str], None]
+        self,
+        name: str,
+        module: str,
+        folder: Path,
+        settings: Mapping[str, str],
+        report_exit: Callable[[str], None],
     ) -> None:
-        """`died` is told of a process that ended by itself once it had served."""
+        """`report_exit` receives a message if a process ends by itself after it has served."""
         self.name = name
         self.kind = module
         self.up = asyncio.Event()
         self._folder = folder / name
         self._folder.mkdir()
         self._environment = {**os.environ, "EARMARK_DATA_DIR": str(self._folder), **settings}
-        self._died = died
-        # A process must not be launched while the last one is ended.
+        self._report_exit = report_exit
+        # A process must not be launched while its predecessor is being ended.
         self._launching = asyncio.Lock()
 
     async def start(self) -> None:
-        """Returns when it serves. Raises TimeoutError where it does not, after START_SECONDS."""
-        self._supervisor = asyncio.create_task(self._keep(), name=self.name)
+        """Returns when it serves. Raises TimeoutError if it does not within START_SECONDS."""
+        self._supervisor = asyncio.create_task(self._supervise(), name=self.name)
         async with asyncio.timeout(START_SECONDS):
             await self.up.wait()
 
     async def kill(self) -> None:
-        """As the kernel does when memory runs out."""
+        """Sends SIGKILL, as the kernel does when memory runs out."""
         await self._end(signal.SIGKILL)
 
     async def stop(self) -> None:
-        """As an operator does."""
+        """Sends SIGTERM, as an operator does."""
         await self._end(signal.SIGTERM)
 
     def pause(self) -> None:
-        """It and all below it, as when a machine is suspended."""
-        for process in self._family():
+        """Suspends the process and all its descendants, as when a machine is suspended."""
+        for process in self._process_tree():
             with suppress(psutil.NoSuchProcess):
                 process.suspend()
 
     def resume(self) -> None:
-        """Where it was."""
-        for process in reversed(self._family()):
+        """Continues the suspended processes."""
+        for process in reversed(self._process_tree()):
             with suppress(psutil.NoSuchProcess):
                 process.resume()
 
-    def _family(self) -> list[psutil.Process]:
+    def _process_tree(self) -> list[psutil.Process]:
         with suppress(psutil.NoSuchProcess):
             parent = psutil.Process(self._process.pid)
             return [parent, *parent.children(recursive=True)]
@@ -85,21 +90,22 @@ class Service:
             async with asyncio.timeout(STOP_SECONDS):
                 await self._process.wait()
         except TimeoutError:
-            self._died(f"{self.name} did not stop within {STOP_SECONDS:g} s")
+            self._report_exit(f"{self.name} did not stop within {STOP_SECONDS:g} s")
             self._process.kill()
             await self._process.wait()
 
-    async def _keep(self) -> None:
-        """A service that cannot start, as while its database is away, is started again."""
+    async def _supervise(self) -> None:
+        """Launches the process again whenever it ends, as when its database is not available."""
         while True:
             await self._launch()
-            async for line in self._process.stdout or ():
+            assert self._process.stdout
+            async for line in self._process.stdout:
                 if b" listening on " in line:
                     self.up.set()
             status = await self._process.wait()
             if self.up.is_set():
                 self.up.clear()
-                self._died(f"{self.name} ended by itself with status {status}")
+                self._report_exit(f"{self.name} ended by itself with status {status}")
             await asyncio.sleep(RELAUNCH_SECONDS)
 
     async def _launch(self) -> None:
@@ -115,7 +121,7 @@ class Service:
 
 
 class Postgres:
-    """The embedded server, with nothing of it left to chance: what is on its disk survives a kill."""
+    """The embedded PostgreSQL server. Its data on disk survives a kill."""
 
     name = kind = "postgres"
 
@@ -124,44 +130,44 @@ class Postgres:
         self._socket = str(socket_folder(self._folder) / SOCKET_NAME)
 
     async def start(self) -> None:
-        """Returns when it takes connections."""
+        """Returns when it accepts connections."""
         self._stack = AsyncExitStack()
         self._server = await self._stack.enter_async_context(EmbeddedPostgres(self._folder))
 
     async def kill(self) -> None:
-        """The whole server, by way of its main process."""
+        """Kills the whole server through its main process, and does not start it again."""
         await self.crash()
         await self.stop()
 
     async def crash(self) -> None:
-        """Kills the main process, and leaves the rest to the embedded server's own supervisor."""
+        """Kills the main process; the supervisor of the embedded server starts it again."""
         os.kill(self._server.pid, signal.SIGKILL)
         await self._server.wait_exited()
 
     async def stop(self) -> None:
-        """In order, where it still runs."""
+        """Shuts the server down in order if it still runs."""
         await self._stack.aclose()
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """To its socket."""
+        """Connects to its Unix socket."""
         return await asyncio.open_unix_connection(self._socket)
 
     @property
     def dsn(self) -> str:
-        """Past all proxies."""
+        """The DSN that bypasses all proxies."""
         return self._server.dsn
 
 
 class System:
-    """PostgreSQL, trainers and gateways, each gateway with every trainer, and a proxy on every link.
+    """PostgreSQL, trainers and gateways, with a proxy on every link. Every gateway uses every trainer.
 
-    `gateway` and `trainer` are settings over the defaults.
+    `gateway` and `trainer`: settings that differ from the defaults. `report_exit`: see Service.
     """
 
     def __init__(
         self,
         folder: Path,
-        died: Callable[[str], None],
+        report_exit: Callable[[str], None],
         *,
         gateways: int = 2,
         trainers: int = 2,
@@ -170,7 +176,7 @@ class System:
     ) -> None:
         ports = _free_ports(gateways + trainers)
         self._gateway_ports, self._trainer_ports = ports[:gateways], ports[gateways:]
-        self._folder, self._died = folder, died
+        self._folder, self._report_exit = folder, report_exit
         self._gateway_settings, self._trainer_settings = dict(gateway or {}), dict(trainer or {})
         self.postgres = Postgres(folder)
         self.trainers: list[Service] = []
@@ -211,17 +217,17 @@ class System:
 
     @property
     def addresses(self) -> list[str]:
-        """Of the gateways, as clients reach them."""
+        """The addresses of the gateways, through the proxies."""
         return [link.address for link in self.client_links]
 
     @property
     def trainer_addresses(self) -> list[str]:
-        """Of the trainers, past all proxies."""
+        """The addresses of the trainers, bypassing the proxies."""
         return [f"127.0.0.1:{port}" for port in self._trainer_ports]
 
     @property
     def objects(self) -> Path:
-        """The object store."""
+        """The folder of the object store."""
         return self._folder / "objects"
 
     def _trainer(self, number: int, port: int) -> Service:
@@ -233,7 +239,11 @@ class System:
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
         }
         return Service(
-            f"trainer-{number}", "trainer", self._folder, settings | self._trainer_settings, self._died
+            f"trainer-{number}",
+            "trainer",
+            self._folder,
+            settings | self._trainer_settings,
+            self._report_exit,
         )
 
     async def _gateway(self, number: int, port: int, stack: AsyncExitStack) -> Service:
@@ -251,10 +261,10 @@ class System:
             "EARMARK_DATABASE_URL": f"postgresql://postgres@{database.address}/postgres?sslmode=disable",
             "EARMARK_TRAINERS": ",".join(link.address for link in trainers),
         }
-        return Service(name, "gateway", self._folder, settings | self._gateway_settings, self._died)
+        return Service(name, "gateway", self._folder, settings | self._gateway_settings, self._report_exit)
 
 
-def _to_port(port: int) -> Callable[[], asyncio.Future]:
+def _to_port(port: int) -> Connect:
     return lambda: asyncio.open_connection("127.0.0.1", port)
 
 

@@ -1,4 +1,4 @@
-"""What is in the tables when a drill is over: the tenant's rows, as the validators need them."""
+"""The tenant's rows after a drill, as the validators need them."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ from storage.database import Connection, Database
 
 TENANT = "default"
 
-Mark = tuple[str, str, int, int]
+AnnotationRow = tuple[str, str, int, int]
 """audio_file_id, artifact_type, start_ms, end_ms"""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A row of training_jobs. `request_id`: of the create that it came from, by its metadata."""
+    """A row of training_jobs. `request_id`: that of the call that created it, from its metadata."""
 
     id: str
     request_id: str | None
@@ -32,7 +32,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A row of models. `intact`: the object of its weights is the one that the row describes."""
+    """A row of models. `intact`: whether the object with its weights has the row's checksum."""
 
     id: str
     job_id: str
@@ -51,18 +51,18 @@ class File:
 
 @dataclass(slots=True)
 class Tables:
-    """`events` by job, `annotations` by set, `replies` by request_id."""
+    """All rows. `events` are by job, `annotations` by annotation set, `replies` by request_id."""
 
     jobs: list[Job] = field(default_factory=list)
     events: dict[str, list[training.TrainingEvent]] = field(default_factory=dict)
     models: list[Model] = field(default_factory=list)
     files: list[File] = field(default_factory=list)
-    annotations: dict[str, list[Mark]] = field(default_factory=dict)
+    annotations: dict[str, list[AnnotationRow]] = field(default_factory=dict)
     replies: dict[str, bytes] = field(default_factory=dict)
 
 
 async def read(dsn: str, objects: Path) -> Tables:
-    """In one snapshot."""
+    """Reads all tables in one snapshot. `objects`: the folder of the object store."""
     async with (
         Database(dsn) as database,
         database.connection() as connection,
@@ -131,13 +131,13 @@ async def _files(connection: Connection) -> list[File]:
     return [File(row["original_filename"], row["processing_status"], row["error_message"]) for row in rows]
 
 
-async def _annotations(connection: Connection) -> dict[str, list[Mark]]:
+async def _annotations(connection: Connection) -> dict[str, list[AnnotationRow]]:
     rows = await connection.fetch("SELECT * FROM annotations WHERE tenant_id = $1", TENANT)
-    found: dict[str, list[Mark]] = {}
+    by_set: dict[str, list[AnnotationRow]] = {}
     for row in rows:
-        mark = (str(row["audio_file_id"]), row["artifact_type"], row["start_ms"], row["end_ms"])
-        found.setdefault(str(row["annotation_set_id"]), []).append(mark)
-    return found
+        annotation = (str(row["audio_file_id"]), row["artifact_type"], row["start_ms"], row["end_ms"])
+        by_set.setdefault(str(row["annotation_set_id"]), []).append(annotation)
+    return by_set
 
 
 async def _replies(connection: Connection) -> dict[str, bytes]:

@@ -1,6 +1,7 @@
-"""A validator for each promise: from what clients saw and what the tables hold to what is wrong, in words.
+"""A validator for each promise. It compares the observations with the tables and yields violations as text.
 
-Promise 7, that a slow watcher slows nobody, is measured elsewhere; here a slow watcher must see everything.
+Promise 7, that a slow watcher slows no one else, has a test of its own (tests/system/test_promises.py).
+Here a slow watcher must still receive every event.
 """
 
 from collections import Counter, defaultdict
@@ -10,49 +11,52 @@ from typing import Any
 from earmark.v1 import annotation_service_pb2 as pb_annotations
 from earmark.v1 import training_service_pb2 as pb
 
-from bench.faults.api import CUT
-from bench.faults.history import Call, Failure, Fault, History, LogWatcher, Watcher
-from bench.faults.lifecycle import FINAL, Events, little_work_lost, one_end_and_no_stale_writes, seconds
-from bench.faults.tables import Mark, Tables
+from bench.faults.api import DISCONNECTED
+from bench.faults.job_validators import FINAL, Events, little_work_lost, one_end_and_no_stale_writes, seconds
+from bench.faults.observations import Call, Failure, Fault, LogWatcher, Observations, Watcher
+from bench.faults.tables import AnnotationRow, Tables
 
-# A gateway serves again within this time of its restart, and so does what needed a database or a trainer.
+# Within this time after the end of a fault, gateways and calls that need a database or a trainer work again.
 RECOVERY_SECONDS = 5.0
-# A watch has begun by then, whatever is broken.
+# A watch has begun after this time at the latest, even during faults.
 START_SECONDS = 30.0
-# What may be called on a draft alone.
+# The rpcs that are allowed only on a draft.
 CHANGES = ("BatchCreateAnnotations", "UpdateAnnotation", "DeleteAnnotation", "DeleteAnnotationSet")
 
 
-def creates_are_kept(history: History, tables: Tables) -> Iterator[str]:
+def creates_are_kept(observed: Observations, tables: Tables) -> Iterator[str]:
     """1: a job that Create acknowledged is never lost and never made twice for one request_id."""
-    made = defaultdict(list)
+    created = defaultdict(list)
     for job in tables.jobs:
-        made[job.request_id].append(job.id)
-    calls = list(history.of("CreateTrainingJob"))
-    for request_id in made.keys() - {call.request.request_id for call in calls}:
-        yield f"nobody asked for the jobs {made[request_id]}, request {request_id}"
-    for request_id, jobs in made.items():
+        created[job.request_id].append(job.id)
+    calls = list(observed.of("CreateTrainingJob"))
+    for unknown_id in created.keys() - {call.request.request_id for call in calls}:
+        yield f"nobody asked for the jobs {created[unknown_id]}, request {unknown_id}"
+    for request_id, jobs in created.items():
         if len(jobs) > 1:
             yield f"request {request_id} made {len(jobs)} jobs: {jobs}"
     for call in calls:
         if call.reply is None:
             continue
         request_id, job_id = call.request.request_id, call.reply.training_job.id
-        if job_id not in made[request_id]:
-            yield f"request {request_id} was acknowledged with job {job_id}, which is not there"
-        kept = pb.CreateTrainingJobResponse.FromString(tables.replies.get(request_id, b""))
-        if kept.training_job.id != job_id:
-            yield f"request {request_id} was acknowledged with job {job_id}; kept is {kept.training_job.id!r}"
+        if job_id not in created[request_id]:
+            yield f"request {request_id} was acknowledged with job {job_id}, which does not exist"
+        stored = pb.CreateTrainingJobResponse.FromString(tables.replies.get(request_id, b""))
+        if stored.training_job.id != job_id:
+            yield (
+                f"request {request_id} was acknowledged with job {job_id};"
+                f" the stored reply has {stored.training_job.id!r}"
+            )
 
 
-def watches_are_whole(history: History, tables: Tables) -> Iterator[str]:
-    """4 and 6: no watcher misses an event; a watch is ordered, without gap or duplicate, and resumable."""
-    for watcher in history.watchers:
-        for problem in _of_watch(watcher, tables.events.get(watcher.job_id, [])):
+def watches_are_whole(observed: Observations, tables: Tables) -> Iterator[str]:
+    """4 and 6: no watcher misses an event; a watch is ordered, has no gap or duplicate, and is resumable."""
+    for watcher in observed.watchers:
+        for problem in _watch_problems(watcher, tables.events.get(watcher.job_id, [])):
             yield f"{watcher.name} of job {watcher.job_id}: {problem}"
 
 
-def _of_watch(watcher: Watcher, recorded: Events) -> Iterator[str]:
+def _watch_problems(watcher: Watcher, recorded: Events) -> Iterator[str]:
     revision = watcher.after
     for stream in watcher.streams:
         for event in stream.events:
@@ -62,38 +66,39 @@ def _of_watch(watcher: Watcher, recorded: Events) -> Iterator[str]:
                 yield f"gateway-{stream.gateway} sent a revision {event.revision} unlike the one recorded"
             revision = event.revision
     if not watcher.events or watcher.events[-1].status_changed.to not in FINAL:
-        yield f"it saw revision {revision} last, which is not the job's end"
+        yield f"its last revision is {revision}, which is not the job's end"
 
 
-def logs_are_whole(history: History, tables: Tables) -> Iterator[str]:
-    """4 and 6, of the watch over all jobs: each job's events in order, none missing, none twice."""
-    for watcher in history.log_watchers:
-        seen: dict[str, list[pb.TrainingEvent]] = defaultdict(list)
+def logs_are_whole(observed: Observations, tables: Tables) -> Iterator[str]:
+    """4 and 6 for watches of all jobs: each job's events in order, none missing, none twice."""
+    for watcher in observed.log_watchers:
+        received: dict[str, list[pb.TrainingEvent]] = defaultdict(list)
         for event in watcher.events:
-            seen[event.training_job_id].append(event)
-        for job_id in seen.keys() - tables.events.keys():
-            yield f"{watcher.name}: events of job {job_id}, which is not there"
+            received[event.training_job_id].append(event)
+        for job_id in received.keys() - tables.events.keys():
+            yield f"{watcher.name}: events of job {job_id}, which does not exist"
         for job_id, recorded in tables.events.items():
-            wanted = list(_in_statuses(recorded, watcher.statuses))
+            expected: Events = list(_in_statuses(recorded, watcher.statuses))
             if watcher.from_now:
-                wanted = _behind_the_start(watcher, wanted, seen[job_id])
-            if seen[job_id] != wanted:
-                came, due = ([event.revision for event in events] for events in (seen[job_id], wanted))
-                yield f"{watcher.name}: of job {job_id} came {came}, not {due}"
+                expected = _after_start(watcher, expected, received[job_id])
+            if received[job_id] != expected:
+                pair = (received[job_id], expected)
+                actual, due = ([event.revision for event in events] for events in pair)
+                yield f"{watcher.name}: received {actual} of job {job_id}, not {due}"
         cursors = [response.cursor for response in watcher.responses if response.HasField("event")]
         if len(set(cursors)) != len(cursors):
-            yield f"{watcher.name}: a cursor was given to two events"
+            yield f"{watcher.name}: two events have the same cursor"
 
 
-def _behind_the_start(watcher: LogWatcher, recorded: Events, seen: Events) -> Events:
-    """The last events, as many as were seen; at least those that certainly came after the watcher."""
+def _after_start(watcher: LogWatcher, recorded: Events, received: Events) -> Events:
+    """The last events, as many as were received, but at least those recorded after the watch began."""
     began = watcher.streams[0].began + START_SECONDS
     certain = sum(seconds(event) > began for event in recorded)
-    return recorded[len(recorded) - max(certain, min(len(seen), len(recorded))) :]
+    return recorded[len(recorded) - max(certain, min(len(received), len(recorded))) :]
 
 
 def _in_statuses(recorded: Events, statuses: Iterable[int]) -> Iterator[pb.TrainingEvent]:
-    """The events after which the job was in one of these; all where there are none."""
+    """The events after which the job was in one of `statuses`; all events if `statuses` is empty."""
     status = pb.TRAINING_JOB_STATUS_UNSPECIFIED
     for event in recorded:
         if event.HasField("status_changed"):
@@ -102,122 +107,127 @@ def _in_statuses(recorded: Events, statuses: Iterable[int]) -> Iterator[pb.Train
             yield event
 
 
-def errors_are_passing(history: History, tables: Tables) -> Iterator[str]:  # noqa: ARG001 - as all validators
-    """5: errors are UNAVAILABLE with RetryInfo while something is away, and none comes after."""
-    for call in history.calls:
+def errors_are_passing(observed: Observations, tables: Tables) -> Iterator[str]:  # noqa: ARG001 - as all validators
+    """5: errors are UNAVAILABLE with RetryInfo during faults, and there are none afterwards."""
+    for call in observed.calls:
         if call.failure is not None and not _is_expected(call):
             where = f"{call.client}: {call.method} at gateway-{call.gateway}"
-            yield from _of_failure(where, call.failure, call.began, call.ended, history.faults)
-    for watcher in history.watchers:
+            yield from _failure_problems(where, call.failure, call.began, call.ended, observed.faults)
+    for watcher in observed.watchers:
         for stream in watcher.streams:
             if stream.failure is not None:
                 where = f"{watcher.name} of job {watcher.job_id} at gateway-{stream.gateway}"
                 ended = stream.ended or stream.began
-                yield from _of_failure(where, stream.failure, ended, ended, history.faults)
-    for log in history.log_watchers:
-        for stream in log.streams:
-            if stream.failure is not None:
-                ended = stream.ended or stream.began
-                where = f"{log.name} at gateway-{stream.gateway}"
-                yield from _of_failure(where, stream.failure, ended, ended, history.faults)
+                yield from _failure_problems(where, stream.failure, ended, ended, observed.faults)
+    for log_watcher in observed.log_watchers:
+        for log_stream in log_watcher.streams:
+            if log_stream.failure is not None:
+                ended = log_stream.ended or log_stream.began
+                where = f"{log_watcher.name} at gateway-{log_stream.gateway}"
+                yield from _failure_problems(where, log_stream.failure, ended, ended, observed.faults)
 
 
 def _is_expected(call: Call) -> bool:
     return call.failure is not None and call.failure.reason in call.expected
 
 
-def _of_failure(
+def _failure_problems(
     where: str, failure: Failure, began: float, ended: float, faults: Iterable[Fault]
 ) -> Iterator[str]:
-    ours = failure.code == "UNAVAILABLE" and failure.retry
-    passing = ours if failure.reason else failure.code in CUT
+    unavailable = failure.code == "UNAVAILABLE" and failure.retry
+    passing = unavailable if failure.reason else failure.code in DISCONNECTED
     if not passing:
         yield f"{where} failed with {failure}"
-    elif not any(_excuses(fault, began, ended) for fault in faults):
-        yield f"{where} failed while all was well, with {failure}"
+    elif not any(_explains(fault, began, ended) for fault in faults):
+        yield f"{where} failed without a fault, with {failure}"
 
 
-def _excuses(fault: Fault, began: float, ended: float) -> bool:
+def _explains(fault: Fault, began: float, ended: float) -> bool:
     return fault.began <= ended and (fault.ended is None or began <= fault.ended + RECOVERY_SECONDS)
 
 
-def published_sets_stay(history: History, tables: Tables) -> Iterator[str]:
-    """8: a published annotation set never changes, whatever is called."""
+def published_sets_stay(observed: Observations, tables: Tables) -> Iterator[str]:
+    """8: a published annotation set never changes, whichever rpc is called."""
     published: dict[str, float] = {}
-    for call in _acknowledged(history, "PublishAnnotationSet"):
+    for call in _acknowledged(observed, "PublishAnnotationSet"):
         published.setdefault(call.request.annotation_set_id, call.ended)
     sets: dict[str, str] = {}
-    marks: dict[str, dict[str, list[Mark]]] = defaultdict(dict)
-    for call in _acknowledged(history, "BatchCreateAnnotations"):
+    batches: dict[str, dict[str, list[AnnotationRow]]] = defaultdict(dict)
+    for call in _acknowledged(observed, "BatchCreateAnnotations"):
         set_id = call.request.annotation_set_id
         sets.update(dict.fromkeys(call.reply.annotation_ids, set_id))
         if call.began < published.get(set_id, call.ended):
-            marks[set_id][call.request.request_id] = [_mark(mark) for mark in call.request.annotations]
+            rows = [_annotation_row(annotation) for annotation in call.request.annotations]
+            batches[set_id][call.request.request_id] = rows
     for method in CHANGES:
-        for call in _acknowledged(history, method):
+        for call in _acknowledged(observed, method):
             set_id = _changed_set(call.request, sets)
             if call.began > published.get(set_id, call.ended):
-                yield f"{method} was taken, of set {set_id}, which was published before"
+                yield f"{method} was accepted for set {set_id}, which was already published"
     for set_id in published:
-        sent = sorted(mark for batch in marks[set_id].values() for mark in batch)
-        found = sorted(tables.annotations.get(set_id, []))
-        if found != sent:
-            yield f"set {set_id} was published with {len(sent)} annotations; there now are other {len(found)}"
+        sent = sorted(row for batch in batches[set_id].values() for row in batch)
+        stored = sorted(tables.annotations.get(set_id, []))
+        if stored != sent:
+            yield f"set {set_id} was published with {len(sent)} annotations; now it has {len(stored)} others"
 
 
 def _changed_set(request: Any, sets: Mapping[str, str]) -> str:
-    """The set that a change is made to; `sets` by annotation."""
+    """The id of the set that a request changes; `sets`: the sets by annotation id."""
     if isinstance(request, pb_annotations.UpdateAnnotationRequest | pb_annotations.DeleteAnnotationRequest):
         return sets.get(request.annotation_id, "")
-    return request.annotation_set_id
+    return str(request.annotation_set_id)
 
 
-def _acknowledged(history: History, method: str) -> Iterator[Call]:
-    return (call for call in history.of(method) if call.reply is not None)
+def _acknowledged(observed: Observations, method: str) -> Iterator[Call]:
+    return (call for call in observed.of(method) if call.reply is not None)
 
 
-def _mark(mark: pb_annotations.NewAnnotation) -> Mark:
-    return mark.audio_file_id, mark.artifact_type, mark.start_ms, mark.end_ms
+def _annotation_row(annotation: pb_annotations.NewAnnotation) -> AnnotationRow:
+    return annotation.audio_file_id, annotation.artifact_type, annotation.start_ms, annotation.end_ms
 
 
-def audio_fails_alone(history: History, tables: Tables) -> Iterator[str]:
-    """9: bad audio fails its own file with a reason; it takes down no process and no other file."""
-    for upload in history.uploads:
+def audio_fails_alone(observed: Observations, tables: Tables) -> Iterator[str]:
+    """9: bad audio fails its own file with a reason, but no other file, and it ends no process."""
+    for upload in observed.uploads:
         files = [file for file in tables.files if file.name == upload.name]
         if len(files) != 1:
-            yield f"{upload.name} was uploaded, and there are {len(files)} files of this name"
+            yield f"{upload.name} was uploaded once, and there are {len(files)} files with this name"
         for file in files:
             if upload.good and file.status != "ready":
-                yield f"{upload.name} is good, and {file.status}: {file.error_message}"
+                yield f"{upload.name} is good, but {file.status}: {file.error_message}"
             if not upload.good and not (file.status == "failed" and file.error_message):
-                yield f"{upload.name} is bad, and {file.status}: {file.error_message!r}"
-    yield from history.deaths
+                yield f"{upload.name} is bad, but {file.status}: {file.error_message!r}"
+    yield from observed.unexpected_exits
 
 
-def tenants_are_apart(history: History, secrets: Iterable[str]) -> Iterator[str]:
+def tenants_are_apart(observed: Observations, secrets: Iterable[str]) -> Iterator[str]:
     """10: nothing of one tenant is visible to another, in any rpc, list, error or stream."""
     hidden = [secret.encode() for secret in secrets]
-    for call in history.calls:
-        said = call.reply.SerializeToString() if call.reply is not None else str(call.failure).encode()
-        asked = call.request.SerializeToString()
+    for call in observed.calls:
+        received = call.reply.SerializeToString() if call.reply is not None else str(call.failure).encode()
+        sent = call.request.SerializeToString()
+        where = f"{call.client}: {call.method} at gateway-{call.gateway}"
         for secret in hidden:
-            # Who asks for an id may be told that there is none.
-            if secret in said and secret not in asked:
-                yield f"{call.client}: {call.method} at gateway-{call.gateway} gave {secret.decode()!r} away"
-            if secret in asked and call.reply is not None:
-                yield f"{call.client}: {call.method} at gateway-{call.gateway} took {secret.decode()!r}"
-    for watcher in (*history.watchers, *history.log_watchers):
+            # The error of a call for an id may repeat the id.
+            if secret in received and secret not in sent:
+                yield f"{where} returned {secret.decode()!r}"
+            if secret in sent and call.reply is not None:
+                yield f"{where} accepted {secret.decode()!r}"
+    watchers: list[Watcher | LogWatcher] = [*observed.watchers, *observed.log_watchers]
+    for watcher in watchers:
         for event in watcher.events:
-            said = event.SerializeToString()
-            yield from (f"{watcher.name} was told {secret.decode()!r}" for secret in hidden if secret in said)
+            received = event.SerializeToString()
+            for secret in hidden:
+                if secret in received:
+                    yield f"{watcher.name} received {secret.decode()!r}"
 
 
-def clients_are_done(history: History, tables: Tables) -> Iterator[str]:  # noqa: ARG001 - as all validators
-    """Once all is well again, everything comes to its end."""
-    yield from history.unfinished
+def clients_are_done(observed: Observations, tables: Tables) -> Iterator[str]:  # noqa: ARG001 - as all validators
+    """After the faults, everything comes to its end."""
+    yield from observed.unfinished
 
 
-Validator = Callable[[History, Tables], Iterator[str]]
+Validator = Callable[[Observations, Tables], Iterator[str]]
 VALIDATORS: dict[str, Validator] = {
     "1 creates are kept": creates_are_kept,
     "2 one end, one model, no stale writes": one_end_and_no_stale_writes,
@@ -231,22 +241,22 @@ VALIDATORS: dict[str, Validator] = {
 }
 
 
-def violations(history: History, tables: Tables, secrets: Iterable[str]) -> dict[str, list[str]]:
-    """What each validator finds."""
-    found = {name: list(validator(history, tables)) for name, validator in VALIDATORS.items()}
-    return {**found, "10 tenants are apart": list(tenants_are_apart(history, secrets))}
+def violations(observed: Observations, tables: Tables, secrets: Iterable[str]) -> dict[str, list[str]]:
+    """The violations by validator."""
+    by_name = {name: list(validator(observed, tables)) for name, validator in VALIDATORS.items()}
+    return {**by_name, "10 tenants are apart": list(tenants_are_apart(observed, secrets))}
 
 
-def refusals_by_reason(history: History) -> dict[str, int]:
-    """How often clients were refused what must be refused."""
-    failures = (call.failure.reason for call in history.calls if call.failure and _is_expected(call))
+def refusals_by_reason(observed: Observations) -> dict[str, int]:
+    """The number of expected refusals, by reason."""
+    failures = (call.failure.reason for call in observed.calls if call.failure and _is_expected(call))
     return dict(Counter(failures))
 
 
-def errors_by_code(history: History) -> dict[str, int]:
-    """How often clients saw each other error."""
-    failures = [call.failure for call in history.calls if call.failure and not _is_expected(call)]
+def errors_by_code(observed: Observations) -> dict[str, int]:
+    """The number of all other errors of calls and streams, by code and reason."""
+    failures = [call.failure for call in observed.calls if call.failure and not _is_expected(call)]
     failures += [
-        stream.failure for watcher in history.watchers for stream in watcher.streams if stream.failure
+        stream.failure for watcher in observed.watchers for stream in watcher.streams if stream.failure
     ]
     return dict(Counter(" ".join(filter(None, (failure.code, failure.reason))) for failure in failures))

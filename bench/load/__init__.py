@@ -1,1 +1,1 @@
-"""The gateway under load, each figure beside its bare counterpart in the same run."""
+"""The gateway under load: each figure next to its bare counterpart in the same run."""

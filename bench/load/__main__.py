@@ -1,8 +1,8 @@
-"""Measures one gateway process under load, each figure beside its bare counterpart in the same run.
+"""Measures one gateway process under load, and next to each figure its bare counterpart in the same run.
 
     python -m bench.load [--json]
 
-Starts all it needs. Prints a table; bench/README.md says what is in it.
+Starts all servers it needs. Prints a table, which bench/README.md describes.
 """
 
 import json
@@ -18,7 +18,7 @@ import uvloop
 from bench.load import calls, watches
 from bench.load.client import Client
 from bench.load.figures import Bench, Figure
-from bench.load.rows import dataset, job
+from bench.load.rows import insert_dataset, insert_job
 from bench.load.system import server, system
 from bench.load.trainer import IdleTrainer, serving
 
@@ -26,27 +26,29 @@ CLIENTS = 2
 
 
 @asynccontextmanager
-async def _opened(trainer: IdleTrainer) -> AsyncIterator[Bench]:
+async def _bench(trainer: IdleTrainer) -> AsyncIterator[Bench]:
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(serving(trainer))
-        made = await stack.enter_async_context(system(EARMARK_TRAINERS=address, EARMARK_MAX_WAITING_JOBS="0"))
-        async with made.database.transaction() as connection:
-            small = await dataset(connection, files=30, annotations_per_file=10)
-            large = await dataset(connection, files=1_000, annotations_per_file=100)
-            job_id = await job(connection, small)
-        # What autovacuum would come to do in the middle of a figure.
-        async with made.database.connection() as connection:
+        measured = await stack.enter_async_context(
+            system(EARMARK_TRAINERS=address, EARMARK_MAX_WAITING_JOBS="0")
+        )
+        async with measured.database.transaction() as connection:
+            small = await insert_dataset(connection, files=30, annotations_per_file=10)
+            large = await insert_dataset(connection, files=1_000, annotations_per_file=100)
+            job_id = await insert_job(connection, small)
+        # Otherwise autovacuum would do this in the middle of a measurement.
+        async with measured.database.connection() as connection:
             await connection.execute("VACUUM ANALYZE")
-        size = await calls.reply_bytes(made.gateway.address, job_id)
+        size = await calls.reply_bytes(measured.gateway.address, job_id)
         bare = await stack.enter_async_context(server("bench.load.bare", str(size)))
         clients = [await stack.enter_async_context(Client()) for _ in range(CLIENTS)]
-        yield Bench(made, bare, clients, small, large)
+        yield Bench(measured, bare, clients, small, large)
 
 
 async def measure() -> list[Figure]:
-    """All figures. First memory, on fresh processes, and dispatching, with an empty queue."""
+    """All figures. Memory comes first, on fresh processes; then dispatch, with an empty queue."""
     trainer = IdleTrainer()
-    async with _opened(trainer) as bench:
+    async with _bench(trainer) as bench:
         figures = [await watches.memory(bench), await calls.dispatches(bench)]
         trainer.full.set()
         figures += [await calls.reads(bench), await watches.fan_out(bench), await calls.creates(bench)]
@@ -54,7 +56,7 @@ async def measure() -> list[Figure]:
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """In Markdown."""
+    """The figures as a Markdown table, followed by the details of each."""
     rows = [("figure", "goal", "measured", "bare", "ratio", "")]
     for figure in figures:
         bare = "" if figure.bare is None else f"{figure.bare:,.1f}"
@@ -67,10 +69,10 @@ def table(figures: Sequence[Figure]) -> str:
         for row in rows
     ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join([*lines, "", *map(_detailed, figures)])
+    return "\n".join([*lines, "", *map(_details, figures)])
 
 
-def _detailed(figure: Figure) -> str:
+def _details(figure: Figure) -> str:
     return f"{figure.name}: " + ", ".join(f"{name} {value:,.1f}" for name, value in figure.details.items())
 
 

@@ -2,8 +2,9 @@
 
     python -m bench.load.bare REPLY_BYTES
 
-It knows no protobuf, no checks and no database: what it takes is what gRPC in Python takes. The same clients
-call it under the same names; Publish, which only it has, sends its bytes to every watcher.
+It uses no protobuf, no checks and no database, so its times are those of gRPC in Python alone. The same
+clients call it with the same method names. Publish, which only this server has, sends its bytes to every
+watcher.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from gateway.server import SERVER_OPTIONS
 
 
 class Bare:
-    """Replies of one size, and streams that wait for what is published."""
+    """Replies of one fixed size, and streams of the published messages."""
 
     def __init__(self, reply_bytes: int) -> None:
         self._reply = bytes(reply_bytes)
@@ -31,7 +32,7 @@ class Bare:
         return self._reply
 
     async def watch(self, _request: bytes, _context: Any) -> AsyncIterator[bytes]:
-        """The latest message, then each as it is published."""
+        """Yields the latest message, then each message when it is published."""
         cursor = max(0, len(self._published) - 1)
         while True:
             changed = self._changed
@@ -49,7 +50,7 @@ class Bare:
 
 class _Methods(grpc.GenericRpcHandler):
     def __init__(self, bare: Bare) -> None:
-        self._handlers = {
+        self._handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
             GET: grpc.unary_unary_rpc_method_handler(bare.get),
             WATCH: grpc.unary_stream_rpc_method_handler(bare.watch),
             PUBLISH: grpc.unary_unary_rpc_method_handler(bare.publish),
@@ -60,7 +61,7 @@ class _Methods(grpc.GenericRpcHandler):
 
 
 async def serve(reply_bytes: int) -> None:
-    """Until it is killed."""
+    """Serves until the process is killed."""
     server = aio.server(options=SERVER_OPTIONS)
     server.add_generic_rpc_handlers((_Methods(Bare(reply_bytes)),))
     port = server.add_insecure_port("127.0.0.1:0")

@@ -1,10 +1,11 @@
-"""Unary calls and the way of a job to its trainer."""
+"""The figures of unary calls, and of the dispatch of a job to its trainer."""
 
 import asyncio
 import time
 from collections import defaultdict
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -15,7 +16,7 @@ from uuid_utils.compat import uuid7
 
 from bench.load.figures import Bench, Figure, percentile
 from bench.load.methods import CREATE, GET
-from bench.load.rows import TYPES, Dataset, job
+from bench.load.rows import TYPES, Dataset, insert_job
 from bench.load.system import Server
 
 ROUNDS = 3
@@ -26,7 +27,7 @@ DISPATCHED = 40
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Calls of one round. `cpu_us` is what one cost the server's process, of all cores."""
+    """The calls of one round. `cpu_us`: CPU time of the server's process per call, over all cores."""
 
     per_second: float
     cpu_us: float
@@ -34,9 +35,9 @@ class Rate:
 
 
 async def reads(bench: Bench) -> Figure:
-    """GetTrainingJob, each of the calls in flight for a job of its own."""
+    """GetTrainingJob; each call in flight asks for a different job."""
     async with bench.system.database.transaction() as connection:
-        ids = [await job(connection, bench.small) for _ in range(IN_FLIGHT)]
+        ids = [await insert_job(connection, bench.small) for _ in range(IN_FLIGHT)]
     rounds: dict[str, list[Rate]] = defaultdict(list)
     for _ in range(ROUNDS):
         rounds["bare"].append(await _read(bench, bench.bare, ids))
@@ -64,37 +65,39 @@ async def _read(bench: Bench, server: Server, ids: list[UUID]) -> Rate:
     requests = [pb.GetTrainingJobRequest(training_job_id=str(id_)).SerializeToString() for id_ in ids]
     cpu, clients = server.cpu_seconds(), bench.clients
     shares = [requests[number :: len(clients)] for number in range(len(clients))]
-    taken = await asyncio.gather(
+    seconds_by_client = await asyncio.gather(
         *(
             client.ask("call", server.address, GET, share, SECONDS)
             for client, share in zip(clients, shares, strict=True)
         )
     )
-    calls = [seconds for of_client in taken for seconds in of_client]
+    calls = [seconds for of_client in seconds_by_client for seconds in of_client]
     cpu_us = (server.cpu_seconds() - cpu) / len(calls) * 1e6
     return Rate(len(calls) / SECONDS, cpu_us, 1000 * median(calls))
 
 
-async def reply_bytes(bench_address: str, job_id: UUID) -> int:
-    """Of a job's reply."""
-    async with aio.insecure_channel(bench_address) as channel:
+async def reply_bytes(address: str, job_id: UUID) -> int:
+    """The size of the gateway's GetTrainingJob reply for the job."""
+    async with aio.insecure_channel(address) as channel:
         request = pb.GetTrainingJobRequest(training_job_id=str(job_id)).SerializeToString()
-        return len(await channel.unary_unary(GET)(request))
+        get: Any = channel.unary_unary(GET)
+        return len(await get(request))
 
 
 async def creates(bench: Bench) -> Figure:
-    """CreateTrainingJob on the large dataset, one after the other, beside an INSERT and its commit."""
-    taken: dict[str, list[list[float]]] = defaultdict(list)
+    """CreateTrainingJob on the large dataset, one call at a time. Bare: one INSERT and its commit."""
+    durations: dict[str, list[list[float]]] = defaultdict(list)
     request = _create(bench.large).SerializeToString()
     connection = await asyncpg.connect(bench.system.database.dsn)
     await connection.execute("CREATE TABLE bench_inserts (id uuid PRIMARY KEY, body text NOT NULL)")
     for _ in range(ROUNDS):
-        taken["bare"].append(await _insert(connection, request.hex()))
+        durations["bare"].append(await _insert(connection, request.hex()))
         address = bench.system.gateway.address
-        taken["gateway"].append(await bench.clients[0].ask("call", address, CREATE, [request], SECONDS))
+        durations["gateway"].append(await bench.clients[0].ask("call", address, CREATE, [request], SECONDS))
     await connection.close()
     p99, bare_p99 = (
-        1000 * median(percentile(of, 0.99) for of in taken[name]) for name in ("gateway", "bare")
+        1000 * median(percentile(seconds, 0.99) for seconds in durations[name])
+        for name in ("gateway", "bare")
     )
     return Figure(
         name="CreateTrainingJob, p99, on 1,000 files and 100,000 annotations",
@@ -104,34 +107,36 @@ async def creates(bench: Bench) -> Figure:
         measured=p99,
         bare=bare_p99,
         details={
-            "p50_ms": 1000 * median(map(median, taken["gateway"])),
-            "bare_p50_ms": 1000 * median(map(median, taken["bare"])),
-            "calls": sum(map(len, taken["gateway"])),
+            "p50_ms": 1000 * median(map(median, durations["gateway"])),
+            "bare_p50_ms": 1000 * median(map(median, durations["bare"])),
+            "calls": sum(map(len, durations["gateway"])),
         },
     )
 
 
-def _create(on: Dataset) -> pb.CreateTrainingJobRequest:
+def _create(dataset: Dataset) -> pb.CreateTrainingJobRequest:
     return pb.CreateTrainingJobRequest(
-        dataset_id=str(on.id), annotation_set_id=str(on.annotation_set_id), config={"artifact_types": TYPES}
+        dataset_id=str(dataset.id),
+        annotation_set_id=str(dataset.annotation_set_id),
+        config={"artifact_types": TYPES},
     )
 
 
 async def _insert(connection: asyncpg.Connection, body: str) -> list[float]:
-    taken = []
+    durations = []
     until = time.monotonic() + SECONDS
     while (began := time.monotonic()) < until:
         async with connection.transaction():
             await connection.execute("INSERT INTO bench_inserts VALUES ($1, $2)", uuid7(), body)
-        taken.append(time.monotonic() - began)
-    return taken
+        durations.append(time.monotonic() - began)
+    return durations
 
 
 async def dispatches(bench: Bench) -> Figure:
-    """From the call that creates a job to the ACCEPTED of an idle trainer, as a watch sees it."""
+    """From the call that creates a job until a watch receives ACCEPTED of an idle trainer."""
     async with aio.insecure_channel(bench.system.gateway.address) as channel:
-        taken = [await _dispatch(TrainingServiceStub(channel), bench.small) for _ in range(DISPATCHED)]
-    p50 = 1000 * median(taken)
+        durations = [await _dispatch(TrainingServiceStub(channel), bench.small) for _ in range(DISPATCHED)]
+    p50 = 1000 * median(durations)
     return Figure(
         name="dispatch, job created to trainer's accepted, p50",
         unit="ms",
@@ -139,16 +144,16 @@ async def dispatches(bench: Bench) -> Figure:
         met=p50 <= 100,  # noqa: PLR2004
         measured=p50,
         bare=None,
-        details={"p99_ms": 1000 * percentile(taken, 0.99), "jobs": len(taken)},
+        details={"p99_ms": 1000 * percentile(durations, 0.99), "jobs": len(durations)},
     )
 
 
-async def _dispatch(stub: TrainingServiceStub, on: Dataset) -> float:
+async def _dispatch(stub: TrainingServiceStub, dataset: Dataset) -> float:
     began = time.monotonic()
-    created = await stub.CreateTrainingJob(_create(on))
+    created = await stub.CreateTrainingJob(_create(dataset))
     accepted = None
     request = pb.WatchTrainingJobRequest(training_job_id=created.training_job.id)
-    # To its end, so that the trainer is idle again.
+    # Read to its end, so that the trainer is idle again.
     async for response in stub.WatchTrainingJob(request):
         if response.event.notice.code == pb.NOTICE_CODE_ACCEPTED:
             accepted = time.monotonic()

@@ -1,6 +1,6 @@
-"""Clients in processes of their own, which share no event loop with what they measure.
+"""Clients in separate processes, so that they share no event loop with the server they measure.
 
-Times are those of time.monotonic, which all processes of a machine share.
+All times are from time.monotonic, which is the same clock in all processes of a machine.
 """
 
 import asyncio
@@ -21,17 +21,17 @@ from grpc import aio
 from bench.load.methods import WATCH
 
 CHANNELS = 4
-# Or channels to one address share a connection.
+# Without this option, channels to the same address share a connection.
 _OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
 
 
 class Client:
-    """A process with a `Caller` in it: `async with Client() as client: await client.ask("call", ...)`."""
+    """A process that runs a `Caller`: `async with Client() as client: await client.ask("call", ...)`."""
 
     async def __aenter__(self) -> Self:
         spawn = multiprocessing.get_context("spawn")
         self._pipe, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=_answer, args=(theirs,), daemon=True)
+        self._process = spawn.Process(target=_run_process, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
         return self
@@ -43,41 +43,41 @@ class Client:
         await asyncio.to_thread(self._process.join)
 
     async def ask(self, name: str, *arguments: Any) -> Any:
-        """What the method of `Caller` returns. One at a time. Raises EOFError where it failed."""
+        """Runs a method of `Caller` and returns its result. One at a time. Raises EOFError if it failed."""
         self._pipe.send((name, arguments))
         return await asyncio.to_thread(self._pipe.recv)
 
 
 class Caller:
-    """What a client process does when it is asked to. A call that fails ends the process."""
+    """The methods that a client process runs on request. A call that fails ends the process."""
 
     def __init__(self, tasks: asyncio.TaskGroup) -> None:
         self._tasks = tasks
         self._watches: list[Watches] = []
 
     async def call(self, address: str, method: str, requests: Sequence[bytes], seconds: float) -> list[float]:
-        """The seconds that each of the calls took: each request again and again, all at the same time."""
+        """Repeats each request for `seconds`, all requests concurrently. Returns the seconds of each call."""
         async with AsyncExitStack() as stack:
             channels = [await stack.enter_async_context(own_channel(address)) for _ in range(CHANNELS)]
-            calls = [channel.unary_unary(method) for channel in channels]
+            calls: list[Any] = [channel.unary_unary(method) for channel in channels]
             await asyncio.gather(*(call(requests[0]) for call in calls))
             until = time.monotonic() + seconds
-            taken = await asyncio.gather(
+            durations = await asyncio.gather(
                 *(_repeat(call, request, until) for call, request in zip(cycle(calls), requests))
             )
-        return [one for of_call in taken for one in of_call]
+        return [seconds for of_request in durations for seconds in of_request]
 
     async def watch(self, address: str, request: bytes, count: int, revision: int) -> float:
-        """Opens so many more watches; when each has had this revision."""
+        """Opens `count` more watches. Returns the time at which the last of them received `revision`."""
         watches = Watches(self._tasks, address, request, count)
         self._watches.append(watches)
         return await watches.served(revision)
 
     async def served(self, revision: int) -> float:
-        """When the last watch had this revision."""
+        """The time at which the last of all watches received `revision`."""
         return max([await watches.served(revision) for watches in self._watches])
 
-    async def leave(self) -> None:
+    async def close(self) -> None:
         """Ends all watches."""
         for watches in self._watches:
             await watches.close()
@@ -85,12 +85,12 @@ class Caller:
 
 
 class Watches:
-    """A number of equal watches."""
+    """A number of identical watches."""
 
     def __init__(self, tasks: asyncio.TaskGroup, address: str, request: bytes, count: int) -> None:
         self._count = count
         self._closing = False
-        self._had: Counter[int] = Counter()
+        self._received: Counter[int] = Counter()
         self._served: dict[int, asyncio.Future[float]] = defaultdict(asyncio.Future)
         self._channels = [own_channel(address) for _ in range(CHANNELS)]
         self._tasks = [
@@ -99,11 +99,11 @@ class Watches:
         ]
 
     async def served(self, revision: int) -> float:
-        """When the last one had this revision."""
+        """The time at which the last of these watches received `revision`."""
         return await self._served[revision]
 
     async def close(self) -> None:
-        """Returns when all have ended."""
+        """Ends the watches and returns when all have ended."""
         self._closing = True
         for task in self._tasks:
             task.cancel()
@@ -113,39 +113,40 @@ class Watches:
 
     async def _follow(self, channel: aio.Channel, request: bytes) -> None:
         try:
-            async for message in channel.unary_stream(WATCH)(request):
+            watch: Any = channel.unary_stream(WATCH)
+            async for message in watch(request):
                 response = pb.WatchTrainingJobResponse.FromString(message)
                 if response.HasField("event"):
-                    self._count_in(response.event.revision)
+                    self._count_received(response.event.revision)
         except aio.AioRpcError:
             if not self._closing:
                 raise
 
-    def _count_in(self, revision: int) -> None:
-        self._had[revision] += 1
-        if self._had[revision] == self._count:
+    def _count_received(self, revision: int) -> None:
+        self._received[revision] += 1
+        if self._received[revision] == self._count:
             self._served[revision].set_result(time.monotonic())
 
 
 def own_channel(address: str) -> aio.Channel:
-    """With a connection of its own."""
+    """A channel with its own connection."""
     return aio.insecure_channel(address, options=_OWN_CONNECTION)
 
 
 async def _repeat(call: Any, request: bytes, until: float) -> list[float]:
-    taken = []
+    durations = []
     while (began := time.monotonic()) < until:
         await call(request)
-        taken.append(time.monotonic() - began)
-    return taken
+        durations.append(time.monotonic() - began)
+    return durations
 
 
-def _answer(pipe: Connection) -> None:
+def _run_process(pipe: Connection) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_answer_all(pipe))
+        runner.run(_serve_requests(pipe))
 
 
-async def _answer_all(pipe: Connection) -> None:
+async def _serve_requests(pipe: Connection) -> None:
     async with asyncio.TaskGroup() as tasks:
         caller = Caller(tasks)
         while True:

@@ -1,4 +1,4 @@
-"""What is measured, each figure against its bare counterpart in turn."""
+"""The figures, and what they are measured on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from bench.load.system import Server, System
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What the figures are measured on."""
+    """The system, its bare counterpart, the clients of both, and two datasets."""
 
     system: System
     bare: Server
@@ -21,7 +21,7 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table. Where there are rounds, `measured` and `bare` are medians of theirs."""
+    """One line of the table. `measured` and `bare` are medians if the figure has rounds."""
 
     name: str
     unit: str
@@ -33,10 +33,10 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """Of the gateway to the bare server."""
+        """The gateway's value divided by the bare one; None if there is no bare value."""
         return self.measured / self.bare if self.bare else None
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that so large a share of them does not exceed."""
+    """The smallest value that `share` (0-1) of the values do not exceed."""
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]

@@ -1,4 +1,4 @@
-"""The methods that are called, by their full names."""
+"""The full names of the gRPC methods that the clients call."""
 
 CREATE = "/earmark.v1.TrainingService/CreateTrainingJob"
 GET = "/earmark.v1.TrainingService/GetTrainingJob"

@@ -1,4 +1,4 @@
-"""What is measured: one gateway process on an embedded PostgreSQL, and the bare server."""
+"""The processes that are measured: a gateway on an embedded PostgreSQL, and the bare server."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # has no stubs
 
 from storage.bus import Bus
 from storage.database import Database
@@ -18,24 +18,24 @@ from storage.embedded import EmbeddedPostgres
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A process that listens."""
+    """A server process and the address it listens on."""
 
     address: str
     process: psutil.Process
 
     def rss(self) -> int:
         """Bytes of resident memory."""
-        return self.process.memory_info().rss
+        return int(self.process.memory_info().rss)
 
     def cpu_seconds(self) -> float:
-        """What it has used so far, of all cores."""
+        """CPU time used so far, over all cores."""
         times = self.process.cpu_times()
-        return times.user + times.system
+        return float(times.user + times.system)
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A gateway and the database below it. `bus` is another gateway's: it reaches this one by NOTIFY."""
+    """A gateway and its database. `bus` stands for another gateway's: it reaches this one by NOTIFY."""
 
     gateway: Server
     database: Database
@@ -44,12 +44,18 @@ class System:
 
 @asynccontextmanager
 async def system(**settings: str) -> AsyncIterator[System]:
-    """One gateway on a PostgreSQL of its own. `settings` are the gateway's, as its environment names them."""
+    """Starts a gateway on its own PostgreSQL. `settings`: environment variables of the gateway."""
     with tempfile.TemporaryDirectory(prefix="earmark-load-") as folder:
         async with EmbeddedPostgres(Path(folder) / "postgres") as postgres:
-            own = {"EARMARK_DATABASE_URL": postgres.dsn, "EARMARK_DATA_DIR": folder, "EARMARK_PORT": "0"}
+            environment = {
+                "EARMARK_DATABASE_URL": postgres.dsn,
+                "EARMARK_DATA_DIR": folder,
+                "EARMARK_PORT": "0",
+                "EARMARK_TRAINERS": "",
+                **settings,
+            }
             async with (
-                server("gateway", environment={**own, "EARMARK_TRAINERS": "", **settings}) as gateway,
+                server("gateway", environment=environment) as gateway,
                 Database(postgres.dsn) as database,
                 Bus(database) as bus,
             ):
@@ -60,7 +66,7 @@ async def system(**settings: str) -> AsyncIterator[System]:
 async def server(
     module: str, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[Server]:
-    """`python -m module`, which says where it listens. Raises RuntimeError where it does not."""
+    """Starts `python -m module`, which prints its address. Raises RuntimeError if it does not."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -73,7 +79,7 @@ async def server(
         assert process.stdout
         line = (await process.stdout.readline()).decode()
         if " listening on " not in line:
-            raise RuntimeError(f"{module} did not start: it said {line!r}")
+            raise RuntimeError(f"{module} did not start: it printed {line!r}")
         yield Server(line.split()[-1], psutil.Process(process.pid))
     finally:
         with suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""A trainer that takes every job and gives it up: what is measured is the way there."""
+"""A trainer that accepts every job and then fails it: only the dispatch is measured."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ SLOTS = 8
 
 
 class IdleTrainer(trainer_service_pb2_grpc.TrainerServiceServicer):
-    """Always free, until it is told to take no more."""
+    """A trainer that always has free slots, until `full` is set."""
 
     def __init__(self) -> None:
         self.full = asyncio.Event()
@@ -39,7 +39,7 @@ class IdleTrainer(trainer_service_pb2_grpc.TrainerServiceServicer):
 
 @asynccontextmanager
 async def serving(trainer: IdleTrainer) -> AsyncIterator[str]:
-    """The trainer's address."""
+    """Serves the trainer and yields its address."""
     server = aio.server(options=SERVER_OPTIONS)
     trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server(trainer, server)
     port = server.add_insecure_port("127.0.0.1:0")

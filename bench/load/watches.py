@@ -1,7 +1,8 @@
-"""Watches: what one costs, and how soon all of them have an event."""
+"""The figures of watches: memory of one watch, and time until all watches have received an event."""
 
 import asyncio
 import time
+from typing import Any
 from uuid import UUID
 
 from earmark.v1 import training_service_pb2 as pb
@@ -9,19 +10,19 @@ from grpc import aio
 
 from bench.load.figures import Bench, Figure, percentile
 from bench.load.methods import PUBLISH
-from bench.load.rows import LOADED, job, record
+from bench.load.rows import LOADING_MESSAGE, insert_job, record_event
 from bench.load.system import Server
 
-HELD = (2_000, 5_000)
+OPEN_WATCHES = (2_000, 5_000)
 SERVED = 1_000
 ROUNDS = 3
 EVENTS = 50
-# Clients that have just had an event still have work with it.
+# Clients still process an event for a moment after they have received it.
 PAUSE_SECONDS = 0.05
 
 
 class Watched:
-    """Something to watch on one of the two servers: the gateway's job, or what the bare server publishes."""
+    """What is watched on one of the two servers: a job of the gateway, or the messages of the bare server."""
 
     def __init__(self, bench: Bench, server: Server, job_id: UUID) -> None:
         self._bench = bench
@@ -29,18 +30,19 @@ class Watched:
         self._revision = 0
         self.server = server
 
-    async def happen(self) -> tuple[int, float]:
-        """The revision of a new event, and when it was there to be served."""
+    async def record_event(self) -> tuple[int, float]:
+        """Records a new event. Returns its revision, and the time from which it could be served."""
         if self.server is self._bench.bare:
             began = time.monotonic()
             self._revision += 1
             await _publish(self.server.address, self._job_id, self._revision)
             return self._revision, began
-        self._revision = await record(self._bench.system.database, self._bench.system.bus, self._job_id)
+        system = self._bench.system
+        self._revision = await record_event(system.database, system.bus, self._job_id)
         return self._revision, time.monotonic()
 
     async def watch(self, count: int) -> None:
-        """Opens so many more watches; returns when each has had the latest event, its first message."""
+        """Opens `count` more watches. Returns when each has received its first message, the latest event."""
         request = pb.WatchTrainingJobRequest(
             training_job_id=str(self._job_id), after_revision=self._revision - 1
         )
@@ -48,45 +50,50 @@ class Watched:
         await self._ask("watch", self.server.address, request.SerializeToString(), each, self._revision)
 
     async def served(self, revision: int) -> float:
-        """When the last watch had it."""
-        return max(await self._ask("served", revision))
+        """The time at which the last watch received this revision."""
+        times: list[float] = await self._ask("served", revision)
+        return max(times)
 
-    async def leave(self) -> None:
-        await self._ask("leave")
+    async def close(self) -> None:
+        await self._ask("close")
 
-    async def _ask(self, name: str, *arguments: object) -> list[float]:
-        return await asyncio.gather(*(client.ask(name, *arguments) for client in self._bench.clients))
+    async def _ask(self, name: str, *arguments: object) -> list[Any]:
+        return list(await asyncio.gather(*(client.ask(name, *arguments) for client in self._bench.clients)))
 
 
 async def _publish(address: str, job_id: UUID, revision: int) -> None:
-    """What the gateway would send of such an event."""
+    """Publishes, on the bare server, the message that the gateway would send for such an event."""
     event = pb.TrainingEvent(
         training_job_id=str(job_id),
         revision=revision,
         attempt=1,
-        notice={"code": "NOTICE_CODE_LOADING", "message": LOADED},
+        notice={"code": "NOTICE_CODE_LOADING", "message": LOADING_MESSAGE},
     )
     event.time.GetCurrentTime()
     async with aio.insecure_channel(address) as channel:
         message = pb.WatchTrainingJobResponse(event=event).SerializeToString()
-        await channel.unary_unary(PUBLISH)(message)
+        publish: Any = channel.unary_unary(PUBLISH)
+        await publish(message)
 
 
 async def memory(bench: Bench) -> Figure:
-    """Of the server's process for each watch that it holds. On fresh processes: what is freed may be kept."""
+    """Memory of the server's process per open watch.
+
+    It must be measured on fresh processes, since a process may keep memory that it has freed.
+    """
     kilobytes = {
         name: await _memory(await _watched(bench, server))
         for name, server in (("gateway", bench.system.gateway), ("bare", bench.bare))
     }
-    held = HELD[-1]
+    most = OPEN_WATCHES[-1]
     measured = kilobytes["gateway"]
     return Figure(
-        name=f"memory of one of {held:,} watchers",
+        name=f"memory of one of {most:,} watchers",
         unit="KB",
         goal="<= 60 KB",
         met=max(measured.values()) <= 60,  # noqa: PLR2004
-        measured=measured[held],
-        bare=kilobytes["bare"][held],
+        measured=measured[most],
+        bare=kilobytes["bare"][most],
         details={
             f"{prefix}kb_each_of_{count}": each
             for prefix, name in (("", "gateway"), ("bare_", "bare"))
@@ -96,35 +103,35 @@ async def memory(bench: Bench) -> Figure:
 
 
 async def _watched(bench: Bench, server: Server) -> Watched:
-    """With one event."""
+    """Something to watch that has one event."""
     async with bench.system.database.transaction() as connection:
-        watched = Watched(bench, server, await job(connection, bench.small))
-    await watched.happen()
+        watched = Watched(bench, server, await insert_job(connection, bench.small))
+    await watched.record_event()
     return watched
 
 
 async def _memory(watched: Watched) -> dict[int, float]:
-    """KB of each watch, by how many are open."""
+    """KB per watch, by the number of open watches."""
     before, open_now, kilobytes = watched.server.rss(), 0, {}
-    for count in HELD:
+    for count in OPEN_WATCHES:
         await watched.watch(count - open_now)
         open_now = count
         kilobytes[count] = (watched.server.rss() - before) / count / 1000
-    await watched.leave()
+    await watched.close()
     return kilobytes
 
 
 async def fan_out(bench: Bench) -> Figure:
-    """From an event's commit until the last of many watchers has it."""
+    """Time from an event's commit until the last of many watchers has received it."""
     both = [await _watched(bench, server) for server in (bench.system.gateway, bench.bare)]
-    taken: list[list[float]] = [[], []]
+    durations: list[list[float]] = [[], []]
     for _ in range(ROUNDS):
-        for watched, times in zip(both, taken, strict=True):
+        for watched, seconds in zip(both, durations, strict=True):
             await watched.watch(SERVED)
-            times += [await _serve(watched) for _ in range(EVENTS)]
-            await watched.leave()
+            seconds += [await _serve(watched) for _ in range(EVENTS)]
+            await watched.close()
     (p50, bare_p50), (p99, bare_p99) = (
-        [1000 * percentile(times, share) for times in taken] for share in (0.5, 0.99)
+        [1000 * percentile(seconds, share) for seconds in durations] for share in (0.5, 0.99)
     )
     return Figure(
         name=f"event recorded to all of {SERVED:,} watchers served, p99",
@@ -139,5 +146,5 @@ async def fan_out(bench: Bench) -> Figure:
 
 async def _serve(watched: Watched) -> float:
     await asyncio.sleep(PAUSE_SECONDS)
-    revision, began = await watched.happen()
+    revision, began = await watched.record_event()
     return await watched.served(revision) - began

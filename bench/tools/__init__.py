@@ -1,1 +1,1 @@
-"""What the measurements share: data, the folder format, processes, scores and the machine's own rate."""
+"""Code shared by the measurements: training data, the folder format, process memory, scores, FLOP rates."""

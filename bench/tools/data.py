@@ -1,11 +1,11 @@
-"""Training data without a system around it: made up, or a folder's, and as much of it as wanted."""
+"""Training data without a running system: synthetic or from a folder, repeated to any length."""
 
 from collections.abc import Sequence
 from itertools import accumulate, cycle, takewhile
 from pathlib import Path
 
 import numpy as np
-import soundfile
+import soundfile  # type: ignore[import-untyped]  # has no stubs
 
 from bench.tools.folder import annotations, audio
 from trainer.data.loading import Dataset
@@ -20,69 +20,70 @@ EVENT_MS = 300
 EVENT_EVERY_MS = 6_000  # of each type
 
 
-def made_up(types: Sequence[str], minutes: float) -> Dataset:
-    """Noise in files of FILE_MINUTES at most, with events of each type at random places."""
+def synthetic_dataset(types: Sequence[str], minutes: float) -> Dataset:
+    """Noise in files of at most FILE_MINUTES, with events of each type at random positions."""
     rng = np.random.default_rng(0)
     count = int(-(-minutes // FILE_MINUTES))
     frames = int(minutes * FRAMES_PER_MINUTE / count)
     files, values = [], []
     for number in range(count):
-        marks = [
+        annotated = [
             Annotation(kind, int(start), int(start) + EVENT_MS)
             for kind in types
             for start in rng.uniform(0, frames * FRAME_MS - EVENT_MS, frames * FRAME_MS // EVENT_EVERY_MS)
         ]
-        files.append(_file(str(number), frames * FRAME_MS, marks))
+        files.append(_file(str(number), frames * FRAME_MS, annotated))
         values.append(rng.standard_normal((frames, FEATURES), np.float32).astype(np.float16))
     return Dataset(tuple(files), tuple(values))
 
 
 def read(folder: Path) -> Dataset:
-    """The folder's audio through the front end, and its annotations."""
+    """The features of the folder's audio, and its annotations."""
     rows, files, values = annotations(folder), [], []
     for path in audio(folder):
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        marks = [
+        annotated = [
             Annotation(row["artifact_type"], int(row["start_ms"]), int(row["end_ms"]))
             for row in rows
             if row["filename"] == path.name
         ]
-        files.append(_file(path.name, len(samples) * 1000 // rate, marks))
+        files.append(_file(path.name, len(samples) * 1000 // rate, annotated))
         values.append(features(samples.T, rate))
     return Dataset(tuple(files), tuple(values))
 
 
-def _file(name: str, duration_ms: int, marks: Sequence[Annotation]) -> TrainingFile:
-    return TrainingFile(name, "", "", duration_ms, tuple(marks))
+def _file(name: str, duration_ms: int, annotated: Sequence[Annotation]) -> TrainingFile:
+    return TrainingFile(name, "", "", duration_ms, tuple(annotated))
 
 
-def repeated(loaded: Dataset, minutes: float) -> Dataset:
-    """Whole files, over and over, up to `minutes`; one at least. They share their features' memory."""
+def repeated(dataset: Dataset, minutes: float) -> Dataset:
+    """Whole files repeated up to `minutes`, at least one. Repetitions share their features' memory."""
     limit = minutes * FRAMES_PER_MINUTE
-    lengths = accumulate(len(values) for values in cycle(loaded.features))
+    lengths = accumulate(len(values) for values in cycle(dataset.features))
     count = max(1, sum(1 for _ in takewhile(lambda total: total <= limit, lengths)))
-    numbers = [number % len(loaded.files) for number in range(count)]
+    numbers = [number % len(dataset.files) for number in range(count)]
     return Dataset(
-        tuple(loaded.files[number] for number in numbers), tuple(loaded.features[n] for n in numbers)
+        tuple(dataset.files[number] for number in numbers), tuple(dataset.features[n] for n in numbers)
     )
 
 
-def minutes_of(loaded: Dataset) -> float:
-    """Of audio."""
-    return sum(map(len, loaded.features)) / FRAMES_PER_MINUTE
+def minutes_of(dataset: Dataset) -> float:
+    """Minutes of audio in the dataset."""
+    return sum(map(len, dataset.features)) / FRAMES_PER_MINUTE
 
 
-def types_of(loaded: Dataset) -> tuple[str, ...]:
-    """Those that occur, by name."""
-    return tuple(sorted({mark.artifact_type for file in loaded.files for mark in file.annotations}))
+def types_of(dataset: Dataset) -> tuple[str, ...]:
+    """The artifact types that occur in the dataset, sorted."""
+    kinds = {annotation.artifact_type for file in dataset.files for annotation in file.annotations}
+    return tuple(sorted(kinds))
 
 
-def split(loaded: Dataset, share: float) -> Split:
-    """The last files are for validation: `share` (0-1) of them."""
-    types = types_of(loaded)
-    whole = [
-        draw_region(loaded.files, number, 0, len(values), types)
-        for number, values in enumerate(loaded.features)
+def split(dataset: Dataset, share: float) -> Split:
+    """A split of whole files: the last `share` (0-1) of them are the validation set."""
+    types = types_of(dataset)
+    regions = [
+        draw_region(dataset.files, number, 0, len(values), types)
+        for number, values in enumerate(dataset.features)
     ]
-    trained = len(whole) - round(share * len(whole))
-    return Split(tuple(whole[:trained]), tuple(whole[trained:]), ())
+    trained = len(regions) - round(share * len(regions))
+    return Split(tuple(regions[:trained]), tuple(regions[trained:]), ())

@@ -1,4 +1,4 @@
-"""A folder of audio and annotations.csv (filename,artifact_type,start_ms,end_ms), and its way in and out."""
+"""A folder of audio and annotations.csv (filename,artifact_type,start_ms,end_ms): upload it, detect in it."""
 
 import csv
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from earmark.v1 import annotation_service_pb2, dataset_service_pb2
 
 Row = dict[str, str]
 COLUMNS = ("filename", "artifact_type", "start_ms", "end_ms", "confidence")
-BATCH = 5000  # annotations in one call
+BATCH = 5000  # annotations per call
 
 
 @dataclass(frozen=True, slots=True)
-class Dataset:
-    """A dataset in the system. `files` are the files' ids by name, `durations_ms` their lengths."""
+class UploadedDataset:
+    """A dataset in the system. `files`: the files' ids by name; `durations_ms`: their lengths."""
 
     id: str
     types: tuple[str, ...]
@@ -29,12 +29,12 @@ def annotations(folder: Path) -> list[Row]:
 
 
 def audio(folder: Path) -> list[Path]:
-    """Its audio files, by name."""
+    """The folder's audio files, sorted by name."""
     return [path for path in sorted(folder.iterdir()) if path.suffix != ".csv"]
 
 
-def prepare(client: Client, folder: Path, types: tuple[str, ...]) -> Dataset:
-    """Returns when all of the folder's audio is ready. Raises SystemExit for a file that fails."""
+def upload_folder(client: Client, folder: Path, types: tuple[str, ...]) -> UploadedDataset:
+    """Uploads the folder's audio; returns when it is ready. Raises SystemExit if a file fails."""
     request = dataset_service_pb2.CreateDatasetRequest(
         name=folder.name, artifact_types=[{"name": name} for name in types]
     )
@@ -44,15 +44,15 @@ def prepare(client: Client, folder: Path, types: tuple[str, ...]) -> Dataset:
     for file in ready:
         if file.error_message:
             raise SystemExit(f"{file.original_filename}: {file.error_message}")
-    return Dataset(dataset_id, types, files, tuple(file.duration_ms for file in ready))
+    return UploadedDataset(dataset_id, types, files, tuple(file.duration_ms for file in ready))
 
 
-def annotate(client: Client, dataset: Dataset, rows: list[Row]) -> str:
-    """The id of a published set with the rows as its annotations."""
+def publish_annotations(client: Client, dataset: UploadedDataset, rows: list[Row]) -> str:
+    """Publishes a set with the rows as its annotations. Returns its id."""
     request = annotation_service_pb2.CreateAnnotationSetRequest(dataset_id=dataset.id)
-    set_id = client.annotations.CreateAnnotationSet(request).annotation_set.id
+    set_id: str = client.annotations.CreateAnnotationSet(request).annotation_set.id
     for start in range(0, len(rows), BATCH):
-        marks = [
+        batch = [
             {
                 "audio_file_id": dataset.files[row["filename"]],
                 "artifact_type": row["artifact_type"],
@@ -62,7 +62,7 @@ def annotate(client: Client, dataset: Dataset, rows: list[Row]) -> str:
             for row in rows[start : start + BATCH]
         ]
         client.annotations.BatchCreateAnnotations(
-            annotation_service_pb2.BatchCreateAnnotationsRequest(annotation_set_id=set_id, annotations=marks)
+            annotation_service_pb2.BatchCreateAnnotationsRequest(annotation_set_id=set_id, annotations=batch)
         )
     client.annotations.PublishAnnotationSet(
         annotation_service_pb2.PublishAnnotationSetRequest(annotation_set_id=set_id)
@@ -71,22 +71,22 @@ def annotate(client: Client, dataset: Dataset, rows: list[Row]) -> str:
 
 
 def detect_all(client: Client, model_id: str, folder: Path) -> list[Row]:
-    """What the model finds in every file of the folder, at Detect's defaults."""
+    """The model's detections in every file of the folder, with Detect's defaults."""
     return [
         {
             "filename": path.name,
-            "artifact_type": found.artifact_type,
-            "start_ms": str(found.start_ms),
-            "end_ms": str(found.end_ms),
-            "confidence": f"{found.confidence:.3f}",
+            "artifact_type": detection.artifact_type,
+            "start_ms": str(detection.start_ms),
+            "end_ms": str(detection.end_ms),
+            "confidence": f"{detection.confidence:.3f}",
         }
         for path in audio(folder)
-        for found in detect(client, model_id, path)
+        for detection in detect(client, model_id, path)
     ]
 
 
 def write(path: Path, rows: list[Row]) -> None:
-    """The detections as a CSV."""
+    """Writes detections as CSV."""
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()

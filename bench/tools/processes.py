@@ -4,15 +4,15 @@ from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # has no stubs
 
 _WORKER = "trainer.workers.child"
 
 
 def peak_memory_mib() -> dict[str, float] | None:
-    """Resident memory at its highest since each service below this process started, by what it is.
+    """Peak resident memory of each service started below this process, by its name.
 
-    The audio processes, of which there are several, are added up. None where the system does not tell.
+    The audio processes, of which there are several, are added up. None if the system has no /proc.
     """
     if not Path("/proc/self/status").exists():
         return None
@@ -25,7 +25,7 @@ def peak_memory_mib() -> dict[str, float] | None:
 
 
 def service(command: list[str]) -> str | None:
-    """What a process of the system is by its command line, such as "gateway" or "trainer audio"."""
+    """The service that a command line runs, such as "gateway" or "trainer audio"; None if it is not ours."""
     match command[1:]:
         case ["-m", "gateway", *_]:
             return "gateway"
@@ -37,6 +37,6 @@ def service(command: list[str]) -> str | None:
 
 
 def peak_bytes(status: str) -> int:
-    """VmHWM of a /proc/PID/status; 0 of a process that has ended and holds nothing any more."""
+    """VmHWM of the text of a /proc/PID/status; 0 if the process has ended and has no memory."""
     lines = (line.split() for line in status.splitlines())
     return next((int(words[1]) << 10 for words in lines if words[0] == "VmHWM:"), 0)

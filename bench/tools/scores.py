@@ -1,4 +1,4 @@
-"""Detections against annotations, counted as the models' own figures are."""
+"""Scores of detections against annotations, counted in the same way as a model's own metrics."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -12,22 +12,22 @@ from trainer.scoring.metrics import Counts, event_counts, segment_counts
 NO_SPANS = np.empty((0, 2), np.int64)
 
 
-def scores(truth: list[Row], found: list[Row]) -> dict[str, Any]:
+def scores(truth: list[Row], detections: list[Row]) -> dict[str, Any]:
     """F1 of events and of segments: micro, macro over the types that occur, and per type."""
-    real, claimed = spans(truth), spans(found)
+    real, detected = spans(truth), spans(detections)
     events: dict[str, Counts] = defaultdict(Counts)
     segments: dict[str, Counts] = defaultdict(Counts)
-    for filename, kind in sorted({*real, *claimed}):
-        pair = (of.get((filename, kind), NO_SPANS) for of in (real, claimed))
-        reference, estimated = pair
+    for filename, kind in sorted({*real, *detected}):
+        reference = real.get((filename, kind), NO_SPANS)
+        estimated = detected.get((filename, kind), NO_SPANS)
         events[kind] += event_counts(reference, estimated)
         segments[kind] += segment_counts(reference, estimated)
     return {**f1_table("event_f1", events), **f1_table("segment_f1", segments)}
 
 
 def f1_table(name: str, counts: Mapping[str, Counts]) -> dict[str, Any]:
-    """Micro under `name`; without a reference there is no F1, and what was claimed only counts in micro."""
-    per_type = {kind: of.figures().f1_score for kind, of in counts.items()}
+    """Micro F1 as `name`, with macro and per type. A type without annotations counts only in the micro F1."""
+    per_type = {kind: count.figures().f1_score for kind, count in counts.items()}
     known = {kind: round(f1, 4) for kind, f1 in sorted(per_type.items()) if f1 is not None}
     micro = sum(counts.values(), Counts()).figures().f1_score
     return {
@@ -38,7 +38,7 @@ def f1_table(name: str, counts: Mapping[str, Counts]) -> dict[str, Any]:
 
 
 def spans(rows: list[Row]) -> dict[tuple[str, str], np.ndarray]:
-    """By filename and type (events, 2) onsets and offsets in ms."""
+    """Onsets and offsets in ms, an array (events, 2) by filename and type."""
     grouped: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
     for row in rows:
         grouped[row["filename"], row["artifact_type"]].append((int(row["start_ms"]), int(row["end_ms"])))

@@ -1,1 +1,1 @@
-"""Between stored records and the messages of the API: one module per resource."""
+"""Converts between stored records and the messages of the API: one module per resource."""

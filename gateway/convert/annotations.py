@@ -1,4 +1,4 @@
-"""Annotation sets and annotations, between records and messages."""
+"""Converts annotation sets and annotations between records and messages."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,14 +15,14 @@ from storage.records import Annotation, AnnotationSet
 _STATUS_PREFIX = "ANNOTATION_SET_STATUS_"
 
 
-def set_message(annotation_set: AnnotationSet) -> pb.AnnotationSet:
-    """As callers see it."""
+def annotation_set_message(annotation_set: AnnotationSet) -> pb.AnnotationSet:
+    """The annotation set as the API shows it."""
     totals = annotation_set.totals
     return pb.AnnotationSet(
         id=str(annotation_set.id),
         dataset_id=str(annotation_set.dataset_id),
         version=annotation_set.version,
-        status=values.enum_number(pb.AnnotationSetStatus, _STATUS_PREFIX, annotation_set.status),  # type: ignore[arg-type]
+        status=values.enum_number(pb.AnnotationSetStatus, _STATUS_PREFIX, annotation_set.status),
         total_annotations=sum(of_type.count for of_type in totals.values()),
         annotations_by_type={name: of_type.count for name, of_type in totals.items()},
         total_positive_duration_ms=sum(of_type.duration_ms for of_type in totals.values()),
@@ -32,7 +32,7 @@ def set_message(annotation_set: AnnotationSet) -> pb.AnnotationSet:
 
 
 def annotation_message(annotation: Annotation) -> pb.Annotation:
-    """As callers see it."""
+    """The annotation as the API shows it."""
     message = pb.Annotation(
         id=str(annotation.id),
         annotation_set_id=str(annotation.annotation_set_id),
@@ -47,18 +47,23 @@ def annotation_message(annotation: Annotation) -> pb.Annotation:
     return message
 
 
-def new_annotations(set_id: UUID, given: Sequence[pb.NewAnnotation]) -> list[Annotation]:
-    """What a batch asks for, under new ids. Raises InvalidArgumentError as `extra_data` does."""
-    return [_new_annotation(set_id, index, new) for index, new in enumerate(given)]
+def annotation_records(set_id: UUID, batch: Sequence[pb.NewAnnotation]) -> list[Annotation]:
+    """Records, with new ids, of a batch of annotations. Raises as `annotation_extra_data` does."""
+    return [_annotation_record(set_id, index, new) for index, new in enumerate(batch)]
 
 
-def confidence(request: pb.NewAnnotation | pb.UpdateAnnotationRequest) -> float:
-    """1 where it is left out."""
+def annotation_confidence(request: pb.NewAnnotation | pb.UpdateAnnotationRequest) -> float:
+    """The annotator's confidence; 1 if the request has none."""
     return request.confidence if request.HasField("confidence") else 1.0
 
 
-def extra_data(request: pb.NewAnnotation | pb.UpdateAnnotationRequest, field: str) -> dict[str, Any] | None:
-    """The stored form, None where it is left out. Raises InvalidArgumentError for what JSON cannot say."""
+def annotation_extra_data(
+    request: pb.NewAnnotation | pb.UpdateAnnotationRequest, field: str
+) -> dict[str, Any] | None:
+    """The annotation's extra data as it is stored; None if the request has none.
+
+    Raises InvalidArgumentError, naming `field`, for numbers that JSON cannot represent.
+    """
     if not request.HasField("extra_data"):
         return None
     try:
@@ -69,7 +74,7 @@ def extra_data(request: pb.NewAnnotation | pb.UpdateAnnotationRequest, field: st
     return value
 
 
-def _new_annotation(set_id: UUID, index: int, new: pb.NewAnnotation) -> Annotation:
+def _annotation_record(set_id: UUID, index: int, new: pb.NewAnnotation) -> Annotation:
     return Annotation(
         id=uuid7(),
         annotation_set_id=set_id,
@@ -77,6 +82,6 @@ def _new_annotation(set_id: UUID, index: int, new: pb.NewAnnotation) -> Annotati
         artifact_type=new.artifact_type,
         start_ms=new.start_ms,
         end_ms=new.end_ms,
-        confidence=confidence(new),
-        extra_data=extra_data(new, f"annotations[{index}].extra_data"),
+        confidence=annotation_confidence(new),
+        extra_data=annotation_extra_data(new, f"annotations[{index}].extra_data"),
     )

@@ -1,20 +1,20 @@
-"""What a trainer is sent for one attempt at a job."""
+"""Makes the messages of a Train call, which give a trainer one attempt at a job."""
 
 from earmark.trainer.v1 import trainer_service_pb2 as pb
 
 from gateway import object_keys
-from gateway.convert.training import config_message
+from gateway.convert.training import training_config_message
 from storage.queries.training import ManifestFile
 from storage.records import Model, TrainingJob
 
 
-def job_message(job: TrainingJob, base_model: Model | None) -> pb.TrainRequest:
-    """The first message: the job, and where the attempt stores what it makes."""
+def train_job_request(job: TrainingJob, base_model: Model | None) -> pb.TrainRequest:
+    """The first message of a Train call: the job, and the prefix of the objects that the attempt writes."""
     return pb.TrainRequest(
         job=pb.TrainRequest.Job(
             training_job_id=str(job.id),
             attempt=job.attempt,
-            config=config_message(job.config),
+            config=training_config_message(job.config),
             prefix=object_keys.attempt(job.id, job.attempt),
             resume_from=job.checkpoint or "",
             base_weights=base_model.weights if base_model else "",
@@ -23,8 +23,8 @@ def job_message(job: TrainingJob, base_model: Model | None) -> pb.TrainRequest:
     )
 
 
-def file_message(file: ManifestFile) -> pb.TrainRequest:
-    """One file of the manifest, with its annotations."""
+def train_file_request(file: ManifestFile) -> pb.TrainRequest:
+    """A later message of a Train call: one file of the manifest with its annotations."""
     return pb.TrainRequest(
         file=pb.TrainRequest.File(
             audio_file_id=str(file.id),

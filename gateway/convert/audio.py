@@ -1,4 +1,4 @@
-"""Audio files, between records and messages."""
+"""Converts audio files between records and messages."""
 
 from earmark.v1 import audio_service_pb2 as pb
 
@@ -9,7 +9,7 @@ _STATUS_PREFIX = "AUDIO_PROCESSING_STATUS_"
 
 
 def audio_file_message(audio_file: AudioFile) -> pb.AudioFile:
-    """As callers see it."""
+    """The audio file as the API shows it."""
     return pb.AudioFile(
         id=str(audio_file.id),
         dataset_id=str(audio_file.dataset_id),
@@ -20,7 +20,9 @@ def audio_file_message(audio_file: AudioFile) -> pb.AudioFile:
         duration_ms=audio_file.duration_ms,
         sample_rate_hz=audio_file.sample_rate_hz,
         channels=audio_file.channels,
-        processing_status=status_number(audio_file.processing_status),
+        processing_status=values.enum_number(
+            pb.AudioProcessingStatus, _STATUS_PREFIX, audio_file.processing_status
+        ),
         error_message=audio_file.error_message,
         created_at=values.timestamp(audio_file.created_at),
         updated_at=values.timestamp(audio_file.updated_at),
@@ -28,11 +30,6 @@ def audio_file_message(audio_file: AudioFile) -> pb.AudioFile:
     )
 
 
-def status_number(status: str) -> pb.AudioProcessingStatus:
-    """The enum's number of a stored status."""
-    return values.enum_number(pb.AudioProcessingStatus, _STATUS_PREFIX, status)  # type: ignore[return-value]
-
-
-def status_text(number: int) -> str | None:
-    """The stored form of a status; None for UNSPECIFIED."""
+def audio_status_name(number: int) -> str | None:
+    """The stored name of a processing status; None for UNSPECIFIED."""
     return values.enum_name(pb.AudioProcessingStatus, _STATUS_PREFIX, number)

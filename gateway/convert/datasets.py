@@ -1,4 +1,4 @@
-"""Datasets and their artifact types, between records and messages."""
+"""Converts datasets and their artifact types between records and messages."""
 
 from earmark.v1 import dataset_service_pb2 as pb
 
@@ -27,5 +27,5 @@ def dataset_message(dataset: Dataset) -> pb.Dataset:
 
 
 def artifact_type_record(message: pb.ArtifactType) -> ArtifactType:
-    """The record of an artifact type, with DEFAULT_COLOR if the message has none."""
+    """The record of an artifact type; its color is DEFAULT_COLOR if the message has none."""
     return ArtifactType(message.name, message.description, message.color or DEFAULT_COLOR)

@@ -1,4 +1,4 @@
-"""Detection, between the public messages and those of the trainer."""
+"""Converts between the public messages of detection and those of the trainer."""
 
 from earmark.trainer.v1 import trainer_service_pb2 as trainer_pb
 from earmark.v1 import detection_service_pb2 as pb
@@ -6,8 +6,8 @@ from earmark.v1 import detection_service_pb2 as pb
 from storage.records import Model
 
 
-def start_message(model: Model, start: pb.DetectRequest.Start) -> trainer_pb.DetectRequest:
-    """The first message to a trainer: where it finds the model, and the caller's configuration."""
+def detect_start_request(model: Model, start: pb.DetectRequest.Start) -> trainer_pb.DetectRequest:
+    """The first message to a trainer: the keys of the model's objects, and the caller's configuration."""
     return trainer_pb.DetectRequest(
         start=trainer_pb.DetectRequest.Start(
             weights=model.weights, model_config=model.model_config, config=start.config
@@ -15,8 +15,10 @@ def start_message(model: Model, start: pb.DetectRequest.Start) -> trainer_pb.Det
     )
 
 
-def summary_message(summary: trainer_pb.DetectResponse.Summary, detection_count: int) -> pb.DetectResponse:
-    """The last message to the caller."""
+def detect_summary_response(
+    summary: trainer_pb.DetectResponse.Summary, detection_count: int
+) -> pb.DetectResponse:
+    """The last message to the caller: the length of the audio and the number of detections."""
     return pb.DetectResponse(
         summary=pb.DetectResponse.Summary(duration_ms=summary.duration_ms, detection_count=detection_count)
     )

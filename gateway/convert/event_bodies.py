@@ -1,4 +1,4 @@
-"""The stored bodies of a training job's events: the JSON form of TrainingEvent's oneof."""
+"""Makes the bodies of training events as they are stored: the JSON form of TrainingEvent's oneof."""
 
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ Body = dict[str, Any]
 
 
 def status_changed(before: str, after: str, reason: str) -> Body:
-    """A change from one stored status to another. `before` is "unspecified" for the creation of a job."""
+    """The body of a status change, from stored status names. `before` is "unspecified" for a new job."""
     prefix = "TRAINING_JOB_STATUS_"
     return {
         "status_changed": {"from": prefix + before.upper(), "to": prefix + after.upper(), "reason": reason}
@@ -20,33 +20,33 @@ def status_changed(before: str, after: str, reason: str) -> Body:
 
 
 def notice(code: str, message: str) -> Body:
-    """A notice of the gateway. `code` is a NoticeCode without its prefix."""
+    """The body of a notice from the gateway. `code` is a NoticeCode without its prefix."""
     return {"notice": {"code": f"NOTICE_CODE_{code}", "message": message}}
 
 
-def trainer_notice(found: pb.TrainingEvent.Notice) -> Body:
-    """A notice that the trainer sent."""
-    return {"notice": to_json(found)}
+def trainer_notice(sent: pb.TrainingEvent.Notice) -> Body:
+    """The body of a notice from the trainer."""
+    return {"notice": to_json(sent)}
 
 
-def progress(found: trainer_pb.TrainResponse.Progress, eta: datetime) -> Body:
-    """How far the training is. The trainer sends seconds to go, the event states the time of the end."""
+def progress(sent: trainer_pb.TrainResponse.Progress, eta: datetime) -> Body:
+    """The body of a progress event. The trainer sends the remaining seconds; the event has the time `eta`."""
     return {
         "progress": {
-            "epoch": found.epoch,
-            "step": found.step,
-            "steps": found.steps,
-            "fraction": found.fraction,
+            "epoch": sent.epoch,
+            "step": sent.step,
+            "steps": sent.steps,
+            "fraction": sent.fraction,
             "eta": eta.isoformat(),
         }
     }
 
 
 def epoch_completed(completed: pb.TrainingEvent.EpochCompleted) -> Body:
-    """The figures of an epoch."""
+    """The body of a completed epoch's event, with its metrics."""
     return {"epoch_completed": to_json(completed)}
 
 
 def model_created(model_id: str) -> Body:
-    """The job's model exists."""
+    """The body of the event that the job has produced its model."""
     return {"model_created": {"model_id": model_id}}

@@ -1,4 +1,4 @@
-"""Models, between records and messages."""
+"""Converts models from records to messages."""
 
 from earmark.v1 import metrics_pb2, training_config_pb2
 from earmark.v1 import model_service_pb2 as pb

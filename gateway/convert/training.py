@@ -1,4 +1,4 @@
-"""Training jobs and their events, between records and messages."""
+"""Converts training jobs, their attempts and events, and trainers' states from records to messages."""
 
 from secrets import randbits
 from typing import Any
@@ -24,9 +24,9 @@ DEFAULTS: dict[str, float | int] = {
 
 
 def config_with_defaults(config: training_config_pb2.TrainingConfig) -> training_config_pb2.TrainingConfig:
-    """A copy in which every field that was left out has its default, and the seed is drawn.
+    """A copy of the configuration with every unset field set to its default, and with a random seed if unset.
 
-    base_model_id and early_stopping_epochs have no default: left out, they are off.
+    base_model_id and early_stopping_epochs have no default; unset, they are off.
     """
     filled = training_config_pb2.TrainingConfig()
     filled.CopyFrom(config)
@@ -36,19 +36,19 @@ def config_with_defaults(config: training_config_pb2.TrainingConfig) -> training
     return filled
 
 
-def config_message(config: dict[str, Any]) -> training_config_pb2.TrainingConfig:
-    """From its stored form."""
+def training_config_message(config: dict[str, Any]) -> training_config_pb2.TrainingConfig:
+    """The configuration of a training job, from its stored JSON form."""
     return values.from_json(config, training_config_pb2.TrainingConfig)
 
 
 def training_job_message(job: TrainingJob) -> training_service_pb2.TrainingJob:
-    """As callers see it."""
+    """The training job as the API shows it."""
     message = training_service_pb2.TrainingJob(
         id=str(job.id),
         dataset_id=str(job.dataset_id),
         annotation_set_id=str(job.annotation_set_id),
-        config=config_message(job.config),
-        status=status_number(job.status),
+        config=training_config_message(job.config),
+        status=training_job_status(job.status),
         progress=job.progress,
         current_epoch=job.current_epoch,
         best_epoch=job.best_epoch,
@@ -62,7 +62,7 @@ def training_job_message(job: TrainingJob) -> training_service_pb2.TrainingJob:
         started_at=values.timestamp(job.started_at),
         finished_at=values.timestamp(job.finished_at),
         revision=job.revision,
-        attempts=map(attempt_message, job.attempts),
+        attempts=map(training_attempt_message, job.attempts),
     )
     if job.metrics is not None:
         message.metrics.CopyFrom(values.from_json(job.metrics, metrics_pb2.EvalMetrics))
@@ -72,31 +72,31 @@ def training_job_message(job: TrainingJob) -> training_service_pb2.TrainingJob:
     return message
 
 
-def attempt_message(attempt: TrainingAttempt) -> training_service_pb2.TrainingAttempt:
-    """As callers see it."""
+def training_attempt_message(attempt: TrainingAttempt) -> training_service_pb2.TrainingAttempt:
+    """The attempt as the API shows it."""
     outcomes = training_service_pb2.TrainingAttemptOutcome
     return training_service_pb2.TrainingAttempt(
         number=attempt.number,
         trainer=attempt.trainer,
         started_at=values.timestamp(attempt.started_at),
         ended_at=values.timestamp(attempt.ended_at),
-        outcome=values.enum_number(outcomes, _OUTCOME_PREFIX, attempt.outcome or "unspecified"),  # type: ignore[arg-type]
+        outcome=values.enum_number(outcomes, _OUTCOME_PREFIX, attempt.outcome or "unspecified"),
         reason=attempt.reason or "",
     )
 
 
 def waiting_message(waiting: Waiting) -> training_service_pb2.Waiting:
-    """As callers see it."""
+    """What a queued job waits for, as the API shows it."""
     return training_service_pb2.Waiting(
         place=waiting.place,
-        waiting_for=values.enum_number(training_service_pb2.WaitingFor, _WAITING_PREFIX, waiting.waiting_for),  # type: ignore[arg-type]
+        waiting_for=values.enum_number(training_service_pb2.WaitingFor, _WAITING_PREFIX, waiting.waiting_for),
         message=waiting.message,
         not_before=values.timestamp(waiting.not_before),
     )
 
 
-def event_message(event: TrainingEvent) -> training_service_pb2.TrainingEvent:
-    """As watchers see it."""
+def training_event_message(event: TrainingEvent) -> training_service_pb2.TrainingEvent:
+    """The event as watchers receive it."""
     message = values.from_json(event.body, training_service_pb2.TrainingEvent)
     message.training_job_id = str(event.training_job_id)
     message.revision = event.revision
@@ -105,8 +105,8 @@ def event_message(event: TrainingEvent) -> training_service_pb2.TrainingEvent:
     return message
 
 
-def trainer_message(status: TrainerStatus) -> training_service_pb2.TrainerStatus:
-    """As callers see it."""
+def trainer_status_message(status: TrainerStatus) -> training_service_pb2.TrainerStatus:
+    """The trainer's state as the API shows it."""
     capacity = status.capacity
     return training_service_pb2.TrainerStatus(
         address=status.address,
@@ -121,11 +121,11 @@ def trainer_message(status: TrainerStatus) -> training_service_pb2.TrainerStatus
     )
 
 
-def status_number(status: str) -> training_service_pb2.TrainingJobStatus:
-    """The enum's number of a stored status."""
-    return values.enum_number(training_service_pb2.TrainingJobStatus, _STATUS_PREFIX, status)  # type: ignore[return-value]
+def training_job_status(name: str) -> training_service_pb2.TrainingJobStatus:
+    """The status with this stored name."""
+    return values.enum_number(training_service_pb2.TrainingJobStatus, _STATUS_PREFIX, name)
 
 
-def status_text(number: int) -> str | None:
-    """The stored form of a status; None for UNSPECIFIED."""
+def training_job_status_name(number: int) -> str | None:
+    """The stored name of a status; None for UNSPECIFIED."""
     return values.enum_name(training_service_pb2.TrainingJobStatus, _STATUS_PREFIX, number)

@@ -1,4 +1,4 @@
-"""Between records and messages: what every service needs."""
+"""Conversions that every resource needs: times, JSON forms, enums and etags."""
 
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from google.protobuf import json_format, timestamp_pb2
 from google.protobuf.message import Message
 
+E = TypeVar("E", bound=int)
 M = TypeVar("M", bound=Message)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -13,7 +14,7 @@ _SECONDS_PER_DAY = 86_400
 
 
 def timestamp(time: datetime | None) -> timestamp_pb2.Timestamp | None:
-    """None stays None: an unset field."""
+    """The time as a protobuf timestamp; None, an unset field, stays None."""
     if time is None:
         return None
     since = time - _EPOCH
@@ -22,31 +23,32 @@ def timestamp(time: datetime | None) -> timestamp_pb2.Timestamp | None:
 
 
 def to_json(message: Message) -> dict[str, Any]:
-    """The message's JSON form, with the proto's field names: how configurations and events are stored."""
+    """The message's JSON form with the proto's field names. Configurations and events are stored in it."""
     return json_format.MessageToDict(message, preserving_proto_field_name=True)
 
 
 def from_json(value: dict[str, Any], message_type: type[M]) -> M:
-    """The message of a stored JSON form. Fields that are no longer known are left out."""
+    """The message of a stored JSON form. Unknown fields, from older versions, are ignored."""
     try:
-        # Many times faster, and enough for what JSON writes as Python does.
+        # Many times faster than ParseDict. Enough if every value has the same form in JSON and in Python.
         return message_type(**value)
     except (TypeError, ValueError):
         return json_format.ParseDict(value, message_type(), ignore_unknown_fields=True)
 
 
 def enum_name(enum: Any, prefix: str, number: int) -> str | None:
-    """A state as it is stored: TRAINING_JOB_STATUS_QUEUED is "queued". None for UNSPECIFIED."""
+    """The stored name of an enum value: TRAINING_JOB_STATUS_QUEUED is "queued". None for UNSPECIFIED."""
     name: str = enum.Name(number)
     return None if number == 0 else name.removeprefix(prefix).lower()
 
 
-def enum_number(enum: Any, prefix: str, text: str) -> int:
-    """The enum's number of a stored state."""
-    number: int = enum.Value(prefix + text.upper())
+def enum_number(enum: type[E], prefix: str, name: str) -> E:
+    """The enum value with this stored name."""
+    wrapper: Any = enum  # The stubs declare a class; at runtime it is an EnumTypeWrapper.
+    number: E = wrapper.Value(prefix + name.upper())
     return number
 
 
 def etag(version: int) -> str:
-    """A resource's version, as callers see it."""
+    """The etag of a resource's version."""
     return f"v{version}"

@@ -1,1 +1,1 @@
-"""Hands work to trainers: claims it from the queues, runs it, and takes over what other gateways left."""
+"""Claims work from the queues, runs it on trainers, and takes over the work of gateways that were lost."""

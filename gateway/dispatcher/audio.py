@@ -1,4 +1,4 @@
-"""One audio file on a trainer: from pending to ready or failed."""
+"""Processes one audio file on a trainer, from pending to ready or failed."""
 
 import asyncio
 from contextlib import suppress
@@ -24,7 +24,7 @@ class SupersededError(Exception):
 
 
 class AudioProcessing:
-    """Runs one attempt at one file. Everything it writes carries the attempt's number."""
+    """Runs one attempt at one file. Every write carries the attempt number, the fencing token."""
 
     def __init__(self, app: App, trainer: Trainer, file: AudioFile) -> None:
         self._app = app
@@ -33,7 +33,7 @@ class AudioProcessing:
         self._log = log.bind(audio_file=str(file.id), attempt=file.attempt, trainer=trainer.address)
 
     async def run(self) -> None:
-        """Returns when the file is ready, failed, or waiting for its next attempt."""
+        """Returns when the file is ready, failed or pending again."""
         file_id = self._file.id
         call = self._trainer.stub.ProcessAudio(
             pb.ProcessAudioRequest(
@@ -43,28 +43,28 @@ class AudioProcessing:
                 features=object_keys.features(file_id),
             )
         )
-        renewal = asyncio.create_task(self._renew())
-        over = False
+        renewal = asyncio.create_task(self._renew_lease())
+        is_over = False
         try:
             async for response in call:
-                over = await self._record(response)
+                is_over = await self._record(response)
         except SupersededError:
-            over = True
-            await self._remove_leftovers()
+            is_over = True
+            await self._remove_objects_if_deleted()
         except aio.AioRpcError as error:
             self._log.warning("trainer lost", error=error.details())
         finally:
             call.cancel()
             renewal.cancel()
             await asyncio.gather(renewal, return_exceptions=True)
-            if not over:
+            if not is_over:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._app.settings.stop_grace_seconds):
                         await retry_until_available(self._release)
             self._app.bus.publish(topics.AUDIO)
 
     async def _record(self, response: pb.ProcessAudioResponse) -> bool:
-        """Whether the file is settled."""
+        """Returns whether the file's processing is finished."""
         match response.WhichOneof("content"):
             case "normalizing":
                 await self._advance("normalizing")
@@ -100,14 +100,14 @@ class AudioProcessing:
             raise SupersededError
         self._app.bus.publish(topics.dataset(self._file.dataset_id))
 
-    async def _remove_leftovers(self) -> None:
-        """What the trainer has stored of a file that was deleted meanwhile."""
+    async def _remove_objects_if_deleted(self) -> None:
+        """Removes the objects that the trainer stored if the file was deleted meanwhile."""
 
-        async def is_there() -> bool:
+        async def exists() -> bool:
             async with self._app.database.connection() as connection:
                 return await audio.exists(connection, self._file.id)
 
-        if not await retry_until_available(is_there):
+        if not await retry_until_available(exists):
             await self._app.objects.delete_async(*object_keys.audio_objects(self._file.id))
 
     async def _release(self) -> None:
@@ -115,8 +115,8 @@ class AudioProcessing:
             await audio.release(connection, self._file.id, self._file.attempt)
         self._app.bus.publish(topics.dataset(self._file.dataset_id))
 
-    async def _renew(self) -> None:
-        """A long file outlives its first lease."""
+    async def _renew_lease(self) -> None:
+        """Renews the lease until cancelled: a long file takes longer than one lease."""
         lease = self._app.settings.lease_seconds
 
         async def renew() -> None:

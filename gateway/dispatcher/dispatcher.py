@@ -1,9 +1,8 @@
-"""Hands work to trainers: takes it from the queues, runs it, and takes over what other gateways left."""
+"""The loops that claim work, start it on trainers, take over lost jobs and remove what is too old."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,6 +15,7 @@ from gateway.dispatcher.audio import AudioProcessing
 from gateway.dispatcher.orphans import remove_orphans
 from gateway.dispatcher.outcome import Outcome
 from gateway.fleet.trainers import Trainer
+from gateway.waits import wait_for_event
 from gateway.watching import topics
 from storage.database import UNAVAILABLE
 from storage.queries import audio, events, idempotency, training
@@ -23,16 +23,16 @@ from storage.records import TrainingJob
 
 log = structlog.get_logger("dispatcher")
 
-# Nobody wakes the dispatcher for what time alone brings about.
+# Nothing wakes the dispatcher when a pause or a lease ends, so it polls.
 POLL_SECONDS = 2.0
 BACKOFF_SECONDS = 0.5
 CLEAN_UP_SECONDS = 600.0
-# Jobs in one transaction, which holds up whoever watches all jobs.
-COMPACTED_AT_ONCE = 20
+# Jobs compacted in one transaction: a running transaction delays the watches of all jobs.
+COMPACTION_BATCH = 20
 
 
 class Dispatcher:
-    """A few loops, and a task for each job and each audio file that this gateway has given to a trainer."""
+    """Runs the loops, and one task per job and audio file that this gateway has given to a trainer."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -44,46 +44,44 @@ class Dispatcher:
     async def __aenter__(self) -> Self:
         lease = self._app.settings.lease_seconds
         self._loops = [
-            asyncio.create_task(self._on_wake(topics.QUEUE, self._dispatch_jobs)),
-            asyncio.create_task(self._on_wake(topics.AUDIO, self._dispatch_files)),
-            asyncio.create_task(self._every(lease / 4, self._take_over)),
-            asyncio.create_task(self._every(CLEAN_UP_SECONDS, self._clean_up)),
+            asyncio.create_task(self._run_on_wake(topics.QUEUE, self._dispatch_jobs)),
+            asyncio.create_task(self._run_on_wake(topics.AUDIO, self._dispatch_files)),
+            asyncio.create_task(self._run_every(lease / 4, self._take_over_lost_jobs)),
+            asyncio.create_task(self._run_every(CLEAN_UP_SECONDS, self._clean_up)),
         ]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Hands back what is running, so that it need not wait for its lease to run out."""
-        await _ended(self._loops)
+        """Hands the running work back, so that it does not wait for its lease to expire."""
+        await _cancel_all(self._loops)
         await asyncio.gather(*(attempt.hand_back() for attempt in self._attempts))
         if self._running:
             await asyncio.wait(self._running, timeout=LAST_WRITE_SECONDS)
-        await _ended(self._running)
+        await _cancel_all(self._running)
 
-    async def _on_wake(self, topic: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Runs `work` when the topic or the trainers' capacity may have changed, and now and then anyway."""
+    async def _run_on_wake(self, topic: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Runs `work` when the topic or the trainers' capacity changes, and every POLL_SECONDS."""
         with self._app.bus.subscribe(topic) as woken, self._app.trainers.subscribe(woken):
             while True:
                 woken.clear()
-                await self._attempted(work)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS):
-                        await woken.wait()
+                await self._try(work)
+                await wait_for_event(woken, POLL_SECONDS)
 
-    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    async def _run_every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
-            await self._attempted(work)
+            await self._try(work)
             await asyncio.sleep(seconds)
 
-    async def _attempted(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _try(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
         except UNAVAILABLE as error:
             log.warning("database unavailable; trying again", error=repr(error))
             await asyncio.sleep(BACKOFF_SECONDS)
         except Exception:
-            # A loop that ends would stop all work without a word.
+            # A loop that ended would silently stop all work.
             log.exception("dispatching failed; trying again")
             await asyncio.sleep(BACKOFF_SECONDS)
 
@@ -97,7 +95,7 @@ class Dispatcher:
                 pass
 
     def _free_slots(self, trainer: Trainer) -> int:
-        """What the trainer says, less what was sent to it since it said so."""
+        """The free slots that the trainer reported, reduced by the jobs started since that report."""
         capacity = trainer.capacity
         return min(capacity.free_training_slots, capacity.training_slots - self._jobs[trainer.address])
 
@@ -130,9 +128,9 @@ class Dispatcher:
 
     async def _start_files(self, trainer: Trainer, limit: int) -> None:
         async with self._app.database.transaction() as connection:
-            hopeless = await audio.give_up(connection)
+            exhausted = await audio.fail_exhausted(connection)
             files = await audio.claim(connection, limit, self._app.settings.lease_seconds)
-        self._app.bus.publish(*(topics.dataset(file.dataset_id) for file in hopeless))
+        self._app.bus.publish(*(topics.dataset(file.dataset_id) for file in exhausted))
         for file in files:
             processing = AudioProcessing(self._app, trainer, file)
             self._start(processing.run(), self._files, trainer.address, topics.AUDIO)
@@ -152,8 +150,8 @@ class Dispatcher:
         self._running.add(task)
         task.add_done_callback(done)
 
-    async def _take_over(self) -> None:
-        """Jobs whose gateway has been silent for longer than their lease return to the queue."""
+    async def _take_over_lost_jobs(self) -> None:
+        """Queues the jobs whose lease has expired: their gateway was lost."""
         async with self._app.database.transaction() as connection:
             expired = await training.expired(connection)
             for job in expired:
@@ -164,20 +162,20 @@ class Dispatcher:
             self._publish(*expired)
 
     def _publish(self, *jobs: TrainingJob) -> None:
-        """Tells of their new events."""
+        """Notifies watchers of the jobs' new events."""
         for job in jobs:
             self._app.bus.publish(*topics.of_job(job.tenant_id, job.id))
 
     async def _clean_up(self) -> None:
         days = self._app.settings.event_retention_days
         async with self._app.database.connection() as connection:
-            await idempotency.forget_old(connection)
-            while await events.compact(connection, days, COMPACTED_AT_ONCE):
+            await idempotency.delete_old(connection)
+            while await events.compact(connection, days, COMPACTION_BATCH):
                 pass
         await remove_orphans(self._app.database, self._app.objects)
 
 
-async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+async def _cancel_all(tasks: Iterable[asyncio.Task[None]]) -> None:
     tasks = list(tasks)
     for task in tasks:
         task.cancel()

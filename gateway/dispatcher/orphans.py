@@ -1,8 +1,8 @@
-"""Removes the objects that no row names.
+"""Removes orphans: objects that no row names.
 
-An object is stored before its row, so that a row never names what is not there; what was being written when a
-gateway or a trainer was killed is left behind by that. Nothing is removed for being unknown: a store that is
-shown the wrong database loses nothing.
+An object is stored before its row, so that a row never names a missing object. If a gateway or a trainer is
+killed in between, the object becomes an orphan. Only objects of recorded candidates and finished jobs are
+removed: an object store used with the wrong database loses nothing.
 """
 
 import asyncio
@@ -14,19 +14,20 @@ from storage.database import Database
 from storage.objects import ObjectStore
 from storage.queries import orphans
 
-# Longer than any upload takes from its first byte to its row, and any attempt lives on after its job is over.
+# Longer than any upload takes from its first byte to its row, or an attempt runs after its job is finished.
 GRACE_SECONDS = 6 * 3600.0
 
 log = structlog.get_logger("dispatcher")
 
 
 async def remove_orphans(database: Database, objects: ObjectStore) -> None:
-    """Raises one of UNAVAILABLE."""
+    """Removes the orphans older than GRACE_SECONDS. Raises one of UNAVAILABLE."""
     while await _sweep_audio(database, objects) or await _sweep_jobs(database, objects):
         pass
 
 
 async def _sweep_audio(database: Database, objects: ObjectStore) -> int:
+    """Checks a batch of candidates. Returns the size of the batch."""
     async with database.connection() as connection:
         candidates = await orphans.old_candidates(connection, GRACE_SECONDS)
     for audio_file_id, has_row in candidates:
@@ -38,13 +39,14 @@ async def _sweep_audio(database: Database, objects: ObjectStore) -> int:
 
 
 async def _sweep_jobs(database: Database, objects: ObjectStore) -> int:
+    """Removes all objects but the model's from a batch of finished jobs. Returns the size of the batch."""
     async with database.connection() as connection:
-        over = await orphans.unswept_jobs(connection, GRACE_SECONDS)
-    for job_id, kept in over:
+        finished = await orphans.unswept_jobs(connection, GRACE_SECONDS)
+    for job_id, kept in finished:
         stored = await asyncio.to_thread(set, objects.keys(object_keys.job(job_id)))
-        if left := stored - kept:
-            log.info("removing what the attempts of a job left", job=str(job_id), objects=len(left))
-            await objects.delete_async(*left)
+        if unused := stored - kept:
+            log.info("removing unused objects of a finished job", job=str(job_id), objects=len(unused))
+            await objects.delete_async(*unused)
     async with database.connection() as connection:
-        await orphans.mark_swept(connection, [job_id for job_id, _ in over])
-    return len(over)
+        await orphans.mark_swept(connection, [job_id for job_id, _ in finished])
+    return len(finished)

@@ -1,4 +1,4 @@
-"""How an attempt ends: each ending is one transaction that only the current attempt can make."""
+"""The ways in which an attempt ends. Each is one transaction that only the current attempt can make."""
 
 from uuid import UUID
 
@@ -17,20 +17,20 @@ LONGEST_BACKOFF_SECONDS = 60.0
 
 
 class Outcome:
-    """The end of one attempt at `job`. Each method returns whether the attempt was still the current one."""
+    """Records the end of one attempt at `job`. Each method returns whether it was the current attempt."""
 
     def __init__(self, app: App, job: TrainingJob) -> None:
         self._app = app
         self._job = job
 
     async def completed(self, connection: Connection, result: pb.TrainResponse.Completed) -> bool:
-        """The model and the job's end, together."""
+        """Creates the model and completes the job in one transaction."""
         job = await self._lock(connection)
         if job is None:
             return False
         model_id, lease = uuid7(), self._app.settings.lease_seconds
-        told = event_bodies.model_created(str(model_id))
-        await training.advance(connection, job.id, job.attempt, job.revision, lease, told)
+        created = event_bodies.model_created(str(model_id))
+        await training.advance(connection, job.id, job.attempt, job.revision, lease, created)
         await self._create_model(connection, model_id, result)
         event = event_bodies.status_changed("training", "completed", "a model exists")
         await training.finish(
@@ -46,7 +46,7 @@ class Outcome:
         return True
 
     async def _lock(self, connection: Connection) -> TrainingJob | None:
-        """The job as it is now; None where the attempt is no longer the current one."""
+        """Returns the locked job, or None if the attempt is no longer the current one."""
         return await training.lock_attempt(connection, self._job.id, self._job.attempt)
 
     async def _create_model(
@@ -73,7 +73,7 @@ class Outcome:
         )
 
     async def failed(self, connection: Connection, reason: str, message: str) -> bool:
-        """The job cannot complete, on this trainer or another."""
+        """Fails the job, which cannot complete on any trainer."""
         job = self._job
         event = event_bodies.status_changed("training", "failed", message)
         ended = await training.finish(
@@ -82,13 +82,13 @@ class Outcome:
         return ended is not None
 
     async def cancelled(self, connection: Connection) -> bool:
-        """A user asked for it."""
+        """Cancels the job, as a user requested."""
         job = self._job
         event = event_bodies.status_changed("training", "cancelled", "cancelled by a user")
         return await training.finish(connection, job.id, job.attempt, "cancelled", event) is not None
 
     async def lost(self, connection: Connection, cause: str) -> bool:
-        """The trainer or the gateway went away: back to the queue, unless that has happened too often."""
+        """Queues the job again after its trainer or gateway was lost, or fails it after too many losses."""
         job = await self._lock(connection)
         if job is None:
             return False
@@ -100,8 +100,8 @@ class Outcome:
         notice = event_bodies.notice("TRAINER_LOST", f"attempt {job.attempt} ended: {cause}")
         await training.advance(connection, job.id, job.attempt, job.revision, settings.lease_seconds, notice)
         pause = backoff_seconds(settings.retry_seconds, losses)
-        where = "goes on from its last checkpoint" if job.checkpoint else "starts again"
-        event = event_bodies.status_changed("training", "queued", f"{cause}; the next attempt {where}")
+        start = "resumes from the last checkpoint" if job.checkpoint else "starts again"
+        event = event_bodies.status_changed("training", "queued", f"{cause}; the next attempt {start}")
         await training.requeue(
             connection, job.id, job.attempt, "lost", cause, event, losses=losses, pause_seconds=pause
         )
@@ -109,7 +109,7 @@ class Outcome:
         return True
 
     async def handed_back(self, connection: Connection, cause: str) -> bool:
-        """Nothing went wrong: another attempt follows, and none is counted as lost."""
+        """Queues the job again without counting a loss: nothing went wrong."""
         job = await self._lock(connection)
         if job is None:
             return False
@@ -123,9 +123,9 @@ class Outcome:
 
 
 def backoff_seconds(first: float, losses: int) -> float:
-    """Before the next attempt, after so many losses in a row: a job that kills trainers is to kill few.
+    """The pause before the next attempt after `losses` in a row, so that a harmful job kills few trainers.
 
-    A first loss is the trainer's fault as far as anybody knows, and costs no pause.
+    There is no pause after the first loss, which is probably the trainer's fault.
     """
     return 0.0 if losses == 1 else min(LONGEST_BACKOFF_SECONDS, first * 5.0 ** (losses - 2))
 

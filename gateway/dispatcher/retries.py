@@ -1,4 +1,4 @@
-"""Waiting for the database: what a trainer has done is worth it."""
+"""Waits for the database to come back instead of discarding a trainer's work."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 async def retry_until_available(work: Callable[[], Awaitable[T]]) -> T:
-    """Runs `work` until the database answers."""
+    """Runs `work` again until the database is available; returns its result."""
     while True:
         try:
             return await work()

@@ -1,1 +1,1 @@
-"""The trainers: where they are, what each has free, which one gets work, and why a job waits."""
+"""The trainers: their addresses and capacity, which of them gets work, and why a job waits."""

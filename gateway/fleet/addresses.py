@@ -1,4 +1,4 @@
-"""Where trainers are: the entries of EARMARK_TRAINERS, and the addresses behind a name."""
+"""Trainer addresses: parses the entries of EARMARK_TRAINERS and resolves names."""
 
 import asyncio
 import re
@@ -17,7 +17,7 @@ _PORTS = range(1, 65536)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry; `is_name`: every address that the host resolves to is a trainer, not the host itself."""
+    """One entry. `is_name`: each address that the host resolves to is a trainer of its own."""
 
     host: str
     port: int
@@ -28,11 +28,11 @@ class Entry:
 
 
 def parse(text: str) -> Entry:
-    """Raises ValueError for anything but host:port, [IPv6 address]:port and dns:///name:port."""
+    """Parses an entry. Raises ValueError unless it is host:port, [IPv6 address]:port or dns:///name:port."""
     is_name = text.startswith(_NAME_SCHEME)
     rest = text.removeprefix(_NAME_SCHEME)
     if "/" in rest:
-        raise _malformed(text, "has a scheme or a path that is not known")
+        raise _malformed(text, "has a scheme or a path that is not supported")
     host, colon, port = rest.rpartition(":")
     if not colon or rest.endswith("]"):
         raise _malformed(text, "has no port")
@@ -56,18 +56,18 @@ def _host(text: str, host: str) -> str:
     return host.lower()
 
 
-def _malformed(text: str, found: str) -> ValueError:
-    return ValueError(f"{text!r} {found}; {_EXPECTED}")
+def _malformed(text: str, problem: str) -> ValueError:
+    return ValueError(f"{text!r} {problem}; {_EXPECTED}")
 
 
 def address(host: str, port: int) -> str:
-    """As it is written and dialled: an IPv6 address in brackets."""
+    """host:port, with an IPv6 address in brackets, as gRPC expects it."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
-    """The addresses behind a name, in order. Raises OSError where it cannot be resolved."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    # A trainer that has an address of each family would count twice.
-    family = socket.AF_INET if any(info[0] == socket.AF_INET for info in found) else socket.AF_INET6
-    return sorted({address(str(info[4][0]), port) for info in found if info[0] == family})
+    """The addresses that a name resolves to, sorted. Raises OSError if it cannot be resolved."""
+    infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    # Only one family is used: a trainer with an IPv4 and an IPv6 address would otherwise count twice.
+    family = socket.AF_INET if any(info[0] == socket.AF_INET for info in infos) else socket.AF_INET6
+    return sorted({address(str(info[4][0]), port) for info in infos if info[0] == family})

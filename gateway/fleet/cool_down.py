@@ -1,20 +1,20 @@
-"""The pause of a trainer on which attempts are lost one after another."""
+"""The cool-down of a trainer on which attempts were lost in a row."""
 
 from dataclasses import dataclass
 
-# By the number of losses in a row; the last holds for any further ones.
+# By the number of losses in a row; the last value applies to all further losses.
 PAUSES_SECONDS = (1, 5, 25, 60)
 
 
 @dataclass(slots=True)
 class CoolDown:
-    """Longer with every loss in a row, over with the first attempt that is kept. Times are monotonic."""
+    """Grows with each loss in a row and ends with the first success. Times are monotonic, in seconds."""
 
     losses: int = 0
     until: float = 0.0
 
     def record_loss(self, now: float) -> None:
-        """What falls during the pause fell together with the loss that began it, and is not counted again."""
+        """Starts a longer cool-down. Losses during one count as the same loss, so they are ignored."""
         if now < self.until:
             return
         self.losses += 1
@@ -24,5 +24,5 @@ class CoolDown:
         self.losses, self.until = 0, 0.0
 
     def seconds_left(self, now: float) -> float:
-        """0 where nothing is being waited for."""
+        """The rest of the cool-down; 0 if there is none."""
         return max(0.0, self.until - now)

@@ -1,1 +1,1 @@
-"""What must hold before something is changed: pure functions from facts to violations."""
+"""The rules that changes must satisfy: pure functions from facts to violations."""

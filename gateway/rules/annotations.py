@@ -1,43 +1,42 @@
-"""What must hold for annotations: pure functions from facts to violations, every one of them."""
+"""The rules for annotations: pure functions from facts to the list of all violations."""
 
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 from gateway.errors import FieldViolation, Violation
-from storage.queries.annotations import Facts, MarkedFile, Misplaced
+from storage.queries.annotations import AnnotatedFile, Facts, PastEnd
 from storage.records import Annotation
 
 
 def of_new(dataset_id: UUID, new: Sequence[Annotation], facts: Facts) -> list[FieldViolation]:
-    """What forbids adding annotations, by their index in the request. Empty where they may be added.
+    """The violations of a batch of new annotations, by index in the request. Empty if it may be added.
 
-    An annotation of a file that is not decoded yet may lie anywhere: its end is checked when the set is
-    published.
+    Annotations of a file that is not decoded yet may end anywhere: publishing the set checks them.
     """
-    found: list[FieldViolation] = []
+    violations: list[FieldViolation] = []
     for index, annotation in enumerate(new):
         path = f"annotations[{index}]."
         file = facts.files.get(annotation.audio_file_id)
-        found += _file(path, dataset_id, annotation.audio_file_id, file)
-        found += _type(path, annotation.artifact_type, facts.types)
-        found += _end(path, annotation.end_ms, file)
-    return found
+        violations += _file(path, dataset_id, annotation.audio_file_id, file)
+        violations += _type(path, annotation.artifact_type, facts.types)
+        violations += _end(path, annotation.end_ms, file)
+    return violations
 
 
 def of_update(
-    artifact_type: str, end_ms: int, file: MarkedFile | None, types: Sequence[str]
+    artifact_type: str, end_ms: int, file: AnnotatedFile | None, types: Sequence[str]
 ) -> list[FieldViolation]:
-    """What forbids replacing an annotation of `file`."""
+    """The violations of replacing an annotation of `file`. Empty if it may be replaced."""
     return [*_type("", artifact_type, types), *_end("", end_ms, file)]
 
 
-def of_publishing(files: Sequence[MarkedFile], marks: Sequence[Misplaced]) -> list[Violation]:
-    """What forbids publishing a set with annotations in unusable `files`, and with `marks` beyond the end."""
-    return [*map(_unusable, files), *map(_beyond, marks)]
+def of_publishing(files: Sequence[AnnotatedFile], past_end: Sequence[PastEnd]) -> list[Violation]:
+    """The violations of publishing a set: annotations of unusable `files`, and `past_end` of their file."""
+    return [*map(_unusable, files), *map(_past_end, past_end)]
 
 
 def _file(
-    path: str, dataset_id: UUID, audio_file_id: UUID, file: MarkedFile | None
+    path: str, dataset_id: UUID, audio_file_id: UUID, file: AnnotatedFile | None
 ) -> Iterator[FieldViolation]:
     field = f"{path}audio_file_id"
     if file is None:
@@ -46,7 +45,7 @@ def _file(
         )
     elif file.processing_status == "failed":
         yield FieldViolation(
-            field, f"audio file {file.id} failed ({file.error_message}): delete it and upload it anew"
+            field, f"audio file {file.id} failed ({file.error_message}): delete it and upload it again"
         )
 
 
@@ -59,7 +58,7 @@ def _type(path: str, artifact_type: str, types: Sequence[str]) -> Iterator[Field
         )
 
 
-def _end(path: str, end_ms: int, file: MarkedFile | None) -> Iterator[FieldViolation]:
+def _end(path: str, end_ms: int, file: AnnotatedFile | None) -> Iterator[FieldViolation]:
     if file and 0 < file.duration_ms < end_ms:
         yield FieldViolation(
             f"{path}end_ms",
@@ -67,7 +66,7 @@ def _end(path: str, end_ms: int, file: MarkedFile | None) -> Iterator[FieldViola
         )
 
 
-def _unusable(file: MarkedFile) -> Violation:
+def _unusable(file: AnnotatedFile) -> Violation:
     subject = f"audio_file/{file.id}"
     if file.processing_status == "failed":
         return Violation(
@@ -83,10 +82,11 @@ def _unusable(file: MarkedFile) -> Violation:
     )
 
 
-def _beyond(mark: Misplaced) -> Violation:
+def _past_end(annotation: PastEnd) -> Violation:
     return Violation(
         "WITHIN_AUDIO",
-        f"annotation/{mark.id}",
-        f"annotation {mark.id} ends at {mark.end_ms} ms, beyond the end of audio file {mark.audio_file_id}, "
-        f"which lasts {mark.duration_ms} ms: change it with UpdateAnnotation, or delete it",
+        f"annotation/{annotation.id}",
+        f"annotation {annotation.id} ends at {annotation.end_ms} ms, beyond the end of audio file "
+        f"{annotation.audio_file_id}, which lasts {annotation.duration_ms} ms: change it with "
+        "UpdateAnnotation, or delete it",
     )

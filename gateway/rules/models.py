@@ -1,4 +1,4 @@
-"""What a model's state allows. Each function raises the error that the caller sees."""
+"""The rules for a model's state. Each function raises the error that the caller sees."""
 
 from gateway.errors import AlreadyExistsError, wrong_state
 from storage.records import Model
@@ -22,7 +22,7 @@ def check_archived(model: Model) -> None:
 
 
 def check_usable(model: Model) -> None:
-    """Raises PreconditionError for a model that may not detect: an archived or an inactive one."""
+    """Raises PreconditionError for an archived or inactive model, which cannot be used for detection."""
     check_not_archived(model)
     if not model.is_active:
         raise wrong_state(

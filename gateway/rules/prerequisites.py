@@ -1,6 +1,6 @@
-"""What must hold before a training job is created: pure functions from facts to violations.
+"""The prerequisites of a training job: pure functions from facts to violations.
 
-Every violation is reported, each with what was found and what to do.
+Every violation is reported, with what was found and what to do about it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ MINIMUM_AUDIO_MS = 5 * 60 * 1000
 def violations(
     dataset_id: UUID, annotation_set_id: UUID, artifact_types: Sequence[str], facts: JobFacts
 ) -> list[Violation]:
-    """Empty where a job may be created."""
+    """The violations of a job's prerequisites. Empty if the job may be created."""
     return [
         *_same_dataset(dataset_id, annotation_set_id, facts),
         *_published(annotation_set_id, facts),
@@ -47,30 +47,30 @@ def _published(annotation_set_id: UUID, facts: JobFacts) -> Iterator[Violation]:
 
 
 def _types_defined(dataset_id: UUID, artifact_types: Sequence[str], facts: JobFacts) -> Iterator[Violation]:
-    unknown = [name for name in artifact_types if name not in facts.types]
-    if unknown:
+    undefined = [name for name in artifact_types if name not in facts.types]
+    if undefined:
         defined = ", ".join(facts.types) or "none"
         yield Violation(
             "TYPES_DEFINED",
             f"dataset/{dataset_id}",
-            f"the dataset does not define {', '.join(unknown)} (it defines: {defined}): "
+            f"the dataset does not define {', '.join(undefined)} (it defines: {defined}): "
             "choose among those, or add the types with UpdateDataset",
         )
 
 
 def _audio_ready(dataset_id: UUID, audio: Sequence[AudioFacts]) -> Iterator[Violation]:
-    waiting = [a for a in audio if a.status != "ready"]
-    if waiting:
-        found = "; ".join(f"{a.count} {a.status} ({_some(a)})" for a in waiting)
+    unready = [a for a in audio if a.status != "ready"]
+    if unready:
+        by_status = "; ".join(f"{a.count} {a.status} ({_first_ids(a)})" for a in unready)
         yield Violation(
             "AUDIO_READY",
             f"dataset/{dataset_id}",
-            f"{sum(a.count for a in waiting)} of {sum(a.count for a in audio)} audio files are not ready: "
-            f"{found}; wait for those in work, delete those that failed",
+            f"{sum(a.count for a in unready)} of {sum(a.count for a in audio)} audio files are not ready: "
+            f"{by_status}; wait for those in work, delete those that failed",
         )
 
 
-def _some(facts: AudioFacts) -> str:
+def _first_ids(facts: AudioFacts) -> str:
     ids = ", ".join(facts.first_ids)
     return ids if facts.count <= len(facts.first_ids) else f"{ids}, …"
 
@@ -78,23 +78,23 @@ def _some(facts: AudioFacts) -> str:
 def _enough_audio(dataset_id: UUID, audio: Sequence[AudioFacts]) -> Iterator[Violation]:
     ready_ms = sum(a.duration_ms for a in audio if a.status == "ready")
     if ready_ms < MINIMUM_AUDIO_MS:
-        found, needed = ready_ms / 60_000, MINIMUM_AUDIO_MS / 60_000
+        ready, needed = ready_ms / 60_000, MINIMUM_AUDIO_MS / 60_000
         yield Violation(
             "AUDIO_DURATION",
             f"dataset/{dataset_id}",
-            f"{found:.1f} minutes of ready audio, at least {needed:.0f} are needed: "
-            f"add {needed - found:.1f} minutes more",
+            f"{ready:.1f} minutes of ready audio, at least {needed:.0f} are needed: "
+            f"add {needed - ready:.1f} minutes more",
         )
 
 
 def _annotations_per_type(
     annotation_set_id: UUID, artifact_types: Sequence[str], facts: JobFacts
 ) -> Iterator[Violation]:
-    without = [name for name in artifact_types if not facts.annotations_by_type.get(name)]
-    if without:
+    unannotated = [name for name in artifact_types if not facts.annotations_by_type.get(name)]
+    if unannotated:
         yield Violation(
             "ANNOTATIONS_PER_TYPE",
             f"annotation_set/{annotation_set_id}",
-            f"annotation set {annotation_set_id} has no annotation of {', '.join(without)}: "
+            f"annotation set {annotation_set_id} has no annotation of {', '.join(unannotated)}: "
             "annotate at least one of each, or leave the type out",
         )

@@ -1,4 +1,4 @@
-"""One servicer per service of earmark.v1: convert, check, one storage call, convert back."""
+"""One servicer per service of earmark.v1. Handlers convert, check, call storage once and convert back."""
 
 from earmark.v1 import (
     annotation_service_pb2,
@@ -26,7 +26,7 @@ from gateway.services.training import TrainingService
 
 
 def register(app: App, server: aio.Server) -> list[str]:
-    """Adds every service of ours to the server; their full names."""
+    """Adds every service of earmark.v1 to the server and returns their full names."""
     dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server(DatasetService(app), server)
     audio_service_pb2_grpc.add_AudioServiceServicer_to_server(AudioService(app), server)
     annotation_service_pb2_grpc.add_AnnotationServiceServicer_to_server(AnnotationService(app), server)

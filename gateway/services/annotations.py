@@ -13,11 +13,11 @@ from gateway import lookup
 from gateway.app import App
 from gateway.caller import tenant
 from gateway.convert.annotations import (
+    annotation_confidence,
+    annotation_extra_data,
     annotation_message,
-    confidence,
-    extra_data,
-    new_annotations,
-    set_message,
+    annotation_records,
+    annotation_set_message,
 )
 from gateway.errors import (
     FieldViolation,
@@ -37,7 +37,7 @@ from storage.records import Annotation, AnnotationSet
 
 
 class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
-    """Annotation sets and their annotations."""
+    """Creates, reads, publishes and deletes annotation sets, and edits their annotations."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -50,10 +50,10 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
             if not await annotations.create_set(connection, tenant(), set_id, dataset_id):
                 raise NotFoundError("dataset", request.dataset_id)
             if request.copy_of:
-                source = await _of_dataset(connection, UUID(request.copy_of), dataset_id)
+                source = await _set_of_dataset(connection, UUID(request.copy_of), dataset_id)
                 await annotations.copy(connection, source.id, set_id)
             created = await lookup.annotation_set(connection, set_id)
-            return pb.CreateAnnotationSetResponse(annotation_set=set_message(created))
+            return pb.CreateAnnotationSetResponse(annotation_set=annotation_set_message(created))
 
         return await run_once(self._app.database, request, pb.CreateAnnotationSetResponse, create)
 
@@ -62,20 +62,22 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
     ) -> pb.GetAnnotationSetResponse:
         async with self._app.database.connection() as connection:
             annotation_set = await lookup.annotation_set(connection, UUID(request.annotation_set_id))
-        return pb.GetAnnotationSetResponse(annotation_set=set_message(annotation_set))
+        return pb.GetAnnotationSetResponse(annotation_set=annotation_set_message(annotation_set))
 
     async def ListAnnotationSets(
         self, request: pb.ListAnnotationSetsRequest, _: Any
     ) -> pb.ListAnnotationSetsResponse:
-        wanted = PageRequest.of(request)
-        # A token holds a UUID, and this list is in order of version: the version travels as one.
-        below = wanted.after.int if wanted.after else None
+        page_request = PageRequest.of(request)
+        # A page token contains a UUID, and this list is ordered by version: the version is sent as a UUID.
+        below_version = page_request.after.int if page_request.after else None
         dataset_id = UUID(request.dataset_id)
         async with self._app.database.connection() as connection:
             await lookup.dataset(connection, dataset_id)
-            rows = await annotations.page_of_sets(connection, tenant(), dataset_id, below, wanted.limit)
-        page = wanted.cut(rows, key=lambda annotation_set: UUID(int=annotation_set.version))
-        sets = map(set_message, page.rows)
+            rows = await annotations.page_of_sets(
+                connection, tenant(), dataset_id, below_version, page_request.limit
+            )
+        page = page_request.cut(rows, key=lambda annotation_set: UUID(int=annotation_set.version))
+        sets = map(annotation_set_message, page.rows)
         return pb.ListAnnotationSetsResponse(annotation_sets=sets, next_page_token=page.next_page_token)
 
     async def PublishAnnotationSet(
@@ -84,10 +86,10 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
         async def publish(connection: Connection) -> pb.PublishAnnotationSetResponse:
             locked = await lookup.lock_annotation_set(connection, UUID(request.annotation_set_id))
             if locked.status == "draft":
-                _refuse_publishing(rules.of_publishing(*await annotations.obstacles(connection, locked)))
+                _check_publishable(rules.of_publishing(*await annotations.obstacles(connection, locked)))
                 await annotations.publish(connection, locked.id)
             published = await lookup.annotation_set(connection, locked.id)
-            return pb.PublishAnnotationSetResponse(annotation_set=set_message(published))
+            return pb.PublishAnnotationSetResponse(annotation_set=annotation_set_message(published))
 
         return await run_once(self._app.database, request, pb.PublishAnnotationSetResponse, publish)
 
@@ -95,7 +97,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
         self, request: pb.DeleteAnnotationSetRequest, _: Any
     ) -> pb.DeleteAnnotationSetResponse:
         async def delete(connection: Connection) -> pb.DeleteAnnotationSetResponse:
-            draft = await _draft(connection, UUID(request.annotation_set_id))
+            draft = await _lock_draft(connection, UUID(request.annotation_set_id))
             await annotations.delete_set(connection, draft.id)
             return pb.DeleteAnnotationSetResponse()
 
@@ -105,19 +107,17 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
         self, request: pb.BatchCreateAnnotationsRequest, _: Any
     ) -> pb.BatchCreateAnnotationsResponse:
         async def create(connection: Connection) -> pb.BatchCreateAnnotationsResponse:
-            draft = await _draft(connection, UUID(request.annotation_set_id))
-            # 10,000 annotations take 100 ms: off the event loop.
-            new = await asyncio.to_thread(new_annotations, draft.id, request.annotations)
-            files = list({annotation.audio_file_id for annotation in new})
-            facts = await annotations.facts(connection, draft.dataset_id, files)
-            _refuse_fields(rules.of_new(draft.dataset_id, new, facts))
+            draft = await _lock_draft(connection, UUID(request.annotation_set_id))
+            # Converting 10,000 annotations takes 100 ms, so it runs in a thread and not on the event loop.
+            new = await asyncio.to_thread(annotation_records, draft.id, request.annotations)
+            await _check_new(connection, draft, new)
             await annotations.add(connection, tenant(), draft.dataset_id, draft.id, new)
             return pb.BatchCreateAnnotationsResponse(annotation_ids=[str(a.id) for a in new])
 
         return await run_once(self._app.database, request, pb.BatchCreateAnnotationsResponse, create)
 
     async def ListAnnotations(self, request: pb.ListAnnotationsRequest, _: Any) -> pb.ListAnnotationsResponse:
-        wanted = PageRequest.of(request)
+        page_request = PageRequest.of(request)
         set_id = UUID(request.annotation_set_id)
         filters = (
             UUID(request.audio_file_id) if request.audio_file_id else None,
@@ -125,8 +125,10 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
         )
         async with self._app.database.connection() as connection:
             await lookup.annotation_set(connection, set_id)
-            rows = await annotations.page(connection, tenant(), set_id, *filters, wanted.after, wanted.limit)
-        page = wanted.cut(rows, key=lambda annotation: annotation.id)
+            rows = await annotations.page(
+                connection, tenant(), set_id, *filters, page_request.after, page_request.limit
+            )
+        page = page_request.cut(rows, key=lambda annotation: annotation.id)
         messages = map(annotation_message, page.rows)
         return pb.ListAnnotationsResponse(annotations=messages, next_page_token=page.next_page_token)
 
@@ -134,13 +136,9 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
         self, request: pb.UpdateAnnotationRequest, _: Any
     ) -> pb.UpdateAnnotationResponse:
         async def update(connection: Connection) -> pb.UpdateAnnotationResponse:
-            annotation, draft = await _in_draft(connection, UUID(request.annotation_id))
-            facts = await annotations.facts(connection, draft.dataset_id, [annotation.audio_file_id])
-            file = facts.files.get(annotation.audio_file_id)
-            _refuse_fields(rules.of_update(request.artifact_type, request.end_ms, file, facts.types))
-            marks = (request.artifact_type, request.start_ms, request.end_ms, confidence(request))
-            extra = extra_data(request, "extra_data")
-            await annotations.update(connection, annotation.id, *marks, extra)
+            annotation, draft = await _lock_annotation(connection, UUID(request.annotation_id))
+            await _check_update(connection, request, annotation, draft)
+            await _update(connection, request, annotation.id)
             updated = await lookup.annotation(connection, annotation.id)
             return pb.UpdateAnnotationResponse(annotation=annotation_message(updated))
 
@@ -150,14 +148,14 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
         self, request: pb.DeleteAnnotationRequest, _: Any
     ) -> pb.DeleteAnnotationResponse:
         async def delete(connection: Connection) -> pb.DeleteAnnotationResponse:
-            annotation, _ = await _in_draft(connection, UUID(request.annotation_id))
+            annotation, _ = await _lock_annotation(connection, UUID(request.annotation_id))
             await annotations.delete(connection, annotation.id)
             return pb.DeleteAnnotationResponse()
 
         return await run_once(self._app.database, request, pb.DeleteAnnotationResponse, delete)
 
 
-async def _of_dataset(connection: Connection, set_id: UUID, dataset_id: UUID) -> AnnotationSet:
+async def _set_of_dataset(connection: Connection, set_id: UUID, dataset_id: UUID) -> AnnotationSet:
     source = await lookup.annotation_set(connection, set_id)
     if source.dataset_id != dataset_id:
         raise PreconditionError(
@@ -175,8 +173,8 @@ async def _of_dataset(connection: Connection, set_id: UUID, dataset_id: UUID) ->
     return source
 
 
-async def _draft(connection: Connection, set_id: UUID) -> LockedSet:
-    """The set, locked. Raises NotFoundError, and PreconditionError where it is published."""
+async def _lock_draft(connection: Connection, set_id: UUID) -> LockedSet:
+    """Locks a draft. Raises NotFoundError, or PreconditionError if the set is published."""
     locked = await lookup.lock_annotation_set(connection, set_id)
     if locked.status != "draft":
         raise wrong_state(
@@ -189,19 +187,45 @@ async def _draft(connection: Connection, set_id: UUID) -> LockedSet:
     return locked
 
 
-async def _in_draft(connection: Connection, annotation_id: UUID) -> tuple[Annotation, LockedSet]:
-    """An annotation to change. Raises as `_draft` does."""
+async def _lock_annotation(connection: Connection, annotation_id: UUID) -> tuple[Annotation, LockedSet]:
+    """An annotation and its draft, locked. Raises as `_lock_draft` does."""
     annotation = await lookup.annotation(connection, annotation_id)
-    draft = await _draft(connection, annotation.annotation_set_id)
-    # It may have been deleted while we waited for the lock.
+    draft = await _lock_draft(connection, annotation.annotation_set_id)
+    # The annotation may have been deleted while this call waited for the lock.
     return await lookup.annotation(connection, annotation_id), draft
 
 
-def _refuse_fields(violations: Sequence[FieldViolation]) -> None:
+async def _check_new(connection: Connection, draft: LockedSet, new: Sequence[Annotation]) -> None:
+    files = list({annotation.audio_file_id for annotation in new})
+    facts = await annotations.facts(connection, draft.dataset_id, files)
+    _check_fields(rules.of_new(draft.dataset_id, new, facts))
+
+
+async def _check_update(
+    connection: Connection, request: pb.UpdateAnnotationRequest, annotation: Annotation, draft: LockedSet
+) -> None:
+    facts = await annotations.facts(connection, draft.dataset_id, [annotation.audio_file_id])
+    file = facts.files.get(annotation.audio_file_id)
+    _check_fields(rules.of_update(request.artifact_type, request.end_ms, file, facts.types))
+
+
+async def _update(connection: Connection, request: pb.UpdateAnnotationRequest, annotation_id: UUID) -> None:
+    await annotations.update(
+        connection,
+        annotation_id,
+        request.artifact_type,
+        request.start_ms,
+        request.end_ms,
+        annotation_confidence(request),
+        annotation_extra_data(request, "extra_data"),
+    )
+
+
+def _check_fields(violations: Sequence[FieldViolation]) -> None:
     if violations:
         raise InvalidArgumentError(violations)
 
 
-def _refuse_publishing(violations: Sequence[Violation]) -> None:
+def _check_publishable(violations: Sequence[Violation]) -> None:
     if violations:
         raise PreconditionError("WRONG_STATE", violations, {"state": "draft"})

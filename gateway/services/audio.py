@@ -12,11 +12,11 @@ from uuid_utils.compat import uuid7
 from gateway import lookup, object_keys
 from gateway.app import App
 from gateway.caller import tenant
-from gateway.convert.audio import audio_file_message, status_text
+from gateway.convert.audio import audio_file_message, audio_status_name
 from gateway.errors import NotFoundError, in_use
 from gateway.idempotency import earlier_reply, run_once
 from gateway.paging import PageRequest
-from gateway.uploads import Requests, Upload, metadata_of, received, to_its_end
+from gateway.uploads import Requests, Upload, metadata_of, received, uninterrupted
 from gateway.watching import topics
 from gateway.watching.audio_watch import AudioWatch
 from storage.database import UNAVAILABLE, Connection
@@ -26,7 +26,7 @@ from storage.records import AudioFile
 
 
 class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
-    """Audio files: uploaded, read, followed while they are processed, deleted."""
+    """Uploads, reads, watches, downloads and deletes audio files."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -39,7 +39,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
         async with self._app.database.connection() as connection:
             await lookup.dataset(connection, UUID(metadata.dataset_id))
         async with received(requests, metadata, self._app.settings.data_dir / "uploads") as upload:
-            return await self._keep(upload)
+            return await self._store(upload)
 
     async def GetAudioFile(self, request: pb.GetAudioFileRequest, _: Any) -> pb.GetAudioFileResponse:
         async with self._app.database.connection() as connection:
@@ -47,13 +47,15 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
         return pb.GetAudioFileResponse(audio_file=audio_file_message(audio_file))
 
     async def ListAudioFiles(self, request: pb.ListAudioFilesRequest, _: Any) -> pb.ListAudioFilesResponse:
-        wanted = PageRequest.of(request)
+        page_request = PageRequest.of(request)
         dataset_id = UUID(request.dataset_id)
-        status = status_text(request.processing_status)
+        status = audio_status_name(request.processing_status)
         async with self._app.database.connection() as connection:
             await lookup.dataset(connection, dataset_id)
-            rows = await audio.page(connection, tenant(), dataset_id, status, wanted.after, wanted.limit)
-        page = wanted.cut(rows, key=lambda audio_file: audio_file.id)
+            rows = await audio.page(
+                connection, tenant(), dataset_id, status, page_request.after, page_request.limit
+            )
+        page = page_request.cut(rows, key=lambda audio_file: audio_file.id)
         files = map(audio_file_message, page.rows)
         return pb.ListAudioFilesResponse(audio_files=files, next_page_token=page.next_page_token)
 
@@ -97,24 +99,24 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
                 heartbeat = pb.WatchAudioFilesResponse.Heartbeat(in_progress_count=change)
                 yield pb.WatchAudioFilesResponse(heartbeat=heartbeat)
 
-    async def _keep(self, upload: Upload) -> pb.UploadAudioResponse:
-        """Stores the object, then the row; gateway.dispatcher.orphans removes an object without a row."""
+    async def _store(self, upload: Upload) -> pb.UploadAudioResponse:
+        """Stores the object, then the row. gateway.dispatcher.orphans removes an object without a row."""
         audio_file_id = uuid7()
         async with self._app.database.connection() as connection:
             await orphans.add_candidate(connection, audio_file_id)
         try:
-            # A put that is cancelled goes on for a while: only one that is over can be taken back.
-            await to_its_end(self._app.objects.put_async(object_keys.source(audio_file_id), upload.file))
-            response = await to_its_end(self._insert(audio_file_id, upload))
+            # A cancelled put would go on for a while, and its object can be deleted only after its end.
+            await uninterrupted(self._app.objects.put_async(object_keys.source(audio_file_id), upload.file))
+            response = await uninterrupted(self._insert(audio_file_id, upload))
         except UNAVAILABLE:
-            # The row may yet be committed, by a server that could only not say so.
+            # The row may have been committed although the database's reply was lost.
             raise
         except BaseException:
-            await self._forget(audio_file_id)
+            await self._delete_orphan(audio_file_id)
             raise
         if response.audio_file.id != str(audio_file_id):
-            # The same request, sent twice at once: the other one was first.
-            await self._forget(audio_file_id)
+            # The same request was sent twice at once, and the other call committed its row first.
+            await self._delete_orphan(audio_file_id)
         return response
 
     async def _insert(self, audio_file_id: UUID, upload: Upload) -> pb.UploadAudioResponse:
@@ -132,8 +134,8 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
         self._app.bus.publish(topics.dataset(dataset_id), topics.AUDIO)
         return response
 
-    async def _forget(self, audio_file_id: UUID) -> None:
-        """Deletes an upload's object, unless its row was committed."""
+    async def _delete_orphan(self, audio_file_id: UUID) -> None:
+        """Deletes an upload's object unless its row was committed."""
         with suppress(*UNAVAILABLE):
             async with self._app.database.connection() as connection:
                 if await audio.get(connection, tenant(), audio_file_id) is None:

@@ -12,7 +12,7 @@ from gateway.app import App
 from gateway.caller import tenant
 from gateway.convert.datasets import artifact_type_record, dataset_message
 from gateway.errors import in_use
-from gateway.field_masks import check_etag, masked
+from gateway.field_masks import check_etag, masked_paths
 from gateway.idempotency import run_once
 from gateway.paging import PageRequest
 from gateway.watching import topics
@@ -24,7 +24,7 @@ EDITABLE = ("name", "description", "artifact_types")
 
 
 class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
-    """Datasets and their artifact types."""
+    """Creates, reads, changes and deletes datasets and their artifact types."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -34,9 +34,8 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
             dataset_id = uuid7()
             types = [artifact_type_record(t) for t in request.artifact_types]
             await datasets.create(connection, tenant(), dataset_id, request.name, request.description, types)
-            return pb.CreateDatasetResponse(
-                dataset=dataset_message(await lookup.dataset(connection, dataset_id))
-            )
+            created = await lookup.dataset(connection, dataset_id)
+            return pb.CreateDatasetResponse(dataset=dataset_message(created))
 
         return await run_once(self._app.database, request, pb.CreateDatasetResponse, create)
 
@@ -46,60 +45,57 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
         return pb.GetDatasetResponse(dataset=dataset_message(dataset))
 
     async def ListDatasets(self, request: pb.ListDatasetsRequest, _: Any) -> pb.ListDatasetsResponse:
-        wanted = PageRequest.of(request)
+        page_request = PageRequest.of(request)
         async with self._app.database.connection() as connection:
-            rows = await datasets.page(connection, tenant(), wanted.after, wanted.limit)
-        page = wanted.cut(rows, key=lambda dataset: dataset.id)
+            rows = await datasets.page(connection, tenant(), page_request.after, page_request.limit)
+        page = page_request.cut(rows, key=lambda dataset: dataset.id)
         return pb.ListDatasetsResponse(
             datasets=map(dataset_message, page.rows), next_page_token=page.next_page_token
         )
 
     async def UpdateDataset(self, request: pb.UpdateDatasetRequest, _: Any) -> pb.UpdateDatasetResponse:
-        paths = masked(request.update_mask, EDITABLE)
+        paths = masked_paths(request.update_mask, EDITABLE)
 
         async def update(connection: Connection) -> pb.UpdateDatasetResponse:
             dataset_id = UUID(request.dataset.id)
             await lookup.lock_dataset(connection, dataset_id)
             dataset = await lookup.dataset(connection, dataset_id)
             check_etag("dataset", request.dataset, dataset.version)
-            if "artifact_types" in paths:
-                await _replace_types(
-                    connection, dataset, [artifact_type_record(t) for t in request.dataset.artifact_types]
-                )
-            await datasets.update(
-                connection,
-                tenant(),
-                dataset_id,
-                request.dataset.name if "name" in paths else dataset.name,
-                request.dataset.description if "description" in paths else dataset.description,
-            )
-            return pb.UpdateDatasetResponse(
-                dataset=dataset_message(await lookup.dataset(connection, dataset_id))
-            )
+            await _update(connection, dataset, request.dataset, paths)
+            updated = await lookup.dataset(connection, dataset_id)
+            return pb.UpdateDatasetResponse(dataset=dataset_message(updated))
 
         return await run_once(self._app.database, request, pb.UpdateDatasetResponse, update)
 
     async def DeleteDataset(self, request: pb.DeleteDatasetRequest, _: Any) -> pb.DeleteDatasetResponse:
-        audio: list[UUID] = []
+        audio_file_ids: list[UUID] = []
 
         async def delete(connection: Connection) -> pb.DeleteDatasetResponse:
             dataset_id = UUID(request.dataset_id)
             await lookup.lock_dataset(connection, dataset_id)
             await _check_unused(connection, dataset_id)
-            audio.extend(await datasets.delete(connection, dataset_id))
+            audio_file_ids.extend(await datasets.delete(connection, dataset_id))
             return pb.DeleteDatasetResponse()
 
         response = await run_once(self._app.database, request, pb.DeleteDatasetResponse, delete)
-        # Whoever follows its files looks again: none is left, and the watch ends.
+        # Wakes the watches of the dataset's files: they find no file left, and end.
         self._app.bus.publish(topics.dataset(UUID(request.dataset_id)))
-        for audio_file_id in audio:
+        for audio_file_id in audio_file_ids:
             await self._app.objects.delete_async(*object_keys.audio_objects(audio_file_id))
         return response
 
 
+async def _update(connection: Connection, old: Dataset, new: pb.Dataset, paths: frozenset[str]) -> None:
+    if "artifact_types" in paths:
+        await _replace_types(connection, old, [artifact_type_record(t) for t in new.artifact_types])
+    name = new.name if "name" in paths else old.name
+    description = new.description if "description" in paths else old.description
+    await datasets.update(connection, tenant(), old.id, name, description)
+
+
 async def _replace_types(connection: Connection, dataset: Dataset, types: list[ArtifactType]) -> None:
-    gone = [t.name for t in dataset.artifact_types if t.name not in {kept.name for kept in types}]
-    used = await datasets.types_in_use(connection, dataset.id, gone)
+    removed = [t.name for t in dataset.artifact_types if t.name not in {kept.name for kept in types}]
+    used = await datasets.types_in_use(connection, dataset.id, removed)
     if used:
         raise in_use(
             "dataset",

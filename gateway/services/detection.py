@@ -12,19 +12,19 @@ from grpc import aio
 
 from gateway import lookup
 from gateway.app import App
-from gateway.convert.detections import start_message, summary_message
+from gateway.convert.detections import detect_start_request, detect_summary_response
 from gateway.errors import EarmarkError, FieldViolation, InvalidArgumentError
 from gateway.fleet.trainers import Trainer, TrainerLostError, send, unavailable
 from gateway.rules.models import check_usable
 from storage.records import Model
 
 MAX_BYTES = 524_288_000
-# How a call to a trainer ends that stops, or is gone.
+# Status codes of a call whose trainer is stopping or was lost.
 LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 
 class DetectionService(detection_service_pb2_grpc.DetectionServiceServicer):
-    """Detection in recordings that are sent along."""
+    """Finds artifacts in recordings that callers send."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -45,9 +45,9 @@ class DetectionService(detection_service_pb2_grpc.DetectionServiceServicer):
 async def _start(requests: AsyncIterator[pb.DetectRequest]) -> pb.DetectRequest.Start:
     first = await anext(requests, None)
     if first is None:
-        raise _wrong("start", "the stream has no message: the first must be start, then the data")
+        raise _invalid("start", "the stream has no message: the first must be start, then the data")
     if not first.HasField("start"):
-        raise _wrong("start", f"the first message must be start, not {first.WhichOneof('content')}")
+        raise _invalid("start", f"the first message must be start, not {first.WhichOneof('content')}")
     return first.start
 
 
@@ -55,20 +55,21 @@ async def _data(requests: AsyncIterator[pb.DetectRequest]) -> AsyncIterator[byte
     size = 0
     async for request in requests:
         if not request.HasField("data"):
-            raise _wrong("start", "start was sent again: every message after the first must be data")
+            raise _invalid("start", "start was sent again: every message after the first must be data")
         size += len(request.data)
         if size > MAX_BYTES:
-            raise _wrong("data", f"is larger than {MAX_BYTES:,} bytes: split the recording")
+            raise _invalid("data", f"is larger than {MAX_BYTES:,} bytes: split the recording")
         yield request.data
     if size == 0:
-        raise _wrong("data", "the stream ended without any: send the recording's bytes after start")
+        raise _invalid("data", "the stream ended without any: send the recording's bytes after start")
 
 
 def _check_types(thresholds: Iterable[str], model: Model) -> None:
-    has = ", ".join(model.artifact_types)
+    detected = ", ".join(model.artifact_types)
     unknown = [
         FieldViolation(
-            f"start.config.thresholds[{name!r}]", f"model {model.id} does not detect this type; it has {has}"
+            f"start.config.thresholds[{name!r}]",
+            f"model {model.id} does not detect this type; it has {detected}",
         )
         for name in thresholds
         if name not in model.artifact_types
@@ -81,22 +82,22 @@ async def _detect(
     trainer: Trainer, model: Model, start: pb.DetectRequest.Start, requests: AsyncIterator[pb.DetectRequest]
 ) -> AsyncIterator[pb.DetectResponse]:
     call = trainer.stub.Detect()
-    found = 0
+    detection_count = 0
     try:
         await _send_all(call, model, start, requests)
         async for response in call:
             if response.HasField("summary"):
-                yield summary_message(response.summary, found)
+                yield detect_summary_response(response.summary, detection_count)
             else:
-                found += 1
+                detection_count += 1
                 yield pb.DetectResponse(detection=response.detection)
     except TrainerLostError:
         raise _lost(trainer, "it ended the call") from None
     except aio.AioRpcError as error:
-        ours = _as_ours(error, trainer)
-        if ours is None:
+        earmark_error = _to_earmark_error(error, trainer)
+        if earmark_error is None:
             raise
-        raise ours from error
+        raise earmark_error from error
     finally:
         call.cancel()
 
@@ -104,14 +105,14 @@ async def _detect(
 async def _send_all(
     call: Any, model: Model, start: pb.DetectRequest.Start, requests: AsyncIterator[pb.DetectRequest]
 ) -> None:
-    await send(call, start_message(model, start))
+    await send(call, detect_start_request(model, start))
     async for data in _data(requests):
         await send(call, trainer_service_pb2.DetectRequest(data=data))
     await call.done_writing()
 
 
-def _as_ours(error: aio.AioRpcError, trainer: Trainer) -> EarmarkError | None:
-    """What the trainer's status means to the caller; None for one that no trainer should give."""
+def _to_earmark_error(error: aio.AioRpcError, trainer: Trainer) -> EarmarkError | None:
+    """The caller's error for a trainer's status; None for a status that no trainer should return."""
     details = error.details() or ""
     if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
         return InvalidArgumentError([FieldViolation("data", details)], reason="INVALID_AUDIO")
@@ -120,11 +121,11 @@ def _as_ours(error: aio.AioRpcError, trainer: Trainer) -> EarmarkError | None:
     return None
 
 
-def _lost(trainer: Trainer, why: str) -> EarmarkError:
+def _lost(trainer: Trainer, cause: str) -> EarmarkError:
     return unavailable(
-        f"the trainer at {trainer.address} was lost during detection ({why}): send the recording again"
+        f"the trainer at {trainer.address} was lost during detection ({cause}): send the recording again"
     )
 
 
-def _wrong(field: str, description: str) -> InvalidArgumentError:
+def _invalid(field: str, description: str) -> InvalidArgumentError:
     return InvalidArgumentError([FieldViolation(field, description)])

@@ -10,18 +10,19 @@ from gateway import lookup
 from gateway.app import App
 from gateway.caller import tenant
 from gateway.convert.models import model_message
-from gateway.field_masks import check_etag, masked
+from gateway.field_masks import check_etag, masked_paths
 from gateway.idempotency import run_once
 from gateway.paging import PageRequest
 from gateway.rules import models as rules
 from storage.database import Connection
 from storage.queries import models
+from storage.records import Model
 
 EDITABLE = ("name", "description", "is_active")
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """Models: what completed training jobs leave behind."""
+    """Reads, changes, archives and restores models, which completed training jobs produce."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -32,38 +33,31 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         return pb.GetModelResponse(model=model_message(model))
 
     async def ListModels(self, request: pb.ListModelsRequest, _: Any) -> pb.ListModelsResponse:
-        wanted = PageRequest.of(request)
+        page_request = PageRequest.of(request)
         async with self._app.database.connection() as connection:
             rows = await models.page(
                 connection,
                 tenant(),
-                wanted.after,
-                wanted.limit,
+                page_request.after,
+                page_request.limit,
                 is_active=request.is_active if request.HasField("is_active") else None,
                 artifact_type=request.artifact_type or None,
                 dataset_id=UUID(request.dataset_id) if request.dataset_id else None,
                 show_deleted=request.show_deleted,
             )
-        page = wanted.cut(rows, key=lambda model: model.id)
+        page = page_request.cut(rows, key=lambda model: model.id)
         return pb.ListModelsResponse(
             models=map(model_message, page.rows), next_page_token=page.next_page_token
         )
 
     async def UpdateModel(self, request: pb.UpdateModelRequest, _: Any) -> pb.UpdateModelResponse:
-        paths = masked(request.update_mask, EDITABLE)
+        paths = masked_paths(request.update_mask, EDITABLE)
 
         async def update(connection: Connection) -> pb.UpdateModelResponse:
             model = await lookup.lock_model(connection, UUID(request.model.id))
             check_etag("model", request.model, model.version)
             rules.check_not_archived(model)
-            await models.update(
-                connection,
-                tenant(),
-                model.id,
-                request.model.name if "name" in paths else model.name,
-                request.model.description if "description" in paths else model.description,
-                is_active=request.model.is_active if "is_active" in paths else model.is_active,
-            )
+            await _update(connection, model, request.model, paths)
             return pb.UpdateModelResponse(model=model_message(await lookup.model(connection, model.id)))
 
         return await run_once(self._app.database, request, pb.UpdateModelResponse, update)
@@ -84,3 +78,10 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
             return pb.UndeleteModelResponse(model=model_message(await lookup.model(connection, model.id)))
 
         return await run_once(self._app.database, request, pb.UndeleteModelResponse, undelete)
+
+
+async def _update(connection: Connection, old: Model, new: pb.Model, paths: frozenset[str]) -> None:
+    name = new.name if "name" in paths else old.name
+    description = new.description if "description" in paths else old.description
+    is_active = new.is_active if "is_active" in paths else old.is_active
+    await models.update(connection, tenant(), old.id, name, description, is_active=is_active)

@@ -15,11 +15,11 @@ from gateway.caller import tenant
 from gateway.convert import event_bodies
 from gateway.convert.training import (
     config_with_defaults,
-    event_message,
-    status_number,
-    status_text,
-    trainer_message,
+    trainer_status_message,
+    training_event_message,
     training_job_message,
+    training_job_status,
+    training_job_status_name,
     waiting_message,
 )
 from gateway.convert.values import to_json
@@ -38,17 +38,17 @@ from storage.queries import training
 from storage.queries.events import LogFilter
 from storage.records import TrainingEvent, TrainingJob
 
-# A job takes minutes: a place in the queue is not free at once.
+# Retry delay after a quota error. Jobs take minutes, so a place in the queue does not become free at once.
 RETRY_SECONDS = 10.0
 
 
 class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
-    """Training jobs: created, read, cancelled and watched. The dispatcher runs them."""
+    """Creates, reads, cancels and watches training jobs. The dispatcher runs them."""
 
     def __init__(self, app: App) -> None:
         self._app = app
-        # Many clients wait for their jobs by asking again and again.
-        self._jobs = ReadBatcher(app.database, training.get_many)
+        # Many clients poll their jobs, so their reads are batched.
+        self._job_reads = ReadBatcher(app.database, training.get_many)
         self._watches = JobWatches(app, _watch_response)
 
     async def CreateTrainingJob(
@@ -57,22 +57,22 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         config = config_with_defaults(request.config)
         if request.validate_only:
             async with self._app.database.connection() as connection:
-                await _check(connection, request)
+                await _check_prerequisites(connection, request)
             return pb.CreateTrainingJobResponse(training_job=_preview(request, config))
 
         async def create(connection: Connection) -> pb.CreateTrainingJobResponse:
-            await _check(connection, request)
+            await _check_prerequisites(connection, request)
             await self._check_quota(connection)
             job = await _create(connection, request, config)
             return pb.CreateTrainingJobResponse(training_job=training_job_message(job))
 
         response = await run_once(self._app.database, request, pb.CreateTrainingJobResponse, create)
-        created = topics.of_job(tenant(), UUID(response.training_job.id))
-        self._app.bus.publish(topics.QUEUE, *created)
+        job_topics = topics.of_job(tenant(), UUID(response.training_job.id))
+        self._app.bus.publish(topics.QUEUE, *job_topics)
         return response
 
     async def GetTrainingJob(self, request: pb.GetTrainingJobRequest, _: Any) -> pb.GetTrainingJobResponse:
-        job = await self._jobs.get((tenant(), UUID(request.training_job_id)))
+        job = await self._job_reads.get((tenant(), UUID(request.training_job_id)))
         if job is None:
             raise NotFoundError("training_job", request.training_job_id)
         message = training_job_message(job)
@@ -83,12 +83,14 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
     async def ListTrainingJobs(
         self, request: pb.ListTrainingJobsRequest, _: Any
     ) -> pb.ListTrainingJobsResponse:
-        wanted = PageRequest.of(request)
+        page_request = PageRequest.of(request)
         dataset_id = UUID(request.dataset_id) if request.dataset_id else None
-        status = status_text(request.status)
+        status = training_job_status_name(request.status)
         async with self._app.database.connection() as connection:
-            rows = await training.page(connection, tenant(), wanted.after, dataset_id, status, wanted.limit)
-        page = wanted.cut(rows, key=lambda job: job.id)
+            rows = await training.page(
+                connection, tenant(), page_request.after, dataset_id, status, page_request.limit
+            )
+        page = page_request.cut(rows, key=lambda job: job.id)
         return pb.ListTrainingJobsResponse(
             training_jobs=map(training_job_message, page.rows), next_page_token=page.next_page_token
         )
@@ -131,15 +133,15 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
 
     async def GetCapacity(self, _request: pb.GetCapacityRequest, _: Any) -> pb.GetCapacityResponse:
         async with self._app.database.connection() as connection:
-            jobs = await training.counts(connection, tenant())
+            counts = await training.counts(connection, tenant())
         return pb.GetCapacityResponse(
-            trainers=map(trainer_message, self._app.trainers.statuses()),
-            waiting_jobs=jobs.waiting,
-            training_jobs=jobs.training,
+            trainers=map(trainer_status_message, self._app.trainers.statuses()),
+            waiting_jobs=counts.waiting,
+            training_jobs=counts.training,
         )
 
     async def _check_quota(self, connection: Connection) -> None:
-        """Last of all checks, since nobody else of the tenant creates a job until the transaction ends."""
+        """Raises QuotaError if too many jobs wait. Comes last: it locks out the tenant's other new jobs."""
         limit = self._app.settings.max_waiting_jobs
         if limit and await training.count_waiting(connection, tenant()) >= limit:
             raise QuotaError(
@@ -159,12 +161,12 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
 
 
 def _watch_response(event: TrainingEvent) -> pb.WatchTrainingJobResponse:
-    return pb.WatchTrainingJobResponse(event=event_message(event))
+    return pb.WatchTrainingJobResponse(event=training_event_message(event))
 
 
 def _log_filter(request: pb.WatchTrainingJobsRequest) -> LogFilter:
     dataset_id = UUID(request.dataset_id) if request.dataset_id else None
-    statuses = [text for number in request.statuses if (text := status_text(number))]
+    statuses = [name for number in request.statuses if (name := training_job_status_name(number))]
     return LogFilter(dataset_id, statuses, dict(request.metadata))
 
 
@@ -172,21 +174,21 @@ def _log_response(event: TrainingEvent | None, cursor: Cursor) -> pb.WatchTraini
     if event is None:
         heartbeat = pb.WatchTrainingJobsResponse.Heartbeat()
         return pb.WatchTrainingJobsResponse(heartbeat=heartbeat, cursor=str(cursor))
-    return pb.WatchTrainingJobsResponse(event=event_message(event), cursor=str(cursor))
+    return pb.WatchTrainingJobsResponse(event=training_event_message(event), cursor=str(cursor))
 
 
-async def _check(connection: Connection, request: pb.CreateTrainingJobRequest) -> None:
+async def _check_prerequisites(connection: Connection, request: pb.CreateTrainingJobRequest) -> None:
     dataset_id, set_id = UUID(request.dataset_id), UUID(request.annotation_set_id)
     await lookup.share_dataset(connection, dataset_id)
     facts = await training.facts(connection, tenant(), dataset_id, set_id)
     if facts is None:
         raise NotFoundError("annotation_set", str(set_id))
     if request.config.base_model_id:
-        # Not locked: a model that is archived a moment later keeps its files, and the job needs no more.
+        # Not locked: a model that is archived later keeps its files, and the job needs only those.
         check_not_archived(await lookup.model(connection, UUID(request.config.base_model_id)))
-    found = prerequisites.violations(dataset_id, set_id, request.config.artifact_types, facts)
-    if found:
-        raise PreconditionError("PREREQUISITES_NOT_MET", found)
+    violations = prerequisites.violations(dataset_id, set_id, request.config.artifact_types, facts)
+    if violations:
+        raise PreconditionError("PREREQUISITES_NOT_MET", violations)
 
 
 async def _create(
@@ -205,14 +207,14 @@ async def _create(
 
 
 def _preview(request: pb.CreateTrainingJobRequest, config: TrainingConfig) -> pb.TrainingJob:
-    """The job as it would be. Its seed is only drawn for the job itself."""
+    """The job as it would be created, without a drawn seed: creating the job draws another one."""
     if not request.config.HasField("seed"):
         config.ClearField("seed")
     return pb.TrainingJob(
         dataset_id=request.dataset_id,
         annotation_set_id=request.annotation_set_id,
         config=config,
-        status=status_number("pending"),
+        status=training_job_status("pending"),
         total_epochs=config.epochs,
         metadata=request.metadata,
     )

@@ -1,1 +1,1 @@
-"""How events go out: topics that wake watchers, and a cursor for each watcher."""
+"""Streams events to watchers: topics wake them, and each has a cursor."""

@@ -1,15 +1,14 @@
-"""Following a dataset's files: a watcher is a cursor over their revisions.
+"""Watches a dataset's files: a watcher is a cursor over their revisions.
 
-Nothing is buffered for a watcher: it reads what has changed since once it has sent what it has.
+Nothing is buffered for a watcher: it reads the next changes once it has sent the last ones.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from uuid import UUID
 
 from gateway.app import App
 from gateway.errors import NotFoundError, revision_out_of_range
+from gateway.waits import wait_for_event
 from gateway.watching import topics
 from storage.queries import audio
 from storage.records import AudioFile
@@ -26,24 +25,25 @@ class AudioWatch:
         self._dataset_id = dataset_id
 
     async def follow(self, cursor: int) -> AsyncIterator[AudioFile | int]:
-        """The files that changed after `cursor` and as they change, until none is unsettled.
+        """Yields the files that changed after `cursor`, and then each change, until no file is in progress.
 
-        In between, a number alone: a heartbeat with how many are unsettled, while nothing happens. Raises
-        NotFoundError and CursorOutOfRangeError.
+        While nothing changes, yields the number of files in progress as a heartbeat. Raises NotFoundError and
+        CursorOutOfRangeError.
         """
+        heartbeat = self._app.settings.heartbeat_seconds
         with self._app.bus.subscribe(topics.dataset(self._dataset_id)) as woken:
             await self._check(cursor)
             while True:
                 woken.clear()
                 self._app.check_serving()
-                files, unsettled = await self._read(cursor)
+                files, in_progress = await self._read(cursor)
                 for file in files:
                     yield file
                     cursor = file.revision
-                if _all_settled(files, unsettled):
+                if _all_finished(files, in_progress):
                     return
-                if len(files) < BATCH and not await self._is_woken(woken):
-                    yield unsettled
+                if len(files) < BATCH and not await wait_for_event(woken, heartbeat):
+                    yield in_progress
 
     async def _check(self, cursor: int) -> None:
         async with self._app.database.connection() as connection:
@@ -57,14 +57,8 @@ class AudioWatch:
         async with self._app.database.connection() as connection:
             return await audio.changed(connection, self._dataset_id, cursor, BATCH)
 
-    async def _is_woken(self, woken: asyncio.Event) -> bool:
-        """False where nothing happened for the time of a heartbeat."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(woken.wait(), self._app.settings.heartbeat_seconds)
-        return woken.is_set()
 
-
-def _all_settled(files: Sequence[AudioFile], unsettled: int) -> bool:
-    """Whether these were the last changes: see `audio.changed`."""
-    none_new = all(file.processing_status not in audio.IN_PROGRESS for file in files)
-    return unsettled == 0 and none_new and len(files) < BATCH
+def _all_finished(files: Sequence[AudioFile], in_progress: int) -> bool:
+    """Whether no change follows these: see `audio.changed`."""
+    none_returned = all(file.processing_status not in audio.IN_PROGRESS for file in files)
+    return in_progress == 0 and none_returned and len(files) < BATCH

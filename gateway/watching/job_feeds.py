@@ -1,24 +1,25 @@
-"""What the watchers of a job share: one reader of its events, and the latest of them in memory.
+"""Shares one reader among all watchers of a job, and keeps the job's latest events in memory.
 
-An event is read and converted once, however many watch. A watcher that the feed has run ahead of reads the
-table, so that nobody waits for it and nothing is kept for it.
+Each event is read and converted once, however many watchers there are. A watcher whose next event is no
+longer in memory reads the table, so nobody waits for a slow watcher and nothing is buffered for it.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 from uuid import UUID
 
 from gateway.app import App
+from gateway.waits import wait_for_event
 from gateway.watching import topics
 from storage.queries import events
 from storage.records import TrainingEvent, TrainingJob
 
 BATCH = 200
-# A watcher may be this many events behind before it reads the table; a watched job holds as many messages.
+# The number of events kept in memory per watched job. A watcher further behind than this reads the table.
 KEPT = 64
 
 FINAL = frozenset(
@@ -29,8 +30,8 @@ Message = TypeVar("Message")
 
 
 @dataclass(frozen=True, slots=True)
-class Told(Generic[Message]):
-    """An event as it is told; `is_last`: none of the job's follows."""
+class FeedItem(Generic[Message]):
+    """An event as watchers receive it. `is_last`: no event of the job follows."""
 
     revision: int
     message: Message
@@ -38,100 +39,91 @@ class Told(Generic[Message]):
 
 
 class Feed(Generic[Message]):
-    """One job's events behind revision `after`, of which the latest are kept, without a gap."""
+    """Reads one job's events after revision `after` and keeps the latest of them, without a gap."""
 
     def __init__(
-        self, app: App, job_id: UUID, after: int, convert: Callable[[TrainingEvent], Told[Message]]
+        self, app: App, job_id: UUID, after: int, convert: Callable[[TrainingEvent], FeedItem[Message]]
     ) -> None:
         self.watchers = 0
         self._app = app
         self._job_id = job_id
         self._latest = after
         self._convert = convert
-        self._kept: deque[Told[Message]] = deque(maxlen=KEPT)
-        self._news = asyncio.Event()
-        self._reading = asyncio.create_task(self._read())
-        self._reading.add_done_callback(lambda _: self._tell())
+        self._kept: deque[FeedItem[Message]] = deque(maxlen=KEPT)
+        self._changed = asyncio.Event()
+        self._reader = asyncio.create_task(self._read())
+        self._reader.add_done_callback(lambda _: self._notify())
 
     @property
     def has_failed(self) -> bool:
-        """Whether it tells nothing any more."""
-        return self._reading.done()
+        """Whether the reader has ended, so that no further event follows."""
+        return self._reader.done()
 
-    def is_ahead_of(self, cursor: int) -> bool:
-        """Whether the event behind the cursor is no longer kept."""
+    def has_dropped(self, cursor: int) -> bool:
+        """Whether the event after the cursor is no longer kept."""
         return cursor < self._latest - len(self._kept)
 
-    def next(self, cursor: int) -> Told[Message] | None:
-        """The event behind the cursor; None where it has not come, or is no longer kept.
+    def next(self, cursor: int) -> FeedItem[Message] | None:
+        """The event after the cursor. Returns None if it does not exist yet or is no longer kept.
 
-        Raises what the reader has failed with.
+        If the reader has failed, raises its error.
         """
         if self.has_failed:
-            self._reading.result()
+            self._reader.result()
         behind = self._latest - cursor
         return self._kept[-behind] if 0 < behind <= len(self._kept) else None
 
-    async def news(self, seconds: float) -> bool:
-        """Returns when there is something new; False where there was nothing for so long."""
-        news = self._news
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await news.wait()
-        return news.is_set()
+    async def wait_for_change(self, seconds: float) -> bool:
+        """Waits up to `seconds` for an event or a failure. Returns False if there was none."""
+        return await wait_for_event(self._changed, seconds)
 
     def close(self) -> None:
-        if not self._reading.cancel():
-            # A failure that no watcher was left to hear of is none of asyncio's either.
-            self._reading.exception()
+        if not self._reader.cancel():
+            # Marks a failure that no watcher saw as retrieved, so that asyncio does not log it.
+            self._reader.exception()
 
     async def _read(self) -> None:
-        with self._app.bus.subscribe(topics.job(self._job_id)) as changed:
+        with self._app.bus.subscribe(topics.job(self._job_id)) as woken:
             while True:
-                changed.clear()
+                woken.clear()
                 self._app.check_serving()
                 if await self._read_batch() < BATCH:
-                    await self._woken(changed)
+                    # The timeout covers a gateway that died after recording an event, before publishing it.
+                    await wait_for_event(woken, self._app.settings.heartbeat_seconds)
 
     async def _read_batch(self) -> int:
         async with self._app.database.connection() as connection:
             batch = await events.of_job(connection, self._job_id, self._latest, BATCH)
         for event in batch:
             if event.revision != self._latest + 1:
-                # Those between were removed for their age.
+                # The events in between were removed for their age.
                 self._kept.clear()
             self._kept.append(self._convert(event))
             self._latest = event.revision
         if batch:
-            self._tell()
+            self._notify()
         return len(batch)
 
-    async def _woken(self, changed: asyncio.Event) -> None:
-        """Or looks again after a while: who recorded an event may have died before telling of it."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._app.settings.heartbeat_seconds):
-                await changed.wait()
-
-    def _tell(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 class Feeds(Generic[Message]):
     """The feeds of the jobs that are watched in this process."""
 
     def __init__(self, app: App, convert: Callable[[TrainingEvent], Message]) -> None:
-        """`convert`: an event as watchers are told it."""
+        """`convert`: makes the message that watchers receive for an event."""
         self._app = app
         self._convert = convert
         self._feeds: dict[UUID, Feed[Message]] = {}
 
     @contextmanager
-    def joined(self, job: TrainingJob, cursor: int) -> Iterator[Feed[Message]]:
-        """The job's feed, that begins at the first watcher's cursor as far as so much is kept."""
+    def subscribe(self, job: TrainingJob, cursor: int) -> Iterator[Feed[Message]]:
+        """The job's feed. The first watcher opens it at its cursor, or at most KEPT events back."""
         feed = self._feeds.get(job.id)
         if feed is None or feed.has_failed:
-            feed = Feed(self._app, job.id, max(cursor, job.revision - KEPT), self.told)
+            feed = Feed(self._app, job.id, max(cursor, job.revision - KEPT), self.to_item)
             self._feeds[job.id] = feed
         feed.watchers += 1
         try:
@@ -143,8 +135,8 @@ class Feeds(Generic[Message]):
                 if self._feeds.get(job.id) is feed:
                     del self._feeds[job.id]
 
-    def told(self, event: TrainingEvent) -> Told[Message]:
-        return Told(event.revision, self._convert(event), is_last(event))
+    def to_item(self, event: TrainingEvent) -> FeedItem[Message]:
+        return FeedItem(event.revision, self._convert(event), is_last(event))
 
 
 def is_last(event: TrainingEvent) -> bool:

@@ -1,7 +1,7 @@
-"""Following a job: a watcher is a cursor over its events.
+"""Watches a job: a watcher is a cursor over the job's events.
 
-Nothing is buffered for a watcher, so that a slow one costs nobody anything: it takes what it has not seen
-when it has sent what it has. Revisions are drawn under the job's row lock: in order, they have no gap.
+Nothing is buffered for a watcher, so a slow one delays nobody: it reads its next events once it has sent the
+last ones. Revisions are assigned under the job's row lock, in order of commit and without gaps.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -9,59 +9,59 @@ from typing import Generic
 
 from gateway.app import App
 from gateway.errors import CursorOutOfRangeError, revision_out_of_range
-from gateway.watching.job_feeds import BATCH, Feed, Feeds, Message, Told
+from gateway.watching.job_feeds import BATCH, Feed, FeedItem, Feeds, Message
 from storage.queries import events, training
 from storage.records import TrainingEvent, TrainingJob
 
 
 class JobWatches(Generic[Message]):
-    """The watches of this process; those of the same job share their reader."""
+    """The watches in this process. Those of the same job share a reader."""
 
     def __init__(self, app: App, convert: Callable[[TrainingEvent], Message]) -> None:
-        """`convert`: an event as watchers are told it."""
+        """`convert`: makes the message that watchers receive for an event."""
         self._app = app
         self._feeds = Feeds(app, convert)
 
     async def follow(self, job: TrainingJob, cursor: int) -> AsyncIterator[Message | int]:
-        """The events behind `cursor` as they come, to the job's last one.
+        """Yields the events after `cursor` as they are recorded, up to the job's last one.
 
-        In between, a revision alone: a heartbeat, while nothing happens. Raises CursorOutOfRangeError.
+        While no event is recorded, yields the current revision as a heartbeat. Raises CursorOutOfRangeError.
         """
         if not job.compacted_revision <= cursor <= job.revision:
             raise _out_of_range(job, cursor)
         if cursor == job.revision and job.finished_at is not None:
             return
-        with self._feeds.joined(job, cursor) as feed:
+        with self._feeds.subscribe(job, cursor) as feed:
             while True:
                 batch = await self._next(job, feed, cursor)
                 if batch is None:
                     yield cursor
                     continue
-                for told in batch:
-                    yield told.message
-                    cursor = told.revision
-                    if told.is_last:
+                for item in batch:
+                    yield item.message
+                    cursor = item.revision
+                    if item.is_last:
                         return
 
     async def _next(
         self, job: TrainingJob, feed: Feed[Message], cursor: int
-    ) -> Iterable[Told[Message]] | None:
-        """Some of the events behind the cursor; None where nothing happened for the time of a heartbeat."""
-        while not feed.is_ahead_of(cursor):
-            if told := feed.next(cursor):
-                return [told]
-            if not await feed.news(self._app.settings.heartbeat_seconds):
+    ) -> Iterable[FeedItem[Message]] | None:
+        """Some of the events after the cursor; None if there was none for a heartbeat interval."""
+        while not feed.has_dropped(cursor):
+            if item := feed.next(cursor):
+                return [item]
+            if not await feed.wait_for_change(self._app.settings.heartbeat_seconds):
                 return None
-        return map(self._feeds.told, await self._read(job, cursor))
+        return map(self._feeds.to_item, await self._read(job, cursor))
 
     async def _read(self, job: TrainingJob, cursor: int) -> list[TrainingEvent]:
         async with self._app.database.connection() as connection:
             batch = await events.of_job(connection, job.id, cursor, BATCH)
             if batch[0].revision == cursor + 1:
                 return batch
-            # Removed for its age in the meantime.
-            now = await training.get(connection, job.tenant_id, job.id)
-        raise _out_of_range(now or job, cursor)
+            # The event was removed for its age in the meantime.
+            current = await training.get(connection, job.tenant_id, job.id)
+        raise _out_of_range(current or job, cursor)
 
 
 def _out_of_range(job: TrainingJob, cursor: int) -> CursorOutOfRangeError:

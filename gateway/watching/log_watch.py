@@ -1,7 +1,7 @@
-"""Following all jobs of a tenant: a watcher is a cursor over the tenant's log of events.
+"""Watches all jobs of a tenant: a watcher is a cursor over the tenant's log of events.
 
-Nothing is buffered for a watcher, as in `gateway.watching.job_watch`. The log is read up to its watermark:
-the oldest running transaction may still commit an event that precedes those above it.
+Nothing is buffered for a watcher, as in `gateway.watching.job_watch`. The log is read up to its watermark,
+the oldest running transaction, which may still commit an event that precedes those above the watermark.
 """
 
 import asyncio
@@ -9,28 +9,29 @@ import base64
 import math
 import struct
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
 from gateway.app import App
 from gateway.errors import CursorOutOfRangeError, FieldViolation, InvalidArgumentError
+from gateway.waits import wait_for_event
 from gateway.watching import topics
 from storage.queries import events
 from storage.queries.events import LogFilter, LogKey, LogPage, LogState
 from storage.records import TrainingEvent
 
 BATCH = 200
-# Nobody tells when a transaction ends that held the log back. Waits are as long as it lasts, at the most.
-HELD_SECONDS = 0.025
-LONGEST_HELD_SECONDS = 1.0
+# Nothing wakes a watcher when the watermark rises, so it polls while events are above the watermark. Each
+# pause is as long as the wait has lasted so far, within these limits.
+FIRST_POLL_SECONDS = 0.025
+LONGEST_POLL_SECONDS = 1.0
 
 _CURSOR = struct.Struct("!16sqQ16sq")
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place in a tenant's log: an event's key, and the era and the number of removals when it was read."""
+    """A position in a tenant's log: an event's key, and the log's era and number of removals at that time."""
 
     era: UUID
     compactions: int
@@ -38,7 +39,7 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str) -> "Cursor":
-        """From what `str` gives. Raises InvalidArgumentError."""
+        """Parses the output of `str`. Raises InvalidArgumentError."""
         try:
             packed = base64.b64decode(text, altchars=b"-_", validate=True)
             era, compactions, xid, job_id, revision = _CURSOR.unpack(packed)
@@ -57,7 +58,7 @@ class Cursor:
 
 
 class LogWatch:
-    """One watcher of all jobs of one tenant, or of those that its filter lets through."""
+    """One watcher of a tenant's jobs. `wanted` selects the events."""
 
     def __init__(self, app: App, tenant_id: str, wanted: LogFilter) -> None:
         self._app = app
@@ -65,23 +66,23 @@ class LogWatch:
         self._wanted = wanted
 
     async def start(self, after_cursor: str, *, from_now: bool) -> Cursor:
-        """Where a watch begins; before all that is kept where nothing is given.
+        """The cursor at which a watch starts; with an empty `after_cursor`, before all events that are kept.
 
-        Raises InvalidArgumentError and CursorOutOfRangeError.
+        `from_now`: the end of the log. Raises InvalidArgumentError and CursorOutOfRangeError.
         """
         if after_cursor:
-            return await self._known(Cursor.parse(after_cursor))
+            return await self._checked(Cursor.parse(after_cursor))
         async with self._app.database.connection() as connection:
             state, end = await events.log_end(connection, self._tenant_id)
         return Cursor(state.era, state.compactions, end if from_now else events.START)
 
     async def follow(self, cursor: Cursor) -> AsyncIterator[tuple[TrainingEvent | None, Cursor]]:
-        """The events behind `cursor` as they come, each with its cursor.
+        """Yields the events after `cursor` as they are recorded, each with its cursor.
 
-        In between, a cursor alone: a heartbeat, while nothing that is wanted happens. Raises
+        While no wanted event is recorded, yields None and the current cursor as a heartbeat. Raises
         CursorOutOfRangeError.
         """
-        beat, held_since = self._next_beat(), None
+        heartbeat_at, waiting_since = self._next_heartbeat(), None
         with self._app.bus.subscribe(topics.jobs(self._tenant_id)) as woken:
             while True:
                 woken.clear()
@@ -91,22 +92,22 @@ class LogWatch:
                     cursor = Cursor(page.state.era, page.state.compactions, key)
                     if event is not None:
                         yield event, cursor
-                        beat = self._next_beat()
-                held_since = (held_since or _now()) if page.waits_for_watermark else None
+                        heartbeat_at = self._next_heartbeat()
+                waiting_since = (waiting_since or _now()) if page.waits_for_watermark else None
                 if len(page.entries) < BATCH:
-                    await _woken(woken, min(beat - _now(), _pause(held_since)))
-                if _now() >= beat:
+                    await wait_for_event(woken, min(heartbeat_at - _now(), _poll_seconds(waiting_since)))
+                if _now() >= heartbeat_at:
                     yield None, cursor
-                    beat = self._next_beat()
+                    heartbeat_at = self._next_heartbeat()
 
-    async def _known(self, cursor: Cursor) -> Cursor:
-        """Raises CursorOutOfRangeError where no event of this log has had the cursor's key."""
+    async def _checked(self, cursor: Cursor) -> Cursor:
+        """Returns the cursor. Raises CursorOutOfRangeError unless it was issued for this log."""
         async with self._app.database.connection() as connection:
-            known = await events.log_has(connection, self._tenant_id, cursor.key)
-            # Looked at after the event, which may be removed in between.
+            has_event = await events.log_has(connection, self._tenant_id, cursor.key)
+            # Read after the event, which may be removed in between.
             state, _ = await events.log_end(connection, self._tenant_id)
         _check(cursor, state)
-        if not (known or cursor.key in (events.START, state.compacted)):
+        if not (has_event or cursor.key in (events.START, state.compacted)):
             raise _out_of_range("belongs to another log, or to one that this one was restored from")
         return cursor
 
@@ -116,16 +117,16 @@ class LogWatch:
         _check(cursor, page.state)
         return page
 
-    def _next_beat(self) -> float:
+    def _next_heartbeat(self) -> float:
         return _now() + self._app.settings.heartbeat_seconds
 
 
 def _check(cursor: Cursor, state: LogState) -> None:
-    """Raises CursorOutOfRangeError where events behind the cursor may have gone since it was given."""
+    """Raises CursorOutOfRangeError if events after the cursor may have been removed since it was issued."""
     if cursor.era != state.era:
         raise _out_of_range("belongs to another log, or to one that this one was restored from")
     if cursor.compactions != state.compactions and cursor.key < state.compacted:
-        raise _out_of_range("is too old: events behind it were removed for their age")
+        raise _out_of_range("is too old: events after it were removed for their age")
 
 
 def _out_of_range(why: str) -> CursorOutOfRangeError:
@@ -135,17 +136,11 @@ def _out_of_range(why: str) -> CursorOutOfRangeError:
     )
 
 
-def _pause(held_since: float | None) -> float:
-    """Seconds until the log is looked at again though nobody told of anything."""
-    if held_since is None:
+def _poll_seconds(waiting_since: float | None) -> float:
+    """Seconds until the log is read again even if nothing wakes the watcher."""
+    if waiting_since is None:
         return math.inf
-    return min(max(_now() - held_since, HELD_SECONDS), LONGEST_HELD_SECONDS)
-
-
-async def _woken(woken: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await woken.wait()
+    return min(max(_now() - waiting_since, FIRST_POLL_SECONDS), LONGEST_POLL_SECONDS)
 
 
 def _now() -> float:

@@ -1,4 +1,4 @@
-"""What the bus tells about. A topic says that something may have changed, never what."""
+"""The topics of the bus. A topic says that something may have changed, never what."""
 
 from hashlib import sha256
 from uuid import UUID
@@ -10,7 +10,7 @@ AUDIO = "audio"
 
 
 def of_job(tenant_id: str, training_job_id: UUID) -> tuple[str, str]:
-    """Both topics of a job that has new events."""
+    """Both topics to publish when a job has new events."""
     return job(training_job_id), jobs(tenant_id)
 
 
@@ -21,12 +21,12 @@ def job(training_job_id: UUID) -> str:
 
 def jobs(tenant_id: str) -> str:
     """A job of the tenant has new events."""
-    # A tenant's name is free text, a topic a short word.
+    # A tenant's name is free text, but a topic must be one short word.
     return f"jobs:{sha256(tenant_id.encode()).hexdigest()[:32]}"
 
 
 def cancel(training_job_id: UUID) -> str:
-    """The job was asked to stop."""
+    """A user requested the job's cancellation."""
     return f"cancel:{training_job_id}"
 
 

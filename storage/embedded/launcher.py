@@ -1,9 +1,9 @@
-"""The launcher of the embedded PostgreSQL: becomes a program that is not root and ends with its owner.
+"""Launches a program of the embedded PostgreSQL as a user other than root, and ties it to its owner's life.
 
     python -I -S launcher.py OWNER_PID IDENTITY PROGRAM ARGUMENT...
 
-A program of its own, because what it does is not safe between fork and exec of a process with threads, and
-because only a process with one thread may enter a user namespace. It runs alone: the standard library only.
+It is a separate program for two reasons: these steps are not safe between fork and exec in a process with
+threads, and only a process with one thread may enter a user namespace. It imports only the standard library.
 """
 
 import ctypes
@@ -21,18 +21,18 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main(owner: str, identity: str, program: str, *arguments: str) -> None:
-    """Becomes `program`. `identity`: OWN, NAMESPACE or UID:GID. Raises OSError."""
+    """Replaces this process with `program`. `identity`: OWN, NAMESPACE or UID:GID. Raises OSError."""
     if identity == NAMESPACE:
         _enter_namespace()
     elif identity != OWN:
-        _become(*map(int, identity.split(":")))
-    # After the change of user, which would clear it.
-    _end_with(int(owner))
-    os.execv(program, [program, *arguments])  # noqa: S606 - no shell is wanted
+        _change_user(*map(int, identity.split(":")))
+    # This follows the change of user, which clears the death signal.
+    _end_with_owner(int(owner))
+    os.execv(program, [program, *arguments])  # noqa: S606 - no shell is needed
 
 
 def _enter_namespace() -> None:
-    """Stays the same user outside, and is nobody inside: not root, and with a name."""
+    """Enters a user namespace that maps this user to nobody, who is not root and has a name."""
     nobody = pwd.getpwnam("nobody")
     uid, gid = os.geteuid(), os.getegid()
     _call("unshare", _CLONE_NEWUSER)
@@ -41,20 +41,20 @@ def _enter_namespace() -> None:
     Path("/proc/self/gid_map").write_text(f"{nobody.pw_gid} {gid} 1")
 
 
-def _become(uid: int, gid: int) -> None:
+def _change_user(uid: int, gid: int) -> None:
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
 
 
-def _end_with(owner: int) -> None:
-    """Has the kernel send SIGINT, PostgreSQL's fast shutdown, when the owner dies (Linux)."""
-    # An ignored SIGINT, as under nohup, would be inherited.
+def _end_with_owner(owner: int) -> None:
+    """Asks the kernel to send SIGINT, PostgreSQL's fast shutdown, when the owner dies (Linux only)."""
+    # Under nohup SIGINT is ignored, and exec would pass that on to PostgreSQL.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.platform == "linux":
         _call("prctl", _PR_SET_PDEATHSIG, signal.SIGINT)
     if os.getppid() != owner:
-        sys.exit(f"the owner, process {owner}, is gone")
+        sys.exit(f"the owner, process {owner}, has exited")
 
 
 def _call(name: str, *arguments: int) -> None:

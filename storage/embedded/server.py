@@ -1,17 +1,20 @@
-"""The PostgreSQL that comes with the package, for a machine that has none of its own.
+"""Runs the PostgreSQL server that ships with the package.
 
-`EmbeddedPostgres` owns the server's whole life: it makes the cluster on first use, starts the server as its
-child, restarts it when it crashes and stops it at the end. The server listens on a unix socket in a private
-folder only.
+`EmbeddedPostgres` creates the cluster on first use, starts the server as a child process, restarts it after a
+crash and stops it at the end. The server listens only on a unix socket in a private folder.
 
-Where the owner is killed, the kernel tells the server to shut down (Linux); what still runs when the next
-owner comes is stopped first. What was committed is safe either way.
+If the owner is killed, the kernel signals the server to shut down (Linux). The next owner stops any server
+that still runs before it starts its own. Committed data is safe in both cases.
 
-PostgreSQL refuses to run as root. For root, a folder that belongs to another user is served as that user.
-Root's own is served in a user namespace, where root goes by the name of nobody: the files stay root's and no
-owner or mode changes. Where user namespaces are not allowed, as in most containers, the folder (nothing
-above it) is given to the account nobody and served as nobody, who must be able to reach it and the installed
-package. A user without a name, as in some containers, needs the user namespace to make a new cluster.
+PostgreSQL refuses to run as root. If root starts it, the user depends on the folder:
+
+- A folder that belongs to another user is served as that user.
+- Root's own folder is served in a user namespace that maps root to the account nobody. The files still
+  belong to root, and no owner or mode changes.
+- If user namespaces are not allowed, as in most containers, the folder (but not its parents) is handed over
+  to nobody and served as nobody, who must be able to reach it and the installed package.
+
+A user without a name, as in some containers, needs the user namespace to create a new cluster.
 """
 
 import asyncio
@@ -23,13 +26,13 @@ from typing import Self
 from urllib.parse import quote
 
 import asyncpg
-import psutil  # type: ignore[import-untyped]
+import psutil  # type: ignore[import-untyped]  # it ships no types
 import structlog
 
 from storage.database import UNAVAILABLE
 from storage.embedded.cluster import (
-    INSTEAD,
     SOCKET_PORT,
+    USE_ANOTHER_SERVER,
     Cluster,
     EmbeddedPostgresError,
     locked,
@@ -45,39 +48,39 @@ _SETTINGS = {
     "fsync": "on",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # A statement's error is its caller's to report; the log is about the server.
+    # Callers report the errors of their statements; the log is for the server's own messages.
     "log_min_messages": "log",
     "log_checkpoints": "off",
 }
-_STOP = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))  # seconds to wait after each
-_ORPHANS_SECONDS = 30.0
+_STOP = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))  # signal, seconds to wait
+_MEMORY_RELEASE_SECONDS = 30.0
 _POLL_SECONDS = 0.02
-_LONGEST_PAUSE = 30.0
-_SETTLED_SECONDS = 60.0
+_MAX_BACKOFF_SECONDS = 30.0
+_STABLE_SECONDS = 60.0
 
 _log = structlog.get_logger(__name__)
 
 
 class EmbeddedPostgres:
-    """A server in a folder of its own: `async with EmbeddedPostgres(folder) as server: server.dsn`.
+    """A server in its own folder: `async with EmbeddedPostgres(folder) as server: server.dsn`.
 
-    To be entered in the main thread, or one that stays: the server ends with the thread that started it.
+    Enter it in the main thread or another long-lived one: the server ends with the thread that started it.
     """
 
     def __init__(
         self, folder: Path, *, settings: Mapping[str, str] | None = None, start_timeout: float = 600.0
     ) -> None:
-        """`settings`: PostgreSQL's, before our own. `start_timeout`: seconds, crash recovery included."""
+        """`settings` override the PostgreSQL settings. `start_timeout`: seconds, with crash recovery."""
         self._folder = folder.resolve()
         sockets = str(socket_folder(self._folder))
         self._settings = _SETTINGS | {"unix_socket_directories": sockets} | dict(settings or {})
         self._start_timeout = start_timeout
         self.dsn = f"postgresql://postgres@/postgres?host={quote(sockets)}&port={SOCKET_PORT}"
         self.ready = asyncio.Event()
-        """Set while the server takes connections."""
+        """Set while the server accepts connections."""
 
     async def __aenter__(self) -> Self:
-        """Raises DataDirectoryInUseError, and EmbeddedPostgresError for whatever else is in the way."""
+        """Raises DataDirectoryInUseError, and EmbeddedPostgresError for any other obstacle."""
         try:
             async with AsyncExitStack() as stack:
                 stack.enter_context(locked(self._folder))
@@ -89,7 +92,7 @@ class EmbeddedPostgres:
                 self._stack = stack.pop_all()
         except OSError as error:
             raise EmbeddedPostgresError(
-                f"cannot run PostgreSQL in {self._folder}: {error}. {INSTEAD}"
+                f"cannot run PostgreSQL in {self._folder}: {error}. {USE_ANOTHER_SERVER}"
             ) from error
         return self
 
@@ -98,44 +101,44 @@ class EmbeddedPostgres:
 
     @property
     def pid(self) -> int:
-        """Of the server's main process; another one after a restart."""
+        """The pid of the server's main process, which changes with a restart."""
         return self._process.pid
 
     async def wait_exited(self) -> None:
-        """Returns when the process of now is gone; `ready` is then clear until the next one answers."""
+        """Returns when the current process has exited; `ready` is then clear until the next one answers."""
         await self._process.wait()
 
     async def _start(self) -> None:
         """Starts the server and waits until it answers."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _ORPHANS_SECONDS
+        deadline = loop.time() + _MEMORY_RELEASE_SECONDS
         while True:
             await _clear_leftovers(self._cluster)
-            since = self._cluster.log_size()
+            log_start = self._cluster.log_size()
             if await self._launch():
                 self.ready.set()
                 return
-            # The children of a server that was killed take a moment to notice and let go of its memory.
-            orphans = "pre-existing shared memory block" in self._cluster.said(since)
-            if not orphans or loop.time() > deadline:
+            # The children of a killed server need a moment to notice and to release its shared memory.
+            memory_in_use = "pre-existing shared memory block" in self._cluster.log_tail(log_start)
+            if not memory_in_use or loop.time() > deadline:
                 raise self._cluster.failure(f"PostgreSQL does not start in {self._folder}")
             await asyncio.sleep(_POLL_SECONDS)
 
     async def _launch(self) -> bool:
-        """Whether it answers; it has exited when not."""
+        """Starts one process. Returns True once it answers, False if it exited."""
         settings = [f"--{name}={value}" for name, value in self._settings.items()]
         self._process = await self._cluster.spawn("postgres", "-D", str(self._cluster.data), *settings)
         try:
             async with asyncio.timeout(self._start_timeout):
-                return await self._answers()
+                return await self._wait_until_answering()
         except TimeoutError:
-            await self._end()
+            await self._stop_process()
             raise self._cluster.failure(f"PostgreSQL was not ready in {self._start_timeout:.0f} s") from None
         except BaseException:
-            await self._end()
+            await self._stop_process()
             raise
 
-    async def _answers(self) -> bool:
+    async def _wait_until_answering(self) -> bool:
         while self._process.returncode is None:
             try:
                 connection = await asyncpg.connect(self.dsn, timeout=5)
@@ -147,45 +150,45 @@ class EmbeddedPostgres:
         return False
 
     async def _supervise(self) -> None:
-        """Restarts the server whenever it exits, after ever longer pauses while it does not last."""
+        """Restarts the server whenever it exits, with exponential backoff while it keeps exiting early."""
         loop = asyncio.get_running_loop()
         failures = 0
         while True:
-            began = loop.time()
+            started = loop.time()
             status = await self._process.wait()
             self.ready.clear()
-            failures = 0 if loop.time() - began > _SETTLED_SECONDS else min(failures + 1, 10)
-            _log.error("embedded postgres exited", status=status, server_log=self._cluster.said())
-            await asyncio.sleep(min(0.05 * 2**failures, _LONGEST_PAUSE))
+            failures = 0 if loop.time() - started > _STABLE_SECONDS else min(failures + 1, 10)
+            _log.error("embedded postgres exited", status=status, server_log=self._cluster.log_tail())
+            await asyncio.sleep(min(0.05 * 2**failures, _MAX_BACKOFF_SECONDS))
             try:
                 await self._start()
-            except Exception:  # noqa: BLE001 - nobody else would try again
-                _log.exception("embedded postgres does not restart")
+            except Exception:  # noqa: BLE001 - this loop is the only one that retries
+                _log.exception("embedded postgres failed to restart")
             else:
                 _log.info("embedded postgres restarted", pid=self.pid)
 
     async def _stop(self) -> None:
         self._supervisor.cancel()
         await asyncio.wait([self._supervisor])
-        await self._end()
+        await self._stop_process()
 
-    async def _end(self) -> None:
+    async def _stop_process(self) -> None:
         self.ready.clear()
         await _shut_down(self._process.send_signal, self._process.wait)
 
 
 async def _clear_leftovers(cluster: Cluster) -> None:
-    """Stops the server of an owner that died, and removes what PostgreSQL would mistake for one."""
+    """Stops a dead owner's server, and removes leftovers that PostgreSQL would mistake for a running one."""
     pid_file = cluster.data / "postmaster.pid"
     if (pid := _first_number(pid_file)) is not None:
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(pid)
             if process.status() == psutil.STATUS_ZOMBIE or process.name() != "postgres":
-                # It died, and its number is taken; PostgreSQL asks only whether the number is.
+                # The server is dead, perhaps with its pid reused. PostgreSQL only checks that the pid exists.
                 pid_file.unlink()
             elif str(cluster.data) in process.cmdline():
-                _log.warning("stopping the postgres of an owner that died", pid=pid)
-                await _shut_down(process.send_signal, lambda: _wait_gone(process))
+                _log.warning("stopping the postgres of a dead owner", pid=pid)
+                await _shut_down(process.send_signal, lambda: _wait_exited(process))
     if _first_number(pid_file) is None:
         cluster.remove_sockets()
 
@@ -198,7 +201,7 @@ def _first_number(file: Path) -> int | None:
 
 
 async def _shut_down(send: Callable[[int], None], exited: Callable[[], Awaitable[object]]) -> None:
-    """Fast, then immediate, then by force."""
+    """Tries a fast shutdown, then an immediate one, then SIGKILL."""
     for number, seconds in _STOP:
         with suppress(ProcessLookupError, psutil.NoSuchProcess):
             send(number)
@@ -208,7 +211,7 @@ async def _shut_down(send: Callable[[int], None], exited: Callable[[], Awaitable
                 return
 
 
-async def _wait_gone(process: psutil.Process) -> None:
+async def _wait_exited(process: psutil.Process) -> None:
     with suppress(psutil.NoSuchProcess):
-        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110 - not our child: no event
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110 - not a child: no event
             await asyncio.sleep(_POLL_SECONDS)

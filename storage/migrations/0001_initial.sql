@@ -1,14 +1,14 @@
--- Everything that Earmark keeps. States are text with a CHECK; ids are UUIDv7 made by the gateway; every
--- table that holds a tenant's rows has tenant_id.
+-- The first tables. States are text with a CHECK. Ids are UUIDv7 and made by the gateway. Tables with rows of
+-- several tenants have a tenant_id.
 
 CREATE TABLE datasets (
     id uuid PRIMARY KEY,
     tenant_id text NOT NULL,
     name text NOT NULL,
     description text NOT NULL,
-    -- Grows with every edit: the etag.
+    -- Increases with every edit; serves as the etag.
     version bigint NOT NULL DEFAULT 1,
-    -- Grows with every change of one of its audio files: the cursor of a watch.
+    -- Increases with every change of one of the dataset's audio files; serves as the cursor of a watch.
     audio_revision bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
@@ -39,8 +39,9 @@ CREATE TABLE audio_files (
         CHECK (processing_status IN ('pending', 'normalizing', 'embedding', 'ready', 'failed')),
     error_message text NOT NULL DEFAULT '',
     revision bigint NOT NULL,
-    -- Fencing token: only the holder of the current attempt may write.
+    -- Fencing token: a write with an older attempt number changes nothing.
     attempt integer NOT NULL DEFAULT 0,
+    -- End of the current attempt's lease: until then nobody else may claim the file.
     lease_until timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
@@ -57,7 +58,7 @@ CREATE TABLE annotation_sets (
     dataset_id uuid NOT NULL REFERENCES datasets,
     version integer NOT NULL,
     status text NOT NULL DEFAULT 'draft' CHECK (status IN ('draft', 'published')),
-    -- {"type": {"count": n, "duration_ms": n}}: counted when asked for in a draft, kept once published.
+    -- {"type": {"count": n, "duration_ms": n}}: counted on each read of a draft, stored on publication.
     totals jsonb,
     created_at timestamptz NOT NULL DEFAULT now(),
     published_at timestamptz,
@@ -102,14 +103,15 @@ CREATE TABLE training_jobs (
     error_reason text,
     error_message text,
     cancel_requested boolean NOT NULL DEFAULT false,
-    -- Fencing token: only the holder of the current attempt may write, and only before its lease runs out.
+    -- Fencing token: a write with an older attempt number changes nothing.
     attempt integer NOT NULL DEFAULT 0,
+    -- End of the current attempt's lease: after it, any gateway may queue the job again.
     lease_until timestamptz,
-    -- Attempts that ended with a lost trainer.
+    -- Attempts in a row that ended with a lost trainer, since the last checkpoint.
     losses integer NOT NULL DEFAULT 0,
-    -- Where the next attempt goes on.
+    -- The object key of the checkpoint from which the next attempt resumes.
     checkpoint text,
-    -- That of its last event; drawn under this row's lock, so that order of revision is order of commit.
+    -- The revision of the last event. It is assigned under this row's lock, so events commit in its order.
     revision bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now(),
     queued_at timestamptz,
@@ -145,13 +147,13 @@ CREATE TABLE models (
     eval_metrics jsonb NOT NULL,
     recommended_thresholds jsonb NOT NULL,
     is_active boolean NOT NULL DEFAULT false,
-    -- Keys of the weights and of their JSON configuration.
+    -- Object keys of the weights and of their JSON configuration.
     weights text NOT NULL,
     model_config text NOT NULL,
     size_bytes bigint NOT NULL,
     sha256 text NOT NULL,
     config jsonb NOT NULL,
-    -- Grows with every change: the etag.
+    -- Increases with every edit; serves as the etag.
     version bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
@@ -160,7 +162,7 @@ CREATE TABLE models (
 );
 CREATE INDEX models_by_tenant ON models (tenant_id, id);
 
--- Replies to mutations by the caller's request_id, kept 24 hours.
+-- Replies to mutations by request_id, the caller's idempotency key: a retry gets the stored reply. Kept for 24 hours.
 CREATE TABLE requests (
     tenant_id text NOT NULL,
     request_id uuid NOT NULL,
@@ -171,7 +173,7 @@ CREATE TABLE requests (
 );
 CREATE INDEX requests_by_age ON requests (created_at);
 
--- A dataset as it is read: with its types in order and its counts.
+-- Datasets with their types in order and their counts.
 CREATE VIEW dataset_details AS
 SELECT d.*,
     (SELECT coalesce(jsonb_agg(jsonb_build_object('name', t.name, 'description', t.description, 'color', t.color)
@@ -181,7 +183,7 @@ SELECT d.*,
     (SELECT count(*) FROM annotation_sets s WHERE s.dataset_id = d.id) AS annotation_set_count
 FROM datasets d;
 
--- An annotation set as it is read: with its totals, counted where they are not kept.
+-- Annotation sets with their totals, which are counted if they are not stored.
 CREATE VIEW annotation_set_details AS
 SELECT s.id, s.tenant_id, s.dataset_id, s.version, s.status,
     coalesce(

@@ -1,18 +1,19 @@
--- The events of all jobs of a tenant as one log, that can be read in an order in which nothing comes late; and the
+-- One log of all events of a tenant, readable in an order that never skips an event which commits late; and the
 -- removal of old events.
 
 ALTER TABLE training_jobs
-    -- Its events up to this one were removed; 0 where all are kept.
+    -- The job's events up to this revision were removed; 0 if all still exist.
     ADD COLUMN compacted_revision bigint NOT NULL DEFAULT 0;
--- Of no column that changes while a job trains: that would cost every update an entry in each index.
+-- Has no column that changes while a job trains: each such update would add an entry to every index.
 CREATE INDEX training_jobs_uncompacted ON training_jobs (finished_at)
     WHERE finished_at IS NOT NULL AND compacted_revision = 0;
 
 ALTER TABLE training_events
     ADD COLUMN tenant_id text,
-    -- The job's, after the event.
+    -- The job's status after the event.
     ADD COLUMN status text,
-    -- Its place in the log: the id of its transaction, or that of the event before it where that is higher.
+    -- The position in the log: the event's transaction id, or the job's previous xid if that is higher. Readers stop
+    -- at the watermark (pg_snapshot_xmin), below which no running transaction can still add an event.
     ADD COLUMN xid xid8 NOT NULL DEFAULT '0';
 UPDATE training_events e
 SET tenant_id = j.tenant_id,
@@ -30,14 +31,14 @@ ALTER TABLE training_events
     ALTER COLUMN xid DROP DEFAULT;
 CREATE INDEX training_events_log ON training_events (tenant_id, xid, training_job_id, revision);
 
--- One row. Cursors of another era are of no use: transaction ids started again.
+-- One row. Cursors of another era are invalid: their transaction ids come from another cluster.
 CREATE TABLE training_log (
     is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
     era uuid NOT NULL DEFAULT gen_random_uuid()
 );
 INSERT INTO training_log DEFAULT VALUES;
 
--- Of each tenant whose events were removed: how many times, and the place of the last one among them.
+-- For each tenant with removed events: the number of removals and the log position of the last removed event.
 CREATE TABLE training_log_compactions (
     tenant_id text PRIMARY KEY,
     compactions bigint NOT NULL,

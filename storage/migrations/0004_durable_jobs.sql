@@ -1,4 +1,4 @@
--- Each job's attempts, and what decides when the next one begins.
+-- Each job's attempts, and the order in which queued jobs start.
 
 CREATE TABLE training_attempts (
     training_job_id uuid NOT NULL REFERENCES training_jobs,
@@ -14,27 +14,28 @@ CREATE TABLE training_attempts (
 INSERT INTO training_attempts (training_job_id, number, trainer)
 SELECT id, attempt, '' FROM training_jobs WHERE status = 'training';
 
--- Of a queued job whose trainer was lost: when it may begin again.
+-- The earliest start of the next attempt of a queued job whose trainer was lost.
 ALTER TABLE training_jobs ADD COLUMN not_before timestamptz;
 
 DROP INDEX training_jobs_unfinished;
 CREATE INDEX training_jobs_unfinished ON training_jobs (tenant_id, id)
     WHERE status IN ('pending', 'queued', 'training');
 
--- Audio whose objects may be there without a row: an upload puts itself here before it stores anything, a deletion
--- with the deletion of the row. A sweep looks at each some hours later.
+-- Audio files whose objects may be orphans, that is, stored objects without a row. An upload adds itself here before
+-- it stores an object, a deletion in the transaction that deletes the row. A sweep checks each some hours later.
 CREATE TABLE orphan_candidates (
     audio_file_id uuid PRIMARY KEY,
     since timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX orphan_candidates_by_age ON orphan_candidates (since);
 
--- Whether a sweep has removed what the attempts of a finished job left beside its model.
+-- Whether a sweep has removed a finished job's orphans: all objects of its attempts except its model.
 ALTER TABLE training_jobs ADD COLUMN swept boolean NOT NULL DEFAULT false;
 CREATE INDEX training_jobs_unswept ON training_jobs (finished_at) WHERE finished_at IS NOT NULL AND NOT swept;
 
--- The queued jobs and whose turn it is. `turn`: how many jobs of its tenant run once it does. The lowest turn is
--- served first, so that a tenant with many jobs waits behind one that has none running; among equals, the oldest.
+-- The queued jobs in their order. `turn` is the number of jobs that the job's tenant has in training once it starts.
+-- The lowest turn starts first, so a tenant with many jobs waits behind one that has none in training. Among equal
+-- turns the oldest job starts first. `is_due` is false until not_before.
 CREATE VIEW training_queue AS
 SELECT w.id, w.tenant_id, w.is_due, w.place + coalesce(r.running, 0) AS turn
 FROM (
@@ -48,7 +49,7 @@ LEFT JOIN (
     SELECT tenant_id, count(*) AS running FROM training_jobs WHERE status = 'training' GROUP BY tenant_id
 ) r USING (tenant_id);
 
--- A job as it is read: with its attempts.
+-- Jobs with their attempts.
 CREATE VIEW training_job_details AS
 SELECT j.*,
     (SELECT coalesce(jsonb_agg(jsonb_build_object(

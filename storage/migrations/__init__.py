@@ -1,4 +1,4 @@
-"""The numbered migrations, which go forward only, and what applies them."""
+"""Applies the numbered migrations, which only go forward."""
 
 import asyncio
 from importlib.resources import files
@@ -17,21 +17,21 @@ log = structlog.get_logger(__name__)
 
 
 async def migrate(dsn: str, patience_seconds: float = 60.0) -> None:
-    """Brings the database up to date, once, whoever else tries at the same time.
+    """Brings the database up to date. Several gateways may call this at once: each migration runs once.
 
-    Waits for a database that is away. Raises OSError where it stays away or lets nobody in, and RuntimeError
-    where it is newer than this program.
+    Waits up to `patience_seconds` for an unreachable database. Raises OSError if it remains unreachable or
+    refuses the connection, and RuntimeError if its schema is newer than this program.
     """
-    connection = await _patiently_connected(dsn, patience_seconds)
+    connection = await _connect_when_available(dsn, patience_seconds)
     try:
         await connection.execute(f"SELECT pg_advisory_lock({_MIGRATION_LOCK})")
         await _apply_missing(connection)
-        await events.renew_restored_log(connection)
+        await events.restart_restored_log(connection)
     finally:
         await connection.close()
 
 
-async def _patiently_connected(dsn: str, patience_seconds: float) -> OwnConnection:
+async def _connect_when_available(dsn: str, patience_seconds: float) -> OwnConnection:
     deadline = asyncio.get_running_loop().time() + patience_seconds
     while True:
         try:
@@ -63,6 +63,6 @@ async def _apply_missing(connection: OwnConnection) -> None:
 
 
 def migrations() -> dict[int, str]:
-    """The statements of NNNN_*.sql in this folder by number."""
+    """The text of each NNNN_*.sql in this folder, by its number."""
     folder = files("storage.migrations")
     return {int(file.name[:4]): file.read_text() for file in folder.iterdir() if file.name.endswith(".sql")}

@@ -1,1 +1,1 @@
-"""The statements on each group of tables: a .sql file of named queries beside one module of functions."""
+"""Database access by group of tables: each module of functions has a .sql file with its named queries."""

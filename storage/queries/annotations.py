@@ -1,7 +1,7 @@
 """Annotation sets and annotations.
 
-Whoever edits annotations holds the dataset's row FOR KEY SHARE and the set's FOR UPDATE, in this order;
-whoever takes away types or files locks the dataset's row FOR UPDATE. So neither sees half of the other.
+A transaction that edits annotations locks the dataset's row FOR KEY SHARE and then the set's row FOR UPDATE.
+A transaction that removes types or files locks the dataset's row FOR UPDATE, so the two never overlap.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from storage.records import Annotation, AnnotationSet, TypeTotals
 
 SQL = sql.load("annotations")
 
-# Drawing ids takes the event loop some 10 us each.
+# Each new id takes about 10 us on the event loop, so a copy is split into batches.
 COPY_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class LockedSet:
-    """What decides whether a set may be edited."""
+    """The columns that decide whether a locked set may be edited."""
 
     id: UUID
     dataset_id: UUID
@@ -34,8 +34,8 @@ class LockedSet:
 
 
 @dataclass(frozen=True, slots=True)
-class MarkedFile:
-    """What an annotation is judged by. `duration_ms` is 0 while it is not known."""
+class AnnotatedFile:
+    """The columns of a file that annotations are checked against. `duration_ms` is 0 until it is known."""
 
     id: UUID
     processing_status: str
@@ -44,8 +44,8 @@ class MarkedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Misplaced:
-    """An annotation that ends after its file does."""
+class PastEnd:
+    """An annotation that ends after its file does, at `duration_ms`."""
 
     id: UUID
     audio_file_id: UUID
@@ -55,14 +55,14 @@ class Misplaced:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A dataset's types in order, and those of its files that were asked for."""
+    """A dataset's type names in order, and those of the requested files that belong to it."""
 
     types: Sequence[str]
-    files: dict[UUID, MarkedFile]
+    files: dict[UUID, AnnotatedFile]
 
 
 async def create_set(connection: Connection, tenant_id: str, set_id: UUID, dataset_id: UUID) -> bool:
-    """An empty draft with the next version, in a transaction. False where there is no such dataset."""
+    """Adds an empty draft with the next version, in a transaction. False if no such dataset exists."""
     if not await datasets.lock_for_key_share(connection, tenant_id, dataset_id):
         return False
     await connection.execute(SQL["lock_versions"], dataset_id)
@@ -83,8 +83,11 @@ async def page_of_sets(
 
 
 async def lock_set(connection: Connection, tenant_id: str, set_id: UUID) -> LockedSet | None:
-    """Until the end of the transaction nobody else edits the set, and its types and files stay."""
-    await connection.execute(SQL["share_dataset_of_set"], tenant_id, set_id)
+    """Locks the set until the transaction ends: nobody else edits it, and its types and files remain.
+
+    Returns None if no such set exists.
+    """
+    await connection.execute(SQL["lock_dataset_of_set"], tenant_id, set_id)
     row = await connection.fetchrow(SQL["lock_set"], tenant_id, set_id)
     return row and LockedSet(**row)
 
@@ -98,7 +101,7 @@ async def delete_set(connection: Connection, set_id: UUID) -> None:
 
 
 async def copy(connection: Connection, from_set_id: UUID, to_set_id: UUID) -> None:
-    """Copies every annotation, in order, under new ids."""
+    """Copies every annotation under a new id, in the same order."""
     last: UUID | None = None
     while rows := await connection.fetch(SQL["ids_to_copy"], from_set_id, last, COPY_BATCH):
         ids = [row["id"] for row in rows]
@@ -109,22 +112,22 @@ async def copy(connection: Connection, from_set_id: UUID, to_set_id: UUID) -> No
 async def facts(connection: Connection, dataset_id: UUID, audio_file_ids: Sequence[UUID]) -> Facts:
     types = await connection.fetch(SQL["types"], dataset_id)
     files = await connection.fetch(SQL["files"], dataset_id, audio_file_ids)
-    return Facts([row["name"] for row in types], {row["id"]: MarkedFile(**row) for row in files})
+    return Facts([row["name"] for row in types], {row["id"]: AnnotatedFile(**row) for row in files})
 
 
 async def obstacles(
     connection: Connection, locked: LockedSet
-) -> tuple[Sequence[MarkedFile], Sequence[Misplaced]]:
-    """What forbids publishing: marked files that failed or are not decoded, annotations beyond the end."""
+) -> tuple[Sequence[AnnotatedFile], Sequence[PastEnd]]:
+    """What prevents publishing: annotated files that failed or are not decoded, annotations past the end."""
     files = await connection.fetch(SQL["unusable_files"], locked.dataset_id, locked.id)
-    marks = await connection.fetch(SQL["beyond_end"], locked.id)
-    return [MarkedFile(**row) for row in files], [Misplaced(**row) for row in marks]
+    past_end = await connection.fetch(SQL["past_end"], locked.id)
+    return [AnnotatedFile(**row) for row in files], [PastEnd(**row) for row in past_end]
 
 
 async def add(
     connection: Connection, tenant_id: str, dataset_id: UUID, set_id: UUID, new: Sequence[Annotation]
 ) -> None:
-    """All of them in one statement. The caller has locked the set and checked them."""
+    """Inserts all annotations in one statement. The caller must have locked the set and checked them."""
     columns = (
         [a.id for a in new],
         [a.audio_file_id for a in new],
@@ -151,7 +154,7 @@ async def page(
     after: UUID | None,
     limit: int,
 ) -> list[Annotation]:
-    """`audio_file_id`, `artifact_type`: None for all."""
+    """A page in order of creation. `audio_file_id`, `artifact_type`: None for all."""
     rows = await connection.fetch(SQL["list"], tenant_id, set_id, audio_file_id, artifact_type, after, limit)
     return [Annotation(**row) for row in rows]
 
@@ -165,8 +168,8 @@ async def update(
     confidence: float,
     extra_data: dict[str, Any] | None,
 ) -> None:
-    facts = (artifact_type, start_ms, end_ms, confidence, extra_data)
-    await connection.execute(SQL["update"], annotation_id, *facts)
+    columns = (artifact_type, start_ms, end_ms, confidence, extra_data)
+    await connection.execute(SQL["update"], annotation_id, *columns)
 
 
 async def delete(connection: Connection, annotation_id: UUID) -> None:

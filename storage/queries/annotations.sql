@@ -1,9 +1,10 @@
 -- name: lock_versions
--- One new set of a dataset at a time. Not by the dataset's row: a long copy would hold up every upload.
+-- Lets one transaction at a time create a set of the dataset. It is an advisory lock because a lock on the dataset's
+-- row would block every upload during a long copy.
 SELECT pg_advisory_xact_lock(hashtextextended('annotation_sets ' || $1::uuid, 0))
 
 -- name: create_set
--- A draft with the dataset's next version; the versions are locked.
+-- Adds a draft with the dataset's next version. The caller has run lock_versions.
 INSERT INTO annotation_sets (id, tenant_id, dataset_id, version)
 SELECT $1::uuid, $2::text, $3::uuid, coalesce(max(version), 0) + 1 FROM annotation_sets WHERE dataset_id = $3
 
@@ -21,18 +22,18 @@ WHERE tenant_id = $1 AND dataset_id = $2 AND ($3::integer IS NULL OR version < $
 ORDER BY version DESC
 LIMIT $4
 
--- name: share_dataset_of_set
--- Keeps a set's dataset, as datasets.hold does.
+-- name: lock_dataset_of_set
+-- Locks a set's dataset as datasets.lock_for_key_share does: its types and files cannot be deleted.
 SELECT id FROM datasets
 WHERE id = (SELECT dataset_id FROM annotation_sets WHERE tenant_id = $1 AND id = $2)
 FOR KEY SHARE
 
 -- name: lock_set
--- Keeps a set as it is until the end of the transaction: edits of it, publishing it and deleting it wait.
+-- Locks a set until the transaction ends: edits, publishing and deletion by others wait.
 SELECT id, dataset_id, version, status FROM annotation_sets WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 
 -- name: publish
--- From now on the set never changes; its totals are kept.
+-- Publishes a set, which never changes afterwards, and stores its totals.
 UPDATE annotation_sets SET
     status = 'published',
     published_at = now(),
@@ -40,18 +41,18 @@ UPDATE annotation_sets SET
 WHERE id = $1
 
 -- name: delete_set
--- A draft with its annotations.
+-- Deletes a draft with its annotations.
 DELETE FROM annotation_sets WHERE id = $1
 
 -- name: ids_to_copy
--- Some of a set's annotations, in order.
+-- The next batch of a set's annotations, by id.
 SELECT id FROM annotations
 WHERE annotation_set_id = $1 AND ($2::uuid IS NULL OR id > $2)
 ORDER BY id
 LIMIT $3
 
 -- name: copy
--- Copies annotations $2 under the ids $3 into the set $1.
+-- Copies the annotations $2 into the set $1 under the new ids $3.
 INSERT INTO annotations
     (id, tenant_id, annotation_set_id, audio_file_id, dataset_id, artifact_type, start_ms, end_ms, confidence,
      extra_data)
@@ -61,22 +62,22 @@ FROM unnest($2::uuid[], $3::uuid[]) AS pair (old_id, new_id)
 JOIN annotations ON annotations.id = pair.old_id
 
 -- name: types
--- What annotations of a dataset may mark.
+-- The names of a dataset's artifact types, in order.
 SELECT name FROM artifact_types WHERE dataset_id = $1 ORDER BY position
 
 -- name: files
--- Of the given files, those of the dataset.
+-- Those of the given files that belong to the dataset.
 SELECT id, processing_status, duration_ms, error_message FROM audio_files
 WHERE dataset_id = $1 AND id = ANY ($2::uuid[])
 
 -- name: unusable_files
--- Files that a set marks and that failed, or whose length is not known yet.
+-- Files with annotations in the set that failed or whose duration is not known yet.
 SELECT id, processing_status, duration_ms, error_message FROM audio_files
 WHERE dataset_id = $1 AND (processing_status = 'failed' OR duration_ms = 0)
     AND EXISTS (SELECT FROM annotations WHERE annotation_set_id = $2 AND audio_file_id = audio_files.id)
 ORDER BY id
 
--- name: beyond_end
+-- name: past_end
 -- Annotations that end after their file does.
 SELECT a.id, a.audio_file_id, a.end_ms, f.duration_ms
 FROM annotations a
@@ -85,7 +86,7 @@ WHERE a.annotation_set_id = $1 AND f.duration_ms > 0 AND a.end_ms > f.duration_m
 ORDER BY a.id
 
 -- name: add
--- Annotations of one set, one of each array.
+-- Adds annotations to one set; each array has one element per annotation.
 INSERT INTO annotations
     (tenant_id, annotation_set_id, dataset_id, id, audio_file_id, artifact_type, start_ms, end_ms, confidence,
      extra_data)
@@ -110,10 +111,10 @@ ORDER BY id
 LIMIT $6
 
 -- name: update
--- Replaces an annotation, all but its file.
+-- Replaces everything but an annotation's file.
 UPDATE annotations SET artifact_type = $2, start_ms = $3, end_ms = $4, confidence = $5, extra_data = $6
 WHERE id = $1
 
 -- name: delete
--- One annotation.
+-- Deletes one annotation.
 DELETE FROM annotations WHERE id = $1

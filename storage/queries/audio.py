@@ -1,7 +1,8 @@
 """Audio files, and the attempts at processing them.
 
-Every change draws a revision of the dataset under the lock of the dataset's row, which is taken before any
-row of audio_files. A claimed file belongs to its claimer until the lease runs out; the attempt is the fence.
+Every change takes the dataset's next revision, under a lock on the dataset's row. That row is always locked
+before any row of audio_files. A gateway that claims a file gets a lease: nobody else claims the file until
+the lease expires. `attempt` is the fencing token: a write with an older attempt number changes nothing.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ async def create(
     size_bytes: int,
     sha256: str,
 ) -> bool:
-    """Adds a pending file, in a transaction. False where there is no such dataset."""
+    """Adds a pending file, in a transaction. Returns False if no such dataset exists."""
     revision = await connection.fetchval(SQL["draw_revision"], tenant_id, dataset_id)
     if revision is None:
         return False
@@ -42,9 +43,9 @@ async def get(connection: Connection, tenant_id: str, audio_file_id: UUID) -> Au
 
 
 async def exists(connection: Connection, audio_file_id: UUID) -> bool:
-    """Whichever tenant's it is: for the dispatcher, which serves all of them."""
-    there: bool = await connection.fetchval(SQL["exists"], audio_file_id)
-    return there
+    """Whether any tenant has the file: the dispatcher serves all tenants."""
+    file_exists: bool = await connection.fetchval(SQL["exists"], audio_file_id)
+    return file_exists
 
 
 async def page(
@@ -55,33 +56,33 @@ async def page(
     after: UUID | None,
     limit: int,
 ) -> list[AudioFile]:
-    """`processing_status`: None for every status."""
+    """A page in order of creation. `processing_status`: None for every status."""
     rows = await connection.fetch(SQL["list"], tenant_id, dataset_id, processing_status, after, limit)
     return [AudioFile(**row) for row in rows]
 
 
 async def lock_dataset(connection: Connection, tenant_id: str, audio_file_id: UUID) -> None:
-    """Until the end of the transaction nobody else changes the file's dataset, files or annotations."""
+    """Locks the file's dataset, its files and their annotations until the transaction ends."""
     await connection.execute(SQL["lock_dataset"], tenant_id, audio_file_id)
 
 
 async def dependents(
     connection: Connection, dataset_id: UUID, audio_file_id: UUID
 ) -> tuple[Sequence[int], Sequence[UUID]]:
-    """Published versions that mark the file, and unfinished jobs on its dataset: any forbids deleting it."""
+    """Published versions that annotate the file, unfinished jobs on its dataset: each prevents deletion."""
     row = await connection.fetchrow(SQL["dependents"], dataset_id, audio_file_id)
     return row["versions"], row["jobs"]
 
 
 async def delete(connection: Connection, tenant_id: str, audio_file: AudioFile) -> None:
-    """Deletes the file with its annotations, in a transaction. Its objects remain."""
+    """Deletes the file with its annotations, in a transaction. Its objects remain in the store."""
     await connection.fetchval(SQL["draw_revision"], tenant_id, audio_file.dataset_id)
-    await connection.execute(SQL["delete_marks"], audio_file.id)
+    await connection.execute(SQL["delete_annotations"], audio_file.id)
     await connection.execute(SQL["delete"], audio_file.id)
 
 
 async def latest_revision(connection: Connection, tenant_id: str, dataset_id: UUID) -> int | None:
-    """That of the dataset's last change of a file, 0 before any. None where there is no such dataset."""
+    """The revision of the last change to the dataset's files, 0 if none; None if no such dataset exists."""
     revision: int | None = await connection.fetchval(SQL["latest_revision"], tenant_id, dataset_id)
     return revision
 
@@ -89,19 +90,20 @@ async def latest_revision(connection: Connection, tenant_id: str, dataset_id: UU
 async def changed(
     connection: Connection, dataset_id: UUID, after_revision: int, limit: int
 ) -> tuple[list[AudioFile], int]:
-    """Files that changed after a revision, by revision, and how many were unsettled before they were read.
+    """Files that changed after a revision, by revision, and how many were in progress before that read.
 
-    Where the count is 0 and no unsettled file was read, every change is among those read.
+    These are the last changes if the count is 0, no returned file is in progress and fewer than `limit` files
+    are returned.
     """
-    unsettled: int = await connection.fetchval(SQL["count_in_progress"], dataset_id)
+    in_progress: int = await connection.fetchval(SQL["count_in_progress"], dataset_id)
     rows = await connection.fetch(SQL["changed"], dataset_id, after_revision, limit)
-    return [AudioFile(**row) for row in rows], unsettled
+    return [AudioFile(**row) for row in rows], in_progress
 
 
 async def claim(connection: Connection, limit: int, lease_seconds: float) -> list[AudioFile]:
-    """Takes up to `limit` files to process, oldest first: pending ones, and those whose lease ran out.
+    """Claims up to `limit` files to process, oldest first: unclaimed ones and those whose lease expired.
 
-    Each has a new attempt, and its status until the trainer says otherwise.
+    Each gets its next attempt number, and keeps its status until the trainer reports another.
     """
     rows = await connection.fetch(SQL["claim"], limit, lease_seconds, MAX_ATTEMPTS)
     return sorted((AudioFile(**row) for row in rows), key=lambda file: file.id)
@@ -119,9 +121,10 @@ async def advance(
     error_message: str = "",
     lease_seconds: float,
 ) -> AudioFile | None:
-    """What the trainer says of a file. Facts left out stay as they are; a settled file has no lease.
+    """Stores the trainer's report on a file. Omitted values stay as they are; a final status ends the lease.
 
-    None, and nothing done, where the attempt is no longer the current one or the file is settled or gone.
+    Changes nothing and returns None if the attempt is no longer the current one, the file's status is final
+    or the file was deleted.
     """
     lease = lease_seconds if status in IN_PROGRESS else None
     facts = (duration_ms, sample_rate_hz, channels, error_message)
@@ -130,36 +133,40 @@ async def advance(
 
 
 async def renew(connection: Connection, audio_file_id: UUID, attempt: int, lease_seconds: float) -> bool:
-    """False where the attempt is no longer the current one, or the file is settled or gone."""
+    """Extends the lease. Returns False in the cases in which `advance` returns None."""
     return await connection.fetchval(SQL["renew"], audio_file_id, attempt, lease_seconds) is not None
 
 
 async def release(connection: Connection, audio_file_id: UUID, attempt: int) -> AudioFile | None:
-    """The attempt's trainer was lost: the file is pending again at once, or failed after MAX_ATTEMPTS.
+    """Ends an attempt whose trainer was lost: the file is pending again, or failed after MAX_ATTEMPTS.
 
-    None as in `advance`.
+    Returns None in the same cases as `advance`.
     """
-    return await _lose(connection, audio_file_id, attempt, held=True)
+    return await _end_lost_attempt(connection, audio_file_id, attempt, even_if_leased=True)
 
 
-async def give_up(connection: Connection) -> list[AudioFile]:
-    """Fails the files whose lease ran out on the last attempt: their gateway was lost with their trainer."""
-    rows = await connection.fetch(SQL["hopeless"], MAX_ATTEMPTS)
-    failed = [await _lose(connection, row["id"], row["attempt"], held=False) for row in rows]
+async def fail_exhausted(connection: Connection) -> list[AudioFile]:
+    """Fails the files whose lease expired on their last attempt: gateway and trainer were both lost."""
+    rows = await connection.fetch(SQL["out_of_attempts"], MAX_ATTEMPTS)
+    failed = [
+        await _end_lost_attempt(connection, row["id"], row["attempt"], even_if_leased=False) for row in rows
+    ]
     return [file for file in failed if file is not None]
 
 
-async def _lose(connection: Connection, audio_file_id: UUID, attempt: int, *, held: bool) -> AudioFile | None:
-    again = attempt < MAX_ATTEMPTS
-    status, message = ("pending", "") if again else ("failed", _lost_each_time(attempt))
-    nothing_new = (None, None, None)
+async def _end_lost_attempt(
+    connection: Connection, audio_file_id: UUID, attempt: int, *, even_if_leased: bool
+) -> AudioFile | None:
+    may_retry = attempt < MAX_ATTEMPTS
+    status, message = ("pending", "") if may_retry else ("failed", _exhausted_message(attempt))
+    no_facts = (None, None, None)
     row = await connection.fetchrow(
-        SQL["change"], audio_file_id, attempt, status, *nothing_new, message, None, held
+        SQL["change"], audio_file_id, attempt, status, *no_facts, message, None, even_if_leased
     )
     return row and AudioFile(**row)
 
 
-def _lost_each_time(attempts: int) -> str:
+def _exhausted_message(attempts: int) -> str:
     return (
         f"gave up after {attempts} attempts: the trainer was lost each time. "
         "See the trainer's log; then delete the file and upload it anew"

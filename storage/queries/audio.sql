@@ -1,11 +1,12 @@
 -- name: draw_revision
--- The next revision of a dataset's audio; holds the dataset's row, so that order of revision is order of commit.
+-- Takes the next revision of a dataset's audio. The update locks the dataset's row, so changes commit in the order of
+-- their revisions.
 UPDATE datasets SET audio_revision = audio_revision + 1
 WHERE tenant_id = $1 AND id = $2
 RETURNING audio_revision
 
 -- name: insert
--- A file whose bytes are stored.
+-- Adds a file whose bytes are stored.
 INSERT INTO audio_files
     (id, tenant_id, dataset_id, original_filename, content_type, size_bytes, sha256, revision)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -33,13 +34,13 @@ ORDER BY id
 LIMIT $5
 
 -- name: lock_dataset
--- Keeps a file, its marks and its dataset as they are until the end of the transaction.
+-- Locks a file's dataset until the transaction ends, which protects the file and its annotations as well.
 SELECT id FROM datasets
 WHERE id = (SELECT dataset_id FROM audio_files WHERE tenant_id = $1 AND id = $2)
 FOR UPDATE
 
 -- name: dependents
--- What forbids deleting a file: the published versions that mark it, the unfinished jobs on its dataset.
+-- What prevents deleting a file: published versions that annotate it and unfinished jobs on its dataset.
 SELECT
     (SELECT coalesce(array_agg(s.version ORDER BY s.version), '{}') FROM annotation_sets s
      WHERE s.dataset_id = $1 AND s.status = 'published'
@@ -47,25 +48,25 @@ SELECT
     (SELECT coalesce(array_agg(j.id ORDER BY j.id), '{}') FROM training_jobs j
      WHERE j.dataset_id = $1 AND j.status IN ('pending', 'queued', 'training')) AS jobs
 
--- name: delete_marks
--- A file's annotations, all of them in drafts.
+-- name: delete_annotations
+-- Deletes a file's annotations, which are all in drafts.
 DELETE FROM annotations WHERE audio_file_id = $1
 
 -- name: delete
--- The file itself.
+-- Deletes the file's row.
 DELETE FROM audio_files WHERE id = $1
 
 -- name: latest_revision
--- That of the last change of any file of the dataset.
+-- The revision of the last change to any file of the dataset.
 SELECT audio_revision FROM datasets WHERE tenant_id = $1 AND id = $2
 
 -- name: count_in_progress
--- Files on their way.
+-- The number of a dataset's files that are not processed yet.
 SELECT count(*) FROM audio_files
 WHERE dataset_id = $1 AND processing_status IN ('pending', 'normalizing', 'embedding')
 
 -- name: changed
--- Files that changed after a revision, in the order of their last changes.
+-- Files that changed after a revision, in the order of their latest changes.
 SELECT id, dataset_id, original_filename, content_type, size_bytes, sha256, duration_ms, sample_rate_hz, channels,
     processing_status, error_message, revision, attempt, created_at, updated_at
 FROM audio_files
@@ -74,7 +75,7 @@ ORDER BY revision
 LIMIT $3
 
 -- name: claim
--- Takes files that nobody works on, oldest first, each for one more attempt.
+-- Claims unfinished files without a valid lease, oldest first: each gets its next attempt number and a new lease.
 WITH due AS MATERIALIZED (
     SELECT id FROM audio_files
     WHERE processing_status IN ('pending', 'normalizing', 'embedding')
@@ -91,7 +92,8 @@ RETURNING f.id, dataset_id, original_filename, content_type, size_bytes, sha256,
     channels, processing_status, error_message, revision, attempt, created_at, updated_at
 
 -- name: change
--- A file's next status, of its current attempt's making. The dataset's row is taken first, as everywhere.
+-- Sets a file's status on behalf of its current attempt; no row for any other attempt. The dataset's row is locked
+-- first, as everywhere.
 WITH dataset AS (
     UPDATE datasets SET audio_revision = audio_revision + 1
     WHERE id = (SELECT dataset_id FROM audio_files
@@ -109,19 +111,19 @@ UPDATE audio_files f SET
     updated_at = now()
 FROM dataset
 WHERE f.id = $1 AND attempt = $2 AND processing_status IN ('pending', 'normalizing', 'embedding')
-    -- A file is given up only while nobody holds it.
+    -- With $9 false, only a file whose lease has expired is changed.
     AND ($9::boolean OR lease_until < now())
 RETURNING f.id, dataset_id, original_filename, content_type, size_bytes, sha256, duration_ms, sample_rate_hz,
     channels, processing_status, error_message, f.revision, attempt, created_at, updated_at
 
 -- name: renew
--- Holds a file for longer; no row where the attempt is no longer the current one.
+-- Extends the current attempt's lease; no row for any other attempt.
 UPDATE audio_files SET lease_until = now() + make_interval(secs => $3)
 WHERE id = $1 AND attempt = $2 AND processing_status IN ('pending', 'normalizing', 'embedding')
 RETURNING true
 
--- name: hopeless
--- Files whose last attempt was lost as well.
+-- name: out_of_attempts
+-- Unfinished files whose lease expired on their last allowed attempt.
 SELECT id, attempt FROM audio_files
 WHERE processing_status IN ('pending', 'normalizing', 'embedding') AND lease_until < now() AND attempt >= $1
 ORDER BY id

@@ -34,14 +34,14 @@ async def page(connection: Connection, tenant_id: str, after: UUID | None, limit
 
 
 async def lock_for_update(connection: Connection, tenant_id: str, dataset_id: UUID) -> bool:
-    """False where there is no such dataset."""
+    """Locks the dataset until the transaction ends. Returns False if no such dataset exists."""
     return await connection.fetchval(SQL["lock_for_update"], tenant_id, dataset_id) is not None
 
 
 async def lock_for_key_share(connection: Connection, tenant_id: str, dataset_id: UUID) -> bool:
-    """Until the end of the transaction nobody deletes the dataset, types or files of it.
+    """Prevents the deletion of the dataset, its types and its files until the transaction ends.
 
-    False where there is no such dataset.
+    Returns False if no such dataset exists.
     """
     return await connection.fetchval(SQL["lock_for_key_share"], tenant_id, dataset_id) is not None
 
@@ -53,7 +53,7 @@ async def update(
 
 
 async def put_types(connection: Connection, dataset_id: UUID, artifact_types: Sequence[ArtifactType]) -> None:
-    """These are the dataset's types from now on, in this order. None of those left out may be in use."""
+    """Replaces the dataset's types, in this order. No removed type may be in use."""
     await connection.execute(SQL["delete_types"], dataset_id, [t.name for t in artifact_types])
     rows = [(dataset_id, t.name, t.description, t.color, i) for i, t in enumerate(artifact_types)]
     await connection.executemany(SQL["put_type"], rows)
@@ -65,13 +65,13 @@ async def types_in_use(connection: Connection, dataset_id: UUID, names: Sequence
 
 
 async def dependents(connection: Connection, dataset_id: UUID) -> tuple[int, int]:
-    """Published annotation sets and training jobs: with any of them the dataset cannot be deleted."""
+    """The numbers of published annotation sets and of training jobs: each prevents deleting the dataset."""
     row = await connection.fetchrow(SQL["dependents"], dataset_id)
     return row["published_sets"], row["training_jobs"]
 
 
 async def delete(connection: Connection, dataset_id: UUID) -> list[UUID]:
-    """Deletes the dataset with its drafts and audio; the ids of the audio files, whose objects remain."""
+    """Deletes the dataset with its drafts and audio. Returns the audio files' ids; their objects remain."""
     await connection.execute(SQL["delete_drafts"], dataset_id)
     rows = await connection.fetch(SQL["delete_audio"], dataset_id)
     await connection.execute(SQL["delete"], dataset_id)

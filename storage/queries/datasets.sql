@@ -1,5 +1,5 @@
 -- name: create
--- A new dataset, without types yet.
+-- Adds a dataset without types.
 INSERT INTO datasets (id, tenant_id, name, description) VALUES ($1, $2, $3, $4)
 
 -- name: get
@@ -17,48 +17,48 @@ ORDER BY id DESC
 LIMIT $3
 
 -- name: lock_for_update
--- Keeps a dataset as it is until the end of the transaction: edits and deletes of it wait.
+-- Locks a dataset until the transaction ends: edits and deletions by others wait.
 SELECT id FROM datasets WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 
 -- name: lock_for_key_share
--- Keeps a dataset, its types and its files: deletes of them wait, other edits and uploads do not.
+-- Prevents the deletion of a dataset, its types and its files; other edits and uploads do not wait.
 SELECT id FROM datasets WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE
 
 -- name: update
--- New name and description.
+-- Replaces name and description.
 UPDATE datasets SET name = $3, description = $4, version = version + 1, updated_at = now()
 WHERE tenant_id = $1 AND id = $2
 
 -- name: delete_types
--- Types that are no longer among the dataset's. Refused by the database while annotations have one.
+-- Deletes all types but the given ones. The database rejects this if annotations use a deleted type.
 DELETE FROM artifact_types WHERE dataset_id = $1 AND name <> ALL ($2::text[])
 
 -- name: put_type
--- Adds a type or changes it.
+-- Adds or changes a type.
 INSERT INTO artifact_types (dataset_id, name, description, color, position) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT ON CONSTRAINT artifact_types_name_unique
 DO UPDATE SET description = excluded.description, color = excluded.color, position = excluded.position
 
 -- name: types_in_use
--- Of the given types, those that some annotation has.
+-- Those of the given types that annotations use.
 SELECT t.name FROM unnest($2::text[]) AS t (name)
 WHERE EXISTS (SELECT FROM annotations a WHERE a.dataset_id = $1 AND a.artifact_type = t.name)
 ORDER BY t.name
 
 -- name: dependents
--- What forbids deleting the dataset.
+-- What prevents deleting the dataset: published sets and training jobs.
 SELECT
     (SELECT count(*) FROM annotation_sets WHERE dataset_id = $1 AND status = 'published') AS published_sets,
     (SELECT count(*) FROM training_jobs WHERE dataset_id = $1) AS training_jobs
 
 -- name: delete_drafts
--- The dataset's drafts with their annotations.
+-- Deletes the dataset's drafts with their annotations.
 DELETE FROM annotation_sets WHERE dataset_id = $1 AND status = 'draft'
 
 -- name: delete_audio
--- The dataset's audio files.
+-- Deletes the dataset's audio files.
 DELETE FROM audio_files WHERE dataset_id = $1 RETURNING id
 
 -- name: delete
--- The dataset itself, with its types.
+-- Deletes the dataset with its types.
 DELETE FROM datasets WHERE id = $1

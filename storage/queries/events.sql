@@ -1,21 +1,22 @@
 -- name: record
--- An event under the revision that its job's row was just given, behind the job's others in the log: that row's lock
--- orders them, which the ids of transactions do not, as an older one may draw a later revision.
+-- Adds an event with the revision that was just assigned to its job, after the job's other events in the log. The lock
+-- on the job's row orders the events. Transaction ids alone do not: an older transaction may get a later revision.
 INSERT INTO training_events (training_job_id, revision, attempt, tenant_id, status, body, xid)
 VALUES ($1, $2, $3, $4, $5, $6, greatest(
     pg_current_xact_id(),
     (SELECT xid FROM training_events WHERE training_job_id = $1 AND revision < $2 ORDER BY revision DESC LIMIT 1)))
 
 -- name: of_job
--- A job's events behind a revision, in order.
+-- A job's events after a revision, in order.
 SELECT training_job_id, revision, attempt, time, body FROM training_events
 WHERE training_job_id = $1 AND revision > $2
 ORDER BY revision
 LIMIT $3
 
 -- name: log
--- A tenant's log behind a place, with the log's state in every row, and in one row of its own where nothing follows.
--- An event below the oldest running transaction is below_watermark: whoever could still add one before it is over.
+-- A tenant's log after a key. Every row has the log's state; if no event follows, one row has the state alone.
+-- pg_snapshot_xmin, the id of the oldest running transaction, is the watermark: no transaction can still add an event
+-- below it.
 SELECT l.era, coalesce(c.compactions, 0) AS compactions, c.xid AS compacted_xid,
     c.training_job_id AS compacted_job_id, c.revision AS compacted_revision, e.*
 FROM training_log l
@@ -36,7 +37,7 @@ LEFT JOIN LATERAL (
 ORDER BY e.xid, e.training_job_id, e.revision
 
 -- name: log_end
--- The last below_watermark event of a tenant's log, with the log's state; one row of its state alone where there is none.
+-- The last event below the watermark of a tenant's log, with the log's state; without such an event, the state alone.
 SELECT l.era, coalesce(c.compactions, 0) AS compactions, c.xid AS compacted_xid,
     c.training_job_id AS compacted_job_id, c.revision AS compacted_revision, e.*
 FROM training_log l
@@ -49,14 +50,14 @@ LEFT JOIN LATERAL (
 ) e ON true
 
 -- name: log_has
--- Whether there is an event at this place of a tenant's log.
+-- Whether a tenant's log has an event with this key.
 SELECT EXISTS (
     SELECT FROM training_events
     WHERE training_job_id = $3 AND revision = $4 AND tenant_id = $1 AND xid = $2
 )
 
 -- name: compact
--- Removes all events but the last of a few jobs that finished more than $1 days ago; how many jobs.
+-- Removes all but the last event of up to $2 jobs that finished more than $1 days ago, and counts these jobs.
 WITH old AS (
     SELECT id, revision FROM training_jobs
     WHERE finished_at < now() - $1::float8 * interval '1 day' AND compacted_revision = 0
@@ -64,9 +65,9 @@ WITH old AS (
 ), removed AS (
     DELETE FROM training_events e USING old WHERE e.training_job_id = old.id AND e.revision < old.revision
     RETURNING e.tenant_id, e.xid, e.training_job_id, e.revision
-), marked AS (
+), updated_jobs AS (
     UPDATE training_jobs j SET compacted_revision = old.revision - 1 FROM old WHERE j.id = old.id
-), noted AS (
+), updated_state AS (
     INSERT INTO training_log_compactions AS c (tenant_id, compactions, xid, training_job_id, revision)
     SELECT DISTINCT ON (tenant_id) tenant_id, 1, xid, training_job_id, revision FROM removed
     ORDER BY tenant_id, xid DESC, training_job_id DESC, revision DESC
@@ -82,8 +83,8 @@ WITH old AS (
 SELECT count(*) FROM old
 
 -- name: is_restored
--- Whether an event has an id that no transaction of this cluster has had: the database comes from another one. Steps
--- from tenant to tenant, as the index is by tenant.
+-- Whether an event has a transaction id that this cluster has not reached: the database comes from another cluster.
+-- The query steps from tenant to tenant because the index starts with the tenant.
 WITH RECURSIVE tenants AS (
     SELECT min(tenant_id) AS tenant_id FROM training_events
     UNION ALL
@@ -96,14 +97,14 @@ SELECT EXISTS (
                   WHERE e.tenant_id = t.tenant_id AND e.xid >= pg_snapshot_xmax(pg_current_snapshot()))
 )
 
--- name: renew_events
--- All events come before those that follow, in their order within each job.
+-- name: reset_events
+-- Moves all events before every future one; each job's events keep their order.
 UPDATE training_events SET xid = '0'
 
--- name: renew_compactions
--- Nothing was removed from the log of the new era.
+-- name: delete_compactions
+-- Deletes the records of removals, because no event has been removed from the log of the new era.
 DELETE FROM training_log_compactions
 
--- name: renew_era
--- No cursor of before is of this log.
+-- name: start_era
+-- Starts a new era, which invalidates all cursors issued so far.
 UPDATE training_log SET era = gen_random_uuid()

@@ -1,4 +1,8 @@
-"""Replies by request_id: how a mutation that is sent twice happens once."""
+"""Replies by idempotency key.
+
+A caller sends the same `request_id` with each retry of a mutation. The mutation runs once, and every retry
+gets the stored reply.
+"""
 
 from uuid import UUID
 
@@ -9,14 +13,14 @@ SQL = sql.load("idempotency")
 
 
 class RequestIdReusedError(Exception):
-    """The id was used before, with another body."""
+    """The request_id was used before with another body."""
 
 
 async def claim(connection: Connection, tenant_id: str, request_id: UUID, body_sha256: bytes) -> bytes | None:
-    """None where the id is new, and now taken; the first reply where the same request was made before.
+    """Claims a new request_id and returns None, or returns the first reply to the same request.
 
-    Inside the mutation's transaction: a second caller with the same id waits here for the first one's end.
-    Raises RequestIdReusedError.
+    Call it inside the mutation's transaction: a second caller with the same id waits here until that
+    transaction ends. Raises RequestIdReusedError.
     """
     if await connection.fetchval(SQL["claim"], tenant_id, request_id, body_sha256):
         return None
@@ -24,7 +28,7 @@ async def claim(connection: Connection, tenant_id: str, request_id: UUID, body_s
 
 
 async def reply(connection: Connection, tenant_id: str, request_id: UUID, body_sha256: bytes) -> bytes | None:
-    """The first reply; None where there is none under this id. Raises RequestIdReusedError."""
+    """The first reply, or None if the id is unused. Raises RequestIdReusedError."""
     row = await connection.fetchrow(SQL["reply"], tenant_id, request_id)
     if row is None:
         return None
@@ -34,11 +38,11 @@ async def reply(connection: Connection, tenant_id: str, request_id: UUID, body_s
     return first
 
 
-async def keep_reply(connection: Connection, tenant_id: str, request_id: UUID, serialized: bytes) -> None:
-    """Stores the serialized reply, in the mutation's own transaction."""
-    await connection.execute(SQL["keep_reply"], tenant_id, request_id, serialized)
+async def store_reply(connection: Connection, tenant_id: str, request_id: UUID, serialized: bytes) -> None:
+    """Stores the serialized reply under the claimed id, in the mutation's transaction."""
+    await connection.execute(SQL["store_reply"], tenant_id, request_id, serialized)
 
 
-async def forget_old(connection: Connection) -> None:
-    """Removes what is older than 24 hours."""
-    await connection.execute(SQL["forget_old"])
+async def delete_old(connection: Connection) -> None:
+    """Deletes replies older than 24 hours."""
+    await connection.execute(SQL["delete_old"])

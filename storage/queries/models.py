@@ -1,4 +1,4 @@
-"""Models: what completed training jobs leave behind."""
+"""Models, the results of completed training jobs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,10 +29,10 @@ async def create(
     config: Mapping[str, Any],
     best_epoch: int,
 ) -> None:
-    """The one model of a job, in the transaction that completes it.
+    """Adds the job's one model, in the transaction that completes the job.
 
-    `eval_metrics` and `config` are JSON forms of their messages, `weights` and `model_config` object keys.
-    Raises asyncpg.UniqueViolationError (models_one_per_job) where the job has a model.
+    `eval_metrics` and `config` are the JSON forms of their messages; `weights` and `model_config` are object
+    keys. Raises asyncpg.UniqueViolationError (models_one_per_job) if the job already has a model.
     """
     await connection.execute(
         SQL["create"],
@@ -59,7 +59,7 @@ async def get(connection: Connection, tenant_id: str, model_id: UUID) -> Model |
 
 
 async def get_for_update(connection: Connection, tenant_id: str, model_id: UUID) -> Model | None:
-    """As `get`; until the end of the transaction nobody else changes the model."""
+    """Like `get`, and locks the model until the transaction ends."""
     row = await connection.fetchrow(SQL["get_for_update"], tenant_id, model_id)
     return row and Model(**row)
 
@@ -75,7 +75,7 @@ async def page(
     dataset_id: UUID | None = None,
     show_deleted: bool = False,
 ) -> list[Model]:
-    """None for a filter lets everything through."""
+    """A page of models, newest first. A filter that is None matches every model."""
     rows = await connection.fetch(
         SQL["list"], tenant_id, after, limit, is_active, artifact_type, dataset_id, show_deleted
     )
@@ -89,7 +89,7 @@ async def update(
 
 
 async def archive(connection: Connection, tenant_id: str, model_id: UUID) -> None:
-    """An archived model stays as it is."""
+    """Archives the model. Does nothing if it is already archived."""
     await connection.execute(SQL["archive"], tenant_id, model_id)
 
 

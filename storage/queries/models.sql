@@ -1,5 +1,5 @@
 -- name: create
--- The model of a completed job: inactive, without a description. Refused by the database where the job has one.
+-- Adds a job's model, inactive and without a description. The database rejects a second model of the same job.
 INSERT INTO models (
     id, tenant_id, training_job_id, dataset_id, name, artifact_types, eval_metrics, recommended_thresholds,
     weights, model_config, size_bytes, sha256, config, best_epoch
@@ -14,7 +14,7 @@ FROM models
 WHERE tenant_id = $1 AND id = $2
 
 -- name: get_for_update
--- The same, and nobody else changes it until the end of the transaction.
+-- One model, archived or not, locked until the transaction ends.
 SELECT id, training_job_id, dataset_id, name, description, artifact_types, eval_metrics, recommended_thresholds,
     is_active, weights, model_config, size_bytes, sha256, config, best_epoch, version, created_at, updated_at,
     deleted_at
@@ -23,7 +23,7 @@ WHERE tenant_id = $1 AND id = $2
 FOR UPDATE
 
 -- name: list
--- A page of a tenant's models, newest first. A filter that is null lets everything through.
+-- A page of a tenant's models, newest first. A filter that is null matches every model.
 SELECT id, training_job_id, dataset_id, name, description, artifact_types, eval_metrics, recommended_thresholds,
     is_active, weights, model_config, size_bytes, sha256, config, best_epoch, version, created_at, updated_at,
     deleted_at
@@ -37,16 +37,16 @@ ORDER BY id DESC
 LIMIT $3
 
 -- name: update
--- New name, description and is_active.
+-- Replaces name, description and is_active.
 UPDATE models SET name = $3, description = $4, is_active = $5, version = version + 1, updated_at = now()
 WHERE tenant_id = $1 AND id = $2
 
 -- name: archive
--- Hides a model. One that is archived stays as it is.
+-- Archives a model, which hides it from lists. An archived one does not change.
 UPDATE models SET deleted_at = now(), version = version + 1, updated_at = now()
 WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL
 
 -- name: restore
--- Brings an archived model back.
+-- Restores an archived model.
 UPDATE models SET deleted_at = NULL, version = version + 1, updated_at = now()
 WHERE tenant_id = $1 AND id = $2

@@ -1,8 +1,11 @@
-"""Training jobs: the queue, and the attempts and their fencing.
+"""Training jobs: the queue, the attempts and their fencing.
 
-A job's revision is drawn under its row lock together with the event's insert, so that order of revision is
-order of commit. What an attempt writes carries the attempt's number and changes nothing once it is no longer
-the current one: such functions return None.
+A job's next revision and its event are written together under the lock on the job's row, so events commit in
+the order of their revisions.
+
+The attempt number is the fencing token: every write of an attempt carries it and changes nothing once the
+attempt is no longer the current one. The lease is the time for which an attempt owns its job. The gateway
+renews it; after it expires, another gateway ends the attempt and queues the job again.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,7 +29,7 @@ _JOB_COLUMNS = tuple(field.name for field in fields(TrainingJob) if field.name !
 
 @dataclass(frozen=True, slots=True)
 class AudioFacts:
-    """A dataset's audio files of one processing status."""
+    """A summary of a dataset's audio files with one processing status. `first_ids` has at most five ids."""
 
     status: str
     count: int
@@ -36,7 +39,7 @@ class AudioFacts:
 
 @dataclass(frozen=True, slots=True)
 class JobFacts:
-    """What the prerequisites of a job are judged by."""
+    """The facts that a job's prerequisites are checked against."""
 
     set_dataset_id: UUID
     set_version: int
@@ -48,7 +51,7 @@ class JobFacts:
 
 @dataclass(frozen=True, slots=True)
 class JobCounts:
-    """How many jobs of a tenant are not over."""
+    """The numbers of a tenant's unfinished jobs. `waiting` counts pending and queued ones."""
 
     waiting: int
     training: int
@@ -56,7 +59,7 @@ class JobCounts:
 
 @dataclass(frozen=True, slots=True)
 class ManifestFile:
-    """A file of a job; `annotations` are (artifact_type, start_ms, end_ms)."""
+    """A file that a job trains on. `annotations` are (artifact_type, start_ms, end_ms)."""
 
     id: UUID
     sha256: str
@@ -66,9 +69,10 @@ class ManifestFile:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a queued job is: `place` from 1 among all that wait; `turn`, how many its tenant runs with it.
+    """A queued job's position: `place` counts from 1 over all queued jobs.
 
-    `is_due` is False until `not_before`, the pause after a lost trainer.
+    `turn` is the number of jobs that its tenant will have in training once it starts. `is_due` is False until
+    `not_before`, the end of the pause after a lost trainer.
     """
 
     place: int
@@ -80,7 +84,7 @@ class Place:
 async def facts(
     connection: Connection, tenant_id: str, dataset_id: UUID, annotation_set_id: UUID
 ) -> JobFacts | None:
-    """None where there is no such annotation set."""
+    """The facts in one snapshot. Returns None if no such annotation set exists."""
     row = await connection.fetchrow(SQL["facts"], tenant_id, dataset_id, annotation_set_id)
     if row is None:
         return None
@@ -100,7 +104,7 @@ async def create(
     metadata: dict[str, str],
     event: Body,
 ) -> TrainingJob:
-    """A pending job and its first event."""
+    """Adds a pending job and its first event."""
     row = await connection.fetchrow(
         SQL["create"], job_id, tenant_id, dataset_id, annotation_set_id, config, metadata, config["epochs"]
     )
@@ -108,7 +112,7 @@ async def create(
 
 
 async def count_waiting(connection: Connection, tenant_id: str) -> int:
-    """The tenant's jobs that no trainer has yet; nobody else adds one until the end of the transaction."""
+    """The number of the tenant's pending and queued jobs. Nobody else adds one until the transaction ends."""
     await connection.execute(SQL["lock_waiting"], tenant_id)
     waiting: int = await connection.fetchval(SQL["count_waiting"], tenant_id)
     return waiting
@@ -122,7 +126,7 @@ async def get(connection: Connection, tenant_id: str, job_id: UUID) -> TrainingJ
 async def get_many(
     connection: Connection, wanted: Collection[tuple[str, UUID]]
 ) -> dict[tuple[str, UUID], TrainingJob]:
-    """The jobs that there are of these tenants and ids, by both."""
+    """The existing jobs among these pairs of tenant and id, by pair."""
     rows = await connection.fetch(SQL["get_many"], *zip(*wanted, strict=True))
     return {(row["tenant_id"], row["id"]): _job(row) for row in rows}
 
@@ -145,7 +149,7 @@ async def page(
 
 
 async def place(connection: Connection, job_id: UUID) -> Place | None:
-    """None where the job is not queued."""
+    """The job's position in the queue, or None if it is not queued."""
     row = await connection.fetchrow(SQL["place"], job_id)
     return row and Place(**row)
 
@@ -162,9 +166,9 @@ async def queue_pending(connection: Connection, event: Body) -> list[TrainingJob
 async def claim(
     connection: Connection, trainer: str, lease_seconds: float, event: Body, running_limit: int | None = None
 ) -> TrainingJob | None:
-    """The job whose turn it is, in its next attempt; None where none may begin.
+    """Starts the next attempt of the job whose turn it is; returns None if no job may start.
 
-    `running_limit`: jobs that a tenant may have in training at a time.
+    `running_limit`: the number of jobs that a tenant may have in training at a time.
     """
     await connection.execute(SQL["lock_queue"])
     row = await connection.fetchrow(SQL["claim"], lease_seconds, running_limit)
@@ -175,7 +179,7 @@ async def claim(
 
 
 async def manifest(connection: Connection, job: TrainingJob) -> list[ManifestFile]:
-    """The files that the job was created on; later ones are not among them, whatever the attempt."""
+    """The files that were ready when the job was created; every attempt gets the same files."""
     types = job.config["artifact_types"]
     rows = await connection.fetch(
         SQL["manifest"], job.dataset_id, job.annotation_set_id, types, job.created_at
@@ -192,13 +196,16 @@ async def manifest(connection: Connection, job: TrainingJob) -> list[ManifestFil
 
 
 async def renew(connection: Connection, job_id: UUID, attempt: int, lease_seconds: float) -> bool | None:
-    """Whether the attempt was asked to stop; None where it is no longer the current one."""
-    asked: bool | None = await connection.fetchval(SQL["renew"], job_id, attempt, lease_seconds)
-    return asked
+    """Extends the lease and returns whether a cancellation was requested.
+
+    Returns None if the attempt is no longer the current one.
+    """
+    cancel_requested: bool | None = await connection.fetchval(SQL["renew"], job_id, attempt, lease_seconds)
+    return cancel_requested
 
 
 async def lock_attempt(connection: Connection, job_id: UUID, attempt: int) -> TrainingJob | None:
-    """The job, locked until the transaction ends; None where the attempt is no longer the current one."""
+    """Locks the job until the transaction ends. Returns None if the attempt is no longer the current one."""
     row = await connection.fetchrow(SQL["lock_attempt"], job_id, attempt)
     return row and _job(row)
 
@@ -218,10 +225,11 @@ async def advance(
     eta: datetime | None = None,
     checkpoint: str | None = None,
 ) -> TrainingJob | None:
-    """Records the event behind `after_revision` of the current attempt, with what it says of the job.
+    """Records the current attempt's event after `after_revision` and updates the job's figures.
 
-    An attempt writes alone: one revision further, the event is recorded already, by a transaction whose
-    success was not heard of, and is not recorded again.
+    Only the current attempt adds events. So if the job is already at `after_revision + 1`, an earlier call
+    committed but its reply was lost, and the event is not recorded again. Returns None if the attempt is no
+    longer the current one, or the job is at any other revision.
     """
     figures = (progress, current_epoch, best_epoch, metrics, eta)
     row = await connection.fetchrow(
@@ -234,7 +242,10 @@ async def advance(
 
 
 async def set_checkpoint(connection: Connection, job_id: UUID, attempt: int, key: str) -> bool:
-    """Where the next attempt would go on; False where this one is no longer the current one."""
+    """Stores the checkpoint from which the next attempt would resume.
+
+    Returns False if the attempt is no longer the current one.
+    """
     return bool(await connection.fetchval(SQL["set_checkpoint"], job_id, attempt, key))
 
 
@@ -251,7 +262,7 @@ async def finish(
     metrics: Body | None = None,
     best_epoch: int | None = None,
 ) -> TrainingJob | None:
-    """Ends the job as completed, failed or cancelled."""
+    """Ends the job; `status` is completed, failed or cancelled."""
     row = await connection.fetchrow(
         SQL["finish"], job_id, attempt, status, model_id, error_reason, error_message, metrics, best_epoch
     )
@@ -272,7 +283,10 @@ async def requeue(
     losses: int = 0,
     pause_seconds: float = 0,
 ) -> TrainingJob | None:
-    """Ends the attempt, as "lost" or "handed_back". `losses`: attempts lost in a row, this one included."""
+    """Ends the attempt and queues the job again. `outcome`: "lost" or "handed_back".
+
+    `losses`: attempts lost in a row, including this one. `pause_seconds`: the wait before the next attempt.
+    """
     row = await connection.fetchrow(SQL["requeue"], job_id, attempt, pause_seconds, losses)
     if row is None:
         return None
@@ -281,26 +295,28 @@ async def requeue(
 
 
 async def expired(connection: Connection) -> list[TrainingJob]:
-    """Jobs whose lease ran out, locked until the end of the transaction."""
+    """Up to 100 jobs whose lease has expired, locked until the transaction ends."""
     return [_job(row) for row in await connection.fetch(SQL["expired"])]
 
 
 async def cancel_waiting(
     connection: Connection, tenant_id: str, job_id: UUID, event: Body
 ) -> TrainingJob | None:
-    """None where the job is not pending or queued."""
-    return await _maybe(
+    """Cancels the job. Returns None if it is not pending or queued."""
+    return await _with_event_if_changed(
         connection, await connection.fetchrow(SQL["cancel_waiting"], tenant_id, job_id), event
     )
 
 
 async def request_cancel(connection: Connection, tenant_id: str, job_id: UUID) -> TrainingJob | None:
-    """None where the job is not training."""
+    """Asks the current attempt to stop. Returns None if the job is not training."""
     row = await connection.fetchrow(SQL["request_cancel"], tenant_id, job_id)
     return row and _job(row)
 
 
-async def _maybe(connection: Connection, row: asyncpg.Record | None, event: Body) -> TrainingJob | None:
+async def _with_event_if_changed(
+    connection: Connection, row: asyncpg.Record | None, event: Body
+) -> TrainingJob | None:
     return None if row is None else await _with_event(connection, row, event)
 
 
@@ -311,7 +327,7 @@ async def _with_event(connection: Connection, row: asyncpg.Record, event: Body) 
 
 
 def _attempt(stored: Body) -> TrainingAttempt:
-    """From its JSON form, in which times are texts."""
+    """Parses an attempt from its JSON form, in which times are strings."""
     times = {
         name: stored[name] and datetime.fromisoformat(stored[name]) for name in ("started_at", "ended_at")
     }

@@ -1,5 +1,6 @@
 -- name: facts
--- What the prerequisites of a job are judged by, in one snapshot. A draft's annotations are counted on the spot.
+-- The facts that a job's prerequisites are checked against, in one snapshot. A draft has no stored totals, so its
+-- annotations are counted here.
 SELECT s.dataset_id, s.version, s.status,
     coalesce(
         (SELECT jsonb_object_agg(t.key, t.value -> 'count') FROM jsonb_each(s.totals) t),
@@ -16,7 +17,7 @@ FROM annotation_sets s
 WHERE s.tenant_id = $1 AND s.id = $3
 
 -- name: create
--- A new job, pending.
+-- Adds a pending job.
 INSERT INTO training_jobs
     (id, tenant_id, dataset_id, annotation_set_id, config, metadata, total_epochs, revision)
 VALUES ($1, $2, $3, $4, $5, $6, $7, 1)
@@ -27,7 +28,7 @@ RETURNING *
 SELECT * FROM training_job_details WHERE tenant_id = $1 AND id = $2
 
 -- name: get_many
--- The jobs of these pairs of tenant and id.
+-- The jobs with these pairs of tenant and id.
 SELECT jobs.* FROM unnest($1::text[], $2::uuid[]) AS wanted (tenant_id, id)
 JOIN training_job_details AS jobs USING (tenant_id, id)
 
@@ -40,32 +41,32 @@ ORDER BY id DESC
 LIMIT $5
 
 -- name: counts
--- How many of a tenant's jobs wait, and how many train.
+-- The numbers of a tenant's waiting and training jobs.
 SELECT count(*) FILTER (WHERE status IN ('pending', 'queued')) AS waiting,
     count(*) FILTER (WHERE status = 'training') AS training
 FROM training_jobs
 WHERE tenant_id = $1 AND status IN ('pending', 'queued', 'training')
 
 -- name: queue
--- The pending jobs become queued, in order of creation.
+-- Moves up to 100 pending jobs to the queue, the oldest first.
 UPDATE training_jobs SET status = 'queued', queued_at = now(), revision = revision + 1
 WHERE id IN (SELECT id FROM training_jobs WHERE status = 'pending' ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED)
 RETURNING *
 
 -- name: lock_waiting
--- Nobody else of this tenant adds a waiting job until the end of the transaction.
+-- Lets one transaction of a tenant at a time add a waiting job, so that the limit is not exceeded.
 SELECT pg_advisory_xact_lock(hashtextextended('earmark waiting ' || $1, 0))
 
 -- name: count_waiting
--- A tenant's jobs that no trainer has yet.
+-- The number of a tenant's pending and queued jobs.
 SELECT count(*) FROM training_jobs WHERE tenant_id = $1 AND status IN ('pending', 'queued')
 
 -- name: lock_queue
--- Nobody else claims a job until the end of the transaction, so that turns are counted right.
+-- Lets one transaction at a time claim a job, so that turns are counted correctly.
 SELECT pg_advisory_xact_lock(hashtextextended('earmark queue', 0))
 
 -- name: claim
--- The job whose turn it is starts its next attempt, with a lease of $1 seconds, if its tenant may run $2 at a time.
+-- Starts the next attempt of the job whose turn it is, with a lease of $1 seconds. A tenant may run $2 jobs at a time.
 UPDATE training_jobs
 SET status = 'training', attempt = attempt + 1, lease_until = now() + make_interval(secs => $1), not_before = NULL,
     started_at = coalesce(started_at, now()), revision = revision + 1
@@ -76,23 +77,23 @@ WHERE id = (SELECT j.id FROM training_queue q JOIN training_jobs j USING (id)
 RETURNING *
 
 -- name: begin_attempt
--- An attempt that was just claimed, and by which trainer.
+-- Adds the attempt that was just claimed, with its trainer.
 INSERT INTO training_attempts (training_job_id, number, trainer) VALUES ($1, $2, $3)
 
 -- name: end_attempt
--- How the attempt that was just ended went.
+-- Records the outcome of the attempt that just ended.
 UPDATE training_attempts SET ended_at = now(), outcome = $3, reason = $4
 WHERE training_job_id = $1 AND number = $2 AND outcome IS NULL
 
 -- name: place
--- A waiting job's place in the queue, from 1, and the facts that keep it there.
+-- A queued job's place, from 1, and the reasons why it waits.
 SELECT q.place, q.turn, j.not_before, q.is_due
 FROM (SELECT *, row_number() OVER (ORDER BY is_due DESC, turn, id) AS place FROM training_queue) q
 JOIN training_jobs j USING (id)
 WHERE q.id = $1
 
 -- name: manifest
--- The ready files that the job was created on, each with its annotations of the chosen types.
+-- The files that were ready when the job was created, each with its annotations of the chosen types.
 SELECT a.id, a.sha256, a.duration_ms, m.artifact_types, m.start_ms, m.end_ms
 FROM audio_files a
 CROSS JOIN LATERAL (
@@ -106,13 +107,14 @@ WHERE a.dataset_id = $1 AND a.processing_status = 'ready' AND a.updated_at <= $4
 ORDER BY a.id
 
 -- name: renew
--- A longer lease for the current attempt; no row where it is no longer the current one.
+-- Extends the current attempt's lease; no row for any other attempt.
 UPDATE training_jobs SET lease_until = now() + make_interval(secs => $3)
 WHERE id = $1 AND attempt = $2 AND status = 'training'
 RETURNING cancel_requested
 
 -- name: advance
--- The current attempt's new figures, under the revision behind $9, and a longer lease; no row for another attempt.
+-- Stores the current attempt's figures under the revision after $9 and extends its lease; no row for any other attempt
+-- or revision. A checkpoint resets the count of losses.
 UPDATE training_jobs
 SET revision = revision + 1, lease_until = now() + make_interval(secs => $3),
     progress = coalesce($4, progress), current_epoch = coalesce($5, current_epoch),
@@ -122,18 +124,18 @@ WHERE id = $1 AND attempt = $2 AND status = 'training' AND revision = $9
 RETURNING *
 
 -- name: lock_attempt
--- The job, while this attempt is the current one, and kept so until the end of the transaction.
+-- Locks the job until the transaction ends; no row if the attempt is no longer the current one.
 SELECT * FROM training_jobs WHERE id = $1 AND attempt = $2 AND status = 'training' FOR UPDATE
 
 -- name: set_checkpoint
--- Where the next attempt would go on; no row for another attempt. What was lost before counts no more: the job
--- gets on.
+-- Stores the checkpoint from which the next attempt would resume; no row for any other attempt. A checkpoint is
+-- progress, so it resets the count of losses.
 UPDATE training_jobs SET checkpoint = $3, losses = 0
 WHERE id = $1 AND attempt = $2 AND status = 'training'
 RETURNING true
 
 -- name: finish
--- The current attempt ends the job; no row for another attempt.
+-- Ends the job on behalf of its current attempt; no row for any other attempt.
 UPDATE training_jobs
 SET status = $3, finished_at = now(), lease_until = NULL, eta = NULL, checkpoint = NULL, revision = revision + 1,
     model_id = $4, error_reason = $5, error_message = $6, metrics = coalesce($7, metrics),
@@ -143,7 +145,7 @@ WHERE id = $1 AND attempt = $2 AND status = 'training'
 RETURNING *
 
 -- name: requeue
--- The current attempt is over, and the next may begin in $3 seconds; no row for another attempt.
+-- Ends the current attempt; the next may start in $3 seconds. No row for any other attempt.
 UPDATE training_jobs
 SET status = 'queued', queued_at = now(), not_before = now() + make_interval(secs => $3), lease_until = NULL,
     eta = NULL, losses = $4, revision = revision + 1
@@ -151,24 +153,24 @@ WHERE id = $1 AND attempt = $2 AND status = 'training'
 RETURNING *
 
 -- name: expired
--- Jobs whose gateway has been silent for longer than the lease.
+-- Jobs whose lease has expired because their gateway stopped renewing it.
 SELECT * FROM training_jobs
 WHERE status = 'training' AND lease_until < now()
 ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
 
 -- name: cancel_waiting
--- Ends a job that no trainer has; no row where it is in another state.
+-- Cancels a pending or queued job; no row in any other state.
 UPDATE training_jobs
 SET status = 'cancelled', finished_at = now(), checkpoint = NULL, not_before = NULL, revision = revision + 1
 WHERE tenant_id = $1 AND id = $2 AND status IN ('pending', 'queued')
 RETURNING *
 
 -- name: request_cancel
--- Asks whoever holds the lease to stop; no row where nobody does.
+-- Asks the current attempt to stop; no row if the job is not training.
 UPDATE training_jobs SET cancel_requested = true
 WHERE tenant_id = $1 AND id = $2 AND status = 'training'
 RETURNING *
 
 -- name: lock_for_update
--- The job as it is, until the end of the transaction.
+-- One job, locked until the transaction ends.
 SELECT * FROM training_jobs WHERE tenant_id = $1 AND id = $2 FOR UPDATE

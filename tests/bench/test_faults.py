@@ -1,4 +1,4 @@
-"""The plan of a drill, and the proxy that its links go through."""
+"""The plan of a drill, and the proxy on its links."""
 
 import asyncio
 from collections import Counter
@@ -16,14 +16,14 @@ def test_a_seed_decides_the_plan() -> None:
 
 
 @pytest.mark.parametrize("kills", [1, 2, 6, 30, 32])
-def test_kills_are_as_many_as_asked_for_and_evenly_drawn(kills) -> None:
-    killed = Counter(step.of for step in plan(1, kills) if step.kind == "kill")
+def test_the_plan_has_the_requested_kills_spread_evenly(kills) -> None:
+    killed = Counter(step.target_kind for step in plan(1, kills) if step.kind == "kill")
     assert killed.total() == kills
     assert max(killed.values()) - min(killed[kind] for kind in KINDS) <= 1
 
 
 class Link:
-    """A connection through a proxy to a server that says everything back; `arrived` is what it has heard."""
+    """A connection through a proxy to an echo server; `arrived` has the data that the server received."""
 
     def __init__(self, proxy: Proxy, arrived: asyncio.Queue[bytes]) -> None:
         self.proxy, self.arrived = proxy, arrived
@@ -31,7 +31,7 @@ class Link:
     async def open(self) -> None:
         self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.proxy.port)
 
-    async def say(self, data: bytes) -> None:
+    async def send(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()
 
@@ -47,8 +47,8 @@ class Link:
 @pytest.fixture
 async def link():
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        over = asyncio.Event()
-        ends.append(over.wait())
+        closed = asyncio.Event()
+        ends.append(closed.wait())
         with suppress(OSError):
             while data := await reader.read(100):
                 arrived.put_nowait(data)
@@ -56,7 +56,7 @@ async def link():
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
-        over.set()
+        closed.set()
 
     arrived, ends = asyncio.Queue(), []
     async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
@@ -69,32 +69,32 @@ async def link():
         await asyncio.gather(*ends)
 
 
-async def test_a_proxy_passes_on_both_ways(link) -> None:
-    await link.say(b"hello")
+async def test_a_proxy_forwards_both_ways(link) -> None:
+    await link.send(b"hello")
     assert await link.reader.readexactly(5) == b"hello"
 
 
-async def test_a_cut_ends_connections_and_new_ones_are_taken(link) -> None:
-    await link.say(b"hello")
+async def test_a_cut_ends_connections_and_new_ones_are_accepted(link) -> None:
+    await link.send(b"hello")
     await link.reader.readexactly(5)
     link.proxy.cut()
     await link.assert_ended()
     await link.close()
     await link.open()
-    await link.say(b"hello again")
+    await link.send(b"hello again")
     assert await link.reader.readexactly(11) == b"hello again"
 
 
-async def test_what_is_sent_while_a_link_is_stalled_arrives_afterwards(link) -> None:
+async def test_data_sent_while_a_link_is_stalled_arrives_afterwards(link) -> None:
     with link.proxy.stalled():
-        await link.say(b"hello")
+        await link.send(b"hello")
         assert link.arrived.empty()
     assert await link.reader.readexactly(5) == b"hello"
 
 
-async def test_a_deaf_link_that_is_cut_has_lost_the_reply_and_not_the_request(link) -> None:
-    with link.proxy.deaf():
-        await link.say(b"hello")
+async def test_a_cut_while_replies_are_stalled_loses_the_reply_and_not_the_request(link) -> None:
+    with link.proxy.replies_stalled():
+        await link.send(b"hello")
         assert await link.arrived.get() == b"hello"
         link.proxy.cut()
     await link.assert_ended()

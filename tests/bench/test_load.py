@@ -1,4 +1,4 @@
-"""The load bench measures what it says: its clients, its bare server, its arithmetic."""
+"""The load bench: its clients, its bare server and its arithmetic."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ from bench.soak import Sample, growth
 
 @pytest.fixture
 async def bare():
-    """Its replies have 7 bytes."""
+    """A bare server whose replies have 7 bytes."""
     async with server("bench.load.bare", "7") as running:
         yield running
 
@@ -37,11 +37,11 @@ def event(revision: int) -> bytes:
     return pb.WatchTrainingJobResponse(event={"revision": revision}).SerializeToString()
 
 
-async def test_the_bare_server_replies_with_as_many_bytes_as_it_was_told(channel) -> None:
+async def test_the_bare_server_replies_with_the_number_of_bytes_in_its_argument(channel) -> None:
     assert len(await channel.unary_unary(GET)(b"")) == 7
 
 
-async def test_every_watcher_of_the_bare_server_has_the_latest_and_what_follows(channel) -> None:
+async def test_a_watcher_of_the_bare_server_receives_the_latest_message_and_all_later_ones(channel) -> None:
     publish = channel.unary_unary(PUBLISH)
     for revision in (1, 2):
         await publish(event(revision))
@@ -52,23 +52,23 @@ async def test_every_watcher_of_the_bare_server_has_the_latest_and_what_follows(
     assert [[await watch.read(), await watch.read()] for watch in watches] == [[event(3), event(4)]] * 3
 
 
-async def test_a_client_says_how_long_each_call_took(bare, client) -> None:
+async def test_a_client_returns_the_seconds_of_each_call(bare, client) -> None:
     used = bare.cpu_seconds()
-    taken = await client.ask("call", bare.address, GET, [b"", b""], 0.2)
-    assert len(taken) > 2
-    assert all(seconds > 0 for seconds in taken)
-    assert sum(taken) < 2 * (0.2 + max(taken))
+    durations = await client.ask("call", bare.address, GET, [b"", b""], 0.2)
+    assert len(durations) > 2
+    assert all(seconds > 0 for seconds in durations)
+    assert sum(durations) < 2 * (0.2 + max(durations))
     assert bare.cpu_seconds() > used
 
 
-async def test_an_event_is_served_when_the_last_watch_has_it(bare, channel, client) -> None:
+async def test_an_event_is_served_when_the_last_watch_has_received_it(bare, channel, client) -> None:
     publish = channel.unary_unary(PUBLISH)
     await publish(event(1))
     opened = await client.ask("watch", bare.address, b"", 20, 1)
     await client.ask("watch", bare.address, b"", 30, 1)
     await publish(event(2))
     assert await client.ask("served", 2) > opened
-    await client.ask("leave")
+    await client.ask("close")
 
 
 async def test_a_call_that_fails_ends_the_client(client) -> None:
@@ -82,7 +82,7 @@ def test_a_percentile_is_one_of_the_values() -> None:
     assert percentile([3.0], 0.99) == 3
 
 
-def test_the_table_has_a_line_for_each_figure_and_says_what_was_missed() -> None:
+def test_the_table_has_a_line_for_each_figure_and_shows_missed_goals() -> None:
     figures = [
         Figure("calls", "calls/s", ">= 50 % of bare", met=True, measured=1500.0, bare=2000.0),
         Figure(
@@ -98,7 +98,7 @@ def test_the_table_has_a_line_for_each_figure_and_says_what_was_missed() -> None
     assert lines[-1] == "dispatch: p99_ms 300.0"
 
 
-def test_growth_is_what_came_after_the_first_watches() -> None:
+def test_growth_is_counted_after_the_first_watches() -> None:
     mebibytes = [50, 80, 100, 110, 105, 104, 109, 115]
     samples = [Sample(5_000 * number, each) for number, each in enumerate(mebibytes)]
     assert growth(samples) == pytest.approx(0.15)

@@ -18,7 +18,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc
         ([], None),
     ],
 )
-def test_a_process_is_known_by_its_command(arguments, name):
+def test_a_service_is_recognised_by_its_command(arguments, name):
     assert service(["python", *arguments]) == name
 
 
@@ -28,7 +28,7 @@ def test_the_peak_is_read_in_bytes():
 
 
 @linux
-def test_memory_that_a_service_gave_back_counts(tmp_path):
+def test_the_peak_includes_memory_that_was_freed(tmp_path):
     (tmp_path / "gateway.py").write_text("x = bytearray(64 << 20); del x; print(flush=True); input()")
     with subprocess.Popen(
         [sys.executable, "-m", "gateway"], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -25,7 +25,7 @@ def epoch(seconds, steps_took):
 
 
 def job(*epochs, steps=33):
-    """Loaded 2 s after its creation, first step at 7 s."""
+    """The events of a job whose data is loaded at 2 s and whose first step ends at 7 s."""
     return [
         event(0, 0, status_changed={"to": CREATED}),
         notice(1, training.NOTICE_CODE_ACCEPTED, "training on cpu"),
@@ -36,11 +36,11 @@ def job(*epochs, steps=33):
     ]
 
 
-def test_every_second_is_in_one_stage():
-    # Steps take 2 s and evaluation 0.5; before them 1 s to split, 4 s to compile the step, 0.5 s the scores.
+def test_the_stages_add_up_to_all_seconds():
+    # Steps take 2 s and evaluation 0.5 s; before, 1 s to split, 4 s to compile the step, 0.5 s the scores.
     events = job(epoch(10, 6), epoch(12.5, 2), epoch(15, 2))
-    found = stages(events, CHUNKS)
-    assert found == {
+    seconds_by_stage = stages(events, CHUNKS)
+    assert seconds_by_stage == {
         "waiting": 1,
         "loading": 1,
         "preparing": 1,
@@ -49,23 +49,31 @@ def test_every_second_is_in_one_stage():
         "evaluating": 1.5,
         "finishing": 1,
     }
-    assert sum(found.values()) == 16
+    assert sum(seconds_by_stage.values()) == 16
 
 
-def test_what_was_compiled_before_is_not_compiled_again():
-    found = stages(job(epoch(9.5, 2), epoch(12, 2), epoch(14.5, 2)), CHUNKS)
-    assert (found["compiling"], found["preparing"], found["training"]) == (0, 5, 6)
+def test_an_epoch_like_the_others_has_no_compiling():
+    seconds_by_stage = stages(job(epoch(9.5, 2), epoch(12, 2), epoch(14.5, 2)), CHUNKS)
+    assert (seconds_by_stage["compiling"], seconds_by_stage["preparing"], seconds_by_stage["training"]) == (
+        0,
+        5,
+        6,
+    )
 
 
-def test_a_single_epoch_does_not_tell_compiling_from_training():
-    found = stages(job(epoch(15, 6)), CHUNKS)
-    assert [name for name, seconds in found.items() if seconds is None] == [
+def test_a_single_epoch_cannot_separate_compiling_from_training():
+    seconds_by_stage = stages(job(epoch(15, 6)), CHUNKS)
+    assert [name for name, seconds in seconds_by_stage.items() if seconds is None] == [
         "preparing",
         "compiling",
         "training",
         "evaluating",
     ]
-    assert (found["waiting"], found["loading"], found["finishing"]) == (1, 1, 1)
+    assert (seconds_by_stage["waiting"], seconds_by_stage["loading"], seconds_by_stage["finishing"]) == (
+        1,
+        1,
+        1,
+    )
 
 
 def test_an_attempt_that_was_lost_counts_as_waiting():

@@ -1,16 +1,17 @@
 """Fixtures of the client's tests."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from earmark.client import Client, connect
 
-from tests.client.small_gateway import Gateway
+from tests.client.small_gateway import CONTENT, Gateway, Serve
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Client]]:
+def serve() -> Iterator[Serve]:
     """Start a gateway with servicers and return a client of it; `client.gateway` is the gateway."""
     opened: list[Client] = []
 
@@ -25,3 +26,10 @@ def serve() -> Iterator[Callable[..., Client]]:
     for client in opened:
         client.close()
         client.gateway.stop()
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "call.wav"
+    path.write_bytes(CONTENT)
+    return path

@@ -1,10 +1,13 @@
-"""A real gRPC server on a free port whose answers a test writes."""
+"""A real gRPC server on a free port, with servicers whose answers a test chooses."""
 
+import hashlib
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-from earmark.client import Backoff
+from earmark.client import Backoff, Client
+from earmark.v1 import audio_service_pb2, detection_pb2, detection_service_pb2
 from earmark.v1 import audio_service_pb2_grpc as audio
 from earmark.v1 import dataset_service_pb2_grpc as datasets
 from earmark.v1 import detection_service_pb2_grpc as detection
@@ -13,6 +16,8 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+Serve = Callable[..., Client]
+CONTENT = bytes(range(256)) * 10_000
 QUICK = Backoff(initial=0.001, longest=0.01, patience=5, first_contact=0.2)
 _REGISTER = {
     audio.AudioServiceServicer: audio.add_AudioServiceServicer_to_server,
@@ -23,7 +28,7 @@ _REGISTER = {
 
 
 class Gateway:
-    """A server with the given servicers, that can be stopped and started again on its port."""
+    """A server with the given servicers, which can be stopped and started again on its port."""
 
     def __init__(self, *servicers: Any) -> None:
         self.servicers = servicers
@@ -59,3 +64,66 @@ def refuse(
         packed.Pack(detail)
         status.details.append(packed)
     context.abort_with_status(rpc_status.to_status(status))
+
+
+def unavailable(context: grpc.ServicerContext) -> None:
+    """End a stream as a gateway does that is stopping."""
+    refuse(context, "UNAVAILABLE", "stopping", "STOPPING")
+
+
+def too_slow(context: grpc.ServicerContext) -> None:
+    """End a stream as a gateway does whose watcher reads too slowly."""
+    refuse(context, "RESOURCE_EXHAUSTED", "this watcher is too slow")
+
+
+def cut(context: grpc.ServicerContext) -> None:
+    """End a stream as a proxy does that cuts the connection."""
+    context.abort(grpc.StatusCode.INTERNAL, "RST_STREAM")
+
+
+def early_end(_context: grpc.ServicerContext) -> None:
+    """End a stream without an error, but before its last message."""
+
+
+class Store(audio.AudioServiceServicer):
+    """Keeps the requests of each upload, and breaks off the first `failures` uploads."""
+
+    def __init__(self, failures: int = 0, sent_back: bytes = CONTENT) -> None:
+        self.failures = failures
+        self.sent_back = sent_back
+        self.uploads: list[list[audio_service_pb2.UploadAudioRequest]] = []
+
+    def UploadAudio(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+        self.uploads.append(list(requests))
+        if len(self.uploads) <= self.failures:
+            refuse(context, "UNAVAILABLE", "stopping", "STOPPING")
+        return audio_service_pb2.UploadAudioResponse(audio_file=audio_service_pb2.AudioFile(id="new"))
+
+    def GetAudioFile(self, _request: Any, _context: grpc.ServicerContext) -> Any:
+        sha256 = hashlib.sha256(CONTENT).hexdigest()
+        return audio_service_pb2.GetAudioFileResponse(
+            audio_file=audio_service_pb2.AudioFile(sha256=sha256, size_bytes=len(CONTENT))
+        )
+
+    def DownloadAudio(self, _request: Any, _context: grpc.ServicerContext) -> Iterator[Any]:
+        for offset in range(0, len(self.sent_back), 100_000):
+            yield audio_service_pb2.DownloadAudioResponse(
+                offset=offset, data=self.sent_back[offset : offset + 100_000]
+            )
+
+
+class Finder(detection.DetectionServiceServicer):
+    """Finds one dropout, and gives `count` in its summary; sends no summary if `count` is None."""
+
+    def __init__(self, count: int | None = 1) -> None:
+        self.count = count
+        self.requests: list[detection_service_pb2.DetectRequest] = []
+
+    def Detect(self, requests: Iterator[Any], _context: grpc.ServicerContext) -> Iterator[Any]:
+        self.requests = list(requests)
+        dropout = detection_pb2.Detection(artifact_type="dropout", start_ms=1200, end_ms=1350, confidence=0.9)
+        yield detection_service_pb2.DetectResponse(detection=dropout)
+        if self.count is not None:
+            yield detection_service_pb2.DetectResponse(
+                summary=detection_service_pb2.DetectResponse.Summary(detection_count=self.count)
+            )

@@ -1,7 +1,7 @@
-"""The command line: what people see, and exit codes."""
+"""The command line: its output and its exit codes."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,8 @@ from earmark.v1 import training_service_pb2_grpc
 from rich.console import Console
 from typer.testing import CliRunner
 
-from tests.client.small_gateway import refuse
-from tests.client.test_transfer import CONTENT, Finder, Store
+from tests.client.small_gateway import Finder, Serve, Store, refuse
 
-Serve = Callable[..., Client]
 COMPLETED = training.TRAINING_JOB_STATUS_COMPLETED
 FAILED = training.TRAINING_JOB_STATUS_FAILED
 
@@ -29,7 +27,7 @@ def run(client: Client, *arguments: str) -> Any:
 
 
 class OneJob(training_service_pb2_grpc.TrainingServiceServicer):
-    """A job that stops after two of its three epochs, the first being the best, and reaches `status`."""
+    """A job that ends with `status` after two of its three epochs, of which the first is the best."""
 
     def __init__(self, status: int = COMPLETED) -> None:
         self.job = training.TrainingJob(
@@ -85,7 +83,7 @@ def test_watch_prints_lines_and_the_final_table(serve: Serve) -> None:
     assert "completed: model model-7, the weights of epoch 1" in result.stdout
 
 
-def test_watch_of_a_queued_job_says_why_it_waits(serve: Serve) -> None:
+def test_watch_shows_why_a_queued_job_waits(serve: Serve) -> None:
     queued = OneJob()
     queued.job.waiting.place = 3
     queued.job.waiting.message = "1 of 1 training slots are taken, and 2 jobs come first"
@@ -94,7 +92,7 @@ def test_watch_of_a_queued_job_says_why_it_waits(serve: Serve) -> None:
     assert "number 3 in the queue: 1 of 1 training slots are taken, and 2 jobs come first" in result.stdout
 
 
-def test_watch_of_a_failed_job_says_why_and_exits_1(serve: Serve) -> None:
+def test_watch_shows_why_a_job_failed_and_exits_1(serve: Serve) -> None:
     result = run(serve(OneJob(FAILED)), "watch", "job")
 
     assert result.exit_code == 1
@@ -102,15 +100,15 @@ def test_watch_of_a_failed_job_says_why_and_exits_1(serve: Serve) -> None:
 
 
 class TwoJobs(OneJob):
-    """Two jobs whose events come in turn; then the gateway refuses, so that the command ends."""
+    """Two jobs whose events alternate; then the gateway refuses, so that the command ends."""
 
     def GetTrainingJob(self, _request: Any, _context: grpc.ServicerContext) -> Any:
         return training.GetTrainingJobResponse(training_job=self.job)
 
     def WatchTrainingJobs(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         assert request.from_now
-        told = [response.event for response in self.WatchTrainingJob(None, context)]
-        for event in told:
+        for response in self.WatchTrainingJob(None, context):
+            event = response.event
             for job_id in ("019a9f45-0000-7000-8000-00000000aaaa", "019a9f45-0000-7000-8000-00000000bbbb"):
                 event.training_job_id = job_id
                 yield training.WatchTrainingJobsResponse(event=event, cursor="x")
@@ -143,7 +141,7 @@ def test_watch_on_a_terminal_ends_with_the_table(serve: Serve) -> None:
 
 
 class Fleet(training_service_pb2_grpc.TrainingServiceServicer):
-    """Says what it is given."""
+    """Answers with the given capacity."""
 
     def __init__(self, **capacity: Any) -> None:
         self.capacity = training.GetCapacityResponse(**capacity)
@@ -152,14 +150,16 @@ class Fleet(training_service_pb2_grpc.TrainingServiceServicer):
         return self.capacity
 
 
-def test_trainers_are_a_table_with_a_line_on_the_jobs(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trainers_prints_a_table_and_the_job_counts(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    here = training.TrainerStatus(address="10.0.0.1:50052", is_available=True, device="NVIDIA [H100]")
-    here.training_slots, here.free_training_slots = 2, 1
-    here.audio_slots, here.free_audio_slots = 4, 4
-    away = training.TrainerStatus(address="[::1]:50052", problem="cannot be reached: connection refused")
-    away.seen_at.FromJsonString("2026-01-02T03:04:05Z")
-    fleet = Fleet(trainers=[here, away], waiting_jobs=2, training_jobs=1)
+    available = training.TrainerStatus(address="10.0.0.1:50052", is_available=True, device="NVIDIA [H100]")
+    available.training_slots, available.free_training_slots = 2, 1
+    available.audio_slots, available.free_audio_slots = 4, 4
+    unavailable = training.TrainerStatus(
+        address="[::1]:50052", problem="cannot be reached: connection refused"
+    )
+    unavailable.seen_at.FromJsonString("2026-01-02T03:04:05Z")
+    fleet = Fleet(trainers=[available, unavailable], waiting_jobs=2, training_jobs=1)
 
     result = run(serve(fleet), "trainers")
 
@@ -170,7 +170,7 @@ def test_trainers_are_a_table_with_a_line_on_the_jobs(serve: Serve, monkeypatch:
     ]
     cells = [cell.strip() for cell in second.split("│")[1:-1]]
     assert cells[:5] == ["[::1]:50052", "unavailable", "", "–", "–"]  # noqa: RUF001
-    assert cells[5].startswith("cannot be reached: connection refused (last heard of 2026-01-0")
+    assert cells[5].startswith("cannot be reached: connection refused (last seen 2026-01-0")
     assert counts == "2 jobs wait, 1 trains"
 
 
@@ -178,7 +178,7 @@ def test_trainers_are_a_table_with_a_line_on_the_jobs(serve: Serve, monkeypatch:
     ("waiting", "running", "line"),
     [(0, 0, "no job waits, none trains"), (1, 2, "1 job waits, 2 train")],
 )
-def test_without_trainers_it_is_said_what_to_do(serve: Serve, waiting: int, running: int, line: str) -> None:
+def test_without_trainers_the_setting_is_named(serve: Serve, waiting: int, running: int, line: str) -> None:
     result = run(serve(Fleet(waiting_jobs=waiting, training_jobs=running)), "trainers")
 
     assert result.exit_code == 0, result.output
@@ -188,21 +188,14 @@ def test_without_trainers_it_is_said_what_to_do(serve: Serve, waiting: int, runn
     ]
 
 
-def test_an_error_is_told_in_words(serve: Serve) -> None:
+def test_an_error_is_printed_to_stderr(serve: Serve) -> None:
     result = run(serve(OneJob()), "watch", "other")
 
     assert result.exit_code == 1
     assert result.stderr == "error: NOT_FOUND (NOT_FOUND): there is no training job\n"
 
 
-@pytest.fixture
-def recording(tmp_path: Path) -> Path:
-    path = tmp_path / "call.wav"
-    path.write_bytes(CONTENT)
-    return path
-
-
-def test_upload_prints_ids_and_goes_on_after_a_bad_one(serve: Serve, recording: Path) -> None:
+def test_upload_prints_ids_and_continues_after_a_missing_file(serve: Serve, recording: Path) -> None:
     store = Store()
 
     result = run(serve(store), "upload", "dataset", "missing.wav", str(recording))
@@ -225,13 +218,13 @@ def test_detect_prints_json(serve: Serve, recording: Path) -> None:
 
     result = run(serve(finder), "detect", "model", str(recording), "--json", "--threshold", "0.25")
 
-    (found,) = json.loads(result.stdout)
-    assert found == {"artifact_type": "dropout", "start_ms": 1200, "end_ms": 1350, "confidence": 0.9}
+    (detection,) = json.loads(result.stdout)
+    assert detection == {"artifact_type": "dropout", "start_ms": 1200, "end_ms": 1350, "confidence": 0.9}
     assert finder.requests[0].start.config.threshold == 0.25
     assert not finder.requests[0].start.config.HasField("merge_window_ms")
 
 
-def test_detections_cut_short_are_told(serve: Serve, recording: Path) -> None:
+def test_incomplete_detections_are_reported(serve: Serve, recording: Path) -> None:
     result = run(serve(Finder(None)), "detect", "model", str(recording))
 
     assert result.exit_code == 1

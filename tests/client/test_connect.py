@@ -1,23 +1,19 @@
-"""The channel: retries what is safe to retry, and makes changes safe."""
+"""The channel: it retries unary calls, and gives changes a request_id that makes retries safe."""
 
 import json
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import grpc
-from earmark.client import Client
 from earmark.client.channel import channel_options
 from earmark.v1 import dataset_service_pb2 as datasets
 from earmark.v1 import dataset_service_pb2_grpc
 
-from tests.client.small_gateway import refuse
-
-Serve = Callable[..., Client]
+from tests.client.small_gateway import Serve, refuse
 
 
 class Flaky(dataset_service_pb2_grpc.DatasetServiceServicer):
-    """Answers after two times UNAVAILABLE, and keeps every request."""
+    """Is UNAVAILABLE twice before it answers, and keeps every request."""
 
     def __init__(self) -> None:
         self.requests: list[datasets.CreateDatasetRequest] = []
@@ -25,7 +21,7 @@ class Flaky(dataset_service_pb2_grpc.DatasetServiceServicer):
     def CreateDataset(self, request: Any, context: grpc.ServicerContext) -> Any:
         self.requests.append(request)
         if len(self.requests) < 3:
-            refuse(context, "UNAVAILABLE", "the database is away", "DATABASE_UNAVAILABLE")
+            refuse(context, "UNAVAILABLE", "the database is unavailable", "DATABASE_UNAVAILABLE")
         return datasets.CreateDatasetResponse(dataset=datasets.Dataset(name=request.name))
 
 
@@ -42,13 +38,13 @@ def test_a_change_is_retried_under_one_request_id(serve: Serve) -> None:
     assert request.request_id == "", "the caller's message is not touched"
 
 
-def test_a_request_id_of_the_callers_is_kept(serve: Serve) -> None:
+def test_the_callers_request_id_is_kept(serve: Serve) -> None:
     gateway = Flaky()
-    mine = str(uuid.uuid4())
+    request_id = str(uuid.uuid4())
 
-    serve(gateway).datasets.CreateDataset(datasets.CreateDatasetRequest(name="Calls", request_id=mine))
+    serve(gateway).datasets.CreateDataset(datasets.CreateDatasetRequest(name="Calls", request_id=request_id))
 
-    assert {sent.request_id for sent in gateway.requests} == {mine}
+    assert {sent.request_id for sent in gateway.requests} == {request_id}
 
 
 def test_streams_are_not_in_the_retry_policy() -> None:

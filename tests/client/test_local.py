@@ -1,4 +1,4 @@
-"""`earmark up` with stand-ins for both services: order, revival, and words for every end."""
+"""`earmark up` with stand-ins for both services: the order of stops, restarts, and reports of exits."""
 
 import os
 import select
@@ -50,7 +50,7 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Log(list[str]):
-    """Lines as they come; `wait_for` blocks until one contains a text."""
+    """Collects log lines; `wait_for` waits until one contains a text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def test_both_start_and_the_gateway_stops_first(log: Log) -> None:
     assert log.index("gateway  gateway stopped") < log.index("trainer  trainer stopped")
 
 
-def test_a_trainer_that_dies_is_started_again_on_its_port(log: Log) -> None:
+def test_a_trainer_that_dies_is_restarted_on_its_port(log: Log) -> None:
     with LocalSystem(SETTINGS, log) as system:
 
         def kill_it() -> None:
@@ -96,7 +96,7 @@ def test_a_trainer_that_dies_is_started_again_on_its_port(log: Log) -> None:
     assert any("the trainer was killed by SIGKILL" in line and "started again in 1 s" in line for line in log)
 
 
-def test_a_gateway_that_cannot_start_says_why(log: Log, stand_ins: Path) -> None:
+def test_a_gateway_that_cannot_start_is_an_error_with_its_reason(log: Log, stand_ins: Path) -> None:
     (stand_ins / "gateway.py").write_text("import sys; sys.exit('port 50051 is taken')")
 
     with pytest.raises(ServiceError, match="the gateway ended with exit code 1: port 50051 is taken"):
@@ -114,7 +114,8 @@ def test_up_prints_grpcurl_lines_and_stops_at_a_signal() -> None:
     assert up.stdout
     lines = [up.stdout.readline() for _ in range(4)]
     assert lines[0].startswith("Earmark is up at 127.0.0.1:")
-    assert all(line.startswith("  grpcurl -plaintext ") for line in lines[1:])
+    address = lines[0].removeprefix("Earmark is up at ").partition(";")[0]
+    assert all(line.startswith("  grpcurl -plaintext ") and address in line for line in lines[1:])
 
     up.send_signal(signal.SIGTERM)
     out, err = up.communicate(timeout=20)
@@ -125,7 +126,7 @@ def test_up_prints_grpcurl_lines_and_stops_at_a_signal() -> None:
     assert up.returncode == 0
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals a child when its parent ends")
 def test_children_do_not_outlive_a_killed_parent() -> None:
     up = subprocess.Popen(
         [sys.executable, "-m", "earmark.client.cli", "up", "--port", "0", "--trainer-port", "0"],
@@ -146,7 +147,7 @@ def test_children_do_not_outlive_a_killed_parent() -> None:
         os.close(handle)
 
 
-def test_wildcard_hosts_become_callable() -> None:
+def test_wildcard_hosts_become_localhost() -> None:
     assert local.reachable("0.0.0.0:5") == "localhost:5"
     assert local.reachable("[::]:5") == "localhost:5"
     assert local.reachable("10.0.0.7:5") == "10.0.0.7:5"

@@ -1,4 +1,4 @@
-"""A watch goes on where it was cut: every event once, in order, however often the stream breaks."""
+"""A broken watch of a job resumes: it yields every event once, in order, however often the stream breaks."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -7,14 +7,13 @@ from typing import Any
 
 import grpc
 import pytest
-from earmark.client import Client, connect, explain, wait_until_ready, watch
+from earmark.client import connect, explain, wait_until_ready, watch
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import audio_service_pb2_grpc, training_service_pb2_grpc
 from earmark.v1 import training_service_pb2 as training
 
-from tests.client.small_gateway import QUICK, refuse
+from tests.client.small_gateway import QUICK, Serve, cut, early_end, refuse, too_slow, unavailable
 
-Serve = Callable[..., Client]
 LAST = 6
 
 
@@ -28,7 +27,7 @@ def response(revision: int) -> training.WatchTrainingJobResponse:
 
 
 class Breaking(training_service_pb2_grpc.TrainingServiceServicer):
-    """Sends events from the revision asked for, and ends each stream as the test says."""
+    """Sends events after the requested revision, and ends one stream with each of `endings`."""
 
     def __init__(self, *endings: Callable[[grpc.ServicerContext], None], each: int = 2) -> None:
         self.endings = list(endings)
@@ -48,24 +47,8 @@ class Breaking(training_service_pb2_grpc.TrainingServiceServicer):
             ending(context)
 
 
-def unavailable(context: grpc.ServicerContext) -> None:
-    refuse(context, "UNAVAILABLE", "stopping", "STOPPING")
-
-
-def too_slow(context: grpc.ServicerContext) -> None:
-    refuse(context, "RESOURCE_EXHAUSTED", "this watcher is too slow")
-
-
-def cut(context: grpc.ServicerContext) -> None:
-    context.abort(grpc.StatusCode.INTERNAL, "RST_STREAM")
-
-
-def early_end(_context: grpc.ServicerContext) -> None:
-    """A stream that ends well, but before the job does."""
-
-
-class Away(Breaking):
-    """Has no database at first."""
+class WithoutDatabase(Breaking):
+    """Cannot reach its database at the first request."""
 
     def WatchTrainingJob(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         if not self.asked:
@@ -74,10 +57,10 @@ class Away(Breaking):
         yield from super().WatchTrainingJob(request, context)
 
 
-def test_a_gateway_that_says_why_it_is_unavailable_has_been_reached(serve: Serve) -> None:
+def test_an_unavailable_gateway_that_gives_a_reason_counts_as_contacted(serve: Serve) -> None:
     impatient = replace(QUICK, first_contact=0)
 
-    assert len(list(watch(serve(Away()), "job", backoff=impatient))) == LAST
+    assert len(list(watch(serve(WithoutDatabase()), "job", backoff=impatient))) == LAST
 
 
 @pytest.mark.parametrize("ending", [unavailable, too_slow, cut, early_end])
@@ -96,14 +79,14 @@ def test_a_watch_starts_after_a_revision(serve: Serve) -> None:
     assert [event.revision for event in watch(serve(gateway), "job", 4, backoff=QUICK)] == [5, 6]
 
 
-def test_a_break_after_the_last_event_does_not_matter(serve: Serve) -> None:
+def test_a_break_after_the_last_event_is_ignored(serve: Serve) -> None:
     gateway = Breaking(unavailable, each=LAST)
 
     assert [event.revision for event in watch(serve(gateway), "job", backoff=QUICK)] == [1, 2, 3, 4, 5, 6]
     assert gateway.asked == [0]
 
 
-def test_events_that_come_again_are_dropped(serve: Serve) -> None:
+def test_repeated_events_are_dropped(serve: Serve) -> None:
     class Repeating(training_service_pb2_grpc.TrainingServiceServicer):
         def WatchTrainingJob(self, _request: Any, _context: grpc.ServicerContext) -> Iterator[Any]:
             yield from map(response, (1, 1, 2, 1, LAST))
@@ -133,33 +116,36 @@ def test_a_refusal_is_raised(serve: Serve) -> None:
     assert explain(caught.value).reason == "NOT_FOUND"
 
 
-def test_a_bug_of_the_gateways_is_raised(serve: Serve) -> None:
+def test_an_internal_error_is_raised(serve: Serve) -> None:
     gateway = Breaking(lambda context: refuse(context, "INTERNAL", "request 9", "INTERNAL"))
 
     with pytest.raises(grpc.RpcError):
         list(watch(serve(gateway), "job", backoff=QUICK))
 
 
-def test_a_wrong_address_is_told_soon() -> None:
+def test_a_wrong_address_is_reported_soon_and_with_a_hint() -> None:
     with connect("127.0.0.1:1") as client, pytest.raises(grpc.RpcError) as caught:
         list(watch(client, "job", backoff=QUICK))
-    assert explain(caught.value).code == "UNAVAILABLE"
+
+    explanation = explain(caught.value)
+    assert explanation.code == "UNAVAILABLE"
+    assert "earmark up" in str(explanation)
 
 
-def test_a_watcher_that_leaves_closes_its_stream(serve: Serve) -> None:
-    gone = threading.Event()
+def test_a_closed_watch_cancels_its_stream(serve: Serve) -> None:
+    cancelled = threading.Event()
 
     class Endless(training_service_pb2_grpc.TrainingServiceServicer):
         def WatchTrainingJob(self, _request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            context.add_callback(gone.set)
+            context.add_callback(cancelled.set)
             yield response(1)
-            gone.wait(10)
+            cancelled.wait(10)
 
     events = watch(serve(Endless()), "job", backoff=QUICK)
     next(events)
     events.close()
 
-    assert gone.wait(5)
+    assert cancelled.wait(5)
 
 
 def file_response(revision: int, name: str, status: int) -> audio.WatchAudioFilesResponse:
@@ -169,7 +155,7 @@ def file_response(revision: int, name: str, status: int) -> audio.WatchAudioFile
 
 
 def test_files_are_waited_for_through_breaks(serve: Serve) -> None:
-    asked: list[int] = []
+    requested: list[int] = []
     history = [
         file_response(1, "a", audio.AUDIO_PROCESSING_STATUS_PENDING),
         file_response(2, "b", audio.AUDIO_PROCESSING_STATUS_PENDING),
@@ -179,14 +165,14 @@ def test_files_are_waited_for_through_breaks(serve: Serve) -> None:
 
     class Files(audio_service_pb2_grpc.AudioServiceServicer):
         def WatchAudioFiles(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            asked.append(request.after_revision)
+            requested.append(request.after_revision)
             yield from history[request.after_revision : request.after_revision + 2]
             if request.after_revision + 2 < len(history):
                 unavailable(context)
 
     files = wait_until_ready(serve(Files()), "dataset", backoff=QUICK)
 
-    assert asked == [0, 2]
+    assert requested == [0, 2]
     assert [(file.id, file.processing_status) for file in files] == [
         ("a", audio.AUDIO_PROCESSING_STATUS_READY),
         ("b", audio.AUDIO_PROCESSING_STATUS_FAILED),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demo.artifacts import GAP_MS, LONG_PAUSE, TYPES, Mark, inject
+from demo.artifacts import GAP_MS, LONG_PAUSE, TYPES, Annotation, inject
 
 RATE = 22_050
 
@@ -23,24 +23,26 @@ def planted(seconds=40.0, rate=RATE, seed=1, types=None, per_minute=24.0):
     return clean, *inject(clean, rate, np.random.default_rng(seed), types, per_minute)
 
 
-def samples(mark: Mark, rate: int) -> slice:
-    return slice(round(mark.start_ms * rate / 1000), round(mark.end_ms * rate / 1000))
+def samples(annotation: Annotation, rate: int) -> slice:
+    return slice(round(annotation.start_ms * rate / 1000), round(annotation.end_ms * rate / 1000))
 
 
-def without_pauses(audio: np.ndarray, marks: list[Mark], rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the audio with the pauses cut out and, per sample, whether another mark covers it."""
+def without_pauses(
+    audio: np.ndarray, annotations: list[Annotation], rate: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the audio without the pauses and, for each sample, whether another annotation covers it."""
     keep = np.ones(len(audio), bool)
     covered = np.zeros(len(audio), bool)
-    for mark in marks:
-        if mark.artifact_type == LONG_PAUSE:
-            keep[samples(mark, rate)] = False
+    for annotation in annotations:
+        if annotation.artifact_type == LONG_PAUSE:
+            keep[samples(annotation, rate)] = False
         else:
-            covered[samples(mark, rate)] = True
+            covered[samples(annotation, rate)] = True
     return audio[keep], covered[keep]
 
 
 def test_every_type_is_planted_about_equally_often():
-    counts = Counter(mark.artifact_type for mark in planted(120)[2])
+    counts = Counter(annotation.artifact_type for annotation in planted(120)[2])
     assert set(counts) == set(TYPES)
     assert min(counts.values()) >= 5
     assert max(counts.values()) <= 8
@@ -54,107 +56,110 @@ def test_every_type_is_planted_about_equally_often():
     types=st.lists(st.sampled_from(TYPES), unique=True),
     per_minute=st.floats(0, 200),
 )
-def test_marks_are_in_order_apart_inside_the_audio_and_cover_every_change(
+def test_annotations_are_in_order_apart_inside_the_audio_and_cover_every_change(
     seconds, rate, seed, types, per_minute
 ):
-    clean, audio, marks = planted(seconds, rate, seed, types, per_minute)
+    clean, audio, annotations = planted(seconds, rate, seed, types, per_minute)
     assert audio.dtype == np.float32
     assert np.isfinite(audio).all()
     assert np.abs(audio).max(initial=0) <= 1
-    assert {mark.artifact_type for mark in marks} <= set(types)
-    assert len(marks) <= round(len(clean) / rate / 60 * per_minute)
+    assert {annotation.artifact_type for annotation in annotations} <= set(types)
+    assert len(annotations) <= round(len(clean) / rate / 60 * per_minute)
     last = -GAP_MS
-    for mark in marks:
-        assert mark.start_ms >= max(0, last + GAP_MS)
-        assert mark.end_ms - mark.start_ms >= 50
-        last = mark.end_ms
+    for annotation in annotations:
+        assert annotation.start_ms >= max(0, last + GAP_MS)
+        assert annotation.end_ms - annotation.start_ms >= 50
+        last = annotation.end_ms
     assert last <= int(len(audio) * 1000 / rate)
-    rest, covered = without_pauses(audio, marks, rate)
+    rest, covered = without_pauses(audio, annotations, rate)
     assert len(rest) == len(clean)
     assert np.array_equal(rest[~covered], clean[~covered])
 
 
 @pytest.mark.parametrize("artifact", sorted(set(TYPES) - {LONG_PAUSE}))
-def test_the_signal_changes_from_the_first_to_the_last_millisecond_of_a_mark(artifact):
-    clean, audio, marks = planted(types=[artifact])
-    assert len(marks) >= 8
+def test_the_signal_changes_from_the_first_to_the_last_millisecond_of_an_annotation(artifact):
+    clean, audio, annotations = planted(types=[artifact])
+    assert len(annotations) >= 8
     fade = RATE * 6 // 1000  # of the last click of a glitch
-    for mark in marks:
-        changed = np.flatnonzero(audio[samples(mark, RATE)] != clean[samples(mark, RATE)])
-        length = samples(mark, RATE).stop - samples(mark, RATE).start
+    for annotation in annotations:
+        changed = np.flatnonzero(audio[samples(annotation, RATE)] != clean[samples(annotation, RATE)])
+        length = samples(annotation, RATE).stop - samples(annotation, RATE).start
         assert changed[0] <= RATE // 1000
         assert changed[-1] >= length - (fade if artifact == "glitch" else RATE // 1000)
 
 
-def test_a_pause_is_longer_than_any_natural_one_and_as_quiet():
-    _, audio, marks = planted(types=[LONG_PAUSE])
-    assert len(marks) >= 8
+def test_a_pause_is_longer_than_natural_ones_and_as_quiet():
+    _, audio, annotations = planted(types=[LONG_PAUSE])
+    assert len(annotations) >= 8
     edge = RATE * 8 // 1000
-    for mark in marks:
-        pause = audio[samples(mark, RATE)]
-        assert mark.end_ms - mark.start_ms > 700
+    for annotation in annotations:
+        pause = audio[samples(annotation, RATE)]
+        assert annotation.end_ms - annotation.start_ms > 700
         assert 1e-4 < np.std(pause[edge:-edge]) < 1e-3
 
 
 def test_a_pause_opens_and_closes_without_a_click():
-    _, audio, marks = planted(types=[LONG_PAUSE])
+    _, audio, annotations = planted(types=[LONG_PAUSE])
     natural = np.abs(np.diff(babble(40, RATE))).max()
-    for mark in marks:
-        part = samples(mark, RATE)
+    for annotation in annotations:
+        part = samples(annotation, RATE)
         assert np.abs(np.diff(audio[part.start - 3 : part.start + 3])).max() <= natural
         assert np.abs(np.diff(audio[part.stop - 3 : part.stop + 3])).max() <= natural
 
 
-def test_each_artifact_looks_like_what_it_is_called():
-    clean, audio, marks = planted(60, types=["dropout"])
-    assert all(not audio[samples(mark, RATE)].any() for mark in marks)
+def test_each_artifact_has_the_properties_of_its_type():
+    clean, audio, annotations = planted(60, types=["dropout"])
+    assert all(not audio[samples(annotation, RATE)].any() for annotation in annotations)
 
-    clean, audio, marks = planted(60, types=["clipping"])
-    for mark in marks:
-        part = np.abs(audio[samples(mark, RATE)])
+    clean, audio, annotations = planted(60, types=["clipping"])
+    for annotation in annotations:
+        part = np.abs(audio[samples(annotation, RATE)])
         assert np.mean(part >= 0.999 * part.max()) > 0.05  # flat tops
 
-    clean, audio, marks = planted(60, types=["glitch"])
-    assert all(np.abs(audio[samples(mark, RATE)]).max() > 0.7 * np.abs(clean).max() for mark in marks)
+    clean, audio, annotations = planted(60, types=["glitch"])
+    assert all(
+        np.abs(audio[samples(annotation, RATE)]).max() > 0.7 * np.abs(clean).max()
+        for annotation in annotations
+    )
 
-    clean, audio, marks = planted(60, types=["static"])
-    added = [(audio - clean)[samples(mark, RATE)] for mark in marks]
+    clean, audio, annotations = planted(60, types=["static"])
+    added = [(audio - clean)[samples(annotation, RATE)] for annotation in annotations]
     assert all(np.std(noise) > 0.02 for noise in added)
 
-    clean, audio, marks = planted(60, types=["echo"])
-    for mark in marks:
-        part = samples(mark, RATE)
+    clean, audio, annotations = planted(60, types=["echo"])
+    for annotation in annotations:
+        part = samples(annotation, RATE)
         added = (audio - clean)[part]
         delays = np.arange(round(0.11 * RATE), round(0.24 * RATE))
-        heard = [np.dot(added, clean[part.start - delay : part.stop - delay]) for delay in delays]
-        assert max(heard) > 5 * np.median(np.abs(heard))  # the added sound is the speech of a while ago
+        similarity = [np.dot(added, clean[part.start - delay : part.stop - delay]) for delay in delays]
+        assert max(similarity) > 5 * np.median(np.abs(similarity))  # the echo repeats earlier speech
 
 
 def test_the_same_generator_state_gives_the_same_samples():
-    _, audio, marks = planted(seed=3)
+    _, audio, annotations = planted(seed=3)
     _, again, same = planted(seed=3)
     _, other, different = planted(seed=4)
     assert audio.tobytes() == again.tobytes()
-    assert marks == same
-    assert marks != different
+    assert annotations == same
+    assert annotations != different
     assert audio.tobytes() != other.tobytes()
 
 
-def test_the_clean_audio_is_left_alone():
+def test_the_clean_audio_is_not_changed():
     clean = babble(20, RATE)
     before = clean.copy()
     inject(clean, RATE, np.random.default_rng(0))
     assert np.array_equal(clean, before)
 
 
-def test_where_nobody_speaks_nothing_is_planted():
+def test_nothing_is_planted_without_speech():
     silence = np.zeros(RATE * 30, np.float32)
-    audio, marks = inject(silence, RATE, np.random.default_rng(0))
-    assert marks == []
+    audio, annotations = inject(silence, RATE, np.random.default_rng(0))
+    assert annotations == []
     assert np.array_equal(audio, silence)
 
 
-def test_what_cannot_be_planted_is_refused_by_name():
+def test_invalid_types_and_audio_are_refused():
     with pytest.raises(ValueError, match="no artifact crosstalk; there are glitch, dropout"):
         inject(babble(1, RATE), RATE, np.random.default_rng(0), ["glitch", "crosstalk"])
     with pytest.raises(ValueError, match=r"mono audio, not into shape \(10, 2\)"):

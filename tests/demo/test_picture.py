@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from demo.artifacts import Mark
+from demo.artifacts import Annotation
 from demo.picture import HEIGHT, WIDTH, Detection, draw
 
 RATE = 16_000
@@ -17,29 +17,31 @@ def noise(seconds: float) -> np.ndarray:
 
 
 def colored(path, color) -> np.ndarray:
-    """Return where, below the legend, the picture has exactly this colour: bool (rows, columns)."""
+    """Return whether each pixel below the legend has exactly this colour: bool (rows, columns)."""
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB"))
-    found = (pixels == color).all(axis=2)
-    found[:80] = False
-    return found
+    mask = (pixels == color).all(axis=2)
+    mask[:80] = False
+    return mask
 
 
-def test_a_png_of_the_promised_size(tmp_path):
+def test_the_picture_is_a_png_of_1600_by_900(tmp_path):
     path = tmp_path / "picture.png"
-    draw(path, noise(20), RATE, [Mark("glitch", 500, 580)], [Detection("glitch", 490, 600, 0.9)], "Noise")
+    draw(
+        path, noise(20), RATE, [Annotation("glitch", 500, 580)], [Detection("glitch", 490, 600, 0.9)], "Noise"
+    )
     with Image.open(path) as image:
         image.verify()
         assert image.format == "PNG"
         assert image.size == (WIDTH, HEIGHT) == (1600, 900)
-    assert path.stat().st_size < 400_000  # and noise is the hardest audio to compress
+    assert path.stat().st_size < 400_000  # noise is the hardest audio to compress
 
 
-def test_bars_lie_where_the_events_are(tmp_path):
+def test_bars_are_at_the_times_of_the_events(tmp_path):
     path = tmp_path / "picture.png"
-    truth = [Mark("static", 5_000, 10_000)]
-    found = [Detection("static", 5_500, 9_000, 0.8), Detection("echo", 15_000, 16_000, 0.6)]
-    draw(path, noise(20), RATE, truth, found, "Bars")
+    truth = [Annotation("static", 5_000, 10_000)]
+    detections = [Detection("static", 5_500, 9_000, 0.8), Detection("echo", 15_000, 16_000, 0.6)]
+    draw(path, noise(20), RATE, truth, detections, "Bars")
     left, right = 0.085 * WIDTH, 0.975 * WIDTH
     columns = np.flatnonzero(colored(path, TRUTH).any(axis=0))
     at = (columns[[0, -1]] - left) / (right - left) * 20
@@ -51,19 +53,19 @@ def test_bars_lie_where_the_events_are(tmp_path):
         name: np.flatnonzero(colored(path, color).any(axis=1))
         for name, color in [("t", TRUTH), ("d", DETECTED)]
     }
-    assert not set(rows["t"]) & set(rows["d"])  # truth and detections have rows of their own
+    assert not set(rows["t"]) & set(rows["d"])  # truth and detections have separate rows
 
 
-def test_a_bar_too_short_to_see_is_drawn_all_the_same(tmp_path):
+def test_a_very_short_bar_is_still_visible(tmp_path):
     path = tmp_path / "picture.png"
-    draw(path, noise(120), RATE, [Mark("glitch", 60_000, 60_050)], [], "A glitch in two minutes")
+    draw(path, noise(120), RATE, [Annotation("glitch", 60_000, 60_050)], [], "A glitch in two minutes")
     assert colored(path, TRUTH).any(axis=0).sum() >= 3
 
 
 def test_the_same_input_gives_the_same_file(tmp_path):
     first, second = tmp_path / "first.png", tmp_path / "second.png"
     for path in (first, second):
-        draw(path, noise(5), RATE, [Mark("static", 100, 900)], [], "Twice")
+        draw(path, noise(5), RATE, [Annotation("static", 100, 900)], [], "Twice")
     assert first.read_bytes() == second.read_bytes()
 
 
@@ -85,9 +87,9 @@ events = st.lists(
 def test_any_events_can_be_drawn(tmp_path, seconds, truth, found, rate):
     path = tmp_path / "any.png"
     audio = np.zeros(int(seconds * rate), np.float32)
-    marks = [Mark(name, start, start + length) for name, start, length in truth]
+    annotations = [Annotation(name, start, start + length) for name, start, length in truth]
     detections = [Detection(name, start, start + length, 0.5) for name, start, length in found]
-    draw(path, audio, rate, marks, detections, "Anything " * 20)
+    draw(path, audio, rate, annotations, detections, "Anything " * 20)
     with Image.open(path) as image:
         assert image.size == (WIDTH, HEIGHT)
 

@@ -17,7 +17,7 @@ def rms(audio: np.ndarray) -> float:
 
 
 def spectrum(audio: np.ndarray) -> np.ndarray:
-    """Return the long-term level of 40 bands up to 5 kHz, in dB against the loudest."""
+    """Return the mean level of 40 bands up to 5 kHz, in dB relative to the loudest band."""
     power = np.abs(np.fft.rfft(audio)) ** 2
     edges = (np.linspace(50, 5000, 41) * len(audio) / SAMPLE_RATE).astype(int)
     bands = np.array([power[a:b].mean() for a, b in pairwise(edges)])
@@ -31,14 +31,14 @@ def spoken():
 
 def test_the_voices_sound_different():
     espeak = Espeak()
-    heard = {voice.name: espeak.speak(TEXT, voice.name, voice.rate_wpm, voice.pitch) for voice in VOICES}
-    assert len(heard) >= 12
-    for audio in heard.values():
+    spoken = {voice.name: espeak.speak(TEXT, voice.name, voice.rate_wpm, voice.pitch) for voice in VOICES}
+    assert len(spoken) >= 12
+    for audio in spoken.values():
         assert audio.dtype == np.float32
         assert 2 < len(audio) / SAMPLE_RATE < 6
         assert 0.01 < rms(audio) < 0.5
         assert np.abs(audio).max() <= 1
-    spectra = [spectrum(audio) for audio in heard.values()]
+    spectra = [spectrum(audio) for audio in spoken.values()]
     assert min(np.abs(a - b).mean() for a, b in combinations(spectra, 2)) > 1.0
 
 
@@ -68,19 +68,19 @@ def test_threads_may_share_the_synthesizer():
     alone = [length(sentence) for sentence in some]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(length, some))
-    assert np.allclose(together, alone, rtol=0.03)  # espeak's lengths vary a little from one time to the next
+    assert np.allclose(together, alone, rtol=0.03)  # espeak's lengths vary a little from call to call
 
 
 @pytest.mark.parametrize(
     ("text", "voice", "message"),
     [("hello", "tlh+nobody", "no voice 'tlh\\+nobody'"), ("", "en-us+m1", "nothing to say in ''")],
 )
-def test_a_refusal_says_what_was_refused(text, voice, message):
+def test_an_error_names_what_was_refused(text, voice, message):
     with pytest.raises(SpeechError, match=message):
         Espeak().speak(text, voice)
 
 
-def test_without_the_wheel_the_error_says_what_to_install(monkeypatch):
+def test_without_the_wheel_the_error_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     with pytest.raises(SpeechError, match=r"pip install 'earmark\[demo\]'"):
         speech._load.__wrapped__()
@@ -99,7 +99,7 @@ def test_recordings_are_float32_and_never_clip(spoken):
     for recording in spoken:
         assert recording.audio.dtype == np.float32
         assert 0.2 < np.abs(recording.audio).max() < 0.7
-        assert np.count_nonzero(recording.audio == 0) < 10  # room tone, also between the words
+        assert np.count_nonzero(recording.audio == 0) < 10  # room tone between the words too
 
 
 def test_every_pause_is_natural(spoken):

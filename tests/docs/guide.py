@@ -1,4 +1,4 @@
-"""A guide's blocks, run as its readers would: Python in one namespace, grpcurl as `buf curl`."""
+"""Runs the blocks of a guide as its readers would: Python in one namespace, grpcurl as `buf curl`."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ LOCAL = "localhost:50051"
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, what else the fence says, its text, and its first line in the file."""
+    """A fenced block: its language, the rest of its opening line, its text, and its first line's number."""
 
     language: str
     options: str
@@ -32,13 +32,17 @@ class Block:
 def blocks(path: Path) -> Iterator[Block]:
     """Yield the fenced blocks of a markdown file."""
     content = path.read_text()
-    for found in re.finditer(r"^```(\w+) ?([^\n]*)\n(.*?)^```$", content, re.MULTILINE | re.DOTALL):
-        yield Block(found[1], found[2], found[3], content.count("\n", 0, found.start()) + 2)
+    for fence in re.finditer(r"^```(\w+) ?([^\n]*)\n(.*?)^```$", content, re.MULTILINE | re.DOTALL):
+        yield Block(fence[1], fence[2], fence[3], content.count("\n", 0, fence.start()) + 2)
 
 
 @dataclass
 class Reader:
-    """Somebody who types a guide's blocks; `ids` maps its example ids to real ones, once they exist."""
+    """Runs the blocks of a guide in order.
+
+    `ids` maps each example id of the guide to a function that finds the real id among the names which the
+    blocks defined; it raises KeyError if the name is not defined yet.
+    """
 
     path: Path
     address: str
@@ -47,7 +51,7 @@ class Reader:
     printed: str = ""
 
     def read(self, block: Block) -> None:
-        """Run a block, or compare it with what the block before printed."""
+        """Run a block, or compare it with the output of the last Python block."""
         try:
             if block.language == "python":
                 self.printed = self._run_python(block)
@@ -75,7 +79,7 @@ class Reader:
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}{done.stderr}"
 
     def _compare(self, block: Block) -> None:
-        """Compare: `...` stands for any lines, and in a block that `varies` all numbers are alike."""
+        """Compare output: `...` stands for any lines, and in a block that `varies` all numbers are equal."""
         shown, printed = block.text.strip(), self._with_examples(self.printed).strip()
         if block.options == "varies":
             shown, printed = NUMBER.sub("0", shown), NUMBER.sub("0", printed)
@@ -99,7 +103,7 @@ class Reader:
 
 
 def buf_curl(words: list[str]) -> list[str]:
-    """Return the `buf curl` command that does what a grpcurl command does."""
+    """Return the `buf curl` command that is equivalent to a grpcurl command."""
     grpcurl, plaintext, *options, address, method = words
     assert (grpcurl, plaintext) == ("grpcurl", "-plaintext")
     if options:

@@ -1,4 +1,4 @@
-"""docs/training-models.md does what it says: every block runs, every output is what is received."""
+"""docs/training-models.md is right: every block runs and prints the output that the guide shows."""
 
 import sys
 from collections.abc import Iterator
@@ -20,31 +20,34 @@ from tests.sounds import write_wav
 GUIDE = Path(__file__).parents[2] / "docs" / "training-models.md"
 HEADINGS = """Prerequisites, Creating a job, Settings, Choosing types, Watching and polling, Statuses,
     Reading the metrics, Models, Cancelling, When to retrain, Troubleshooting"""
-UNSET = {"off", "none"}  # what the table of settings calls a default that is no value
+UNSET = {"off", "none"}  # defaults in the table of settings that mean no value
 
 
 @dataclass
-class Cast:
-    """Everything that the guide's examples speak of, made in a running system."""
+class Examples:
+    """Creates the resources of the guide's examples in a running system, with their files in `folder`."""
 
     client: Client
     folder: Path
 
-    def dataset(self, name: str, *seconds: float, broken: int = 0) -> tuple[str, list[str], list[str]]:
-        """Make a dataset with a published set of marks; return its id, the files' and the set's."""
+    def dataset(self, name: str, *seconds: float, broken: int = 0) -> tuple[str, list[str], str]:
+        """Make a dataset with a published annotation set; return the ids of dataset, files and set.
+
+        There is one file for each of `seconds`, and `broken` files that are not audio.
+        """
         types = [datasets.ArtifactType(name=kind) for kind in ("dropout", "glitch", "echo")]
         request = datasets.CreateDatasetRequest(name=name, artifact_types=types)
         dataset_id = self.client.datasets.CreateDataset(request).dataset.id
         ids, new = [], []
         for number, length in enumerate(seconds):
             path = self.folder / f"{name}-{number}.wav"
-            marks = write_wav(path, length, number)
+            placed = write_wav(path, length, number)
             ids.append(upload(self.client, dataset_id, path).id)
             new += [
                 annotations.NewAnnotation(
                     audio_file_id=ids[-1], artifact_type=kind, start_ms=start, end_ms=end
                 )
-                for kind, start, end in marks
+                for kind, start, end in placed
             ]
         for number in range(broken):
             path = self.folder / f"broken-{number + 1}.wav"
@@ -60,7 +63,7 @@ class Cast:
         self.client.annotations.PublishAnnotationSet(
             annotations.PublishAnnotationSetRequest(annotation_set_id=set_id)
         )
-        return dataset_id, ids, [set_id]
+        return dataset_id, ids, set_id
 
     def draft(self, dataset_id: str, copy_of: str = "") -> str:
         """Make a draft and return its id."""
@@ -75,7 +78,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
     settings = {"EARMARK_DATA_DIR": str(folder), "EARMARK_PORT": "0", "EARMARK_TRAINER_PORT": "0"}
     with LocalSystem(settings, lines.append) as system:
         yield system
-    sys.stdout.write("\n".join(lines))  # pytest shows it where a test fails
+    sys.stdout.write("\n".join(lines))  # pytest shows it if a test fails
 
 
 @pytest.fixture
@@ -83,24 +86,24 @@ def reader(system: LocalSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     write_wav(tmp_path / "call.wav", 270, 100)
     with connect(system.address) as client:
-        cast = Cast(client, tmp_path)
-        main, main_files, (main_set,) = cast.dataset("calls", *[31.0] * 10)
-        short, _, (short_set,) = cast.dataset("short", 60.0)
-        mixed, mixed_files, (mixed_set,) = cast.dataset("mixed", 301.0, broken=2)
-        known = {
+        examples = Examples(client, tmp_path)
+        main, main_files, main_set = examples.dataset("calls", *[31.0] * 10)
+        short, _, short_set = examples.dataset("short", 60.0)
+        mixed, mixed_files, mixed_set = examples.dataset("mixed", 301.0, broken=2)
+        prepared = {
             "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11": main,
             "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33": main_set,
-            "019a9f41-aa02-7c4e-b0de-2f4d6c8e0a34": cast.draft(main, main_set),
+            "019a9f41-aa02-7c4e-b0de-2f4d6c8e0a34": examples.draft(main, main_set),
             "019a9f3e-7b1d-7d2a-9c55-0f6f3f1f2a12": short,
             "019a9f41-aa03-7c4e-b0de-2f4d6c8e0a35": short_set,
             "019a9f3e-7b1e-7d2a-9c55-0f6f3f1f2a13": mixed,
             "019a9f41-aa04-7c4e-b0de-2f4d6c8e0a36": mixed_set,
             "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22": mixed_files[-2],
             "019a9f40-1d30-7a10-8f33-5b9f0f5d1c24": mixed_files[-1],
-            "019a9f41-aa05-7c4e-b0de-2f4d6c8e0a37": cast.draft(main, main_set),
+            "019a9f41-aa05-7c4e-b0de-2f4d6c8e0a37": examples.draft(main, main_set),
             "019a9f40-1d2f-7a10-8f33-5b9f0f5d1c23": main_files[0],
         }
-        made = {
+        created_by_blocks = {
             "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55": lambda names: names["job"].id,
             "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66": lambda names: names["model"].id,
             "019a9f46-1c3d-7a55-8e11-2b3c4d5e6f77": lambda names: names["second"].id,
@@ -108,12 +111,12 @@ def reader(system: LocalSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         yield Reader(
             GUIDE,
             system.address,
-            {example: lambda _, real=real: real for example, real in known.items()} | made,
+            {example: lambda _, real=real: real for example, real in prepared.items()} | created_by_blocks,
         )
 
 
 def settings_table() -> dict[str, list[str]]:
-    """Return the guide's table of settings: for each its default and its range."""
+    """Return the default and the range of each setting in the guide's table."""
     return {
         cells[1].strip().strip("`"): [cell.strip() for cell in cells[2:4]]
         for line in GUIDE.read_text().splitlines()
@@ -125,19 +128,19 @@ def test_every_block_runs_and_prints_what_is_shown(reader: Reader) -> None:
     for block in blocks(GUIDE):
         reader.read(block)
 
-    in_force = reader.names["would_be"].config
-    named = {field.name for field, _ in in_force.ListFields()}
+    effective = reader.names["would_be"].config
+    set_fields = {field.name for field, _ in effective.ListFields()}
     for name, (default, _) in settings_table().items():
         if default in UNSET:
-            assert name not in named, name
+            assert name not in set_fields, name
         elif name not in {"artifact_types", "seed"}:
-            assert f"{getattr(in_force, name):g}" == default, name
+            assert f"{getattr(effective, name):g}" == default, name
 
 
-def test_every_subject_has_its_heading() -> None:
+def test_the_headings_are_complete_and_in_order() -> None:
     lines = GUIDE.read_text().splitlines()
-    found = [line.removeprefix("## ") for line in lines if line.startswith("## ")]
-    assert found == [heading.strip() for heading in HEADINGS.split(",")]
+    headings = [line.removeprefix("## ") for line in lines if line.startswith("## ")]
+    assert headings == [heading.strip() for heading in HEADINGS.split(",")]
 
 
 def test_settings_have_the_ranges_of_the_contract() -> None:

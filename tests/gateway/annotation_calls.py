@@ -1,8 +1,8 @@
-"""Calls of AnnotationService that its tests make."""
+"""Calls of AnnotationService for its tests."""
 
 from earmark.v1 import annotation_service_pb2 as pb
 
-from tests.gateway.calls import annotate, dataset, decoded, draft, mark
+from tests.gateway.calls import annotate, dataset, decoded, draft, new_annotation
 
 
 async def get_set(gateway, set_id: str) -> pb.AnnotationSet:
@@ -37,10 +37,13 @@ def delete(gateway, annotation_id: str, **fields):
     return gateway.annotations.DeleteAnnotation(request)
 
 
-async def filled(gateway) -> tuple[str, str, list[str]]:
-    """A file of 10 s, a draft, and two annotations in it."""
+async def draft_of_two(gateway) -> tuple[str, str, list[str]]:
+    """The ids of a file of 10 s, of a draft, and of the two annotations in the draft."""
     dataset_id = await dataset(gateway, "glitch", "dropout")
     file_id = await decoded(gateway, dataset_id)
     set_id = (await draft(gateway, dataset_id)).id
-    marks = mark(file_id), mark(file_id, "dropout", start_ms=200, end_ms=1000, confidence=0.5)
-    return file_id, set_id, await annotate(gateway, set_id, *marks)
+    new_annotations = (
+        new_annotation(file_id),
+        new_annotation(file_id, "dropout", start_ms=200, end_ms=1000, confidence=0.5),
+    )
+    return file_id, set_id, await annotate(gateway, set_id, *new_annotations)

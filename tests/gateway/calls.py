@@ -1,4 +1,4 @@
-"""Calls that most tests begin with, and what a refused call says."""
+"""A running gateway, the calls that most tests begin with, and the errors of refused calls."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
@@ -41,7 +41,7 @@ DETAILS = {
 
 @dataclass
 class Gateway:
-    """A running gateway, from outside and from below."""
+    """A running gateway, with a channel to it, its database and its data directory."""
 
     channel: aio.Channel
     database: Database
@@ -69,7 +69,7 @@ class Gateway:
 async def opened(
     database_url: str, data_dir: Path, *, trainers: str = "", **settings: Any
 ) -> AsyncIterator[Gateway]:
-    """A gateway. When the block ends, every call of it has ended."""
+    """Runs a gateway inside the block. When the block has ended, all its calls have ended."""
     chosen = GatewaySettings(
         host="127.0.0.1",
         port=0,
@@ -87,14 +87,14 @@ async def opened(
 
 
 def keys(data_dir: Path) -> list[str]:
-    """Of every file below the folder of objects and that of unfinished uploads."""
+    """The files in the folders of objects and of unfinished uploads, relative to the folder of objects."""
     files = [path for name in ("objects", "uploads") for path in (data_dir / name).rglob("*")]
     return sorted(str(path.relative_to(data_dir / "objects")) for path in files if path.is_file())
 
 
 @dataclass
 class Refusal:
-    """A call's error, unpacked."""
+    """A call's error with its details unpacked."""
 
     code: grpc.StatusCode
     message: str
@@ -106,7 +106,7 @@ class Refusal:
 
     @property
     def fields(self) -> dict[str, str]:
-        """What is wrong with each field."""
+        """The description of each invalid field."""
         return {v.field: v.description for v in self.details["google.rpc.BadRequest"].field_violations}
 
     @property
@@ -122,7 +122,7 @@ class Refusal:
 
 
 async def refused(call: Awaitable[Any], code: str, reason: str) -> Refusal:
-    """What a call that must fail says. Its details must be of the kinds that the contract names."""
+    """The error of a call that must fail with this code and reason, and with details of types in DETAILS."""
     with pytest.raises(aio.AioRpcError) as caught:
         await call
     refusal = refusal_of(caught.value)
@@ -142,13 +142,13 @@ def refusal_of(error: aio.AioRpcError) -> Refusal:
 
 
 async def dataset(gateway: Gateway, *types: str) -> str:
-    """A new dataset's id."""
+    """Creates a dataset; returns its id."""
     request = dataset_pb.CreateDatasetRequest(name="calls", artifact_types=[{"name": name} for name in types])
     return (await gateway.datasets.CreateDataset(request)).dataset.id
 
 
 def messages(dataset_id: str, data: bytes, part: int = 1 << 20, **metadata: Any) -> list[Any]:
-    """An upload's."""
+    """The messages of an upload, with at most `part` bytes of data in each."""
     announced = {"dataset_id": dataset_id, "filename": "call.wav", "size_bytes": len(data)} | metadata
     parts = [
         audio_pb.UploadAudioRequest(part={"offset": start, "data": data[start : start + part]})
@@ -158,33 +158,33 @@ def messages(dataset_id: str, data: bytes, part: int = 1 << 20, **metadata: Any)
 
 
 async def upload(gateway: Gateway, dataset_id: str, data: bytes = b"RIFF", **metadata: Any) -> Any:
-    """A new audio file, pending."""
+    """Uploads a file; returns the new audio file, which is pending."""
     requests = iter(messages(dataset_id, data, **metadata))
     return (await gateway.audio.UploadAudio(requests)).audio_file
 
 
 async def finish_processing(gateway: Gateway, status: str = "ready", **facts: Any) -> None:
-    """Every file that waits comes to this status, as if a trainer had said so."""
+    """Moves every pending file to this status, as a trainer would."""
     async with gateway.database.connection() as connection:
         for file in await audio.claim(connection, 1000, 60):
             await audio.advance(connection, file.id, file.attempt, status, lease_seconds=60, **facts)
 
 
 async def decoded(gateway: Gateway, dataset_id: str, duration_ms: int = 10_000) -> str:
-    """The id of a new file that is ready."""
+    """Uploads a file and makes it ready; returns its id."""
     file = await upload(gateway, dataset_id)
     await finish_processing(gateway, duration_ms=duration_ms)
     return file.id
 
 
 async def draft(gateway: Gateway, dataset_id: str, **fields: Any) -> Any:
-    """A new annotation set."""
+    """Creates an annotation set."""
     request = annotation_pb.CreateAnnotationSetRequest(dataset_id=dataset_id, **fields)
     return (await gateway.annotations.CreateAnnotationSet(request)).annotation_set
 
 
-def mark(audio_file_id: str, artifact_type: str = "glitch", **fields: Any) -> dict[str, Any]:
-    """An annotation to be made."""
+def new_annotation(audio_file_id: str, artifact_type: str = "glitch", **fields: Any) -> dict[str, Any]:
+    """The fields of an annotation for `annotate`."""
     return {
         "audio_file_id": audio_file_id,
         "artifact_type": artifact_type,
@@ -193,20 +193,22 @@ def mark(audio_file_id: str, artifact_type: str = "glitch", **fields: Any) -> di
     } | fields
 
 
-async def annotate(gateway: Gateway, set_id: str, *marks: dict[str, Any], **fields: Any) -> list[str]:
-    """The ids of new annotations."""
+async def annotate(
+    gateway: Gateway, set_id: str, *new_annotations: dict[str, Any], **fields: Any
+) -> list[str]:
+    """Adds annotations to a draft; returns their ids."""
     request = annotation_pb.BatchCreateAnnotationsRequest(
-        annotation_set_id=set_id, annotations=marks, **fields
+        annotation_set_id=set_id, annotations=new_annotations, **fields
     )
     return list((await gateway.annotations.BatchCreateAnnotations(request)).annotation_ids)
 
 
 async def publish(gateway: Gateway, set_id: str, **fields: Any) -> Any:
-    """The set, published."""
+    """Publishes a set; returns it."""
     request = annotation_pb.PublishAnnotationSetRequest(annotation_set_id=set_id, **fields)
     return (await gateway.annotations.PublishAnnotationSet(request)).annotation_set
 
 
 async def together(*calls: Awaitable[Any]) -> list[Any]:
-    """Their results or errors, run at once."""
+    """Runs the calls concurrently; returns their results or errors."""
     return await asyncio.gather(*calls, return_exceptions=True)

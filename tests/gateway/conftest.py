@@ -1,4 +1,4 @@
-"""A real gateway in this process, on the test's own database and folder, and a channel to it."""
+"""The fixture of a real gateway in this process, with the test's own database and folder."""
 
 import pytest_asyncio
 

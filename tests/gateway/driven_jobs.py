@@ -1,4 +1,4 @@
-"""A job that a test drives as a gateway would, from beside the one that is watched."""
+"""A job whose events a test writes itself, as another gateway than the watched one would."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +16,7 @@ from tests.gateway.calls import Gateway
 
 
 class Job:
-    """In its first attempt, at revision 3. What happens to it reaches the gateway by NOTIFY alone."""
+    """A job in its first attempt, at revision 3. The watched gateway learns of its events by NOTIFY only."""
 
     def __init__(self, gateway: Gateway, bus: Bus, job_id: UUID) -> None:
         self.id = str(job_id)
@@ -24,10 +24,11 @@ class Job:
         self._gateway, self._bus = gateway, bus
 
     def publish(self) -> None:
-        """Tells the gateway that something happened."""
+        """Notifies the gateway of a change."""
         self._bus.publish(*topics.of_job(rows.TENANT, self.job_id))
 
-    async def say(self, message: str) -> None:
+    async def record(self, message: str) -> None:
+        """Records a notice."""
         async with self._gateway.database.transaction() as connection:
             event = notice("LOADING", message)
             job = await training.lock_attempt(connection, self.job_id, 1)
@@ -47,24 +48,25 @@ class Job:
         )
 
     async def revisions(self, after: int = 0) -> list[int]:
-        """All revisions that a watch sees, to its end."""
+        """The revisions of all events of a watch, up to its end."""
         return [r.event.revision async for r in self.watch(after) if r.HasField("event")]
 
 
 @asynccontextmanager
 async def driving(gateway: Gateway) -> AsyncIterator["Driver"]:
+    """Yields a driver with a bus of its own."""
     async with Bus(gateway.database) as bus:
         yield Driver(gateway, bus)
 
 
 class Driver:
-    """Makes jobs through the gateway, and starts them beside it."""
+    """Creates jobs through the gateway and starts them without it."""
 
     def __init__(self, gateway: Gateway, bus: Bus) -> None:
         self._gateway, self._bus = gateway, bus
 
     async def job(self, built: rows.Built | None = None, **metadata: str) -> Job:
-        """On a dataset of its own where none is given."""
+        """Creates and starts a job. `built`: its dataset; None for a new one."""
         if built is None:
             async with self._gateway.database.transaction() as connection:
                 built = await rows.dataset(connection)
@@ -76,7 +78,7 @@ class Driver:
             metadata=metadata,
         )
         job_id = UUID((await stub.CreateTrainingJob(request)).training_job.id)
-        await _queued(stub, job_id)
+        await _until_queued(stub, job_id)
         async with self._gateway.database.transaction() as connection:
             assert await training.claim(connection, "trainer", 600, status_changed("queued", "training", ""))
         job = Job(self._gateway, self._bus, job_id)
@@ -84,8 +86,8 @@ class Driver:
         return job
 
 
-async def _queued(stub: TrainingServiceStub, job_id: UUID) -> None:
-    """Returns when the gateway's dispatcher has seen the job."""
+async def _until_queued(stub: TrainingServiceStub, job_id: UUID) -> None:
+    """Waits until the gateway's dispatcher has queued the job."""
     watch = stub.WatchTrainingJob(pb.WatchTrainingJobRequest(training_job_id=str(job_id)))
     async for response in watch:
         if response.event.status_changed.to == pb.TRAINING_JOB_STATUS_QUEUED:

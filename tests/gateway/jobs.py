@@ -1,4 +1,4 @@
-"""Jobs through a running gateway, and what is told of them."""
+"""Creates and watches jobs through a running gateway."""
 
 from contextlib import asynccontextmanager
 
@@ -16,7 +16,7 @@ S = pb.TrainingJobStatus
 
 @asynccontextmanager
 async def gateway(database_url, tmp_path, trainers="", **settings):
-    """A gateway's channel."""
+    """Runs a gateway inside the block and yields a channel to it."""
     async with opened(database_url, tmp_path, trainers=trainers, **settings) as running:
         yield running.channel
 
@@ -42,7 +42,7 @@ async def watched(channel, job_id: str, after: int = 0) -> list[pb.TrainingEvent
 
 
 async def until(channel, job_id: str, short: str) -> None:
-    """Returns when the job has had an event that `told` calls so."""
+    """Waits for an event of the job that `summaries` gives the name `short`."""
     call = TrainingServiceStub(channel).WatchTrainingJob(pb.WatchTrainingJobRequest(training_job_id=job_id))
     async for response in call:
         if summaries([response.event]) == [short]:
@@ -51,7 +51,7 @@ async def until(channel, job_id: str, short: str) -> None:
 
 
 async def until_epoch(channel, job_id: str, number: int) -> None:
-    """Returns when that epoch is over."""
+    """Waits until the job has completed this epoch."""
     call = TrainingServiceStub(channel).WatchTrainingJob(pb.WatchTrainingJobRequest(training_job_id=job_id))
     async for response in call:
         if response.event.epoch_completed.epoch == number:
@@ -72,7 +72,7 @@ async def job_now(channel, job_id: str) -> pb.TrainingJob:
 
 
 def summaries(events: list[pb.TrainingEvent]) -> list[str]:
-    """The events in short: a status by its name, the rest by kind."""
+    """A word for each event: the new status of a status change, otherwise the kind of the event."""
     return [
         S.Name(e.status_changed.to).removeprefix("TRAINING_JOB_STATUS_").lower()
         if e.HasField("status_changed")

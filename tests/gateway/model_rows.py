@@ -1,4 +1,4 @@
-"""Models as completed jobs leave them, without the work of training."""
+"""Rows of models as completed jobs create them, without any training."""
 
 from uuid import UUID
 
@@ -20,12 +20,12 @@ async def model(
     types: tuple[str, ...] = ("glitch",),
     **columns,
 ) -> UUID:
-    """A model of a job of its own; `columns` as in storage.queries.models.create."""
+    """Inserts a model with its own job; `columns` as in storage.queries.models.create. Returns its id."""
     built = await rows.dataset(connection, tenant=tenant, types=types)
     job_id, model_id = uuid7(), uuid7()
     set_id = built.annotation_set_id
     await training.create(connection, tenant, job_id, built.dataset_id, set_id, CONFIG, {}, {"created": {}})
-    made = {
+    values = {
         "id": model_id,
         "training_job_id": job_id,
         "dataset_id": built.dataset_id,
@@ -40,14 +40,14 @@ async def model(
         "config": CONFIG,
         "best_epoch": 2,
     }
-    made |= columns
-    await models.create(connection, tenant, **made)
+    values |= columns
+    await models.create(connection, tenant, **values)
     if active:
-        await models.update(connection, tenant, model_id, made["name"], "", is_active=True)
+        await models.update(connection, tenant, model_id, values["name"], "", is_active=True)
     return model_id
 
 
 async def one_model(database_url: str, **columns) -> str:
-    """The id of a model that exists."""
+    """Inserts a model; returns its id."""
     async with Database(database_url) as database, database.transaction() as connection:
         return str(await model(connection, **columns))

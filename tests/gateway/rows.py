@@ -1,4 +1,4 @@
-"""Rows that a test starts from, put there without the work of making real audio."""
+"""Inserts the rows that a test starts from, without real audio."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -31,7 +31,10 @@ async def dataset(
     annotated: tuple[str, ...] | None = None,
     tenant: str = TENANT,
 ) -> Built:
-    """A dataset of `files` files of `minutes` each, one annotation of each `annotated` type in each."""
+    """Inserts a dataset of `files` files of `minutes` each.
+
+    Every file has one annotation of each `annotated` type.
+    """
     dataset_id = uuid7()
     defined = [ArtifactType(name, "", "#FF0000") for name in types]
     await datasets.create(connection, tenant, dataset_id, "calls", "", defined)

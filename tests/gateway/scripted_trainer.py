@@ -1,4 +1,4 @@
-"""A trainer on a real server that plays what a test tells it to: the dispatcher's side of the contract."""
+"""A fake trainer on a real server that plays scripts, to test the dispatcher's side of the contract."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +18,7 @@ Script = Callable[["Call"], AsyncIterator[pb.TrainResponse]]
 
 
 class Call:
-    """One Train call, as the script sees it."""
+    """One Train call, as a script sees it."""
 
     def __init__(self, job: pb.TrainRequest.Job, context) -> None:
         self.job = job
@@ -27,14 +27,14 @@ class Call:
 
 
 class ScriptedTrainer(trainer_service_pb2_grpc.TrainerServiceServicer):
-    """Plays the scripts one after another, one for each Train call; every call is kept in `calls`."""
+    """Plays one script per Train call, in order, and records each call in `calls`."""
 
     def __init__(self, *scripts: Script, slots: int = 1) -> None:
         self._scripts = list(scripts)
         self._slots = slots
         self.calls: list[Call] = []
         self.cancelled = asyncio.Event()
-        # Set by a test whose script ends its call when the gateway asks for the job back.
+        # True if the script ends its call after `handing_back`. Otherwise HandBack finds no such attempt.
         self.hands_back = False
         self.handing_back = asyncio.Event()
         self._running = 0
@@ -65,7 +65,7 @@ class ScriptedTrainer(trainer_service_pb2_grpc.TrainerServiceServicer):
         return pb.HandBackResponse()
 
     async def WatchCapacity(self, _request, _context):
-        """Again and again, as a trainer does."""
+        """Repeats the current capacity, as a trainer does."""
         while True:
             free = self._slots - self._running
             capacity = pb.Capacity(device="cpu", training_slots=self._slots, free_training_slots=free)
@@ -75,7 +75,7 @@ class ScriptedTrainer(trainer_service_pb2_grpc.TrainerServiceServicer):
 
 @asynccontextmanager
 async def serving(trainer: ScriptedTrainer) -> AsyncIterator[str]:
-    """The trainer's address."""
+    """Serves the trainer inside the block and yields its address."""
     server = aio.server()
     trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server(trainer, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -91,7 +91,7 @@ def accepted() -> pb.TrainResponse:
 
 
 def epoch(number: int, best: int | None = None) -> pb.TrainResponse:
-    """An epoch's end; the best so far is this one where `best` is left out."""
+    """Reports a completed epoch. `best`: the best epoch so far; None for this one."""
     response = pb.TrainResponse()
     response.epoch_completed.epoch = number
     response.epoch_completed.best_epoch = best or number
@@ -101,7 +101,7 @@ def epoch(number: int, best: int | None = None) -> pb.TrainResponse:
 
 
 def checkpoint(number: int, key: str, step: int = 0) -> pb.TrainResponse:
-    """After `number` epochs, whose last one's end follows; or `step` steps further on."""
+    """Reports a checkpoint at the end of epoch `number`, before its completion, or `step` steps after it."""
     return pb.TrainResponse(checkpoint=pb.TrainResponse.Checkpoint(epoch=number, key=key, step=step))
 
 
@@ -124,7 +124,7 @@ def completed(best: int = 2) -> pb.TrainResponse:
 
 
 async def whole(_call: Call) -> AsyncIterator[pb.TrainResponse]:
-    """A job that goes well."""
+    """The script of a job that completes."""
     yield accepted()
     yield epoch(1)
     yield epoch(2)
@@ -132,7 +132,7 @@ async def whole(_call: Call) -> AsyncIterator[pb.TrainResponse]:
 
 
 async def fail(call: Call, code: grpc.StatusCode, reason: str, message: str) -> None:
-    """Ends the call as a trainer does."""
+    """Ends the call with an error, as a trainer does."""
     info = any_pb2.Any()
     info.Pack(error_details_pb2.ErrorInfo(reason=reason, domain="earmark"))
     status = status_pb2.Status(code=code.value[0], message=message, details=[info])

@@ -1,4 +1,4 @@
-"""Errors as types: each has a reason that the contract names, and details that a client can unpack."""
+"""Error types: each has a reason that the contract names, and details that a client can unpack."""
 
 import inspect
 import re
@@ -31,7 +31,7 @@ EVERY = [
     errors.QuotaError("tenant/waiting_jobs", 3, "3 jobs wait already", 10),
     errors.InternalError("1"),
 ]
-BESIDE = {
+DETAIL_OF_CODE = {
     "INVALID_ARGUMENT": "google.rpc.BadRequest",
     "NOT_FOUND": "google.rpc.ResourceInfo",
     "FAILED_PRECONDITION": "google.rpc.PreconditionFailure",
@@ -41,7 +41,7 @@ BESIDE = {
 
 
 @pytest.mark.parametrize("error", EVERY, ids=lambda error: f"{type(error).__name__}-{error.reason}")
-def test_an_error_says_all_that_its_code_promises(error: errors.EarmarkError) -> None:
+def test_an_error_has_the_details_that_its_code_promises(error: errors.EarmarkError) -> None:
     status = error.status()
     details = {packed.TypeName(): DETAILS[packed.TypeName()]() for packed in status.details}
     for packed in status.details:
@@ -51,16 +51,16 @@ def test_an_error_says_all_that_its_code_promises(error: errors.EarmarkError) ->
     assert (info.domain, dict(info.metadata)) == ("earmark", error.metadata)
     assert status.code == error.code.value[0] != grpc.StatusCode.OK.value[0]
     assert status.message == error.message
-    if expected := BESIDE.get(error.code.name):
+    if expected := DETAIL_OF_CODE.get(error.code.name):
         assert expected in details
 
 
-def test_there_is_a_case_here_for_every_type() -> None:
+def test_every_error_type_is_tested_here() -> None:
     types = {t for _, t in inspect.getmembers(errors, inspect.isclass) if issubclass(t, errors.EarmarkError)}
     assert {type(error) for error in EVERY} == types - {errors.EarmarkError}
 
 
-def test_every_reason_in_the_code_is_one_of_the_contract() -> None:
+def test_every_reason_in_the_code_is_in_the_contract() -> None:
     source = "".join(path.read_text() for path in Path(errors.__file__).parent.rglob("*.py"))
     written = re.findall(r"reason ?= ?\"([A-Z_]+)\"", source)
     written += re.findall(r"(?:PreconditionError|UnavailableError)\(\s*\"([A-Z_]+)\"", source)
@@ -70,7 +70,7 @@ def test_every_reason_in_the_code_is_one_of_the_contract() -> None:
 
 @pytest.mark.parametrize("text", ["wrong", "зовсім не те", "x" * 5000, "ж" * 5000])
 @pytest.mark.parametrize("count", [1, 30, 10_000])
-def test_an_error_fits_into_the_metadata_that_every_client_takes(text: str, count: int) -> None:
+def test_an_error_fits_into_the_metadata_that_every_client_accepts(text: str, count: int) -> None:
     fields = [FieldViolation(f"annotations[{i}].end_ms", text) for i in range(count)]
     failures = [Violation("AUDIO_READY", f"audio_file/{i}", text) for i in range(count)]
     for error in (
@@ -79,13 +79,13 @@ def test_an_error_fits_into_the_metadata_that_every_client_takes(text: str, coun
         errors.AlreadyExistsError("model", "1", text),
     ):
         status = rpc_status.to_status(error.status())
-        # As sent: the message percent-encoded, the details in base64.
+        # As gRPC sends it: the message percent-encoded, the details in base64.
         size = sum(len(value) * 4 / 3 for _, value in status.trailing_metadata)
         size += sum(1 if 0x20 <= byte < 0x7F else 3 for byte in status.details.encode())
         assert size < 8000
 
 
-def test_what_does_not_fit_is_counted() -> None:
+def test_violations_that_do_not_fit_are_counted() -> None:
     fields = [FieldViolation(f"annotations[{i}].end_ms", "is beyond the end") for i in range(1000)]
     error = errors.InvalidArgumentError(fields)
     shown = error.details()[0].field_violations

@@ -6,32 +6,32 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from gateway.convert import values
 from gateway.errors import InvalidArgumentError, StaleEtagError
-from gateway.field_masks import check_etag, masked
+from gateway.field_masks import check_etag, masked_paths
 
 EDITABLE = ("name", "description")
 
 
 def test_a_mask_is_the_set_of_its_paths() -> None:
-    assert masked(FieldMask(paths=["name", "name"]), EDITABLE) == {"name"}
-    assert masked(FieldMask(paths=EDITABLE), EDITABLE) == set(EDITABLE)
+    assert masked_paths(FieldMask(paths=["name", "name"]), EDITABLE) == {"name"}
+    assert masked_paths(FieldMask(paths=EDITABLE), EDITABLE) == set(EDITABLE)
 
 
 def test_every_path_that_cannot_be_changed_is_named() -> None:
     with pytest.raises(InvalidArgumentError) as refusal:
-        masked(FieldMask(paths=["id", "name", "created_at", "*"]), EDITABLE)
+        masked_paths(FieldMask(paths=["id", "name", "created_at", "*"]), EDITABLE)
     assert refusal.value.reason == "INVALID_UPDATE_MASK"
-    said = [violation.description for violation in refusal.value.violations]
-    assert said == [
+    descriptions = [violation.description for violation in refusal.value.violations]
+    assert descriptions == [
         f"{path!r} cannot be changed; what can be: name, description" for path in ("id", "created_at", "*")
     ]
 
 
-def test_an_empty_mask_says_what_it_could_name() -> None:
+def test_the_error_for_an_empty_mask_names_the_editable_fields() -> None:
     with pytest.raises(InvalidArgumentError, match="names no field; what can be changed: name, description"):
-        masked(FieldMask(), EDITABLE)
+        masked_paths(FieldMask(), EDITABLE)
 
 
-def test_an_etag_is_checked_where_it_was_sent() -> None:
+def test_an_etag_is_checked_if_it_was_sent() -> None:
     check_etag("dataset", pb.Dataset(id="1"), 3)
     check_etag("dataset", pb.Dataset(id="1", etag=values.etag(3)), 3)
     with pytest.raises(StaleEtagError) as refusal:

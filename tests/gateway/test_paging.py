@@ -1,4 +1,4 @@
-"""Pages: together they are the list, and a token is worth nothing elsewhere."""
+"""Pages: together they are the whole list, and a token is valid only for its own list."""
 
 import base64
 import string
@@ -13,30 +13,30 @@ from uuid_utils.compat import uuid7
 
 from gateway.errors import InvalidArgumentError
 from gateway.paging import MAX_SIZE, PageRequest
-from tests.gateway.calls import NOWHERE, annotate, dataset, decoded, draft, mark, refused
+from tests.gateway.calls import NOWHERE, annotate, dataset, decoded, draft, new_annotation, refused
 
 IDS = [uuid7() for _ in range(1100)]
 
 
 def read(request: pb.ListDatasetsRequest, ids) -> tuple[list, str]:
     """A page of a list in order of id."""
-    wanted = PageRequest.of(request)
-    rows = [i for i in ids if wanted.after is None or i > wanted.after][: wanted.limit]
-    page = wanted.cut(rows, key=lambda row: row)
+    page_request = PageRequest.of(request)
+    rows = [i for i in ids if page_request.after is None or i > page_request.after]
+    page = page_request.cut(rows[: page_request.limit], key=lambda row: row)
     return list(page.rows), page.next_page_token
 
 
 @settings(deadline=None, max_examples=50)
 @given(count=st.integers(0, 60), size=st.integers(1, 70))
-def test_pages_in_a_row_are_the_whole_list(count: int, size: int) -> None:
-    ids, found, request = IDS[:count], [], pb.ListDatasetsRequest(page_size=size)
+def test_successive_pages_are_the_whole_list(count: int, size: int) -> None:
+    ids, listed, request = IDS[:count], [], pb.ListDatasetsRequest(page_size=size)
     while True:
         rows, request.page_token = read(request, ids)
         assert len(rows) == size or not request.page_token
-        found += rows
+        listed += rows
         if not request.page_token:
             break
-    assert found == ids
+    assert listed == ids
 
 
 def test_the_default_is_50_and_more_than_1000_is_lowered() -> None:
@@ -44,19 +44,19 @@ def test_the_default_is_50_and_more_than_1000_is_lowered() -> None:
     assert len(read(pb.ListDatasetsRequest(page_size=1_000_000), IDS)[0]) == MAX_SIZE
 
 
-def test_a_token_stays_good_when_the_page_size_changes() -> None:
+def test_a_token_stays_valid_if_the_page_size_changes() -> None:
     first, token = read(pb.ListDatasetsRequest(page_size=3), IDS)
     second, _ = read(pb.ListDatasetsRequest(page_size=7, page_token=token), IDS)
     assert first + second == IDS[:10]
 
 
 TEXT = st.text(string.printable, min_size=1, max_size=100)
-CODED = st.binary(min_size=1, max_size=60).map(lambda data: base64.urlsafe_b64encode(data).decode())
+BASE64 = st.binary(min_size=1, max_size=60).map(lambda data: base64.urlsafe_b64encode(data).decode())
 
 
 @settings(deadline=None, max_examples=50)
-@given(TEXT | CODED)
-def test_what_is_no_token_is_refused(token: str) -> None:
+@given(TEXT | BASE64)
+def test_an_invalid_token_is_refused(token: str) -> None:
     with pytest.raises(InvalidArgumentError) as refusal:
         PageRequest.of(pb.ListDatasetsRequest(page_token=token))
     assert refusal.value.reason == "INVALID_PAGE_TOKEN"
@@ -91,19 +91,19 @@ async def test_every_list_gives_each_row_once_for_any_page_size(gateway) -> None
     dataset_id = await dataset(gateway, "glitch")
     files = [await decoded(gateway, dataset_id) for _ in range(5)]
     sets = [(await draft(gateway, dataset_id)).id for _ in range(5)]
-    marks = await annotate(gateway, sets[0], *(mark(file_id) for file_id in files))
+    new_annotations = await annotate(gateway, sets[0], *(new_annotation(file_id) for file_id in files))
     datasets = [dataset_id, *[await dataset(gateway) for _ in range(4)]]
     for size in (1, 2, 4, 5, 6):
-        wanted = {"dataset_id": dataset_id, "page_size": size}
-        stub = gateway.datasets.ListDatasets, pb.ListDatasetsRequest(page_size=size), "datasets"
-        assert await pages(*stub) == datasets[::-1]
-        stub = gateway.audio.ListAudioFiles, audio_pb.ListAudioFilesRequest(**wanted), "audio_files"
-        assert await pages(*stub) == files
-        request = annotation_pb.ListAnnotationSetsRequest(**wanted)
-        stub = gateway.annotations.ListAnnotationSets, request, "annotation_sets"
-        assert await pages(*stub) == sets[::-1]
+        arguments = {"dataset_id": dataset_id, "page_size": size}
+        call = gateway.datasets.ListDatasets, pb.ListDatasetsRequest(page_size=size), "datasets"
+        assert await pages(*call) == datasets[::-1]
+        call = gateway.audio.ListAudioFiles, audio_pb.ListAudioFilesRequest(**arguments), "audio_files"
+        assert await pages(*call) == files
+        request = annotation_pb.ListAnnotationSetsRequest(**arguments)
+        call = gateway.annotations.ListAnnotationSets, request, "annotation_sets"
+        assert await pages(*call) == sets[::-1]
         request = annotation_pb.ListAnnotationsRequest(annotation_set_id=sets[0], page_size=size)
-        assert await pages(gateway.annotations.ListAnnotations, request, "annotations") == marks
+        assert await pages(gateway.annotations.ListAnnotations, request, "annotations") == new_annotations
 
 
 async def test_a_token_of_another_call_is_refused_by_the_service(gateway) -> None:
@@ -121,7 +121,7 @@ async def test_a_token_of_another_call_is_refused_by_the_service(gateway) -> Non
     await refused(call, "INVALID_ARGUMENT", "INVALID_PAGE_TOKEN")
 
 
-async def test_a_page_goes_on_behind_a_set_that_was_deleted(gateway) -> None:
+async def test_a_page_can_follow_a_set_that_was_deleted(gateway) -> None:
     dataset_id = await dataset(gateway)
     sets = [(await draft(gateway, dataset_id)).id for _ in range(4)]
     request = annotation_pb.ListAnnotationSetsRequest(dataset_id=dataset_id, page_size=2)

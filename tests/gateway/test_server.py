@@ -1,4 +1,4 @@
-"""The gateway as a server: how it takes what comes."""
+"""The gateway as a server under load."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from grpc import StatusCode
 from tests.gateway.calls import NOWHERE
 
 
-async def test_a_crowd_that_comes_at_once_is_served_whole(gateway) -> None:
+async def test_thousands_of_concurrent_calls_are_all_served(gateway) -> None:
     stub = TrainingServiceStub(gateway.channel)
     request = pb.GetTrainingJobRequest(training_job_id=NOWHERE)
     errors = await asyncio.gather(

@@ -1,4 +1,4 @@
-"""A gateway that is started while its database is away, as a process."""
+"""A gateway process that is started while its database is unavailable."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def start(data_dir: Path, url: str) -> subprocess.Popen:
     )
 
 
-async def test_it_serves_once_the_database_is_there(tmp_path) -> None:
+async def test_it_serves_once_the_database_is_available(tmp_path) -> None:
     postgres = EmbeddedPostgres(tmp_path / "postgres", settings=FAST)
     process = start(tmp_path, postgres.dsn)
     try:
@@ -47,12 +47,12 @@ def test_it_can_be_stopped_while_it_waits(tmp_path) -> None:
     assert process.returncode == 0
 
 
-async def test_a_database_that_stays_away_is_said(unused_tcp_port) -> None:
+async def test_a_database_that_stays_unavailable_is_reported(unused_tcp_port) -> None:
     with pytest.raises(OSError, match="the database does not answer: ConnectionRefusedError"):
         await migrate(f"postgresql://postgres@127.0.0.1:{unused_tcp_port}/postgres", patience_seconds=0)
 
 
-async def test_a_database_that_does_not_exist_is_said(server_url) -> None:
+async def test_a_database_that_does_not_exist_is_reported(server_url) -> None:
     with pytest.raises(
         OSError, match='the database lets nobody in: database "elsewhere" does not exist'
     ) as caught:

@@ -1,4 +1,4 @@
-"""Trainers on real servers that say what a test tells them to, and names that lead to them."""
+"""Fake trainers on real servers, controlled by the test, and a resolver for their names."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -11,21 +11,21 @@ from grpc import aio
 from gateway.fleet.trainers import Trainers
 
 
-class Front(trainer_service_pb2_grpc.TrainerServiceServicer):
-    """Says the capacity that a test sets, and ends a watch when told to."""
+class FakeTrainer(trainer_service_pb2_grpc.TrainerServiceServicer):
+    """Reports the free slots that a test puts into `reports`; None ends the watch. Has no slot for a job."""
 
     def __init__(self, slots: int = 1) -> None:
-        self.told: asyncio.Queue[int | None] = asyncio.Queue()
-        self.told.put_nowait(slots)
-        self.gone = asyncio.Event()
+        self.reports: asyncio.Queue[int | None] = asyncio.Queue()
+        self.reports.put_nowait(slots)
+        self.watch_ended = asyncio.Event()
 
     async def WatchCapacity(self, _request, _context):
         try:
-            while (slots := await self.told.get()) is not None:
+            while (slots := await self.reports.get()) is not None:
                 capacity = pb.Capacity(device="cpu", training_slots=4, free_training_slots=slots)
                 yield pb.WatchCapacityResponse(capacity=capacity)
         finally:
-            self.gone.set()
+            self.watch_ended.set()
 
     async def Train(self, requests, context):
         await anext(requests)
@@ -33,52 +33,52 @@ class Front(trainer_service_pb2_grpc.TrainerServiceServicer):
         yield
 
 
-class Busy(Front):
-    """Works until its caller is gone."""
+class BusyTrainer(FakeTrainer):
+    """Runs a job until the call is cancelled."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.go_on = asyncio.Event()
-        self.left = asyncio.Event()
+        self.send_heartbeat = asyncio.Event()
+        self.train_ended = asyncio.Event()
 
     async def Train(self, _requests, _context):
         try:
             while True:
                 yield pb.TrainResponse(heartbeat=pb.TrainResponse.Heartbeat())
-                await self.go_on.wait()
-                self.go_on.clear()
+                await self.send_heartbeat.wait()
+                self.send_heartbeat.clear()
         finally:
-            self.left.set()
+            self.train_ended.set()
 
 
-class Names:
-    """A resolver whose answers, or errors, a test gives one after another."""
+class ScriptedResolver:
+    """A resolver that gives the test's answers or errors, one per call."""
 
     def __init__(self) -> None:
         self._answers: asyncio.Queue[list[str] | OSError] = asyncio.Queue()
-        self._given = 0
+        self._calls = 0
 
     async def __call__(self, _host: str, _port: int) -> list[str]:
-        if self._given:
+        if self._calls:
             self._answers.task_done()
         answer = await self._answers.get()
-        self._given += 1
+        self._calls += 1
         if isinstance(answer, OSError):
             raise answer
         return answer
 
-    async def say(self, *answers: list[str] | OSError) -> None:
-        """Returns when the answers have been acted on."""
+    async def answer(self, *answers: list[str] | OSError) -> None:
+        """Gives these answers. Returns when all have been processed."""
         for answer in answers:
             self._answers.put_nowait(answer)
         await self._answers.join()
 
 
 @asynccontextmanager
-async def serving(front: Front, port: int = 0, host: str = "127.0.0.1"):
-    """The trainer's address."""
+async def serving(trainer: FakeTrainer, port: int = 0, host: str = "127.0.0.1"):
+    """Serves the trainer inside the block and yields its address."""
     server = aio.server(options=[("grpc.so_reuseport", 0)])
-    trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server(front, server)
+    trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server(trainer, server)
     port = server.add_insecure_port(f"{host}:{port}")
     await server.start()
     try:
@@ -96,6 +96,7 @@ def addresses(trainers: Trainers) -> list[str]:
 
 
 async def until(trainers: Trainers, condition) -> None:
+    """Waits for a change of the trainers that makes the condition true."""
     with trainers.subscribe() as changed:
         while not condition():
             await changed.wait()

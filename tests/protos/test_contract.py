@@ -1,4 +1,4 @@
-"""The contract: that it lints, breaks nobody, is generated afresh, and that its comments run."""
+"""The contract lints, is backward compatible, matches its generated code, and its grpcurl lines are valid."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from protovalidate._gen.buf.validate import validate_pb
 
 from protos import generate
 
-# Imported for their place in the default pool.
+# Imported to register their messages in the default descriptor pool.
 from earmark.trainer.v1 import trainer_service_pb2  # noqa: F401 isort: skip
 from earmark.v1 import (  # noqa: F401 isort: skip
     annotation_service_pb2,
@@ -31,7 +31,7 @@ from earmark.v1 import (  # noqa: F401 isort: skip
 ROOT = Path(__file__).parents[2]
 BUF = Path(sys.executable).with_name("buf")
 PORTS = {"earmark.v1": 50051, "earmark.trainer.v1": 50052}
-# What git calls a change of the contract.
+# Paths of the contract, as git matches them.
 CONTRACT = "protos/earmark/*.proto"
 
 
@@ -49,7 +49,7 @@ def git(*arguments: str) -> bytes:
 
 @cache
 def files() -> dict[str, descriptor_pb2.FileDescriptorProto]:
-    """Every .proto as protoc reads it, comments included."""
+    """The descriptors of every .proto file, with comments, by file name."""
     sources = sorted(
         map(str, [*ROOT.glob("protos/earmark/**/*.proto"), *generate.THIRD_PARTY.rglob("*.proto")])
     )
@@ -62,19 +62,19 @@ def files() -> dict[str, descriptor_pb2.FileDescriptorProto]:
 
 
 def rpcs() -> dict[str, tuple[descriptor_pb2.MethodDescriptorProto, str]]:
-    """Each rpc and its comment, by its path."""
-    found = {}
+    """Each rpc's descriptor and comment, by the rpc's path."""
+    described = {}
     for file in files().values():
         comments = {tuple(at.path): at.leading_comments for at in file.source_code_info.location}
         for s, service in enumerate(file.service):
             for m, method in enumerate(service.method):
                 path = f"{file.package}.{service.name}/{method.name}"
-                found[path] = (method, comments.get((6, s, 2, m), ""))  # service, method
-    return found
+                described[path] = (method, comments.get((6, s, 2, m), ""))  # service, method
+    return described
 
 
 def baseline() -> str:
-    """What the contract may not break: the last commit, or the one before where nothing has changed since."""
+    """The commit to be compatible with: HEAD if the contract has uncommitted changes, otherwise HEAD~1."""
     changed = git("status", "--porcelain", "--", CONTRACT)
     parent = run("git", "rev-parse", "--verify", "HEAD~1")
     return "HEAD" if changed or parent.returncode else "HEAD~1"
@@ -85,7 +85,7 @@ def test_the_protos_lint() -> None:
     assert done.returncode == 0, done.stdout.decode()
 
 
-def test_the_contract_breaks_nobody(tmp_path) -> None:
+def test_the_contract_is_backward_compatible(tmp_path) -> None:
     """To break it on purpose, name the rule under breaking.ignore_only in buf.yaml in the same commit."""
     archive = git("archive", "--format=tar", baseline(), "buf.yaml", "protos")
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:

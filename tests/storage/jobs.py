@@ -1,4 +1,4 @@
-"""Jobs and events in the tables, without a gateway."""
+"""Helpers that write jobs and events to the tables without a gateway."""
 
 from uuid import UUID
 
@@ -18,7 +18,7 @@ def status_changed(to: str) -> dict:
 
 
 async def create(connection: Connection, built: rows.Built, tenant: str = rows.TENANT, **metadata) -> UUID:
-    """A pending job's id."""
+    """Creates a pending job and returns its id."""
     job_id = uuid7()
     dataset_id, set_id = built.dataset_id, built.annotation_set_id
     body = status_changed("pending")
@@ -27,14 +27,14 @@ async def create(connection: Connection, built: rows.Built, tenant: str = rows.T
 
 
 async def start(connection: Connection, *job_ids: UUID) -> None:
-    """Pending jobs are in their first attempt, at revision 3."""
+    """Starts the first attempt of the pending jobs, which are then at revision 3."""
     await training.queue_pending(connection, status_changed("queued"))
     for _ in job_ids:
         assert await training.claim(connection, "trainer", 600, status_changed("training"))
 
 
 async def add_event(connection: Connection, job_id: UUID) -> None:
-    """One more event."""
+    """Adds one event to the job's first attempt."""
     job = await training.lock_attempt(connection, job_id, ATTEMPT)
     assert await training.advance(
         connection, job_id, ATTEMPT, job.revision, 600, {"notice": {"message": "on"}}
@@ -42,7 +42,7 @@ async def add_event(connection: Connection, job_id: UUID) -> None:
 
 
 async def cancel(connection: Connection, job_id: UUID) -> None:
-    """The job's last event."""
+    """Cancels the job in its first attempt, which adds the job's last event."""
     body = status_changed("cancelled")
     assert await training.finish(connection, job_id, ATTEMPT, "cancelled", body)
 
@@ -58,6 +58,6 @@ async def page(
 
 
 async def logged(connection: Connection, wanted: LogFilter = ALL, **arguments) -> list[tuple[UUID, int]]:
-    """The job and the revision of each event that the filter lets through."""
-    found = await page(connection, wanted=wanted, **arguments)
-    return [(event.training_job_id, event.revision) for _, event in found.entries if event]
+    """The job and the revision of each event that matches the filter."""
+    log_page = await page(connection, wanted=wanted, **arguments)
+    return [(event.training_job_id, event.revision) for _, event in log_page.entries if event]

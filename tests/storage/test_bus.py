@@ -1,4 +1,4 @@
-"""The bus between gateways, over two connections to a real server."""
+"""The bus between two gateways, on a real server."""
 
 import asyncio
 from contextlib import ExitStack
@@ -9,7 +9,7 @@ from storage import bus
 from storage.bus import Bus
 from storage.database import Database
 
-# Only a hang lasts this long.
+# Long enough that only a hang exceeds it.
 SECONDS = 20
 
 
@@ -21,7 +21,7 @@ async def database(database_url):
 
 @pytest_asyncio.fixture
 async def buses(database):
-    """Two gateways' buses."""
+    """The buses of two gateways."""
     async with Bus(database) as one, Bus(database) as other:
         yield one, other
 
@@ -31,7 +31,7 @@ async def woken(event: asyncio.Event) -> None:
     event.clear()
 
 
-async def test_a_topic_wakes_its_waiters_everywhere_and_nobody_else(buses) -> None:
+async def test_a_topic_wakes_its_waiters_in_every_gateway_and_no_others(buses) -> None:
     here, there = buses
     with (
         here.subscribe("job:1") as local,
@@ -39,7 +39,7 @@ async def test_a_topic_wakes_its_waiters_everywhere_and_nobody_else(buses) -> No
         there.subscribe("job:2") as other,
         there.subscribe("job:last") as last,
     ):
-        # Everybody is woken once the bus listens.
+        # Each bus wakes all its waiters when it starts to listen.
         for event in (local, remote, other, last):
             await woken(event)
         here.publish("job:1")
@@ -50,7 +50,7 @@ async def test_a_topic_wakes_its_waiters_everywhere_and_nobody_else(buses) -> No
         assert not other.is_set()
 
 
-async def test_many_topics_at_once_all_arrive(buses) -> None:
+async def test_many_topics_published_at_once_all_arrive(buses) -> None:
     here, there = buses
     topics = [f"job:{number}" for number in range(500)]
     with ExitStack() as stack:
@@ -62,7 +62,7 @@ async def test_many_topics_at_once_all_arrive(buses) -> None:
             await woken(event)
 
 
-async def test_a_topic_that_is_told_while_it_is_being_sent_is_sent_again(buses) -> None:
+async def test_a_topic_published_while_it_is_being_sent_is_sent_again(buses) -> None:
     here, there = buses
     with there.subscribe("job:1") as event:
         await woken(event)
@@ -71,10 +71,10 @@ async def test_a_topic_that_is_told_while_it_is_being_sent_is_sent_again(buses) 
             await woken(event)
 
 
-async def test_everybody_is_woken_when_a_lost_connection_is_back(buses, database, monkeypatch) -> None:
+async def test_all_waiters_are_woken_when_a_lost_connection_is_restored(buses, database, monkeypatch) -> None:
     monkeypatch.setattr(bus, "PING_SECONDS", 0.01)
     here, there = buses
-    # Each is woken once, when its bus listens: nobody may subscribe after that.
+    # Each bus wakes its waiters once when it starts to listen. Both have done so before connections are lost.
     with here.subscribe("job:1") as local, there.subscribe("job:1") as remote:
         await woken(local)
         await woken(remote)

@@ -1,4 +1,4 @@
-"""Migrations: once each, in order, whoever else tries at the same time."""
+"""Each migration runs once and in order, even if several gateways start at the same time."""
 
 import asyncio
 import json
@@ -20,11 +20,11 @@ async def applied(url: str) -> list[tuple]:
     return [tuple(row) for row in rows]
 
 
-def test_numbers_are_without_gaps() -> None:
+def test_numbers_have_no_gaps() -> None:
     assert sorted(migrations()) == list(range(1, len(migrations()) + 1))
 
 
-async def test_the_second_time_nothing_happens(empty_database_url) -> None:
+async def test_a_second_run_changes_nothing(empty_database_url) -> None:
     await migrate(empty_database_url)
     before = await applied(empty_database_url)
     assert [version for version, _ in before] == sorted(migrations())
@@ -32,7 +32,7 @@ async def test_the_second_time_nothing_happens(empty_database_url) -> None:
     assert await applied(empty_database_url) == before
 
 
-async def test_jobs_of_before_are_kept_with_their_events_and_know_no_best_epoch(empty_database_url) -> None:
+async def test_older_jobs_keep_their_events_and_have_no_best_epoch(empty_database_url) -> None:
     connection = await asyncpg.connect(empty_database_url)
     await connection.execute(migrations()[1])
     await connection.execute(
@@ -74,12 +74,12 @@ async def test_jobs_of_before_are_kept_with_their_events_and_know_no_best_epoch(
     assert [row["status"] for row in statuses] == ["pending", "pending", "queued", "training", "training"]
 
 
-async def test_many_gateways_may_start_at_once(empty_database_url) -> None:
+async def test_many_gateways_can_start_at_the_same_time(empty_database_url) -> None:
     await asyncio.gather(*(migrate(empty_database_url) for _ in range(8)))
     assert [version for version, _ in await applied(empty_database_url)] == sorted(migrations())
 
 
-async def test_a_database_of_a_newer_program_is_left_alone(empty_database_url) -> None:
+async def test_the_database_of_a_newer_program_is_not_changed(empty_database_url) -> None:
     await migrate(empty_database_url)
     connection = await asyncpg.connect(empty_database_url)
     await connection.execute("INSERT INTO schema_migrations (version) VALUES (9999)")

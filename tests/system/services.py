@@ -1,4 +1,4 @@
-"""Real processes, as `earmark up` starts them, and a dataset that is large enough to train on."""
+"""Real service processes, and a dataset that is large enough to train on."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ EARMARK = Path(sys.executable).with_name("earmark")
 
 @contextmanager
 def service(name: str, data_dir: Path, **settings: str) -> Iterator[subprocess.Popen]:
-    """`earmark NAME`, listening: `process.address` is where. Killed at the end, if it still runs."""
+    """Run `earmark NAME` with `process.address` as its address; terminate it at the end if it still runs."""
     environment = os.environ | {"EARMARK_DATA_DIR": str(data_dir)}
     environment |= {"EARMARK_PORT": "0", "EARMARK_TRAINER_PORT": "0"} | settings
     with (data_dir / f"{name}.log").open("ab") as log:
@@ -38,7 +38,7 @@ def service(name: str, data_dir: Path, **settings: str) -> Iterator[subprocess.P
 
 
 def listening(process: subprocess.Popen) -> str:
-    """The address in the line that a service prints once it serves."""
+    """Wait for the line that a service prints once it serves, and return the address in it."""
     for line in process.stdout:
         if " listening on " in line:
             return line.split()[-1]
@@ -46,7 +46,7 @@ def listening(process: subprocess.Popen) -> str:
 
 
 def kill(process: subprocess.Popen) -> None:
-    """As the kernel does when memory runs out."""
+    """Send SIGKILL, as the kernel does when memory runs out, and wait."""
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
 
@@ -74,18 +74,18 @@ class Trainable:
 
 @contextmanager
 def trainable(address: str, folder: Path) -> Iterator[Trainable]:
-    """Five minutes and a little in six files, ready, with a published set of marks."""
+    """A dataset of six files with just over five minutes of audio, ready, with a published annotation set."""
     with connect(address) as client:
         types = [{"name": "dropout"}, {"name": "glitch"}]
         created = client.datasets.CreateDataset(
             dataset_service_pb2.CreateDatasetRequest(name="calls", artifact_types=types)
         )
-        dataset_id, marks = created.dataset.id, []
+        dataset_id, annotations = created.dataset.id, []
         for number in range(6):
             path = folder / f"{number}.wav"
             placed = write_wav(path, 51, number)
             file = upload(client, dataset_id, path)
-            marks += [
+            annotations += [
                 {"audio_file_id": file.id, "artifact_type": kind, "start_ms": start, "end_ms": end}
                 for kind, start, end in placed
             ]
@@ -93,7 +93,7 @@ def trainable(address: str, folder: Path) -> Iterator[Trainable]:
         set_request = annotation_service_pb2.CreateAnnotationSetRequest(dataset_id=dataset_id)
         set_id = client.annotations.CreateAnnotationSet(set_request).annotation_set.id
         batch = annotation_service_pb2.BatchCreateAnnotationsRequest(
-            annotation_set_id=set_id, annotations=marks
+            annotation_set_id=set_id, annotations=annotations
         )
         client.annotations.BatchCreateAnnotations(batch)
         publish = annotation_service_pb2.PublishAnnotationSetRequest(annotation_set_id=set_id)

@@ -1,4 +1,4 @@
-"""What is killed in mid-training costs no more than the epoch it was in."""
+"""A service that is killed during training costs no more than the current epoch."""
 
 from pathlib import Path
 
@@ -22,13 +22,13 @@ def assert_one_model(data: Trainable, job_id: str) -> None:
 
 
 def until_epoch(data: Trainable, job_id: str, epoch: int) -> list[training.TrainingEvent]:
-    """The events up to the one behind which the epoch's checkpoint is stored."""
+    """The events up to the first of the next epoch; by then, the checkpoint of `epoch` is stored."""
     seen = []
     for event in watch(data.client, job_id):
         seen.append(event)
         if event.HasField("progress") and event.progress.epoch > epoch:
             return seen
-    raise AssertionError("the job ended before it could be disturbed")
+    raise AssertionError(f"the job ended before epoch {epoch} was over")
 
 
 def test_a_killed_trainer_costs_an_attempt_and_not_the_epochs_before(tmp_path: Path) -> None:
@@ -47,13 +47,13 @@ def test_a_killed_trainer_costs_an_attempt_and_not_the_epochs_before(tmp_path: P
             done = data.job(job.id)
             assert (done.status, done.attempt) == (COMPLETED, 2)
             assert [event.revision for event in seen] == list(range(1, done.revision + 1))
-            # No epoch again from the first one on.
+            # No epoch is trained twice: the checkpoint of the first epoch was used.
             assert epochs(seen) == list(range(1, EPOCHS + 1))
             assert [e.notice.code for e in seen].count(training.NOTICE_CODE_RESUMED) == 1
             assert_one_model(data, job.id)
 
 
-def test_a_killed_gateway_comes_back_to_its_jobs_and_its_watchers(tmp_path: Path) -> None:
+def test_a_restarted_gateway_resumes_its_jobs_and_its_watches(tmp_path: Path) -> None:
     with service("trainer", tmp_path) as trainer:
         settings = {"EARMARK_TRAINERS": trainer.address, "EARMARK_LEASE_SECONDS": "2"}
         with (
@@ -65,7 +65,7 @@ def test_a_killed_gateway_comes_back_to_its_jobs_and_its_watchers(tmp_path: Path
             kill(gateway)
             port = gateway.address.rpartition(":")[2]
             with service("gateway", tmp_path, **settings, EARMARK_PORT=port):
-                # The same watch, resumed by its revision at the new process.
+                # The same watch is resumed by its revision at the new process.
                 seen += watch(data.client, job.id, seen[-1].revision)
                 done = data.job(job.id)
                 assert (done.status, done.attempt) == (COMPLETED, 2)
@@ -74,7 +74,7 @@ def test_a_killed_gateway_comes_back_to_its_jobs_and_its_watchers(tmp_path: Path
                 assert_one_model(data, job.id)
 
 
-def test_cancelling_stops_the_trainer_and_frees_its_slot_for_the_next_job(tmp_path: Path) -> None:
+def test_cancelling_a_job_frees_its_training_slot_for_the_next_job(tmp_path: Path) -> None:
     with service("trainer", tmp_path) as trainer:
         settings = {"EARMARK_TRAINERS": trainer.address}
         with (

@@ -1,6 +1,6 @@
-"""What is promised, each promise with the test named after it, judged by one short drill.
+"""The promises of docs/operations.md, one test for each, most of them checked with one short fault drill.
 
-`python -m bench.faults` runs longer ones.
+`python -m bench.faults` runs longer drills.
 """
 
 import asyncio
@@ -26,17 +26,17 @@ def report(tmp_path_factory) -> Report:
     return asyncio.run(drill(SEED, KILLS, tmp_path_factory.mktemp("drill"), print))
 
 
-def test_the_drill_kills_every_kind_of_process_and_all_comes_to_its_end(report: Report) -> None:
+def test_the_drill_kills_every_kind_of_process_and_all_clients_finish(report: Report) -> None:
     assert all(report.figures["faults"][f"kill {kind}"] == KILLS / len(KINDS) for kind in KINDS)
     assert report.violations["everything comes to its end"] == []
 
 
-def test_promise_1_an_acknowledged_job_is_never_lost_and_never_made_twice(report: Report) -> None:
+def test_promise_1_an_acknowledged_job_is_never_lost_or_duplicated(report: Report) -> None:
     assert report.figures["jobs"]["created"] > 0
     assert report.violations["1 creates are kept"] == []
 
 
-def test_promise_2_a_job_has_one_end_and_one_model_and_a_stale_attempt_writes_nothing(report: Report) -> None:
+def test_promise_2_a_job_ends_once_with_one_model_and_a_stale_attempt_writes_nothing(report: Report) -> None:
     assert report.figures["jobs"]["completed"] > 0
     assert report.violations["2 one end, one model, no stale writes"] == []
 
@@ -46,14 +46,14 @@ def test_promise_3_a_lost_trainer_costs_one_epoch_at_most(report: Report) -> Non
     assert report.violations["3 little work is lost"] == []
 
 
-def test_promises_4_and_6_every_watch_is_whole_and_in_order_whatever_breaks_it(report: Report) -> None:
+def test_promises_4_and_6_every_watch_is_complete_and_in_order(report: Report) -> None:
     assert report.figures["streams"] > report.figures["watchers"] > 0
     assert report.figures["events_of_all_jobs"] > 0
     assert report.violations["4 and 6 watches are whole"] == []
     assert report.violations["4 and 6 watches of all jobs are whole"] == []
 
 
-def test_promise_5_errors_are_unavailable_and_pass(report: Report) -> None:
+def test_promise_5_errors_are_unavailable_and_temporary(report: Report) -> None:
     assert report.figures["errors"]["UNAVAILABLE DATABASE_UNAVAILABLE"] > 0
     assert report.violations["5 errors are passing"] == []
 
@@ -81,7 +81,7 @@ async def test_promise_7_a_watcher_that_never_reads_slows_no_one_else(database_u
         request = pb.WatchTrainingJobRequest(training_job_id=job.id)
         stuck = stub.WatchTrainingJob(request)
         await stuck.read()
-        # Far more than any buffer between the two has room for.
+        # Far more than the buffers between the gateway and the watcher can take.
         await write_events(database_url, UUID(job.id), count=1000, size=10_000)
         seen = [r.event.revision async for r in stub.WatchTrainingJob(request) if r.HasField("event")]
         now = (await stub.GetTrainingJob(pb.GetTrainingJobRequest(training_job_id=job.id))).training_job
@@ -90,7 +90,7 @@ async def test_promise_7_a_watcher_that_never_reads_slows_no_one_else(database_u
 
 
 async def write_events(database_url: str, job_id: UUID, count: int, size: int) -> None:
-    """As an attempt does, from its beginning to the job's end."""
+    """Write events as an attempt does, from its claim of the job to the job's end."""
     async with Database(database_url) as database, database.transaction() as connection:
         await training.queue_pending(connection, status_changed("pending", "queued", ""))
         job = await training.claim(connection, "trainer", 60, status_changed("queued", "training", ""))

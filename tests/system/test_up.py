@@ -1,4 +1,4 @@
-"""`earmark up`: everything on one machine, started twice, killed, and started again."""
+"""`earmark up` with the real services: its start and stop, kills, restarts, and a second instance."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tests.system.services import EARMARK
 
 
 class Up:
-    """`earmark up` on a data directory. `address` once it is up."""
+    """`earmark up` on a data directory; `wait_until_up` sets `address`."""
 
     def __init__(self, data_dir: Path) -> None:
         environment = os.environ | {"EARMARK_DATA_DIR": str(data_dir), "COLUMNS": "200"}
@@ -23,18 +23,17 @@ class Up:
             [EARMARK, "up"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
-    def welcome(self) -> str:
-        """What it prints once everything serves: the address, then three lines to type."""
+    def wait_until_up(self) -> None:
+        """Wait until both services serve."""
         lines = [self.process.stdout.readline() for _ in range(4)]
         self.address = lines[0].split("Earmark is up at ")[1].split(";")[0]
-        return "".join(lines)
 
-    def family(self) -> list[psutil.Process]:
+    def descendants(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> tuple[str, str]:
-        """What it still said on stdout and stderr."""
-        self.process.send_signal(how)
+    def stop(self, signal_number: signal.Signals = signal.SIGTERM) -> tuple[str, str]:
+        """Send a signal, wait for the end, and return the rest of stdout and stderr."""
+        self.process.send_signal(signal_number)
         return self.process.communicate()
 
 
@@ -49,41 +48,38 @@ def names(address: str) -> list[str]:
         return [dataset.name for dataset in listed.datasets]
 
 
-def test_up_says_where_it_is_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_stop_leaves_no_process_behind(tmp_path: Path) -> None:
     up = Up(tmp_path)
-    welcome = up.welcome()
-    calls = [line for line in welcome.splitlines() if "grpcurl -plaintext" in line]
-    assert len(calls) == 3
-    assert all(up.address in call for call in calls)
-    family = up.family()
-    assert len(family) >= 4
+    up.wait_until_up()
+    processes = up.descendants()
+    assert len(processes) >= 4
     up.stop()
     assert up.process.returncode == 0
-    _, alive = psutil.wait_procs(family, timeout=20)
+    _, alive = psutil.wait_procs(processes, timeout=20)
     assert alive == []
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_what_was_stored_is_there_after_a_stop_and_after_a_kill(tmp_path: Path, how) -> None:
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGKILL])
+def test_stored_data_survives_a_stop_and_a_kill(tmp_path: Path, signal_number) -> None:
     first = Up(tmp_path)
-    first.welcome()
+    first.wait_until_up()
     create_dataset(first.address, "calls")
-    family = first.family()
-    first.stop(how)
-    psutil.wait_procs(family, timeout=20)
+    processes = first.descendants()
+    first.stop(signal_number)
+    psutil.wait_procs(processes, timeout=20)
     second = Up(tmp_path)
-    second.welcome()
+    second.wait_until_up()
     assert names(second.address) == ["calls"]
     second.stop()
 
 
-def test_a_second_one_on_the_same_data_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+def test_a_second_instance_on_the_same_data_is_refused(tmp_path: Path) -> None:
     first = Up(tmp_path)
-    first.welcome()
+    first.wait_until_up()
     second = Up(tmp_path)
-    _, said = second.process.communicate(timeout=120)
+    _, stderr = second.process.communicate(timeout=120)
     assert second.process.returncode == 1
-    assert "EARMARK_DATA_DIR" in said
+    assert "EARMARK_DATA_DIR" in stderr
     create_dataset(first.address, "calls")
     assert names(first.address) == ["calls"]
     first.stop()

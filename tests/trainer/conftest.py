@@ -1,8 +1,13 @@
+import jax
 import pytest
 
 from storage.objects import ObjectStore
 from tests.trainer.jobs import training_job
 from trainer.network import new_architecture
+
+# An array that is broadcast or converted without being asked to is more often a mistake than meant.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 SHARD_FRAMES = 1 << 14
 
@@ -20,7 +25,7 @@ def job(objects):
 
 @pytest.fixture(scope="module")
 def tiny():
-    """Training with a network and shards so small that compiling is quick; device calls of one step."""
+    """Uses a network and shards so small that compiling is quick, and device calls of one step."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "trainer.learning.warm_start.new_architecture", lambda types, _: new_architecture(types, "tiny")

@@ -1,4 +1,4 @@
-"""Training jobs on made sounds: files of them in an object store, and what a job on them gives."""
+"""Training jobs on synthetic sounds: files with features in an object store, and the result of a job."""
 
 import hashlib
 from functools import cache
@@ -18,11 +18,13 @@ def _packed(audio: bytes) -> bytes:
     return pack_features(features(np.frombuffer(audio, np.float32)[None], RATE))
 
 
-def stored_file(objects: ObjectStore, name: str, audio: np.ndarray, marks: list[Annotation]) -> TrainingFile:
+def stored_file(
+    objects: ObjectStore, name: str, audio: np.ndarray, annotations: list[Annotation]
+) -> TrainingFile:
     key = f"features/{name}"
     objects.put(key, _packed(audio.tobytes()))
     digest = hashlib.sha256(audio.tobytes()).hexdigest()
-    return TrainingFile(name, digest, key, len(audio) * 1000 // RATE, tuple(marks))
+    return TrainingFile(name, digest, key, len(audio) * 1000 // RATE, tuple(annotations))
 
 
 def config(**changes: object) -> TrainingConfig:
@@ -45,7 +47,7 @@ def training_job(objects: ObjectStore, files: int = 6, seconds: float = 20, **ch
 
 
 def never() -> None:
-    """Nobody asks the job to stop."""
+    """A ShouldStop that never asks the job to stop."""
 
 
 def completed(job: TrainingJob, objects: ObjectStore) -> Completed:

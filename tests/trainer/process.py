@@ -1,4 +1,4 @@
-"""A trainer as its own process, and what the tests ask of it."""
+"""Runs a trainer as its own process, and calls it."""
 
 import os
 import select
@@ -20,7 +20,7 @@ from grpc_status import rpc_status
 
 from storage.objects import ObjectStore
 
-SECONDS = 60  # how long a test waits for anything before it calls it lost
+SECONDS = 60  # how long a test waits for anything before it fails
 JOB_ID = "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55"
 
 
@@ -36,10 +36,10 @@ class Trainer:
     def capacity(self) -> pb.Capacity:
         return self.stub.GetCapacity(pb.GetCapacityRequest(), timeout=SECONDS).capacity
 
-    def wait_for(self, wanted) -> pb.Capacity:
-        """The first capacity that is `wanted`."""
+    def wait_for(self, condition) -> pb.Capacity:
+        """Returns the first capacity that meets the condition."""
         watch = self.stub.WatchCapacity(pb.WatchCapacityRequest(), timeout=SECONDS)
-        capacity = next(response.capacity for response in watch if wanted(response.capacity))
+        capacity = next(response.capacity for response in watch if condition(response.capacity))
         watch.cancel()
         return capacity
 
@@ -48,7 +48,7 @@ class Trainer:
         return self
 
     def children(self, module: str = "") -> list[int]:
-        """Pids of its processes of this module."""
+        """Returns the process ids of its children that run this module, by default of all."""
         return [
             pid
             for pid, (parent, command) in processes().items()
@@ -91,8 +91,8 @@ def running(data_dir: Path, *flags: str) -> Iterator[Trainer]:
 
 
 def processes() -> dict[int, tuple[int, str]]:
-    """Parent and command line of every live process."""
-    found = {}
+    """Returns the parent and the command line of every live process."""
+    live = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
@@ -101,12 +101,12 @@ def processes() -> dict[int, tuple[int, str]]:
             except OSError:
                 continue
             if state != "Z":
-                found[int(folder.name)] = int(parent), command
-    return found
+                live[int(folder.name)] = int(parent), command
+    return live
 
 
-def gone(pids: list[int]) -> None:
-    """Waits until the kernel has ended them."""
+def wait_for_exit(pids: list[int]) -> None:
+    """Waits until these processes have exited."""
     for pid in pids:
         try:
             descriptor = os.pidfd_open(pid)
@@ -114,7 +114,7 @@ def gone(pids: list[int]) -> None:
             continue
         ended, _, _ = select.select([descriptor], [], [], SECONDS)
         os.close(descriptor)
-        assert ended, f"process {pid} lives on"
+        assert ended, f"process {pid} is still running"
 
 
 def training_job(**config) -> pb.TrainRequest.Job:
@@ -132,19 +132,19 @@ def training_job(**config) -> pb.TrainRequest.Job:
     return pb.TrainRequest.Job(training_job_id=JOB_ID, attempt=1, config=config, prefix="jobs/one/1")
 
 
-def unfinished(first, end: threading.Event):
-    """A stream of requests that does not end before `end`."""
+def open_stream(first, end: threading.Event):
+    """Yields one request and ends the stream when `end` is set."""
     yield first
     end.wait()
 
 
-def ending(call) -> tuple[list, grpc.RpcError]:
-    """What a call that fails says until then, and how it fails."""
-    said = []
+def responses_and_error(call) -> tuple[list, grpc.RpcError]:
+    """Returns the responses of a call that fails, and its error."""
+    responses = []
     try:
-        said.extend(call)
+        responses.extend(call)
     except grpc.RpcError as error:
-        return said, error
+        return responses, error
     raise AssertionError("the call succeeded")
 
 
@@ -155,7 +155,7 @@ def audio_request(name: str) -> pb.ProcessAudioRequest:
 
 
 def failure(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
-    """Code, and the reason of its ErrorInfo."""
+    """Returns the status code and the reason of its ErrorInfo."""
     info = error_details_pb2.ErrorInfo()
     assert rpc_status.from_call(error).details[0].Unpack(info)
     assert info.domain == "earmark"

@@ -1,3 +1,5 @@
+from itertools import accumulate
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,7 +36,7 @@ def test_at_the_defaults_a_window_is_four_seconds_of_overlapping_chunks():
 
 
 @given(settings=CONFIGS)
-def test_any_legal_setting_gives_a_legal_grid(settings):
+def test_all_valid_settings_give_a_valid_grid(settings):
     grid = chunk_grid(settings)
     assert 1 <= grid.stride <= grid.chunk
     assert abs(grid.chunk - settings.chunk_size_ms / 10) <= 0.5
@@ -44,7 +46,7 @@ def test_any_legal_setting_gives_a_legal_grid(settings):
 
 
 @given(settings=CONFIGS)
-def test_a_step_sees_several_places_and_about_the_wanted_chunks(settings):
+def test_a_step_has_several_windows_and_about_as_many_chunks_as_requested(settings):
     grid = chunk_grid(settings)
     windows = windows_per_step(settings, grid)
     assert windows >= WINDOWS_PER_STEP
@@ -61,20 +63,14 @@ def test_chunks_begin_inside_the_file_and_cover_it(grid, frames):
 
 @given(grid=GRIDS, lengths=st.lists(st.integers(1, 3000), min_size=1, max_size=4), first=st.integers(0, 500))
 def test_every_chunk_is_in_exactly_one_window(grid, lengths, first):
-    """The regions are what is left of files whose first frames are left out."""
-    offsets = np.concatenate([[0], np.cumsum(np.add(lengths, first))[:-1]])
-    bounds = [
-        (offset + first, offset + first + length) for offset, length in zip(offsets, lengths, strict=True)
-    ]
-    found = []
+    """Each region is a file without its first frames."""
+    ends = list(accumulate(first + length for length in lengths))
+    bounds = [(end - length, end) for end, length in zip(ends, lengths, strict=True)]
+    in_windows = []
     for start, _, _, chunks in window_table(bounds, grid).tolist():
-        found += [start + number * grid.stride for number in range(chunks)]
-    wanted = [
-        offset + first + start
-        for offset, length in zip(offsets, lengths, strict=True)
-        for start in chunk_starts(length, grid)
-    ]
-    assert sorted(found) == sorted(wanted)
+        in_windows += [start + number * grid.stride for number in range(chunks)]
+    expected = [begin + start for begin, end in bounds for start in chunk_starts(end - begin, grid).tolist()]
+    assert sorted(in_windows) == sorted(expected)
 
 
 @given(grid=GRIDS, frames=st.integers(1, 20_000))

@@ -1,4 +1,4 @@
-"""Reading a job's files: the stored features of each, in the order of the files' ids."""
+"""Loads the stored features of a job's files, in the order of the files' ids."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from trainer.features.frontend import FEATURES, FRAME_MS, FRAMES_PER_SECOND, unp
 from trainer.job import ShouldStop, TrainingFile
 from trainer.regions import Region, ValidationRegion
 
-LOADING_EVENTS = 20
-# Float16 features as they are loaded, in their shards, and on a device that is the CPU: 318 MB. The measured
-# peak grows by 280 MB.
+LOADING_EVENTS = 20  # per job, about
+# Three copies of the float16 features: as loaded, in shards, and on a device if that is the CPU. This gives
+# 318 MB per hour of audio; the measured peak grows by 280 MB.
 BYTES_PER_HOUR = 3 * 2 * FEATURES * FRAMES_PER_SECOND * 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """The usable files of a job by id, and the features of each."""
+    """The usable files of a job in the order of their ids, and the features of each."""
 
     files: tuple[TrainingFile, ...]
     features: tuple[Float16[np.ndarray, "_ features"], ...]
@@ -30,13 +30,15 @@ class Dataset:
 def load(
     files: Sequence[TrainingFile], objects: ObjectStore, should_stop: ShouldStop
 ) -> Generator[Event, None, Dataset]:
-    """Yields events and returns the dataset, whose order does not depend on the order of `files`.
+    """Yield events and return the dataset. The order of `files` does not matter.
 
-    A file that cannot be used is left out with a notice. Raises TrainingFailedError when no file is left, and
-    before anything is loaded when the files together would not fit into memory.
+    A file that cannot be used is left out with a notice. Raises TrainingFailedError before anything is loaded
+    if the files together would not fit into memory, and at the end if no file is usable. Raises
+    TrainingStoppedError if the job should stop.
     """
     _check_size(files, available_bytes())
-    usable, features = [], []
+    usable: list[TrainingFile] = []
+    features: list[np.ndarray] = []
     ordered = sorted(files, key=lambda file: file.audio_file_id)
     for number, file in enumerate(ordered, start=1):
         if should_stop() is not None:
@@ -61,12 +63,12 @@ def load(
 def validation_regions(
     dataset: Dataset, regions: Sequence[Region], types: Sequence[str]
 ) -> list[ValidationRegion]:
-    """The regions as recordings of their own."""
+    """Turn each region into a recording of its own."""
     return [_validation_region(dataset, region, types) for region in regions]
 
 
 def _features(objects: ObjectStore, file: TrainingFile) -> Float16[np.ndarray, "_ features"]:
-    """Raises ObjectNotFoundError, and ValueError for features that cannot be used."""
+    """Raises ObjectNotFoundError, and ValueError if the features cannot be used."""
     values = unpack_features(objects.get(file.features))
     if not len(values):
         raise ValueError("it has no frames")

@@ -1,4 +1,4 @@
-"""The training regions, packed into arrays of one shape so that one compilation serves any dataset."""
+"""Packs the training regions into arrays of one shape, so that one compilation serves any dataset."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,15 @@ from trainer.network import output_bucket
 from trainer.regions import Region, RegionEvent
 
 SHARD_FRAMES = 1 << 18  # 44 minutes
-SMALLEST_DEVIATION = 1e-2  # a feature that never moves must not explode when it does
+SMALLEST_DEVIATION = 1e-2  # a feature that is constant in training must not explode if it varies later
 
 
 @dataclass(frozen=True, slots=True)
 class HostShard:
-    """A shard in the host's memory. `windows` are as `window_table` makes them, `frames` are not padding."""
+    """A shard in the host's memory.
+
+    `windows` has the rows of `window_table`. The first `frames` frames contain data; the rest is padding.
+    """
 
     features: Float16[np.ndarray, "shard_frames features"]
     targets: UInt8[np.ndarray, "shard_frames outputs"]
@@ -29,7 +32,10 @@ class HostShard:
 def feature_statistics(
     dataset: Dataset, regions: Sequence[Region]
 ) -> tuple[Float32[np.ndarray, " features"], Float32[np.ndarray, " features"]]:
-    """Mean and deviation of each feature over the regions, from running sums, so that no file is copied."""
+    """Return mean and standard deviation of each feature over the regions.
+
+    They are computed from running sums, so that the regions are never copied into one array.
+    """
     total, squares, frames = np.zeros(FEATURES), np.zeros(FEATURES), 0
     for region in regions:
         values = dataset.features[region.file][region.start : region.end].astype(np.float32)
@@ -44,14 +50,14 @@ def feature_statistics(
 def pack_shards(
     dataset: Dataset, regions: Sequence[Region], types: Sequence[str], grid: Grid, seed: int
 ) -> tuple[HostShard, ...]:
-    """Every region in shards. The order is drawn from `seed`, so that each shard is a sample of all."""
+    """Pack all regions into shards, in an order drawn from `seed`, so that each shard is a random sample."""
     return tuple(_shard(dataset, pieces, types, grid) for pieces in _packed(regions, grid, seed))
 
 
 def frame_targets(
     events: Sequence[RegionEvent], types: Sequence[str], frames: int
 ) -> UInt8[np.ndarray, "frames types"]:
-    """1 where an event covers any of the frame, else 0."""
+    """Return 1 for each frame that an event of the type overlaps, even in part, and 0 for the others."""
     targets = np.zeros((frames, len(types)), np.uint8)
     for event in events:
         first, last = event.onset_ms // FRAME_MS, -(-event.offset_ms // FRAME_MS)
@@ -69,7 +75,7 @@ class _Piece:
 
 
 def _packed(regions: Sequence[Region], grid: Grid, seed: int) -> Iterator[list[_Piece]]:
-    """The pieces of each shard. A region longer than a shard is cut where a chunk starts."""
+    """Yield the pieces of each shard. A region longer than a shard is cut at the start of a chunk."""
     step = SHARD_FRAMES // grid.stride * grid.stride
     pieces = [
         _Piece(region, start, min(region.frames, start + SHARD_FRAMES))
@@ -90,17 +96,18 @@ def _packed(regions: Sequence[Region], grid: Grid, seed: int) -> Iterator[list[_
 
 
 def _shard(dataset: Dataset, pieces: Sequence[_Piece], types: Sequence[str], grid: Grid) -> HostShard:
-    """The pieces one after the other. Each has windows of its own."""
+    """Join the pieces into a shard. Each piece has its own windows."""
     features = np.zeros((SHARD_FRAMES, FEATURES), np.float16)
     targets = np.zeros((SHARD_FRAMES, output_bucket(len(types))), np.uint8)
-    bounds, place = [], 0
+    bounds: list[tuple[int, int]] = []
+    place = 0
     for piece in pieces:
         region = piece.region
         values = dataset.features[region.file][region.start + piece.start : region.start + piece.end]
         end = place + len(values)
         features[place:end] = values
-        of_region = frame_targets(region.events, types, region.frames)
-        targets[place:end, : len(types)] = of_region[piece.start : piece.start + len(values)]
+        region_targets = frame_targets(region.events, types, region.frames)
+        targets[place:end, : len(types)] = region_targets[piece.start : piece.start + len(values)]
         bounds.append((place, place + piece.end - piece.start))
         place = end
     return HostShard(features, targets, window_table(bounds, grid), place)

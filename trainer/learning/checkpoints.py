@@ -1,4 +1,4 @@
-"""Checkpoints to resume a job from. They are safetensors files; nothing is pickled."""
+"""Checkpoints, from which a job is resumed. They are safetensors files; nothing is pickled."""
 
 import hashlib
 import json
@@ -15,19 +15,19 @@ from trainer.features.frontend import FRONTEND_VERSION
 from trainer.job import TrainingJob
 from trainer.pytrees import Tree, from_arrays, to_arrays
 
-CHECKPOINT_SECONDS = 60.0  # of work that a lost trainer costs at most
+CHECKPOINT_SECONDS = 60.0  # the most work that is lost with a trainer
 
 
 class UnusableCheckpointError(ValueError):
-    """The checkpoint is of another job, configuration or version."""
+    """The checkpoint is damaged, or comes from another job, configuration or version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where training is: `epoch` epochs are done, and the weights of `best_epoch` are kept.
+    """How far training is: `epoch` epochs are done, and `step` steps of the next one, which took `seconds`.
 
-    The highest F1, `best_score`, was first reached in `improved_epoch`. Of the next epoch, `step` steps are
-    done, in `seconds`.
+    The best weights so far are those of `best_epoch`. The highest F1 so far is `best_score`, first reached in
+    `improved_epoch`.
     """
 
     epoch: int = 0
@@ -39,12 +39,10 @@ class Position:
 
 
 class Checkpoints:
-    """An attempt's checkpoints below its prefix, and the one it starts from.
+    """Stores an attempt's checkpoints below its prefix, and loads the one that the attempt resumes from.
 
-    None is deleted here: which one the next attempt starts from is the gateway's to say, and one that hangs
-    says it late.
-
-    `fingerprint` is of the training: a checkpoint of another is not resumed from.
+    No checkpoint is deleted here: the gateway chooses the one that the next attempt resumes from, and it may
+    choose late. A checkpoint with another `fingerprint` belongs to another training and is refused.
     """
 
     def __init__(self, objects: ObjectStore, prefix: str, fingerprint: str) -> None:
@@ -56,21 +54,24 @@ class Checkpoints:
 
     @property
     def due(self) -> bool:
-        """Whether a trainer lost now would cost more than it may."""
+        """True if losing the trainer now would lose CHECKPOINT_SECONDS of work or more."""
         return time.monotonic() - self._stored_at >= CHECKPOINT_SECONDS
 
     def store(self, position: Position, state: Tree) -> Iterator[Checkpoint]:
-        """Stores the whole state and says so; does nothing where that is stored already."""
+        """Stores the state and yields the event, unless the latest checkpoint is of the same position."""
         if (position.epoch, position.step) == self._stored:
             return
         key = f"{self._prefix}/checkpoint-{position.epoch:04d}-{position.step:06d}.safetensors"
         meta = json.dumps({"fingerprint": self._fingerprint, **asdict(position)})
         self._objects.put(key, safetensors.numpy.save(to_arrays(state), {"earmark": meta}))
-        self._reached(position)
+        self._note_stored(position)
         yield Checkpoint(position.epoch, position.step, key)
 
     def load(self, key: str, template: Tree) -> tuple[Position, Tree]:
-        """Raises ObjectNotFoundError, and UnusableCheckpointError where it does not fit this training."""
+        """Loads a checkpoint into the structure of `template`.
+
+        Raises ObjectNotFoundError, and ValueError (often UnusableCheckpointError) if it does not fit.
+        """
         data = self._objects.get(key)
         try:
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
@@ -79,16 +80,16 @@ class Checkpoints:
                 raise UnusableCheckpointError(f"{key} was made from other data, settings or code")
             position, state = Position(**meta), from_arrays(template, safetensors.numpy.load(data))
         except (KeyError, TypeError, safetensors.SafetensorError) as error:
-            raise UnusableCheckpointError(f"{key} is no checkpoint") from error
-        self._reached(position)
+            raise UnusableCheckpointError(f"{key} is not a checkpoint") from error
+        self._note_stored(position)
         return position, jax.device_put(state)
 
-    def _reached(self, position: Position) -> None:
+    def _note_stored(self, position: Position) -> None:
         self._stored, self._stored_at = (position.epoch, position.step), time.monotonic()
 
 
 def fingerprint(job: TrainingJob, *shapes: object) -> str:
-    """Equal for attempts whose training is the same step by step: data, settings, base, code, shapes."""
+    """Equal for attempts with the same training, step by step: data, settings, base model, code, shapes."""
     files = sorted(
         (file.audio_file_id, file.sha256, file.features, sorted(map(astuple, file.annotations)))
         for file in job.files

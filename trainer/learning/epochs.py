@@ -1,4 +1,4 @@
-"""One pass over the training chunks: windows drawn, shards onto the device, steps taken a call at a time."""
+"""One pass over the training chunks: draw windows, copy shards to the device, take steps call by call."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
+from jaxtyping import Int32
 
 from trainer.data.shards import HostShard
 from trainer.events import Progress, TrainingFailedError
@@ -14,7 +15,7 @@ from trainer.learning.preparation import TrainingData
 from trainer.learning.step import (
     CALL_STEPS,
     Batches,
-    Progressed,
+    EpochTotals,
     Shape,
     Shard,
     TrainState,
@@ -22,29 +23,32 @@ from trainer.learning.step import (
     start_of_epoch,
 )
 
-CALL_SECONDS = 0.25  # of one device call: how long a stop waits at most
+CALL_SECONDS = 0.25  # the length of a device call, and so the longest wait before a job can stop
 PROGRESS_SECONDS = 0.5
-DEVICE_SHARE = 0.6  # of the accelerator's free memory, for shards that stay
+DEVICE_SHARE = 0.6  # of the accelerator's free memory, for shards that stay there
 
 
 @dataclass(slots=True)
 class EpochState:
-    """What changes within an epoch, of which `step` steps are done, in `seconds`."""
+    """What changes within an epoch. `step` of its steps are done and took `seconds`."""
 
     train: TrainState
-    progressed: Progressed
+    totals: EpochTotals
     step: int = 0
     seconds: float = 0.0
 
 
 def next_epoch(train: TrainState) -> EpochState:
-    """Before its first step."""
+    """The state before the first step of an epoch."""
     return EpochState(train, start_of_epoch())
 
 
 @dataclass(slots=True)
 class StepTimer:
-    """How fast it goes, and how far it is."""
+    """The steps left in the job, the time of the last ones, and when progress was last reported.
+
+    `step_seconds` is None until the step is compiled. `reported_at` is a time of the monotonic clock.
+    """
 
     steps_left: int
     step_seconds: float | None = None
@@ -52,15 +56,15 @@ class StepTimer:
 
 
 class Shards:
-    """The dataset on the device: resident where it fits, else one shard ahead of the one in use."""
+    """The dataset on the device. All shards stay there if they fit; else the next one is prefetched."""
 
     def __init__(self, shards: Sequence[HostShard]) -> None:
         self._host = shards
         self._resident: dict[int, Shard] = {}
-        self._keep = len(shards) * _size(shards[0]) <= _room()
+        self._all_fit = len(shards) * _size(shards[0]) <= _room()
 
     def in_order(self, order: Iterable[int]) -> Iterator[tuple[int, Shard]]:
-        """Each with its number. Copies run beside the computation."""
+        """Each shard with its number. A shard is copied while the device computes with the one before it."""
         waiting: tuple[int, Shard] | None = None
         for number in order:
             following = number, self._put(number)
@@ -75,7 +79,7 @@ class Shards:
             return self._resident[number]
         host = self._host[number]
         shard = Shard(*jax.device_put((host.features, host.targets)))
-        if self._keep:
+        if self._all_fit:
             self._resident[number] = shard
         return shard
 
@@ -85,8 +89,8 @@ def _size(shard: HostShard) -> int:
 
 
 def _room() -> float:
-    """Bytes that shards may take on the device; a CPU's memory was weighed when the dataset was loaded."""
-    statistics = jax.devices()[0].memory_stats()
+    """Bytes that shards may take on the device. A CPU has no limit: its memory was checked before loading."""
+    statistics: dict[str, int] | None = jax.devices()[0].memory_stats()
     if not statistics or "bytes_limit" not in statistics:
         return float("inf")
     return DEVICE_SHARE * (statistics["bytes_limit"] - statistics["bytes_in_use"])
@@ -101,70 +105,77 @@ def run_epoch(
     epoch: int,
     shape: Shape,
 ) -> Iterator[Progress | None]:
-    """Takes the steps that `state` has left of the 1-based `epoch`, which decides every draw.
+    """Takes the remaining steps of the 1-based `epoch`. The seed and the epoch decide every random draw.
 
-    Yields after each device call, where `state` is whole and may be stored: the progress when it is time to
-    tell it, else None. Raises TrainingFailedError for a loss that is not finite.
+    Yields after each device call, when `state` is complete and may be stored: the progress if it is time to
+    report it, else None. Raises TrainingFailedError for a loss that is not finite.
     """
     key = jax.random.fold_in(jax.random.key(config.seed), epoch)
     rng = np.random.default_rng((config.seed, epoch))
-    parts = left_of_epoch(data.shards, shape.windows, rng, state.step)
+    remaining = remaining_steps(data.shards, shape.windows, rng, state.step)
 
     def take(shard: Shard, rows: np.ndarray) -> None:
         batches = batches_of(rows, state.step)
-        state.train, state.progressed = run_steps(
-            state.train, state.progressed, shard, batches, data.constants, key, shape
+        state.train, state.totals = run_steps(
+            state.train, state.totals, shard, batches, data.constants, key, shape
         )
-        _check_finite(state.progressed, epoch)
+        _check_finite(state.totals, epoch)
 
-    resumed = time.monotonic()
-    for (_, rows), (_, shard) in zip(parts, shards.in_order(number for number, _ in parts), strict=True):
+    resumed_at = time.monotonic()
+    on_device = shards.in_order(number for number, _ in remaining)
+    for (_, rows), (_, shard) in zip(remaining, on_device, strict=True):
         taken = 0
         while taken < len(rows):
             if timer.step_seconds is None:
-                take(shard, rows[:0])  # this compiles, so that the first step's time is that of a step
+                # Compile now, so that compiling does not count as the time of the first step.
+                take(shard, rows[:0])
                 timer.step_seconds = CALL_SECONDS
-            part = rows[taken : taken + max(1, min(CALL_STEPS, int(CALL_SECONDS / timer.step_seconds)))]
-            started = time.monotonic()
-            take(shard, part)
-            ended = time.monotonic()
-            timer.step_seconds = (ended - started) / len(part)
-            timer.steps_left -= len(part)
-            taken, state.step = taken + len(part), state.step + len(part)
-            state.seconds += ended - resumed
+            of_call = rows[taken : taken + max(1, min(CALL_STEPS, int(CALL_SECONDS / timer.step_seconds)))]
+            started_at = time.monotonic()
+            take(shard, of_call)
+            ended_at = time.monotonic()
+            timer.step_seconds = (ended_at - started_at) / len(of_call)
+            timer.steps_left -= len(of_call)
+            taken, state.step = taken + len(of_call), state.step + len(of_call)
+            state.seconds += ended_at - resumed_at
             yield _progress(timer, epoch, state.step, data.steps, data.steps * config.epochs)
-            resumed = time.monotonic()
+            resumed_at = time.monotonic()
 
 
-def left_of_epoch(
+def remaining_steps(
     shards: Sequence[HostShard], per_step: int, rng: np.random.Generator, done: int
-) -> list[tuple[int, np.ndarray]]:
-    """Each shard's number and steps, as `drawn` makes them, in this epoch's order, without the first `done`.
+) -> list[tuple[int, Int32[np.ndarray, "_ windows 4"]]]:
+    """The number and the steps of each shard in this epoch's order, without the first `done` steps.
 
-    What is done is drawn like the rest, so that the rest is what it would have been.
+    The steps that are done are drawn too, so that the remaining ones are the same as without an interruption.
     """
-    left = []
+    remaining = []
     for number in rng.permutation(len(shards)).tolist():
-        steps = drawn(shards[number].windows, per_step, rng)
+        steps = draw_steps(shards[number].windows, per_step, rng)
         if done < len(steps):
-            left.append((number, steps[done:]))
+            remaining.append((number, steps[done:]))
         done = max(0, done - len(steps))
-    return left
+    return remaining
 
 
-def drawn(windows: np.ndarray, per_step: int, rng: np.random.Generator) -> np.ndarray:
-    """(windows, 4) to (steps, per_step, 4) int32 in random order, as equally full as can be."""
+def draw_steps(
+    windows: Int32[np.ndarray, "windows 4"], per_step: int, rng: np.random.Generator
+) -> Int32[np.ndarray, "steps per_step 4"]:
+    """The windows in random order, in steps of `per_step` that are as equally full as possible.
+
+    Rows of zeros fill the rest.
+    """
     steps = -(-len(windows) // per_step)
     rows = np.zeros((steps * per_step, 4), np.int32)
     rows[: len(windows)] = windows[rng.permutation(len(windows))]
     return rows.reshape(per_step, steps, 4).transpose(1, 0, 2)
 
 
-def batches_of(rows: np.ndarray, first: int) -> Batches:
-    """(steps, windows, 4), up to CALL_STEPS of them, the first being number `first` of its epoch."""
+def batches_of(rows: Int32[np.ndarray, "steps windows 4"], first: int) -> Batches:
+    """Up to CALL_STEPS steps as the arguments of one call. The first one is step `first` of its epoch."""
     padded = np.zeros((CALL_STEPS, *rows.shape[1:]), np.int32)
     padded[: len(rows)] = rows
-    return Batches(padded, np.int32(first), np.int32(len(rows)))
+    return Batches(padded, np.array(first, np.int32), np.array(len(rows), np.int32))
 
 
 def _progress(timer: StepTimer, epoch: int, step: int, steps: int, total: int) -> Progress | None:
@@ -176,9 +187,9 @@ def _progress(timer: StepTimer, epoch: int, step: int, steps: int, total: int) -
     return Progress(epoch, step, steps, 1 - timer.steps_left / total, eta)
 
 
-def _check_finite(progressed: Progressed, epoch: int) -> None:
-    """Waits for the device."""
-    if (bad := int(progressed.first_bad)) >= 0:
+def _check_finite(totals: EpochTotals, epoch: int) -> None:
+    """Waits for the device. Raises TrainingFailedError if the loss of any step is not finite."""
+    if (bad := int(totals.first_bad)) >= 0:
         raise TrainingFailedError(
             "LOSS_NOT_FINITE",
             f"the loss is not finite in epoch {epoch}, step {bad + 1}: train with a lower learning_rate, "

@@ -1,4 +1,4 @@
-"""A training job from files to model, as a generator of events. It knows nothing of gRPC or databases."""
+"""A training job, from files to model, as a generator of events. It knows nothing of gRPC or databases."""
 
 import math
 from collections.abc import Generator, Iterator, Sequence
@@ -41,7 +41,7 @@ from trainer.scoring.evaluation import calibrated, evaluate, recommended_thresho
 
 @dataclass(frozen=True, slots=True)
 class _Setup:
-    """What stays the same from epoch to epoch. Training starts from `parameters`."""
+    """What stays the same during the job. Training starts from the weights `parameters`."""
 
     config: TrainingConfig
     shape: Shape
@@ -51,20 +51,20 @@ class _Setup:
     parameters: Weights
 
     def model(self, parameters: Weights, types: tuple[LearnedType, ...]) -> Model:
-        """The model with these weights."""
+        """The model with these weights and types."""
         constants = self.data.constants
         normalization = np.asarray(constants.mean), np.asarray(constants.deviation)
         return Model(self.shape.architecture, types, parameters, *normalization)
 
-    def scores(self, parameters: Weights) -> list[Float32[np.ndarray, "outputs types"]]:
+    def scores(self, parameters: Weights) -> list[Float32[np.ndarray, "_ types"]]:
         """The raw scores of each validation region."""
         model = self.model(parameters, self.types)
         return raw_scores(model, [region.features for region in self.validation])
 
 
 @dataclass(slots=True)
-class _Run:
-    """What changes from epoch to epoch. `best` are the averaged weights of the best epoch."""
+class _RunState:
+    """What changes during the job. `best` are the averaged weights of the best epoch."""
 
     state: EpochState
     best: Weights
@@ -73,13 +73,16 @@ class _Run:
     should_stop: ShouldStop
 
     def store(self) -> Iterator[Checkpoint]:
-        """Stores a checkpoint of all that is needed to go on from here."""
+        """Stores a checkpoint of everything needed to resume here."""
         state = self.state
         position = replace(self.position, step=state.step, seconds=state.seconds)
-        yield from self.checkpoints.store(position, (state.train, state.progressed, self.best))
+        yield from self.checkpoints.store(position, (state.train, state.totals, self.best))
 
     def between_calls(self) -> Iterator[Checkpoint]:
-        """Stores a checkpoint when one is due or the job is handed back. Raises TrainingStoppedError."""
+        """Stores a checkpoint if one is due or the job is handed back.
+
+        Raises TrainingStoppedError if the job is asked to stop.
+        """
         stop = self.should_stop()
         if stop is Stop.HAND_BACK or (stop is None and self.checkpoints.due):
             yield from self.store()
@@ -90,10 +93,10 @@ class _Run:
 def train(
     job: TrainingJob, objects: ObjectStore, should_stop: ShouldStop, network: NetworkSize = "standard"
 ) -> Iterator[Event]:
-    """Runs the job and yields its events in the order of the steps below. Completed is the last event.
+    """Runs the steps of the job, numbered 1 to 7 below, and yields its events. Completed is the last event.
 
     A job with a base model uses the network of that model instead of `network`. Raises TrainingFailedError,
-    and TrainingStoppedError between two device calls once `should_stop()` asks for it.
+    and TrainingStoppedError between two device calls when `should_stop()` asks for it.
     """
     setup = yield from _set_up(job, objects, should_stop, network)
     run = _new_run(job, objects, should_stop, setup)
@@ -104,11 +107,11 @@ def train(
     yield from _learn(run, setup)
     yield from run.between_calls()
 
-    # 6. Score the best epoch: the scores are calibrated on the validation audio.
+    # 6. Score the best epoch, and calibrate the scores on the validation audio.
     scores = [cleaned(raw, setup.types) for raw in setup.scores(run.best)]
     types, metrics = calibrated(setup.validation, scores, setup.types, setup.shape.grid)
 
-    # 7. Keep the model.
+    # 7. Store the model.
     thresholds, best_epoch = recommended_thresholds(metrics), run.position.best_epoch
     model = setup.model(run.best, types)
     stored = store_model(objects, job.prefix, model, job.config, best_epoch, thresholds)
@@ -131,14 +134,14 @@ def _set_up(
     base = base_model(job, objects)
     dataset = yield from load(job.files, objects, should_stop)
 
-    # 2. Divide the audio: whole files or blocks of them are for validation.
+    # 2. Divide the audio: whole files, or blocks of files, become validation audio.
     copies, gap = groups(dataset.files, dataset.features), grid.chunk + grid.context
     split = split_files(
         dataset.files, copies, config.artifact_types, config.validation_split, gap, config.seed
     )
     yield from split.notices
 
-    # 3. Prepare the training audio for the device, and learn what the annotations alone tell of the types.
+    # 3. Prepare the training audio for the device, and derive the settings of each type from its annotations.
     windows = windows_per_step(config, grid)
     normalization = (base.mean, base.deviation) if base else None
     data = prepare(dataset, split.train, config, grid, windows, normalization)
@@ -152,30 +155,33 @@ def _set_up(
     return _Setup(config, Shape(architecture, grid, windows), data, validation, types, parameters)
 
 
-def _new_run(job: TrainingJob, objects: ObjectStore, should_stop: ShouldStop, setup: _Setup) -> _Run:
+def _new_run(job: TrainingJob, objects: ObjectStore, should_stop: ShouldStop, setup: _Setup) -> _RunState:
     state = initial_state(setup.parameters)
     checkpoints = Checkpoints(objects, job.prefix, fingerprint(job, setup.shape))
     best = jax.tree.map(jnp.copy, state.average)
-    return _Run(next_epoch(state), best, Position(), checkpoints, should_stop)
+    return _RunState(next_epoch(state), best, Position(), checkpoints, should_stop)
 
 
-def _resume(run: _Run, key: str, steps: int) -> Notice:
-    """Puts the checkpoint's state into `run`. One that does not fit costs its work, but not the job."""
-    template = jax.eval_shape(lambda: (run.state.train, run.state.progressed, run.best))
+def _resume(run: _RunState, key: str, steps: int) -> Notice:
+    """Puts the checkpoint's state into `run`.
+
+    If the checkpoint does not fit, its work is lost but the job goes on: training starts from the beginning.
+    """
+    template = jax.eval_shape(lambda: (run.state.train, run.state.totals, run.best))
     try:
-        position, (train_state, progressed, run.best) = run.checkpoints.load(key, template)
+        position, (train_state, totals, run.best) = run.checkpoints.load(key, template)
     except (ObjectNotFoundError, UnusableCheckpointError, ValueError) as error:
         return Notice(NoticeCode.RESUMED, f"training starts again with epoch 1: {error}")
     run.position = position
-    run.state = EpochState(train_state, progressed, position.step, position.seconds)
+    run.state = EpochState(train_state, totals, position.step, position.seconds)
     where = f"in epoch {position.epoch + 1} after step {position.step} of {steps}"
     if not position.step:
         where = f"after epoch {position.epoch}"
     return Notice(NoticeCode.RESUMED, f"training goes on {where}")
 
 
-def _learn(run: _Run, setup: _Setup) -> Iterator[Event]:
-    """Runs the epochs that are left, in a fixed order: steps, evaluation, checkpoint, report."""
+def _learn(run: _RunState, setup: _Setup) -> Iterator[Event]:
+    """Runs the remaining epochs. The order within one is fixed: steps, evaluation, checkpoint, report."""
     config, data, grid = setup.config, setup.data, setup.shape.grid
     timer = StepTimer(data.steps * (config.epochs - run.position.epoch) - run.state.step)
     shards = Shards(data.shards)
@@ -191,7 +197,7 @@ def _learn(run: _Run, setup: _Setup) -> Iterator[Event]:
             yield from run.between_calls()
 
         raw = setup.scores(state.train.average)
-        scores = [cleaned(of_region, setup.types) for of_region in raw]
+        scores = [cleaned(region_scores, setup.types) for region_scores in raw]
         metrics = evaluate(setup.validation, scores, setup.types, grid)
         _keep_best(run, epoch, metrics)
 
@@ -200,7 +206,7 @@ def _learn(run: _Run, setup: _Setup) -> Iterator[Event]:
 
         yield EpochCompleted(
             epoch=epoch,
-            train_loss=float(state.progressed.loss) / data.steps,
+            train_loss=float(state.totals.loss) / data.steps,
             validation_loss=_validation_loss(setup, raw),
             metrics=metrics,
             chunks_per_second=data.chunks / state.seconds,
@@ -209,7 +215,7 @@ def _learn(run: _Run, setup: _Setup) -> Iterator[Event]:
 
 
 def _stopped_early(position: Position, patience: int | None) -> Notice | None:
-    """A notice once `patience` epochs brought nothing better. None until the model has found anything."""
+    """A notice if the last `patience` epochs brought no improvement. None while the best F1 is still 0."""
     if patience is None or position.best_score <= 0 or position.epoch - position.improved_epoch < patience:
         return None
     return Notice(
@@ -219,12 +225,12 @@ def _stopped_early(position: Position, patience: int | None) -> Notice | None:
     )
 
 
-def _keep_best(run: _Run, epoch: int, metrics: EvalMetrics) -> None:
+def _keep_best(run: _RunState, epoch: int, metrics: EvalMetrics) -> None:
     """Keeps the latest epoch whose event-level F1 is within a standard error of the highest.
 
-    With little validation audio, the highest of many figures is mostly luck, and later epochs have the
-    smaller steps: choosing the highest cost 0.03 of F1 on unheard voices in the mean. The rule of one
-    standard error is that of Breiman et al., Classification and regression trees, 1984.
+    With little validation audio, the highest of many figures is mostly luck, and later epochs take smaller
+    steps. Choosing the highest cost 0.03 of F1 on average on new voices. The rule of one standard error is
+    that of Breiman et al., Classification and regression trees, 1984.
     """
     before, overall = run.position, metrics.overall
     score = overall.f1_score if overall.f1_score is not None else 0.0
@@ -245,20 +251,20 @@ def _standard_error(share: float, support: int) -> float:
     return math.sqrt(max(0.0, adjusted * (1 - adjusted)) / (support + 4))
 
 
-def _validation_loss(setup: _Setup, scores: Sequence[Float32[np.ndarray, "outputs types"]]) -> float | None:
-    """The training loss on the validation audio, from its raw scores; None without any."""
+def _validation_loss(setup: _Setup, scores: Sequence[Float32[np.ndarray, "_ types"]]) -> float | None:
+    """The training loss on the validation audio, from its raw scores. None without validation audio."""
     total, frames = 0.0, 0
     names = [learned.name for learned in setup.types]
     weights = np.asarray(setup.data.constants.positive_weight)[: len(names)]
-    for region, track in zip(setup.validation, scores, strict=True):
+    for region, region_scores in zip(setup.validation, scores, strict=True):
         events = [
             RegionEvent(name, onset, offset)
             for name, spans in region.events.items()
             for onset, offset in spans.tolist()
         ]
-        target = frame_targets(events, names, len(track) * FOLD)
+        target = frame_targets(events, names, len(region_scores) * FOLD)
         target = target.reshape(-1, FOLD, target.shape[1]).max(axis=1)
-        likely = np.clip(np.where(target, track, 1 - track), 1e-7, 1)
-        total -= float((np.where(target, weights, 1) * np.log(likely)).sum())
-        frames += len(track)
+        likelihood = np.clip(np.where(target, region_scores, 1 - region_scores), 1e-7, 1)
+        total -= float((np.where(target, weights, 1) * np.log(likelihood)).sum())
+        frames += len(region_scores)
     return total / frames if frames and math.isfinite(total) else None

@@ -1,4 +1,4 @@
-"""Compiling before it is asked for: what the first job would otherwise wait for."""
+"""Compiles training and evaluation when the trainer starts, so that the first job need not wait for it."""
 
 import jax
 import numpy as np
@@ -20,7 +20,8 @@ from trainer.model import LearnedType, Model
 from trainer.network import initial_parameters, new_architecture
 from trainer.scoring.detection import frame_scores
 
-# What gateways send where a caller sets nothing; the types differ, their number in steps of a bucket only.
+# What gateways send if the caller sets nothing. The types of a job differ, but jobs with a similar number of
+# types share compiled code.
 DEFAULT = TrainingConfig(
     artifact_types=("any",),
     epochs=20,
@@ -34,7 +35,7 @@ DEFAULT = TrainingConfig(
 
 
 def precompile(network: NetworkSize = "standard") -> None:
-    """Compiles training and evaluation of DEFAULT, by no step on an empty shard and the scores of silence."""
+    """Compiles the code for a job of DEFAULT, by taking no steps on an empty shard and scoring silence."""
     architecture = new_architecture(len(DEFAULT.artifact_types), network)
     outputs = architecture.outputs
     grid = chunk_grid(DEFAULT)
@@ -42,11 +43,12 @@ def precompile(network: NetworkSize = "standard") -> None:
     parameters = initial_parameters(architecture, DEFAULT.seed)
     zeros, ones = np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32)
     weights = np.ones(outputs, np.float32)
-    constants = StepConstants(np.float32(0), np.int32(1), weights, weights, zeros, ones)
+    rate, total_steps = np.array(0, np.float32), np.array(1, np.int32)
+    constants = StepConstants(rate, total_steps, weights, weights, zeros, ones)
     shard = Shard(np.zeros((SHARD_FRAMES, FEATURES), np.float16), np.zeros((SHARD_FRAMES, outputs), np.uint8))
-    none = batches_of(np.zeros((0, shape.windows, 4), np.int32), 0)
+    shard, constants = jax.device_put((shard, constants))
+    no_steps = batches_of(np.zeros((0, shape.windows, 4), np.int32), 0)
     key = jax.random.fold_in(jax.random.key(DEFAULT.seed), 1)
-    data = jax.device_put((shard, constants))
-    state, _ = run_steps(initial_state(parameters), start_of_epoch(), data[0], none, data[1], key, shape)
+    state, _ = run_steps(initial_state(parameters), start_of_epoch(), shard, no_steps, constants, key, shape)
     model = Model(architecture, (LearnedType("any"),), state.average, zeros, ones)
     frame_scores(model, [np.zeros((20_000, FEATURES), np.float16)])

@@ -22,7 +22,7 @@ Normalization = tuple[Float32[np.ndarray, " features"], Float32[np.ndarray, " fe
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """The shards, the constants of every step, and how many `chunks` and `steps` an epoch has."""
+    """The audio in shards, the constants of a step, and the number of chunks and of steps in an epoch."""
 
     shards: tuple[HostShard, ...]
     constants: StepConstants
@@ -38,9 +38,9 @@ def prepare(
     windows: int,
     normalization: Normalization | None = None,
 ) -> TrainingData:
-    """The data to train on. A step takes `windows` windows.
+    """Packs the regions into shards and works out the constants. A step takes `windows` windows.
 
-    `normalization` is the mean and the deviation of each feature; without it they are those of the regions.
+    `normalization` is the mean and the deviation of each feature; by default, those of the regions.
     Raises TrainingFailedError when there is no region to train on.
     """
     if not regions:
@@ -58,15 +58,15 @@ def prepare(
 def _constants(
     config: TrainingConfig, shards: Sequence[HostShard], steps: int, normalization: Normalization
 ) -> StepConstants:
-    """The rarer a type is, the more its positive frames weigh."""
+    """The constants of a step. The rarer a type is, the more its positive frames weigh."""
     outputs = shards[0].targets.shape[1]
     frames = sum(shard.frames for shard in shards)
     share = sum(shard.targets.sum(axis=0, dtype=np.int64) for shard in shards) / frames
     weight = np.clip(np.sqrt((1 - share) / np.maximum(share, 1e-9)), 1, POSITIVE_WEIGHT_CAP)
     mean, deviation = normalization
     return StepConstants(
-        learning_rate=np.float32(config.learning_rate),
-        total_steps=np.int32(steps * config.epochs),
+        learning_rate=np.array(config.learning_rate, np.float32),
+        total_steps=np.array(steps * config.epochs, np.int32),
         positive_weight=weight.astype(np.float32),
         output_weight=(np.arange(outputs) < len(config.artifact_types)).astype(np.float32),
         mean=mean,

@@ -1,10 +1,11 @@
-"""What one training step is: gather windows, augment, differentiate, update. Pure, and compiled once.
+"""One training step: gather windows, augment them, differentiate the loss, update the weights.
 
-Everything that differs between jobs of similar size is an argument, not a constant, so that a warm worker
-reuses the compiled code. Randomness is fold_in(fold_in(seed, epoch), step): a resumed run equals an
-uninterrupted one.
+All functions are pure, and the step is compiled once. Everything that differs between jobs of similar size is
+an argument and not a constant, so that a warm process reuses the compiled code. The random key of a step is
+fold_in(fold_in(seed, epoch), step), so that a resumed job gives the same result as an uninterrupted one.
 """
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -12,7 +13,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+import optax  # type: ignore[import-untyped]  # it has no stubs
+from jaxtyping import Array, Float16, Float32, Int32, Key, UInt8
 
 from trainer.chunks import Grid, core_weights
 from trainer.features.frontend import FEATURES, FLOOR_BANDS, FLOORS, MEL_BANDS, MEL_FLOOR
@@ -25,7 +27,7 @@ AVERAGE_DECAY = 0.998
 WEIGHT_DECAY = 0.01
 GAIN_DB = 6.0
 EQUALIZER_DB = 2.0
-CALL_STEPS = 1024  # that one call can take
+CALL_STEPS = 1024  # the most steps that one device call can take
 
 # What a gain of g adds to each feature: 2 ln g to a log power, ln g to a log amplitude, nothing to a ratio.
 _GAIN_PER_FEATURE = np.zeros(FEATURES, np.float32)
@@ -33,7 +35,7 @@ _GAIN_PER_FEATURE[:MEL_BANDS] = 2
 _GAIN_PER_FEATURE[MEL_BANDS : MEL_BANDS + FLOOR_BANDS] = 2
 _GAIN_PER_FEATURE[[MEL_BANDS + FLOORS + column for column in LEVEL_COLUMNS]] = 1
 
-# Half-periods of a cosine over the mel bands, weaker the faster they turn: (curves, FEATURES).
+# Half-periods of a cosine over the mel bands, the faster the weaker: (curves, FEATURES).
 _CURVES = np.zeros((4, FEATURES), np.float32)
 _CURVES[:, :MEL_BANDS] = [
     np.cos(np.pi * order * (np.arange(MEL_BANDS) + 0.5) / MEL_BANDS) / order for order in range(1, 5)
@@ -52,7 +54,7 @@ _OPTIMIZER = optax.chain(
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the compiled step depends on; hashable. `windows` is how many a step holds at most."""
+    """What the compiled step depends on; hashable. A step has up to `windows` windows."""
 
     architecture: Architecture
     grid: Grid
@@ -60,49 +62,59 @@ class Shape:
 
 
 class TrainState(NamedTuple):
-    """What changes from step to step. `average`, the weights' moving average, is what is kept."""
+    """What changes from step to step. The model gets `average`, the moving average of the weights."""
 
     parameters: Weights
     average: Weights
     optimizer: optax.OptState
-    step: jax.Array
+    step: Int32[Array, ""]
 
 
 class Shard(NamedTuple):
-    """A part of the dataset on the device, SHARD_FRAMES long whatever it holds."""
+    """A part of the dataset. It is always SHARD_FRAMES long, so that one compilation serves all shards."""
 
-    features: jax.Array  # (SHARD_FRAMES, FEATURES) float16
-    targets: jax.Array  # (SHARD_FRAMES, outputs) uint8
+    features: Float16[Array | np.ndarray, "shard_frames features"]
+    targets: UInt8[Array | np.ndarray, "shard_frames outputs"]
 
 
 class Batches(NamedTuple):
-    """Steps to take, of up to Shape.windows windows each; a row as `window_table` makes it, or zeros."""
+    """The steps to take in one call, CALL_STEPS rows of which the first `steps` are used.
 
-    rows: jax.Array  # (CALL_STEPS, windows, 4) int32
-    first: jax.Array  # the number of the first step within the epoch
-    count: jax.Array  # how many of CALL_STEPS there are
+    Each window is a row as `window_table` makes it, or zeros. `first` is the number of the first step within
+    the epoch.
+    """
+
+    rows: Int32[Array | np.ndarray, "call_steps windows 4"]
+    first: Int32[Array | np.ndarray, ""]
+    steps: Int32[Array | np.ndarray, ""]
 
 
 class StepConstants(NamedTuple):
-    """A job's numbers, as traced values."""
+    """A job's numbers, as traced values. `mean` and `deviation` normalise the features.
 
-    learning_rate: jax.Array
-    total_steps: jax.Array
-    positive_weight: jax.Array  # (outputs,)
-    output_weight: jax.Array  # (outputs,) 1 for a type, 0 for padding
-    mean: jax.Array  # (FEATURES,) of the features
-    deviation: jax.Array  # (FEATURES,)
+    `output_weight` is 1 for an artifact type and 0 for padding.
+    """
+
+    learning_rate: Float32[Array | np.ndarray, ""]
+    total_steps: Int32[Array | np.ndarray, ""]
+    positive_weight: Float32[Array | np.ndarray, " outputs"]
+    output_weight: Float32[Array | np.ndarray, " outputs"]
+    mean: Float32[Array | np.ndarray, " features"]
+    deviation: Float32[Array | np.ndarray, " features"]
 
 
-class Progressed(NamedTuple):
-    """Over the steps of an epoch so far."""
+class EpochTotals(NamedTuple):
+    """The sum of the losses of an epoch's steps so far, and the first step with a loss not finite, or -1."""
 
-    loss: jax.Array  # sum
-    first_bad: jax.Array  # the first step whose loss is not finite, or -1
+    loss: Float32[Array, ""]
+    first_bad: Int32[Array, ""]
 
 
 def initial_state(parameters: Weights) -> TrainState:
-    """The average starts at a copy: the state is donated, and no buffer can be donated twice."""
+    """The state before the first step.
+
+    The average starts as a copy: the state is donated, and no buffer can be donated twice.
+    """
     return TrainState(
         parameters,
         jax.tree.map(jnp.copy, parameters),
@@ -111,102 +123,113 @@ def initial_state(parameters: Weights) -> TrainState:
     )
 
 
-def start_of_epoch() -> Progressed:
-    """Nothing yet."""
-    return Progressed(jnp.zeros(()), jnp.full((), -1, jnp.int32))
+def start_of_epoch() -> EpochTotals:
+    """The totals before an epoch's first step."""
+    return EpochTotals(jnp.zeros(()), jnp.full((), -1, jnp.int32))
 
 
-@partial(jax.jit, static_argnames="shape", donate_argnames=("state", "progressed"))
+@partial(jax.jit, static_argnames="shape", donate_argnames=("state", "totals"))
 def run_steps(
     state: TrainState,
-    progressed: Progressed,
+    totals: EpochTotals,
     shard: Shard,
     batches: Batches,
     constants: StepConstants,
-    key: jax.Array,
+    key: Key[Array, ""],
     shape: Shape,
-) -> tuple[TrainState, Progressed]:
-    """Takes the steps of `batches`. Their number is traced: one compilation serves any.
+) -> tuple[TrainState, EpochTotals]:
+    """Takes the steps of `batches`. Their number is traced, so that one compilation serves any number.
 
-    `key` is the epoch's; a step folds its own number in.
+    `key` is the key of the epoch; each step folds its own number in.
     """
+    rows = jnp.asarray(batches.rows)
 
-    def body(index: jax.Array, carry: tuple[TrainState, Progressed]) -> tuple[TrainState, Progressed]:
-        state, progressed = carry
+    def body(
+        index: Int32[Array, ""], carry: tuple[TrainState, EpochTotals]
+    ) -> tuple[TrainState, EpochTotals]:
+        state, totals = carry
         number = batches.first + index
         step_key = jax.random.fold_in(key, number)
 
-        def loss_of(parameters: Weights) -> jax.Array:
-            return window_loss(parameters, shard, batches.rows[index], constants, step_key, shape)
+        def loss_of(parameters: Weights) -> Float32[Array, ""]:
+            return window_loss(parameters, shard, rows[index], constants, step_key, shape)
 
         loss, gradients = jax.value_and_grad(loss_of)(state.parameters)
-        bad = jnp.where((progressed.first_bad < 0) & ~jnp.isfinite(loss), number, progressed.first_bad)
-        return update(state, gradients, constants), Progressed(progressed.loss + loss, bad)
+        first_bad = jnp.where((totals.first_bad < 0) & ~jnp.isfinite(loss), number, totals.first_bad)
+        return update(state, gradients, constants), EpochTotals(totals.loss + loss, first_bad)
 
-    return jax.lax.fori_loop(0, batches.count, body, (state, progressed))
+    result: tuple[TrainState, EpochTotals] = jax.lax.fori_loop(0, batches.steps, body, (state, totals))
+    return result
 
 
 def window_loss(
     parameters: Weights,
     shard: Shard,
-    rows: jax.Array,
+    rows: Int32[Array, "windows 4"],
     constants: StepConstants,
-    key: jax.Array,
+    key: Key[Array, ""],
     shape: Shape,
-) -> jax.Array:
-    """Weighted binary cross-entropy of the chunks in `rows` (windows, 4): sum of types, mean of frames.
+) -> Float32[Array, ""]:
+    """Weighted binary cross-entropy of the chunks in `rows`: the sum over types, the mean over frames.
 
-    A frame counts as often as chunks contain it.
+    A frame counts once for each chunk that contains it.
     """
     grid, outputs = shape.grid, shape.architecture.outputs
     shift_key, augment_key, drop_key = jax.random.split(key, 3)
     shift = jax.random.randint(shift_key, rows.shape[:1], -(grid.stride // 2), grid.stride // 2 + 1)
     begin, end, chunks = rows[:, 1:2], rows[:, 2:3], rows[:, 3:4]
-    place = rows[:, :1] + shift[:, None] - grid.context + jnp.arange(grid.length)
+    place = rows[:, :1] + shift[:, None] - grid.context + jnp.arange(grid.length)[None]
     valid = (place >= begin) & (place < end)
     place = jnp.where(valid, place, 0)
 
-    x = augment(shard.features[place].astype(jnp.float32), augment_key)
-    x = (x - constants.mean) / constants.deviation
+    x = augment(jnp.asarray(shard.features)[place].astype(jnp.float32), augment_key)
+    x = (x - constants.mean[None, None]) / constants.deviation[None, None]
     first, last = core_weights(grid)
-    weight = valid * jnp.maximum(0, jnp.minimum(last, chunks - 1) - first + 1).astype(jnp.float32)
-    target = shard.targets[place] * valid[..., None]
+    times = jnp.maximum(0, jnp.minimum(last[None], chunks - 1) - first[None] + 1)  # in how many chunks
+    weight = valid.astype(jnp.float32) * times.astype(jnp.float32)
+    target = jnp.asarray(shard.targets)[place] * valid[..., None].astype(jnp.uint8)
     target = target.reshape(*place.shape[:1], -1, FOLD, outputs).max(axis=2)
     weight = weight.reshape(*place.shape[:1], -1, FOLD).mean(axis=2)
 
     scores = logits(shape.architecture, parameters, x, valid, drop_key)
     positive = target.astype(jnp.float32)
-    terms = constants.positive_weight * positive * jax.nn.softplus(-scores)
+    terms = constants.positive_weight[None, None] * positive * jax.nn.softplus(-scores)
     terms += (1 - positive) * jax.nn.softplus(scores)
-    return (terms * constants.output_weight * weight[..., None]).sum() / jnp.maximum(weight.sum(), 1)
+    terms *= constants.output_weight[None, None]
+    return (terms * weight[..., None]).sum() / jnp.maximum(weight.sum(), 1)
 
 
-def augment(x: jax.Array, key: jax.Array) -> jax.Array:
+def augment(
+    x: Float32[Array, "windows frames features"], key: Key[Array, ""]
+) -> Float32[Array, "windows frames features"]:
     """Another gain, 0 to -GAIN_DB, and another voice or microphone: a smooth curve over the mel bands.
 
-    Most usual augmentations are artifacts themselves; these change no label. Nothing falls below silence.
+    Most usual augmentations are artifacts themselves; these two change no label. Nothing falls below silence.
     """
     gain_key, curve_key = jax.random.split(key)
-    decibels = -GAIN_DB * jax.random.uniform(gain_key, (x.shape[0], 1, 1)) * _GAIN_PER_FEATURE
+    gain = -GAIN_DB * jax.random.uniform(gain_key, (x.shape[0], 1, 1))
     draws = jax.random.normal(curve_key, (x.shape[0], 1, len(_CURVES)))
-    decibels += 2 * EQUALIZER_DB * (draws @ _CURVES)
-    return jnp.maximum(x + decibels * (np.log(10) / 20), jnp.minimum(x, _SILENCE))
+    decibels = gain * _GAIN_PER_FEATURE[None, None] + 2 * EQUALIZER_DB * (draws @ _CURVES)
+    return jnp.maximum(x + decibels * (math.log(10) / 20), jnp.minimum(x, _SILENCE[None, None]))
 
 
-def learning_rate(constants: StepConstants, step: jax.Array) -> jax.Array:
+def learning_rate(constants: StepConstants, step: Int32[Array, ""]) -> Float32[Array, ""]:
     """Linear warm-up, then a cosine to FINAL_SHARE of the peak."""
     total = constants.total_steps.astype(jnp.float32)
     warmup = jnp.maximum(1, WARMUP_SHARE * total)
-    done = jnp.clip((step - warmup) / jnp.maximum(1, total - warmup), 0, 1)
+    done = jnp.clip((step.astype(jnp.float32) - warmup) / jnp.maximum(1, total - warmup), 0, 1)
     cosine = FINAL_SHARE + (1 - FINAL_SHARE) * 0.5 * (1 + jnp.cos(jnp.pi * done))
-    return constants.learning_rate * jnp.minimum((step + 1) / warmup, cosine)
+    share = jnp.minimum((step + 1).astype(jnp.float32) / warmup, cosine)
+    return share * constants.learning_rate
 
 
 def update(state: TrainState, gradients: Weights, constants: StepConstants) -> TrainState:
-    """AdamW on clipped gradients, and the moving average, whose memory grows with the steps taken."""
-    changes, optimizer = _OPTIMIZER.update(gradients, state.optimizer, state.parameters)
+    """AdamW on clipped gradients, and the moving average, whose memory grows with the number of steps."""
+    with jax.numpy_dtype_promotion("standard"):  # optax takes powers of floats with an integer count
+        changes, optimizer = _OPTIMIZER.update(gradients, state.optimizer, state.parameters)
     rate = learning_rate(constants, state.step)
     parameters = jax.tree.map(lambda p, change: p - rate * change, state.parameters, changes)
-    decay = jnp.minimum(AVERAGE_DECAY, (1 + state.step) / (10 + state.step))
+    growing = (1 + state.step).astype(jnp.float32) / (10 + state.step).astype(jnp.float32)
+    decay = jnp.minimum(AVERAGE_DECAY, growing)
     average = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, state.average, parameters)
     return TrainState(parameters, average, optimizer, state.step + 1)

@@ -1,4 +1,4 @@
-"""Detection: features to scores to detections. The very same code serves users and evaluates epochs."""
+"""Detection: features to scores to detections. The same code serves users and evaluates epochs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,21 +7,22 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import ndimage
+from jaxtyping import Array, Bool, Float16, Float32, Int64
+from scipy import ndimage  # type: ignore[import-untyped]  # it has no stubs
 
 from trainer.chunks import ALIGNMENT
 from trainer.features.frontend import FEATURES
 from trainer.model import LearnedType, Model
 from trainer.network import FOLD, OUTPUT_MS, Architecture, Weights, logits
 
-TILE = 1024  # frames of the front end that the network sees at once, context included
-BATCHES = (2, 16)  # tiles at a time
-WIDENED = 3  # outputs: one on each side
+TILE = 1024  # frames of the front end that the network gets at once, context included
+BATCHES = (2, 16)  # the numbers of tiles in a batch that code is compiled for
+WIDENING = 3  # the length in outputs of the maximum filter: one on each side
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One artifact that was found; `confidence` is 0-1."""
+    """One detected artifact; `confidence` is 0-1."""
 
     artifact_type: str
     start_ms: int
@@ -31,7 +32,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class DetectionConfig:
-    """`thresholds` override `threshold` for the types they name."""
+    """The settings of a detection. `thresholds` override `threshold` for the types that they name."""
 
     threshold: float = 0.5
     thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -39,22 +40,28 @@ class DetectionConfig:
     min_duration_ms: int = 50
 
 
-def detect(model: Model, features: np.ndarray, duration_ms: int, config: DetectionConfig) -> list[Detection]:
-    """Every artifact in one file's features (frames, FEATURES), by start."""
+def detect(
+    model: Model, features: Float16[np.ndarray, "frames features"], duration_ms: int, config: DetectionConfig
+) -> list[Detection]:
+    """Detects the artifacts in the features of one file. They are ordered by start."""
     (scores,) = frame_scores(model, [features])
     return detections(scores, model.types, duration_ms, config)
 
 
-def frame_scores(model: Model, files: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Features (frames, FEATURES) to scores 0-1 (ceil(frames / FOLD), types), ready for a threshold."""
+def frame_scores(
+    model: Model, files: Sequence[Float16[np.ndarray, "_ features"]]
+) -> list[Float32[np.ndarray, "_ types"]]:
+    """Cleaned scores (0-1) of each file, ready for a threshold: ceil(frames / FOLD) for each type."""
     return [cleaned(scores, model.types) for scores in raw_scores(model, files)]
 
 
-def raw_scores(model: Model, files: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """What the network says of each file, one score every OUTPUT_MS.
+def raw_scores(
+    model: Model, files: Sequence[Float16[np.ndarray, "_ features"]]
+) -> list[Float32[np.ndarray, "_ types"]]:
+    """The network's scores (0-1) of each file, one every OUTPUT_MS.
 
-    Files go through in tiles that overlap by what the network sees, many at a time and always in the same
-    shapes, so that memory is bounded, nothing is compiled for a length, and the result is that of the whole.
+    Files are cut into tiles that overlap by the network's reach, so that the scores are those of the whole
+    file. Batches of tiles have few shapes, so that memory is bounded and no length of file needs compiling.
     """
     context = -(-model.architecture.reach // ALIGNMENT) * ALIGNMENT
     useful = TILE - 2 * context
@@ -66,98 +73,100 @@ def raw_scores(model: Model, files: Sequence[np.ndarray]) -> list[np.ndarray]:
             part = files[number][max(0, first - context) : first - context + TILE]
             place = slice(max(0, context - first), max(0, context - first) + len(part))
             x[row, place], valid[row, place] = part, True
-        scores = np.asarray(_scores(model, x, valid))[:, context // FOLD : -context // FOLD]
+        tile_scores = _tile_scores(
+            model.parameters, x, valid, model.mean, model.deviation, architecture=model.architecture
+        )
+        scores = np.asarray(tile_scores)[:, context // FOLD : -context // FOLD]
         for row, (number, first) in enumerate(filter(None, batch)):
             part = result[number][first // FOLD : (first + useful) // FOLD]
             part[:] = scores[row, : len(part), : len(model.types)]
     return result
 
 
-def cleaned(scores: np.ndarray, types: Sequence[LearnedType]) -> np.ndarray:
-    """Raw scores (frames, types), shifted by the types' offsets, without what is too short, and without gaps.
+def cleaned(
+    scores: Float32[np.ndarray, "outputs types"], types: Sequence[LearnedType]
+) -> Float32[np.ndarray, "outputs types"]:
+    """Raw scores, shifted by the offset of each type, with short peaks removed and short gaps filled.
 
-    Types too short for a median filter are as short as the network's steps, and last longer than the one they
-    score in: their scores are widened. Both filters commute with any threshold, so it need not be known.
+    Artifacts of a type that is too short for a median filter are about as short as one output of the network,
+    and reach beyond the output that scores them. The scores of such a type are widened instead. Both filters
+    commute with any threshold, so they do not need to know it.
     """
-    shifts = shifted(scores, [kind.offset for kind in types])
+    moved = shifted(scores, [learned.offset for learned in types])
     columns = [
-        ndimage.median_filter(shifts[:, column], kind.smoothing, mode="constant")
-        if kind.smoothing > 1
-        else ndimage.maximum_filter1d(shifts[:, column], WIDENED, mode="constant")
-        for column, kind in enumerate(types)
+        ndimage.median_filter(moved[:, column], learned.smoothing, mode="constant")
+        if learned.smoothing > 1
+        else ndimage.maximum_filter1d(moved[:, column], WIDENING, mode="constant")
+        for column, learned in enumerate(types)
     ]
     return np.stack(columns, axis=1)
 
 
-def shifted(scores: np.ndarray, offsets: Sequence[float]) -> np.ndarray:
-    """Scores (frames, types) 0-1 to the same, with `offsets` (types,) added to their logits."""
-    odds = scores * np.exp(np.array(offsets, np.float32))
-    return odds / (odds + (1 - scores))
+def shifted(
+    scores: Float32[np.ndarray, "outputs types"], offsets: Sequence[float]
+) -> Float32[np.ndarray, "outputs types"]:
+    """The scores (0-1) with the offset of each type added to their logits."""
+    odds: np.ndarray = scores * np.exp(np.array(offsets, np.float32))
+    result: np.ndarray = odds / (odds + (1 - scores))
+    return result
 
 
 def _batches(tiles: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int] | None]]:
-    """In the lengths that are compiled, filled up with None."""
+    """Splits the tiles into batches of the sizes BATCHES, filled up with None."""
     for first in range(0, len(tiles), BATCHES[-1]):
         batch: list[tuple[int, int] | None] = list(tiles[first : first + BATCHES[-1]])
         size = next(size for size in BATCHES if size >= len(batch))
         yield batch + [None] * (size - len(batch))
 
 
-def _scores(model: Model, x: np.ndarray, valid: np.ndarray) -> jax.Array:
-    normal = (model.mean, model.deviation)
-    return _tile_scores(model.parameters, x, valid, *normal, architecture=model.architecture)
-
-
 @partial(jax.jit, static_argnames=("architecture",))
 def _tile_scores(
     parameters: Weights,
-    x: jax.Array,
-    valid: jax.Array,
-    mean: jax.Array,
-    deviation: jax.Array,
+    x: Float16[Array, "tiles frames features"],
+    valid: Bool[Array, "tiles frames"],
+    mean: Float32[Array, " features"],
+    deviation: Float32[Array, " features"],
     *,
     architecture: Architecture,
-) -> jax.Array:
-    """(tiles, TILE, FEATURES) to (tiles, TILE / FOLD, outputs)."""
-    x = (x.astype(jnp.float32) - mean) / deviation
-    return jax.nn.sigmoid(logits(architecture, parameters, x, valid))
+) -> Float32[Array, "tiles outputs_in_time outputs"]:
+    normalised = (x.astype(jnp.float32) - mean[None, None]) / deviation[None, None]
+    return jax.nn.sigmoid(logits(architecture, parameters, normalised, valid))
 
 
 def detections(
-    scores: np.ndarray,
+    scores: Float32[np.ndarray, "outputs types"],
     types: Sequence[LearnedType],
     duration_ms: int,
     config: DetectionConfig,
 ) -> list[Detection]:
-    """Scores (frames, types) to detections by start: runs over the threshold, joined, then the short dropped.
+    """The detections in cleaned scores, by start.
 
-    The confidence is the highest score in the detection, so none is below the threshold.
+    Runs of scores that reach the threshold are joined, and then those that are too short are dropped. The
+    confidence is the highest score in the detection, so it is never below the threshold.
     """
-    found = []
-    for column, kind in enumerate(types):
-        track = scores[:, column]
-        spans = runs(track >= config.thresholds.get(kind.name, config.threshold))
+    result = []
+    for column, learned in enumerate(types):
+        of_type = scores[:, column]
+        spans = runs(of_type >= config.thresholds.get(learned.name, config.threshold))
         spans = merged(np.minimum(spans * OUTPUT_MS, duration_ms), config.merge_window_ms)
-        found += [
-            Detection(
-                kind.name, int(start), int(end), float(track[start // OUTPUT_MS : -(-end // OUTPUT_MS)].max())
-            )
-            for start, end in spans
-            if end - start >= max(1, config.min_duration_ms, kind.shortest_ms)
-        ]
+        shortest_ms = max(1, config.min_duration_ms, learned.shortest_ms)
+        for start, end in spans.tolist():
+            if end - start >= shortest_ms:
+                confidence = float(of_type[start // OUTPUT_MS : -(-end // OUTPUT_MS)].max())
+                result.append(Detection(learned.name, start, end, confidence))
     return sorted(
-        found, key=lambda detection: (detection.start_ms, detection.end_ms, detection.artifact_type)
+        result, key=lambda detection: (detection.start_ms, detection.end_ms, detection.artifact_type)
     )
 
 
-def runs(active: np.ndarray) -> np.ndarray:
-    """(frames,) bool to (runs, 2): first frame of each run of true, and the first after it."""
+def runs(active: Bool[np.ndarray, " outputs"]) -> Int64[np.ndarray, "runs 2"]:
+    """The first output of each run of true, and the first one after it."""
     edges = np.diff(active.astype(np.int8), prepend=0, append=0)
     return np.stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)], axis=1)
 
 
-def merged(spans: np.ndarray, window_ms: int) -> np.ndarray:
-    """(spans, 2) in ascending order, those joined that are no further apart than `window_ms`."""
+def merged(spans: Int64[np.ndarray, "spans 2"], window_ms: int) -> Int64[np.ndarray, "merged 2"]:
+    """The spans, given in ascending order; those no further apart than `window_ms` are joined."""
     if len(spans) == 0:
         return spans
     apart = spans[1:, 0] - spans[:-1, 1] > window_ms

@@ -1,16 +1,17 @@
-"""Figures of a model on validation audio, from the very detections that a user would be given."""
+"""Figures of a model on validation audio, from the same detections that a user would get."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Float32, Int64
 
 from trainer.chunks import Grid, chunk_starts
 from trainer.events import EvalMetrics, Figures, OperatingPoint, TypeMetrics
 from trainer.features.frontend import FRAME_MS
 from trainer.model import LearnedType
 from trainer.network import OUTPUT_MS
-from trainer.regions import ValidationRegion
+from trainer.regions import Spans, ValidationRegion
 from trainer.scoring.calibration import CANDIDATES, offset
 from trainer.scoring.detection import DetectionConfig, detections, shifted
 from trainer.scoring.metrics import (
@@ -27,35 +28,35 @@ from trainer.scoring.metrics import (
 )
 
 THRESHOLDS = np.round(np.arange(0.05, 1, 0.05), 2)
-APART_MS = 2 * COLLAR_MS
+GAP_MS = 2 * COLLAR_MS  # between regions on the timeline: no event matches one of another region
 NO_SPANS = np.empty((0, 2), np.int64)
 
 
 def evaluate(
     regions: Sequence[ValidationRegion],
-    scores: Sequence[np.ndarray],
+    scores: Sequence[Float32[np.ndarray, "_ types"]],
     types: Sequence[LearnedType],
     grid: Grid,
 ) -> EvalMetrics:
-    """`scores[i]` (frames, types) are those of `regions[i]`. Detection runs at its defaults."""
+    """Event, chunk and segment level figures from the cleaned scores of each region, at default settings."""
     chunk_ms = grid.chunk * FRAME_MS
-    begins = _begins(regions, chunk_ms)
-    real = _reference(regions, types, begins)
-    claimed = _estimated(regions, scores, types, begins, DetectionConfig())
-    starts, highest = _chunks(regions, scores, len(types), begins, grid)
+    region_starts = _region_starts(regions, chunk_ms)
+    reference = _reference(regions, types, region_starts)
+    estimated = _estimated(regions, scores, types, region_starts, DetectionConfig())
+    chunk_begins, highest = _chunks(regions, scores, len(types), region_starts, grid)
     events, chunks, segments, per_type = Counts(), Counts(), Counts(), {}
-    for column, name in enumerate(kind.name for kind in types):
-        of_events = event_counts(real[name], claimed[name])
-        positive = chunk_labels(real[name], starts, chunk_ms)
-        of_chunks = boolean_counts(positive, chunk_labels(claimed[name], starts, chunk_ms))
-        of_segments = segment_counts(real[name], claimed[name])
+    for column, name in enumerate(learned.name for learned in types):
+        type_events = event_counts(reference[name], estimated[name])
+        positive = chunk_labels(reference[name], chunk_begins, chunk_ms)
+        type_chunks = boolean_counts(positive, chunk_labels(estimated[name], chunk_begins, chunk_ms))
+        type_segments = segment_counts(reference[name], estimated[name])
         per_type[name] = TypeMetrics(
-            event=of_events.figures(),
-            chunk=of_chunks.figures(),
-            segment=of_segments.figures(),
+            event=type_events.figures(),
+            chunk=type_chunks.figures(),
+            segment=type_segments.figures(),
             average_precision=average_precision(positive, highest[:, column]),
         )
-        events, chunks, segments = events + of_events, chunks + of_chunks, segments + of_segments
+        events, chunks, segments = events + type_events, chunks + type_chunks, segments + type_segments
     return EvalMetrics(
         overall=events.figures(),
         chunk=chunks.figures(),
@@ -73,35 +74,39 @@ def macro_f1(figures: Sequence[Figures]) -> float | None:
 
 def calibrated(
     regions: Sequence[ValidationRegion],
-    scores: Sequence[np.ndarray],
+    scores: Sequence[Float32[np.ndarray, "_ types"]],
     types: Sequence[LearnedType],
     grid: Grid,
 ) -> tuple[tuple[LearnedType, ...], EvalMetrics]:
-    """The types with better offsets, and a finished model's figures, from its scores with the present ones.
+    """The types with calibrated offsets, and the figures of the finished model.
 
-    The offsets are chosen on all validation audio. For the figures, each region is scored with offsets that
-    were chosen without it and every other region, so that the choice does not flatter the figures.
+    `scores` are cleaned with the offsets that `types` have now. The new offsets are chosen on all validation
+    audio. For the figures, each half of the regions is scored with offsets chosen on the other half, so that
+    the choice does not make the figures look better than they are.
     """
     counts = _counts(regions, scores, types, CANDIDATES.tolist())
     numbers = np.arange(len(regions))
-    crossed = list(scores)
-    for side in (0, 1):
-        changes = [offset(of_type[:, numbers % 2 != side]) for of_type in counts.values()]
-        crossed[side::2] = [shifted(track, changes) for track in scores[side::2]]
-    changes = [offset(of_type) for of_type in counts.values()]
-    known = tuple(
-        replace(kind, offset=kind.offset + change) for kind, change in zip(types, changes, strict=True)
+    cross_scores = list(scores)
+    for half in (0, 1):
+        changes = [offset(type_counts[:, numbers % 2 != half]) for type_counts in counts.values()]
+        cross_scores[half::2] = [shifted(region_scores, changes) for region_scores in scores[half::2]]
+    changes = [offset(type_counts) for type_counts in counts.values()]
+    new_types = tuple(
+        replace(learned, offset=learned.offset + change)
+        for learned, change in zip(types, changes, strict=True)
     )
-    metrics = _with_intervals(evaluate(regions, crossed, types, grid), regions, crossed, types)
-    return known, _with_curves(metrics, regions, [shifted(track, changes) for track in scores], types)
+    new_scores = [shifted(region_scores, changes) for region_scores in scores]
+    metrics = evaluate(regions, cross_scores, types, grid)
+    metrics = _with_intervals(metrics, regions, cross_scores, types)
+    return new_types, _with_curves(metrics, regions, new_scores, types)
 
 
 def recommended_thresholds(metrics: EvalMetrics) -> dict[str, float]:
-    """The threshold of the best F1 of each type that has one."""
+    """The threshold with the best F1 of each type that has one."""
     return {
-        name: figures.best_threshold
-        for name, figures in metrics.per_type.items()
-        if figures.best_threshold is not None
+        name: type_metrics.best_threshold
+        for name, type_metrics in metrics.per_type.items()
+        if type_metrics.best_threshold is not None
     }
 
 
@@ -111,12 +116,12 @@ def _with_intervals(
     scores: Sequence[np.ndarray],
     types: Sequence[LearnedType],
 ) -> EvalMetrics:
-    counts = {
-        name: of[0] for name, of in _counts(regions, scores, types, [DetectionConfig().threshold]).items()
-    }
+    """Adds the confidence intervals of F1 at the default threshold."""
+    by_threshold = _counts(regions, scores, types, [DetectionConfig().threshold])
+    counts = {name: type_counts[0] for name, type_counts in by_threshold.items()}
     per_type = {
-        name: replace(of_type, f1_score_interval=f1_interval(counts[name]))
-        for name, of_type in metrics.per_type.items()
+        name: replace(type_metrics, f1_score_interval=f1_interval(counts[name]))
+        for name, type_metrics in metrics.per_type.items()
     }
     return replace(metrics, per_type=per_type, f1_score_interval=f1_interval(sum(counts.values())))
 
@@ -127,19 +132,20 @@ def _with_curves(
     scores: Sequence[np.ndarray],
     types: Sequence[LearnedType],
 ) -> EvalMetrics:
-    """Adds per type the curve and the threshold of the best event-level F1, the middle one of equals.
+    """Adds the precision-recall curve of each type, and the threshold with the best event-level F1.
 
-    It is chosen on the same audio as the figures, and flatters them: it is a recommendation, no result.
+    If several thresholds are equally good, the middle one is chosen. The choice is made on the same audio as
+    the figures, so its F1 is too high: it is a recommendation, not a result.
     """
     counts = _counts(regions, scores, types, THRESHOLDS.tolist())
     per_type = {}
-    for name, of_type in metrics.per_type.items():
+    for name, type_metrics in metrics.per_type.items():
         totals = {
             threshold: Counts(*row)
             for threshold, row in zip(THRESHOLDS.tolist(), counts[name].sum(axis=1).tolist(), strict=True)
         }
         best, curve = _best_threshold(totals), _curve(totals)
-        per_type[name] = replace(of_type, best_threshold=best, precision_recall_curve=curve)
+        per_type[name] = replace(type_metrics, best_threshold=best, precision_recall_curve=curve)
     return replace(metrics, per_type=per_type)
 
 
@@ -150,28 +156,30 @@ def _counts(
     thresholds: Sequence[float],
 ) -> dict[str, np.ndarray]:
     """By type (thresholds, regions, 3): reference, estimated and matched events."""
-    begins = _begins(regions)
-    real = _reference(regions, types, begins)
-    counts: dict[str, list[np.ndarray]] = {kind.name: [] for kind in types}
+    region_starts = _region_starts(regions)
+    reference = _reference(regions, types, region_starts)
+    counts: dict[str, list[np.ndarray]] = {learned.name: [] for learned in types}
     for threshold in thresholds:
-        claimed = _estimated(regions, scores, types, begins, DetectionConfig(threshold=threshold))
-        for name, of_type in counts.items():
-            of_type.append(event_counts_by_region(real[name], claimed[name], begins))
+        config = DetectionConfig(threshold=threshold)
+        estimated = _estimated(regions, scores, types, region_starts, config)
+        for name, type_counts in counts.items():
+            type_counts.append(event_counts_by_region(reference[name], estimated[name], region_starts))
     return {
-        name: np.array(of_type).reshape(len(thresholds), len(regions), 3) for name, of_type in counts.items()
+        name: np.array(type_counts).reshape(len(thresholds), len(regions), 3)
+        for name, type_counts in counts.items()
     }
 
 
 def _best_threshold(counts: Mapping[float, Counts]) -> float | None:
-    found = {threshold: of.figures().f1_score for threshold, of in counts.items()}
-    best = max((value for value in found.values() if value), default=None)
-    equals = [threshold for threshold, value in found.items() if value == best]
+    f1_scores = {threshold: total.figures().f1_score for threshold, total in counts.items()}
+    best = max((f1_score for f1_score in f1_scores.values() if f1_score), default=None)
+    equals = [threshold for threshold, f1_score in f1_scores.items() if f1_score == best]
     return equals[len(equals) // 2] if best else None
 
 
 def _curve(counts: Mapping[float, Counts]) -> tuple[OperatingPoint, ...]:
     """By rising threshold; empty without support."""
-    points = [(threshold, of.figures()) for threshold, of in sorted(counts.items())]
+    points = [(threshold, total.figures()) for threshold, total in sorted(counts.items())]
     return tuple(
         OperatingPoint(threshold, figures.precision, figures.recall)
         for threshold, figures in points
@@ -179,31 +187,33 @@ def _curve(counts: Mapping[float, Counts]) -> tuple[OperatingPoint, ...]:
     )
 
 
-# The validation regions lie one after the other on one line of time, so that one pass counts them all.
+# The validation regions are put one after the other on one timeline, so that one pass counts them all.
 
 
-def _begins(regions: Sequence[ValidationRegion], reach_ms: int = 0) -> np.ndarray:
-    """(regions,) ms: where each begins. They lie on the segments' grid, and too far apart to match.
+def _region_starts(regions: Sequence[ValidationRegion], beyond_ms: int = 0) -> np.ndarray:
+    """Where each region starts on the timeline: (regions,) in ms.
 
-    `reach_ms` is how far a chunk may reach beyond the end of its region.
+    The starts lie on the grid of segments, and the regions too far apart for events of two to match. A chunk
+    may reach `beyond_ms` beyond the end of its region.
     """
-    lengths = [region.duration_ms + reach_ms + APART_MS for region in regions]
-    whole = [-(-length // SEGMENT_MS) * SEGMENT_MS for length in lengths]
-    return np.cumsum([0, *whole[:-1]])[: len(regions)]
+    lengths = [region.duration_ms + beyond_ms + GAP_MS for region in regions]
+    whole_segments = [-(-length // SEGMENT_MS) * SEGMENT_MS for length in lengths]
+    return np.cumsum([0, *whole_segments[:-1]])[: len(regions)]
 
 
 def _reference(
-    regions: Sequence[ValidationRegion], types: Sequence[LearnedType], begins: np.ndarray
-) -> dict[str, np.ndarray]:
+    regions: Sequence[ValidationRegion], types: Sequence[LearnedType], region_starts: np.ndarray
+) -> dict[str, Spans]:
+    """The annotated events of each type on the timeline, in ms."""
     return {
-        kind.name: np.concatenate(
+        learned.name: np.concatenate(
             [NO_SPANS]
             + [
-                np.asarray(region.events.get(kind.name, NO_SPANS), np.int64) + begin
-                for region, begin in zip(regions, begins, strict=True)
+                region.events.get(learned.name, NO_SPANS) + start
+                for region, start in zip(regions, region_starts, strict=True)
             ]
         )
-        for kind in types
+        for learned in types
     }
 
 
@@ -211,29 +221,30 @@ def _estimated(
     regions: Sequence[ValidationRegion],
     scores: Sequence[np.ndarray],
     types: Sequence[LearnedType],
-    begins: np.ndarray,
+    region_starts: np.ndarray,
     config: DetectionConfig,
-) -> dict[str, np.ndarray]:
-    spans: dict[str, list[tuple[int, int]]] = {kind.name: [] for kind in types}
-    for region, track, begin in zip(regions, scores, begins.tolist(), strict=True):
-        for found in detections(track, types, region.duration_ms, config):
-            spans[found.artifact_type].append((begin + found.start_ms, begin + found.end_ms))
-    return {kind: np.array(pairs, np.int64).reshape(-1, 2) for kind, pairs in spans.items()}
+) -> dict[str, Spans]:
+    """The detected events of each type on the timeline, in ms."""
+    spans: dict[str, list[tuple[int, int]]] = {learned.name: [] for learned in types}
+    for region, region_scores, start in zip(regions, scores, region_starts.tolist(), strict=True):
+        for detection in detections(region_scores, types, region.duration_ms, config):
+            spans[detection.artifact_type].append((start + detection.start_ms, start + detection.end_ms))
+    return {name: np.array(pairs, np.int64).reshape(-1, 2) for name, pairs in spans.items()}
 
 
 def _chunks(
     regions: Sequence[ValidationRegion],
     scores: Sequence[np.ndarray],
     types: int,
-    begins: np.ndarray,
+    region_starts: np.ndarray,
     grid: Grid,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Where the chunks start (chunks,) in ms, and their highest scores (chunks, types)."""
+) -> tuple[Int64[np.ndarray, " chunks"], Float32[np.ndarray, "chunks types"]]:
+    """Where each chunk begins on the timeline in ms, and its highest score of each type."""
     ratio = OUTPUT_MS // FRAME_MS
-    starts, highest = [np.empty(0, np.int64)], [np.empty((0, types), np.float32)]
-    for region, track, begin in zip(regions, scores, begins, strict=True):
-        mine = chunk_starts(-(-region.duration_ms // FRAME_MS), grid)
-        frames = mine[:, None] // ratio + np.arange(-(-grid.chunk // ratio))
-        starts.append(mine * FRAME_MS + begin)
-        highest.append(track[np.minimum(frames, len(track) - 1)].max(axis=1))
-    return np.concatenate(starts), np.concatenate(highest)
+    begins, highest = [np.empty(0, np.int64)], [np.empty((0, types), np.float32)]
+    for region, region_scores, start in zip(regions, scores, region_starts, strict=True):
+        first_frames = chunk_starts(-(-region.duration_ms // FRAME_MS), grid)
+        outputs = first_frames[:, None] // ratio + np.arange(-(-grid.chunk // ratio))
+        begins.append(first_frames * FRAME_MS + start)
+        highest.append(region_scores[np.minimum(outputs, len(region_scores) - 1)].max(axis=1))
+    return np.concatenate(begins), np.concatenate(highest)

@@ -1,10 +1,11 @@
-"""Counts that add up, and the figures made of them last. Pure NumPy; no input or output."""
+"""Counts that can be added, and the figures computed from the sums. This module does no input or output."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import maximum_bipartite_matching
+from jaxtyping import Bool, Float, Int64
+from scipy.sparse import csr_array  # type: ignore[import-untyped]  # it has no stubs
+from scipy.sparse.csgraph import maximum_bipartite_matching  # type: ignore[import-untyped]  # it has no stubs
 
 from trainer.events import Figures, Interval
 
@@ -12,12 +13,12 @@ COLLAR_MS = 200
 OFFSET_SHARE = 0.5
 SEGMENT_MS = 100
 RESAMPLES = 1_000
-FEWEST_FILES = 5  # with the type in them: fewer are too few to resample
+FEWEST_FILES = 5  # with the type in them, for an interval: fewer are too few to resample
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """`matched` of `reference` real things and of `estimated` claimed ones."""
+    """How many items are annotated (`reference`), how many are detected (`estimated`), and how many match."""
 
     reference: int = 0
     estimated: int = 0
@@ -31,7 +32,7 @@ class Counts:
         )
 
     def figures(self) -> Figures:
-        """Without a reference there is nothing to measure: all unset. Precision of no claim is unset too."""
+        """The figures of these counts: all None without a reference, no precision without an estimate."""
         if not self.reference:
             return Figures(None, None, None, 0)
         return Figures(
@@ -42,38 +43,49 @@ class Counts:
         )
 
 
-def event_counts(reference: np.ndarray, estimated: np.ndarray) -> Counts:
-    """Events of one type in one file, (events, 2) onsets and offsets in ms."""
+def event_counts(
+    reference: Int64[np.ndarray, "reference 2"], estimated: Int64[np.ndarray, "estimated 2"]
+) -> Counts:
+    """Counts events of one type in one file. Each row is an onset and an offset in ms."""
     return Counts(len(reference), len(estimated), int(matched(reference, estimated).sum()))
 
 
-def event_counts_by_region(reference: np.ndarray, estimated: np.ndarray, begins: np.ndarray) -> np.ndarray:
-    """(regions, 3): reference, estimated and matched events of one type.
+def event_counts_by_region(
+    reference: Int64[np.ndarray, "reference 2"],
+    estimated: Int64[np.ndarray, "estimated 2"],
+    region_starts: Int64[np.ndarray, " regions"],
+) -> Int64[np.ndarray, "regions 3"]:
+    """The numbers of reference, estimated and matched events of one type, by region.
 
-    The regions lie one after the other on one line of time, from `begins` (regions,) in ms on.
+    The regions lie one after the other on one timeline. Each starts at its `region_starts` in ms.
     """
     onsets = reference[:, 0], estimated[:, 0], reference[matched(reference, estimated), 0]
-    regions = (np.searchsorted(begins, of, "right") - 1 for of in onsets)
-    return np.stack([np.bincount(of, minlength=len(begins)) for of in regions], axis=1)
+    numbers = (np.searchsorted(region_starts, group, "right") - 1 for group in onsets)
+    return np.stack([np.bincount(group, minlength=len(region_starts)) for group in numbers], axis=1)
 
 
-def matched(reference: np.ndarray, estimated: np.ndarray) -> np.ndarray:
-    """(reference,) bool: which events have an estimate of their own in the largest one-to-one matching."""
-    rows, columns = matchable(reference, estimated)
-    found = np.zeros(len(reference), bool)
-    found[rows] = True
+def matched(
+    reference: Int64[np.ndarray, "reference 2"], estimated: Int64[np.ndarray, "estimated 2"]
+) -> Bool[np.ndarray, " reference"]:
+    """Which reference events have a partner in the largest one-to-one matching with the estimated ones."""
+    rows, columns = close_pairs(reference, estimated)
+    has_partner = np.zeros(len(reference), bool)
+    has_partner[rows] = True
     if max(np.bincount(rows, minlength=1).max(), np.bincount(columns, minlength=1).max()) > 1:
         shape = len(reference), len(estimated)
-        close = csr_array((np.ones(len(rows), np.int8), (rows, columns)), shape=shape)
-        found = maximum_bipartite_matching(close, perm_type="column") >= 0
-    return found
+        pairs = csr_array((np.ones(len(rows), np.int8), (rows, columns)), shape=shape)
+        partners: np.ndarray = maximum_bipartite_matching(pairs, perm_type="column")
+        has_partner = partners >= 0
+    return has_partner
 
 
-def matchable(reference: np.ndarray, estimated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs (of reference, of estimated) that are close enough to match.
+def close_pairs(
+    reference: Int64[np.ndarray, "reference 2"], estimated: Int64[np.ndarray, "estimated 2"]
+) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
+    """The pairs of events that are close enough to match: their rows in `reference` and in `estimated`.
 
-    As sed_eval has it (Mesaros, Heittola and Virtanen 2016): the onset within COLLAR_MS, the offset within
-    the larger of COLLAR_MS and OFFSET_SHARE of the event's length.
+    The rule is that of sed_eval (Mesaros, Heittola and Virtanen 2016): the onsets differ by at most
+    COLLAR_MS, and the offsets by at most the larger of COLLAR_MS and OFFSET_SHARE of the event's length.
     """
     order = np.argsort(estimated[:, 0], kind="stable")
     onsets = estimated[order, 0]
@@ -86,57 +98,64 @@ def matchable(reference: np.ndarray, estimated: np.ndarray) -> tuple[np.ndarray,
     return rows[close], columns[close]
 
 
-def segment_counts(reference: np.ndarray, estimated: np.ndarray) -> Counts:
-    """Segments of SEGMENT_MS, active when an event covers any of them, as sed_eval counts them."""
+def segment_counts(
+    reference: Int64[np.ndarray, "reference 2"], estimated: Int64[np.ndarray, "estimated 2"]
+) -> Counts:
+    """Counts segments of SEGMENT_MS as sed_eval does: one is active if an event covers any part of it."""
     length = max(0, *(-(-int(spans[:, 1].max(initial=0)) // SEGMENT_MS) for spans in (reference, estimated)))
     return boolean_counts(*(segment_labels(spans, length) for spans in (reference, estimated)))
 
 
-def segment_labels(spans: np.ndarray, segments: int) -> np.ndarray:
-    """(segments,) bool: an event covers any of the segment. `spans` (events, 2) in ms."""
+def segment_labels(spans: Int64[np.ndarray, "events 2"], segments: int) -> Bool[np.ndarray, " segments"]:
+    """True for each segment of which an event covers any part. `spans` are in ms."""
     return _inside(spans[:, 0] // SEGMENT_MS, -(-spans[:, 1] // SEGMENT_MS), segments)
 
 
-def chunk_labels(spans: np.ndarray, starts: np.ndarray, chunk_ms: int) -> np.ndarray:
-    """(chunks,) bool: events cover at least half of the chunk, or one has at least half of itself in it.
+def chunk_labels(
+    spans: Int64[np.ndarray, "events 2"], starts: Int64[np.ndarray, " chunks"], chunk_ms: int
+) -> Bool[np.ndarray, " chunks"]:
+    """True for each chunk of which events cover at least half, or in which at least half of an event lies.
 
-    `spans` (events, 2) of one type and `starts` (chunks,), ascending, in ms. What two cover counts once.
+    The `spans` of one type and the ascending `starts` are in ms. Time that two events cover counts once.
     """
     # min(offset, start + chunk) - max(onset, start) >= length / 2, solved for start.
     middle = spans[spans[:, 1] - spans[:, 0] <= 2 * chunk_ms].sum(axis=1)
     first = np.searchsorted(2 * starts, middle - 2 * chunk_ms, "left")
-    own = _inside(first, np.searchsorted(2 * starts, middle, "right"), len(starts))
+    half_of_event = _inside(first, np.searchsorted(2 * starts, middle, "right"), len(starts))
     if not len(spans):
-        return own
+        return half_of_event
     edges = _union(spans).ravel()
     covered = np.append(0, np.cumsum(np.diff(edges) * (np.arange(len(edges) - 1) % 2 == 0)))
     shared = np.interp(starts + chunk_ms, edges, covered) - np.interp(starts, edges, covered)
-    return own | (2 * shared >= chunk_ms)
+    labels: np.ndarray = half_of_event | (2 * shared >= chunk_ms)
+    return labels
 
 
 def _inside(first: np.ndarray, last: np.ndarray, length: int) -> np.ndarray:
-    """(length,) bool: true from any `first` up to its `last`, without it."""
+    """(length,) bool: true from each `first` up to, but not including, its `last`."""
     steps = np.bincount(first, minlength=length + 1) - np.bincount(last, minlength=length + 1)
     return np.cumsum(steps[:length]) > 0
 
 
 def _union(spans: np.ndarray) -> np.ndarray:
-    """(spans, 2) in ascending order, those that touch or overlap joined."""
+    """The spans in ascending order; those that touch or overlap are joined."""
     spans = spans[np.argsort(spans[:, 0], kind="stable")]
     reach = np.maximum.accumulate(spans[:, 1])
     apart = spans[1:, 0] > reach[:-1]
     return np.stack([spans[np.append(True, apart), 0], reach[np.append(apart, True)]], axis=1)
 
 
-def boolean_counts(reference: np.ndarray, estimated: np.ndarray) -> Counts:
-    """Two (n,) bool arrays, item by item."""
+def boolean_counts(reference: Bool[np.ndarray, " items"], estimated: Bool[np.ndarray, " items"]) -> Counts:
+    """Counts items that are true in either array or in both."""
     return Counts(int(reference.sum()), int(estimated.sum()), int((reference & estimated).sum()))
 
 
-def average_precision(positive: np.ndarray, scores: np.ndarray) -> float | None:
-    """The precisions at each recall step, weighted by the step, as scikit-learn defines it; ties as one.
+def average_precision(
+    positive: Bool[np.ndarray, " items"], scores: Float[np.ndarray, " items"]
+) -> float | None:
+    """The mean of the precisions at each step of recall, weighted by the step, as scikit-learn defines it.
 
-    None where nothing, or everything, is positive.
+    Equal scores make one step. None if no item, or every item, is positive.
     """
     total = int(positive.sum())
     if total in (0, len(positive)):
@@ -148,12 +167,12 @@ def average_precision(positive: np.ndarray, scores: np.ndarray) -> float | None:
     return float((steps * hits[ends] / (ends + 1)).sum() / total)
 
 
-def f1_interval(counts: np.ndarray) -> Interval | None:
-    """Where 95 % of the F1 lie when validation files are drawn again and again, with replacement.
+def f1_interval(counts: Int64[np.ndarray, "files 3"]) -> Interval | None:
+    """The 95 % percentile interval of F1 by the bootstrap (Efron and Tibshirani 1993).
 
-    `counts` (files, 3) are reference, estimated and matched. The bootstrap's percentile interval (Efron and
-    Tibshirani 1993), over whole files since the events of one are alike. A draw without a reference has no
-    F1. None where the type is in fewer than FEWEST_FILES.
+    `counts` are the reference, estimated and matched events of each validation file. Whole files are drawn
+    with replacement, because the events of one file are alike. A draw without a reference has no F1 and is
+    left out. None if the type is in fewer than FEWEST_FILES files.
     """
     if np.count_nonzero(counts[:, 0]) < FEWEST_FILES:
         return None

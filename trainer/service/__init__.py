@@ -1,1 +1,1 @@
-"""The trainer's gRPC front: it only hands on to the worker processes, and its event loop never waits."""
+"""The trainer's front process: serves gRPC and passes all work to worker processes."""

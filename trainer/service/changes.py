@@ -1,15 +1,15 @@
-"""Waking those who watch something that changes."""
+"""A signal that wakes every coroutine waiting for the next change."""
 
 import asyncio
 
 
 class Changes:
-    """Any number of waiters, all woken by the next change."""
+    """`next` is set by the next change and then replaced, so every waiter wakes exactly once."""
 
     def __init__(self) -> None:
         self.next = asyncio.Event()
 
     def notify(self) -> None:
-        """Something changed."""
+        """Wakes everyone who waits for `next`."""
         self.next.set()
         self.next = asyncio.Event()

@@ -1,8 +1,11 @@
-"""Why a call to the trainer ends without success, free of gRPC."""
+"""Errors that end a call to the trainer, independent of gRPC."""
 
 
 class CallError(Exception):
-    """`reason` names an earmark.v1.ErrorReason, or is NO_FREE_SLOT; `field` is what a BadRequest names."""
+    """`reason` names an earmark.v1.ErrorReason or is NO_FREE_SLOT.
+
+    `field` is the request field that a BadRequest detail names; empty if no field is at fault.
+    """
 
     def __init__(self, reason: str, message: str, field: str = "") -> None:
         super().__init__(message)
@@ -11,9 +14,10 @@ class CallError(Exception):
 
 
 class StoppingError(CallError):
-    """Nothing went wrong, but it does not go on here."""
+    """The work did not fail, but this trainer will not continue it. Another trainer can."""
 
     def __init__(self) -> None:
         super().__init__(
-            "STOPPING", "the trainer is stopping, or was asked to hand this back: another can go on with it"
+            "STOPPING",
+            "the trainer is stopping, or was asked to hand this work back: another can continue it",
         )

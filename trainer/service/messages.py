@@ -1,4 +1,4 @@
-"""Between the trainer's own values and the messages of earmark.trainer.v1."""
+"""Converts between the trainer's own values and the messages of earmark.trainer.v1."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from trainer import events
 from trainer.job import Annotation, BaseModel, TrainingConfig, TrainingFile, TrainingJob
 from trainer.service.errors import CallError
-from trainer.workers.wire import Found
+from trainer.workers.wire import DetectedArtifact
 
 DOMAIN = "earmark"
 CODES = {
@@ -22,12 +22,12 @@ CODES = {
     "TRAINER_LOST": code_pb2.UNAVAILABLE,
     "STOPPING": code_pb2.UNAVAILABLE,
     "INTERNAL": code_pb2.INTERNAL,
-}  # every other reason is FAILED_PRECONDITION: the same job, anywhere, would fail again
-OFF_WHERE_LEFT_OUT = frozenset({"early_stopping_epochs"})
+}  # every other reason is FAILED_PRECONDITION: the job would fail again on any trainer
+OPTIONAL_FIELDS = frozenset({"early_stopping_epochs"})
 
 
 def to_status(error: CallError) -> status_pb2.Status:
-    """With ErrorInfo, and BadRequest where a field is to blame."""
+    """Returns a status with an ErrorInfo, and with a BadRequest if the error names a field."""
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
     details = [any_pb2.Any(), any_pb2.Any()]
     details[0].Pack(info)
@@ -41,7 +41,7 @@ def to_status(error: CallError) -> status_pb2.Status:
 
 
 def from_job(job: pb.TrainRequest.Job, files: Iterable[TrainingFile]) -> TrainingJob:
-    """Raises CallError for a configuration or a base model with values left out: they are the gateway's."""
+    """Raises CallError if a value is missing that the gateway must fill in."""
     return TrainingJob(
         job_id=job.training_job_id,
         attempt=job.attempt,
@@ -54,28 +54,28 @@ def from_job(job: pb.TrainRequest.Job, files: Iterable[TrainingFile]) -> Trainin
 
 
 def from_base(job: pb.TrainRequest.Job) -> BaseModel | None:
-    """None without a base model. Raises CallError for one without its keys."""
+    """Returns None if the job has no base model. Raises CallError if one of the model's keys is missing."""
     keys = (job.base_weights, job.base_model_config)
     if not any((job.config.base_model_id, *keys)):
         return None
     if not all(keys):
         raise CallError(
             "INVALID_FIELD",
-            "a base model has both base_weights and base_model_config; the gateway knows them",
+            "a base model needs both base_weights and base_model_config; the gateway must fill them in",
             "job.base_model_config" if job.base_weights else "job.base_weights",
         )
     return BaseModel(*keys)
 
 
 def from_config(config: training_config_pb2.TrainingConfig) -> TrainingConfig:
-    """Raises CallError for values left out."""
+    """Raises CallError if a value is missing: the gateway must fill in every default."""
     fields = training_config_pb2.TrainingConfig.DESCRIPTOR.fields
-    needed = [field.name for field in fields if field.has_presence and field.name not in OFF_WHERE_LEFT_OUT]
-    missing = [name for name in needed if not config.HasField(name)]
+    required = [field.name for field in fields if field.has_presence and field.name not in OPTIONAL_FIELDS]
+    missing = [name for name in required if not config.HasField(name)]
     if missing or not config.artifact_types:
         names = ", ".join(missing or ["artifact_types"])
         raise CallError(
-            "INVALID_FIELD", f"a trainer takes every value from the gateway; {names} left out", "job.config"
+            "INVALID_FIELD", f"the gateway must fill in every value; missing: {names}", "job.config"
         )
     return TrainingConfig(
         artifact_types=tuple(config.artifact_types),
@@ -93,7 +93,7 @@ def from_config(config: training_config_pb2.TrainingConfig) -> TrainingConfig:
 
 
 def from_file(file: pb.TrainRequest.File) -> TrainingFile:
-    """One file of the manifest."""
+    """Converts one file of the job's manifest."""
     return TrainingFile(
         audio_file_id=file.audio_file_id,
         sha256=file.sha256,
@@ -104,13 +104,13 @@ def from_file(file: pb.TrainRequest.File) -> TrainingFile:
 
 
 def from_detection_config(config: detection_pb2.DetectionConfig) -> dict[str, object]:
-    """What differs from the defaults, as the fields of trainer.scoring.detection.DetectionConfig."""
+    """Returns the fields of trainer.scoring.detection.DetectionConfig that differ from their defaults."""
     values = {field.name: value for field, value in config.ListFields() if field.name != "thresholds"}
     return {**values, "thresholds": dict(config.thresholds)}
 
 
 def to_response(event: events.Event) -> pb.TrainResponse:
-    """One event of the training loop."""
+    """Converts one event of the training loop."""
     match event:
         case events.Loading(files, total):
             return pb.TrainResponse(loading=pb.TrainResponse.Loading(files=files, total=total))
@@ -131,7 +131,7 @@ def to_response(event: events.Event) -> pb.TrainResponse:
 
 
 def to_epoch(event: events.EpochCompleted) -> training_service_pb2.TrainingEvent.EpochCompleted:
-    """With the figures on the held-out audio."""
+    """Includes the metrics on the validation audio."""
     return training_service_pb2.TrainingEvent.EpochCompleted(
         epoch=event.epoch,
         train_loss=event.train_loss,
@@ -143,7 +143,7 @@ def to_epoch(event: events.EpochCompleted) -> training_service_pb2.TrainingEvent
 
 
 def to_completed(event: events.Completed) -> pb.TrainResponse.Completed:
-    """With the figures of the chosen epoch."""
+    """Includes the metrics of the best epoch, whose weights these are."""
     return pb.TrainResponse.Completed(
         weights=event.weights,
         model_config=event.config,
@@ -156,7 +156,7 @@ def to_completed(event: events.Completed) -> pb.TrainResponse.Completed:
 
 
 def to_metrics(metrics: events.EvalMetrics) -> metrics_pb2.EvalMetrics:
-    """A figure that is None stays unset."""
+    """Leaves a figure that is None unset."""
     return metrics_pb2.EvalMetrics(
         overall=to_figures(metrics.overall),
         per_type={name: to_type_metrics(of_type) for name, of_type in metrics.per_type.items()},
@@ -168,7 +168,7 @@ def to_metrics(metrics: events.EvalMetrics) -> metrics_pb2.EvalMetrics:
 
 
 def to_type_metrics(metrics: events.TypeMetrics) -> metrics_pb2.TypeMetrics:
-    """Event level at the top, chunk and segment level beside it."""
+    """Puts the event-level figures at the top, and those of chunks and segments into their own fields."""
     return metrics_pb2.TypeMetrics(
         precision=metrics.event.precision,
         recall=metrics.event.recall,
@@ -187,12 +187,12 @@ def to_type_metrics(metrics: events.TypeMetrics) -> metrics_pb2.TypeMetrics:
 
 
 def to_interval(interval: events.Interval | None) -> metrics_pb2.Interval | None:
-    """None stays unset."""
+    """Leaves the field unset if there is no interval."""
     return metrics_pb2.Interval(low=interval.low, high=interval.high) if interval else None
 
 
 def to_figures(figures: events.Figures) -> metrics_pb2.Figures:
-    """A figure that is None stays unset."""
+    """Leaves a figure that is None unset."""
     return metrics_pb2.Figures(
         precision=figures.precision,
         recall=figures.recall,
@@ -201,11 +201,11 @@ def to_figures(figures: events.Figures) -> metrics_pb2.Figures:
     )
 
 
-def to_detection(found: Found) -> detection_pb2.Detection:
-    """One detection."""
+def to_detection(artifact: DetectedArtifact) -> detection_pb2.Detection:
+    """Converts one detected artifact."""
     return detection_pb2.Detection(
-        artifact_type=found.artifact_type,
-        start_ms=found.start_ms,
-        end_ms=found.end_ms,
-        confidence=found.confidence,
+        artifact_type=artifact.artifact_type,
+        start_ms=artifact.start_ms,
+        end_ms=artifact.end_ms,
+        confidence=artifact.confidence,
     )

@@ -1,4 +1,4 @@
-"""Child processes as the front sees them: started, spoken to and watched without ever blocking the loop."""
+"""The front's child processes, which it starts, watches and talks to without blocking its event loop."""
 
 import asyncio
 import os
@@ -12,12 +12,15 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-EXIT_SECONDS = 2.0
+EXIT_SECONDS = 2.0  # from the end of the pipe to the exit of the process, before it is killed
 SOCKET_BYTES = 1 << 20
 
 
 class ProcessLostError(Exception):
-    """The process is gone. The message says how: "was killed by SIGSEGV", "exited with status 1"."""
+    """The process has exited. The message says how: "was killed by SIGSEGV", "exited with status 1".
+
+    `signal` is the number of the signal that killed it, None if it exited by itself.
+    """
 
     def __init__(self, status: int) -> None:
         self.signal = -status if status < 0 else None
@@ -28,35 +31,35 @@ class ProcessLostError(Exception):
 
 
 class Child:
-    """A process running `module`'s serve(connection, settings), started afresh, never forked from threads.
+    """A new Python process that runs `module`'s serve(connection, settings).
 
-    Messages are pickled; both ends are this program. A thread reads them, so that a long one, or one that
-    stops half-way, keeps nobody else waiting.
+    It is not forked, because this process has threads. Messages are pickled, since both ends are this
+    program. A thread reads them, so that a long message or one that stops half-way blocks nothing else.
     """
 
     def __init__(self, module: str, settings: object, environment: Mapping[str, str]) -> None:
         """Starts the process. Needs a running event loop, to which messages are delivered."""
-        ours, theirs = socket.socketpair()
-        for end in (ours, theirs):
+        our_end, child_end = socket.socketpair()
+        for end in (our_end, child_end):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
-        with theirs:
+        with child_end:
             self._process = subprocess.Popen(  # noqa: S603
                 [
                     sys.executable,
                     "-m",
                     "trainer.workers.child",
                     module,
-                    str(theirs.fileno()),
+                    str(child_end.fileno()),
                     str(os.getpid()),
                 ],
-                pass_fds=[theirs.fileno()],
+                pass_fds=[child_end.fileno()],
                 stdin=subprocess.DEVNULL,
-                stdout=sys.__stderr__,  # our stdout carries the address, and nothing else
+                stdout=sys.__stderr__,  # our stdout carries the line with the address and nothing else
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment},
             )
         self.name = module
-        self._connection = Connection(ours.detach())
-        self._sending = threading.Lock()
+        self._connection = Connection(our_end.detach())
+        self._send_lock = threading.Lock()
         self._received: asyncio.Queue[Any] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self.exited = asyncio.Event()
@@ -65,20 +68,20 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The process id."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
-        """Whether it was, when it was last heard of."""
+        """False once the exit of the process has been noticed."""
         return not self.exited.is_set()
 
     async def send(self, message: object) -> None:
-        """A process that is gone is no error here; the next receive() says so."""
+        """Sends a message. If the process has exited, this does not raise, but the next receive() does."""
         await self._loop.run_in_executor(None, self._send, message)
 
     async def receive(self) -> Any:
-        """The next message. Raises ProcessLostError after the last."""
+        """Returns the next message. Raises ProcessLostError after the last."""
         message = await self._received.get()
         if isinstance(message, ProcessLostError):
             self._received.put_nowait(message)
@@ -86,16 +89,16 @@ class Child:
         return message
 
     def kill(self) -> None:
-        """At once; `exited` is set soon after."""
+        """Kills the process; `exited` is set soon after."""
         self._process.kill()
 
     async def close(self) -> None:
-        """Ends the process and waits until it is gone."""
+        """Kills the process and waits until it has exited."""
         self.kill()
         await self.exited.wait()
 
     def _send(self, message: object) -> None:
-        with self._sending, suppress(OSError):
+        with self._send_lock, suppress(OSError):
             self._connection.send(message)
 
     def _read(self) -> None:
@@ -107,15 +110,15 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             status = self._process.wait()
-        with self._sending:
+        with self._send_lock:
             self._connection.close()
         self._deliver(ProcessLostError(status))
 
     def _deliver(self, message: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody is left to tell
-            self._loop.call_soon_threadsafe(self._take, message)
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits for the message
+            self._loop.call_soon_threadsafe(self._enqueue, message)
 
-    def _take(self, message: object) -> None:
+    def _enqueue(self, message: object) -> None:
         self._received.put_nowait(message)
         if isinstance(message, ProcessLostError):
             self.exited.set()

@@ -1,4 +1,4 @@
-"""The processes that do the trainer's work, and what its rpcs share."""
+"""The parts of a running trainer that its rpcs share: processes, slots, object store, scratch directory."""
 
 import asyncio
 import hashlib
@@ -13,7 +13,7 @@ from typing import Self
 from storage.objects import ObjectStore
 from trainer.service.audio_pool import AudioPool
 from trainer.service.changes import Changes
-from trainer.service.scoring import Scoring
+from trainer.service.detection_process import DetectionProcess
 from trainer.service.scratch import ScratchDirectory
 from trainer.service.slot import TrainingSlot
 from trainer.service.supervisor import Supervisor
@@ -22,30 +22,28 @@ from trainer.settings import TrainerSettings
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """One running trainer."""
+    """One running trainer. `changes` is notified whenever its capacity changes."""
 
     settings: TrainerSettings
     objects: ObjectStore
     scratch: ScratchDirectory
     changes: Changes
-    supervisor: Supervisor
-    training: TrainingSlot
-    audio: AudioPool
-    scoring: Scoring
+    training_process: Supervisor
+    training_slot: TrainingSlot
+    audio_pool: AudioPool
+    detection_process: DetectionProcess
 
     @property
     def device(self) -> str:
-        """What it trains on; empty until that is known."""
-        return self.supervisor.device
+        """The device that training runs on; empty until the training process has been warm once."""
+        return self.training_process.device
 
     @classmethod
     @asynccontextmanager
     async def open(cls, settings: TrainerSettings) -> AsyncIterator[Self]:
-        """Starts every process; all are gone at the end."""
+        """Starts every process, and ends them all on exit."""
         changes = Changes()
-        supervisor = Supervisor(
-            "trainer.workers.training", settings, _training_environment(settings), changes
-        )
+        training = Supervisor("trainer.workers.training", settings, _training_environment(settings), changes)
         detection = Supervisor(
             "trainer.workers.detection", settings, _detection_environment(settings), changes
         )
@@ -54,20 +52,22 @@ class Runtime:
             objects=ObjectStore.open(settings.object_store_url),
             scratch=ScratchDirectory(settings.data_dir / "scratch"),
             changes=changes,
-            supervisor=supervisor,
-            training=TrainingSlot(supervisor, changes),
-            audio=AudioPool(settings, changes),
-            scoring=Scoring(detection),
+            training_process=training,
+            training_slot=TrainingSlot(training, changes),
+            audio_pool=AudioPool(settings, changes),
+            detection_process=DetectionProcess(detection),
         )
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(part.run()) for part in (supervisor, detection, runtime.scoring)]
+            tasks = [
+                group.create_task(part.run()) for part in (training, detection, runtime.detection_process)
+            ]
             try:
                 yield runtime
             finally:
-                await runtime.training.settle()
+                await runtime.training_slot.wait_for_released_jobs()
                 for task in tasks:
                     task.cancel()
-                await runtime.audio.close()
+                await runtime.audio_pool.close()
                 runtime.scratch.close()
 
 
@@ -79,7 +79,7 @@ def _training_environment(settings: TrainerSettings) -> dict[str, str]:
 
 
 def _detection_environment(settings: TrainerSettings) -> dict[str, str]:
-    """Takes memory as it needs it, so that it fits beside the training process."""
+    """Allocates memory only when it is needed, so that detection fits on the GPU beside training."""
     return {
         **_jax_environment(settings.data_dir),
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
@@ -88,21 +88,24 @@ def _detection_environment(settings: TrainerSettings) -> dict[str, str]:
 
 
 def _jax_environment(data_dir: Path) -> dict[str, str]:
-    """What is compiled is kept, so that a job after a restart starts in seconds. Set variables win."""
-    ours = {
+    """Keeps compiled code on disk, so that a job after a restart starts in seconds.
+
+    Variables that are already set take precedence.
+    """
+    defaults = {
         "JAX_COMPILATION_CACHE_DIR": str((data_dir / "compiled" / _processor()).absolute()),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
-        # XLA calls kept code unfit for its own machine, at length, over tuning hints that are no processor's
-        # features (prefer-no-gather). What matters JAX raises.
+        # When XLA loads cached code, it warns at length that the code may not fit this machine, because of
+        # tuning hints that are not processor features (prefer-no-gather). Real errors are raised by JAX.
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-    return {name: os.environ.get(name, value) for name, value in ours.items()}
+    return {name: os.environ.get(name, value) for name, value in defaults.items()}
 
 
 def _processor() -> str:
-    """Names what this machine's processor can do: code compiled for another might crash."""
-    known = platform.machine()
+    """Identifies this machine's instruction set: code compiled for another one might crash."""
+    description = platform.machine()
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        known += next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return hashlib.sha256(known.encode()).hexdigest()[:16]
+        description += next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return hashlib.sha256(description.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Folders for files in work. What a killed trainer left behind is removed by the next one."""
+"""Temporary folders for files in use. A trainer removes those that a killed trainer left behind."""
 
 import fcntl
 import os
@@ -10,12 +10,13 @@ from pathlib import Path
 
 
 class ScratchDirectory:
-    """This trainer's own folder below `parent`, locked while it runs."""
+    """This trainer's own folder below `parent`, locked as long as the trainer runs."""
 
     def __init__(self, parent: Path) -> None:
         parent.mkdir(parents=True, exist_ok=True)
-        with _open(parent) as everyone:
-            fcntl.flock(everyone, fcntl.LOCK_EX)  # between making a folder and locking it, nobody may look
+        with _open(parent) as parent_lock:
+            # A folder that exists but is not yet locked looks abandoned: no other trainer may look meanwhile.
+            fcntl.flock(parent_lock, fcntl.LOCK_EX)
             for folder in parent.iterdir():
                 if _abandoned(folder):
                     shutil.rmtree(folder, ignore_errors=True)
@@ -25,12 +26,12 @@ class ScratchDirectory:
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
-        """An empty folder, removed afterwards with all that is in it."""
+        """Yields an empty folder and removes it with its contents afterwards."""
         with tempfile.TemporaryDirectory(dir=self._folder, ignore_cleanup_errors=True) as folder:
             yield Path(folder)
 
     def close(self) -> None:
-        """Removes everything."""
+        """Removes this trainer's folder and unlocks it."""
         shutil.rmtree(self._folder, ignore_errors=True)
         os.close(self._lock)
 

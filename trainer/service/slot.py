@@ -1,4 +1,4 @@
-"""The training slot, as the front sees it: claimed, given a job, read from, stopped or handed back."""
+"""The training slot. An attempt at a job claims it, runs in it, and is stopped or handed back."""
 
 import asyncio
 from typing import Self
@@ -13,97 +13,104 @@ from trainer.service.processes import Child, ProcessLostError
 from trainer.service.supervisor import Supervisor
 from trainer.workers.wire import Failed, StopJob, Stopped
 
-STOP_SECONDS = 0.8
-HAND_BACK_SECONDS = 5.0  # time to store a checkpoint
+STOP_SECONDS = 0.8  # the training process has this long to drop its job before it is killed
+HAND_BACK_SECONDS = 5.0  # the training process has this long to store a checkpoint before it is killed
 
 log = structlog.get_logger()
 
 
 class TrainingSlot:
-    """The one job that this trainer can run at a time."""
+    """A trainer runs one job at a time."""
 
-    def __init__(self, supervisor: Supervisor, changes: Changes) -> None:
-        self._supervisor = supervisor
+    def __init__(self, training_process: Supervisor, changes: Changes) -> None:
+        self._training_process = training_process
         self._changes = changes
-        self._run: Run | None = None
+        self._claim: SlotClaim | None = None
         self._closed = False
-        self._ending: set[asyncio.Task[None]] = set()
+        self._stopping: set[asyncio.Task[None]] = set()
 
     @property
     def free(self) -> bool:
-        """Whether a job would be taken now."""
-        return self._supervisor.child is not None and self._run is None and not self._closed
+        """Whether a claim would succeed now."""
+        return self._training_process.warm_child is not None and self._claim is None and not self._closed
 
-    def claim(self, job_id: str, attempt: int) -> "Run":
-        """Takes the slot for this attempt. Raises CallError."""
+    def claim(self, job_id: str, attempt: int) -> "SlotClaim":
+        """Claims the slot for this attempt.
+
+        Raises CallError if the slot is not free, StoppingError if the trainer is stopping.
+        """
         if self._closed:
             raise StoppingError
-        child = self._supervisor.child
-        if child is None or self._run is not None:
-            why = "its training process is starting" if self._run is None else "it trains another job"
+        child = self._training_process.warm_child
+        if child is None or self._claim is not None:
+            why = "its training process is starting" if self._claim is None else "it is training another job"
             raise CallError("NO_FREE_SLOT", f"the trainer has no free training slot: {why}")
-        self._run = Run(self, child, job_id, attempt)
+        self._claim = SlotClaim(self, child, job_id, attempt)
         self._changes.notify()
-        return self._run
+        return self._claim
 
     async def hand_back(self, job_id: str, attempt: int) -> None:
-        """Returns when this attempt has ended, its work kept. Raises CallError where it does not run."""
-        run = self._run
-        if run is None or (run.job_id, run.attempt) != (job_id, attempt):
-            found = f"attempt {run.attempt} at job {run.job_id} does" if run else "no job does"
+        """Ends this attempt, keeps its work, and returns when the slot is free.
+
+        Raises CallError if another attempt or none has the slot.
+        """
+        claim = self._claim
+        if claim is None or (claim.job_id, claim.attempt) != (job_id, attempt):
+            running = f"attempt {claim.attempt} of job {claim.job_id} is" if claim else "no job is"
             raise CallError(
-                "NOT_FOUND", f"attempt {attempt} at job {job_id} does not run here, {found}: is it over?"
+                "NOT_FOUND",
+                f"attempt {attempt} of job {job_id} is not running here, {running}: has it ended already?",
             )
-        await run.hand_back()
+        await claim.hand_back()
 
     async def close(self) -> None:
-        """Takes no more jobs; returns when the one in work has ended, its work kept."""
+        """Takes no more jobs. Hands the current job back and returns when the slot is free."""
         self._closed = True
         self._changes.notify()
-        if self._run is not None:
-            await self._run.hand_back()
+        if self._claim is not None:
+            await self._claim.hand_back()
 
-    def release(self, run: "Run") -> None:
-        """Frees the slot: at once after a job that is over, or when the process has stopped or is gone."""
-        if run.over:
-            self._free(run)
+    def release(self, claim: "SlotClaim") -> None:
+        """Frees the slot: at once if no job is running, otherwise after the job has been stopped."""
+        if not claim.running:
+            self._free(claim)
             return
-        ending = asyncio.create_task(self._end(run))
-        self._ending.add(ending)
-        ending.add_done_callback(self._ending.discard)
+        stopping = asyncio.create_task(self._stop(claim))
+        self._stopping.add(stopping)
+        stopping.add_done_callback(self._stopping.discard)
 
-    async def settle(self) -> None:
-        """Waits for released jobs to end."""
-        await asyncio.gather(*self._ending)
+    async def wait_for_released_jobs(self) -> None:
+        """Returns when every released job has been stopped."""
+        await asyncio.gather(*self._stopping)
 
-    async def _end(self, run: "Run") -> None:
+    async def _stop(self, claim: "SlotClaim") -> None:
         try:
-            await run.stop()
+            await claim.stop()
         finally:
-            self._free(run)
+            self._free(claim)
 
-    def _free(self, run: "Run") -> None:
-        self._run = None
-        run.ended.set()
+    def _free(self, claim: "SlotClaim") -> None:
+        self._claim = None
+        claim.slot_freed.set()
         self._changes.notify()
 
 
-class Run:
-    """A claimed slot, and the job in it: `over` before its start and after its last event.
+class SlotClaim:
+    """One attempt's claim on the slot. As a context manager, it releases the slot.
 
-    As a context manager it gives the slot back. `wanted_back` is set once the job is to end with its work
-    kept, `ended` when the slot is free.
+    `running` is true from the start of the job to its last event. `hand_back_requested` is set when the job
+    is to end with its work kept, `slot_freed` when the slot is free again.
     """
 
     def __init__(self, slot: TrainingSlot, child: Child, job_id: str, attempt: int) -> None:
         self.job_id = job_id
         self.attempt = attempt
-        self.over = True
-        self.wanted_back = asyncio.Event()
-        self.ended = asyncio.Event()
+        self.running = False
+        self.hand_back_requested = asyncio.Event()
+        self.slot_freed = asyncio.Event()
         self._slot = slot
         self._child = child
-        self._sending = asyncio.Lock()
+        self._send_lock = asyncio.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -112,31 +119,35 @@ class Run:
         self._slot.release(self)
 
     async def start(self, job: TrainingJob) -> None:
-        """Hands the job to the process. Raises StoppingError when it is wanted back already."""
-        async with self._sending:
-            if self.wanted_back.is_set():
+        """Sends the job to the process. Raises StoppingError if its hand-back has been requested already."""
+        async with self._send_lock:
+            if self.hand_back_requested.is_set():
                 raise StoppingError
-            self.over = False
+            self.running = True
             await self._child.send(job)
 
     async def hand_back(self) -> None:
-        """Returns when the job has ended. What it did is kept, unless it takes too long to come to that."""
-        self.wanted_back.set()
+        """Ends the job and returns when the slot is free.
+
+        The process stores a checkpoint first. If that takes more than HAND_BACK_SECONDS it is killed, and
+        only the work up to the previous checkpoint is kept.
+        """
+        self.hand_back_requested.set()
         try:
             async with asyncio.timeout(HAND_BACK_SECONDS):
-                async with self._sending:
-                    if not self.over:
+                async with self._send_lock:
+                    if self.running:
                         await self._child.send(StopJob(self.job_id, self.attempt, Stop.HAND_BACK))
-                await self.ended.wait()
-        except TimeoutError:  # it compiles, or evaluates: its last checkpoint stands
-            log.info("a training process is killed to hand its job back", child=self._child.pid)
+                await self.slot_freed.wait()
+        except TimeoutError:  # it is compiling or evaluating, and cannot look for messages
+            log.info("killing a training process to hand its job back", child=self._child.pid)
             self._child.kill()
-            await self.ended.wait()
+            await self.slot_freed.wait()
 
-    async def next(self, seconds: float) -> Event | None:
-        """The next event; None when there is none for `seconds`. The last is Completed.
+    async def next_event(self, seconds: float) -> Event | None:
+        """Returns the next event, or None if none arrives within `seconds`. The last event is Completed.
 
-        Raises CallError when the job failed or was handed back, or its process is gone.
+        Raises CallError if the job failed or its process exited, StoppingError if it was handed back.
         """
         try:
             async with asyncio.timeout(seconds):
@@ -144,7 +155,7 @@ class Run:
         except TimeoutError:
             return None
         except ProcessLostError as error:
-            if self.wanted_back.is_set():
+            if self.hand_back_requested.is_set():
                 raise StoppingError from error
             raise CallError("TRAINER_LOST", f"the training process {error}") from error
         match message:
@@ -155,23 +166,23 @@ class Run:
         return message
 
     async def stop(self) -> None:
-        """Returns when the process is idle or gone, after STOP_SECONDS at most."""
+        """Drops the job. Returns when the process is idle or has exited, after about STOP_SECONDS at most."""
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await self._child.send(StopJob(self.job_id, self.attempt, Stop.DROP))
-                while not self.over:
+                while self.running:
                     await self._receive()
-        except TimeoutError:  # it compiles, and would not look for minutes
-            log.info("a training process is killed to stop its job", child=self._child.pid)
+        except TimeoutError:  # it is compiling, and would not look for messages for minutes
+            log.info("killing a training process to stop its job", child=self._child.pid)
             await self._child.close()
         except ProcessLostError:
             return
 
     async def _receive(self) -> Event | Failed | Stopped:
         try:
-            message = await self._child.receive()
+            message: Event | Failed | Stopped = await self._child.receive()
         except ProcessLostError:
-            self.over = True
+            self.running = False
             raise
-        self.over = isinstance(message, Completed | Failed | Stopped)
+        self.running = not isinstance(message, Completed | Failed | Stopped)
         return message

@@ -1,4 +1,4 @@
-"""Keeping a process warm, as the training and the detection process are."""
+"""Keeps one worker process warm: the training process or the detection process."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,52 +10,63 @@ from trainer.service.processes import Child, ProcessLostError
 from trainer.settings import TrainerSettings
 from trainer.workers.wire import Ready
 
-BACKOFF_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before the next start, by starts that failed in a row
+BACKOFF_SECONDS = (
+    0.0,
+    1.0,
+    2.0,
+    5.0,
+    10.0,
+    30.0,
+)  # before a start, by failed starts in a row
 
 log = structlog.get_logger()
 
 
 class Supervisor:
-    """One process of `module`: started, and started again when it is gone."""
+    """Starts one process of `module`, and starts it again when it exits.
+
+    `device` is what the process computes on, such as "cpu"; empty until the process has been warm once.
+    """
 
     def __init__(
         self, module: str, settings: TrainerSettings, environment: Mapping[str, str], changes: Changes
     ) -> None:
-        self._start = lambda: Child(module, settings, environment)
         self._module = module
+        self._settings = settings
+        self._environment = environment
         self._changes = changes
         self._child: Child | None = None
         self.device = ""
 
     @property
-    def child(self) -> Child | None:
-        """The process, once it is warm and as long as it lives."""
+    def warm_child(self) -> Child | None:
+        """The process if it is warm and alive, otherwise None."""
         return self._child if self._child is not None and self._child.alive else None
 
-    async def ready(self) -> Child:
-        """Waits until the process is warm."""
-        while (child := self.child) is None:
+    async def wait_until_warm(self) -> Child:
+        """Returns the process as soon as it is warm."""
+        while (child := self.warm_child) is None:
             await self._changes.next.wait()
         return child
 
     async def run(self) -> None:
-        """Until cancelled; then the process is gone."""
+        """Keeps the process running until cancelled. Ends the process before returning."""
         failures = 0
         while True:
             await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
             try:
-                child = self._start()
+                child = Child(self._module, self._settings, self._environment)
             except OSError as error:
-                log.error("a process cannot be started", module=self._module, error=str(error))  # noqa: TRY400
+                log.error("cannot start a process", module=self._module, error=str(error))  # noqa: TRY400
                 failures += 1
                 continue
             try:
-                failures = 0 if await self._attend(child) else failures + 1
+                failures = 0 if await self._wait_until_exit(child) else failures + 1
             finally:
                 await child.close()
 
-    async def _attend(self, child: Child) -> bool:
-        """Whether it ever got warm. Returns when the process is gone."""
+    async def _wait_until_exit(self, child: Child) -> bool:
+        """Publishes the process once it is warm. Returns after its exit whether it ever became warm."""
         try:
             ready: Ready = await child.receive()
         except ProcessLostError as error:
@@ -65,6 +76,6 @@ class Supervisor:
         log.info("a process is warm", module=self._module, child=child.pid, device=ready.device)
         self._changes.notify()
         await child.exited.wait()
-        log.warning("a process is gone", module=self._module, child=child.pid)
+        log.warning("a process exited", module=self._module, child=child.pid)
         self._changes.notify()
         return True

@@ -1,1 +1,1 @@
-"""The trainer's worker processes: one that trains, one that detects, and a few that decode."""
+"""The trainer's worker processes: one trains, one detects, and several decode audio."""

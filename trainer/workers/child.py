@@ -1,7 +1,8 @@
-"""`python -m trainer.workers.child MODULE FD`: a child process of the trainer, on its end of a socket pair.
+"""`python -m trainer.workers.child MODULE FD PARENT`: a child process of the trainer's front.
 
-The first message is the settings; MODULE's `serve(connection, settings)` does the rest. The child never
-outlives the front: the kernel kills it, and an idle one sees its pipe end.
+FD is this process's end of a socket pair, PARENT the front's process id. The first message is the settings;
+MODULE's `serve(connection, settings)` does the rest. The child never outlives the front: the kernel kills it
+when the front dies, and an idle child exits when its connection is closed.
 """
 
 import ctypes
@@ -14,16 +15,16 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-NICENESS = 5  # the front, and whatever else answers callers on this machine, goes first
+NICENESS = 5  # the front, and any other service on this machine that answers callers, has priority
 
 
 def main(module: str, descriptor: int, parent: int) -> None:
-    """Ends with exit status 0 when the front closes the pipe or dies."""
+    """Exits with status 0 when the front closes the connection or dies."""
     die_with(parent)
-    with suppress(OSError):  # when memory runs out, the kernel is to end a child rather than the front
+    with suppress(OSError):  # when memory runs out, the kernel should kill a child and not the front
         Path("/proc/self/oom_score_adj").write_text("500")
     os.nice(NICENESS)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the front decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the front decides
     connection = Connection(descriptor)
     try:
         importlib.import_module(module).serve(connection, connection.recv())
@@ -36,7 +37,7 @@ def die_with(parent: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        sys.exit("the trainer died while this process started")
+        sys.exit("the trainer died while this process was starting")
 
 
 if __name__ == "__main__":

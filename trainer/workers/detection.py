@@ -1,4 +1,4 @@
-"""The detection process: apart from training, so that a recording never waits behind a job."""
+"""The detection process. It is separate from training, so that a recording never waits for a job."""
 
 from collections import OrderedDict
 from multiprocessing.connection import Connection
@@ -11,46 +11,46 @@ from trainer.logs import configure_logging
 from trainer.model import Model, UnreadableModelError, load_model
 from trainer.scoring.detection import DetectionConfig, detect
 from trainer.settings import TrainerSettings
-from trainer.workers.device import summary, warm_up
-from trainer.workers.wire import Failed, Found, Ready, Scored, ScoreRequest
+from trainer.workers.device import error_summary, warm_up
+from trainer.workers.wire import DetectedArtifact, DetectionReply, DetectionRequest, Failed, Ready
 
-MODELS_KEPT = 8
+CACHED_MODELS = 8
 
 log = structlog.get_logger()
 
 
-class Models:
-    """The models used last. Their objects never change, so neither do they."""
+class ModelCache:
+    """The models used most recently. They never become stale, because stored models never change."""
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
         self._loaded: OrderedDict[tuple[str, str], Model] = OrderedDict()
 
     def get(self, weights: str, config: str) -> Model:
-        """Raises as load_model does."""
+        """Returns the model stored under these keys. Raises what load_model raises."""
         key = (weights, config)
         if key not in self._loaded:
             self._loaded[key] = load_model(self._objects, weights, config)
         self._loaded.move_to_end(key)
-        while len(self._loaded) > MODELS_KEPT:
+        while len(self._loaded) > CACHED_MODELS:
             self._loaded.popitem(last=False)
         return self._loaded[key]
 
 
 def serve(connection: Connection, settings: TrainerSettings) -> None:
-    """Says Ready, then answers each ScoreRequest. Raises EOFError when the front is gone."""
+    """Sends Ready, then answers each DetectionRequest. Raises EOFError when the front has closed its end."""
     configure_logging(settings.log_level)
-    models = Models(ObjectStore.open(settings.object_store_url))
+    models = ModelCache(ObjectStore.open(settings.object_store_url))
     connection.send(Ready(warm_up()))
     while True:
-        request: ScoreRequest = connection.recv()
-        connection.send(Scored(request.number, answer(request, models)))
+        request: DetectionRequest = connection.recv()
+        connection.send(DetectionReply(request.number, answer(request, models)))
 
 
-def answer(request: ScoreRequest, models: Models) -> tuple[Found, ...] | Failed:
-    """Detections by start."""
+def answer(request: DetectionRequest, models: ModelCache) -> tuple[DetectedArtifact, ...] | Failed:
+    """Returns the detections by start, or the failure. Raises nothing: the process must survive."""
     try:
-        return score(request, models)
+        return detected_artifacts(request, models)
     except ObjectNotFoundError as error:
         return Failed(
             "STORED_DATA_DAMAGED", f"the model's object {error.key!r} is missing from the object store"
@@ -58,17 +58,20 @@ def answer(request: ScoreRequest, models: Models) -> tuple[Found, ...] | Failed:
     except UnreadableModelError as error:
         return Failed("STORED_DATA_DAMAGED", str(error))
     except FileNotFoundError:
-        return Failed("INTERNAL", "the features are gone: was the call given up?")
+        return Failed("INTERNAL", "the features are gone: was the call cancelled?")
     except Exception as error:
         log.exception("detection crashed", weights=request.weights)
-        return Failed("INTERNAL", summary(error))
+        return Failed("INTERNAL", error_summary(error))
 
 
-def score(request: ScoreRequest, models: Models) -> tuple[Found, ...]:
-    """Raises as load_model does, and FileNotFoundError for a call whose files are gone."""
+def detected_artifacts(request: DetectionRequest, models: ModelCache) -> tuple[DetectedArtifact, ...]:
+    """Returns the detections by start.
+
+    Raises what load_model raises, and FileNotFoundError if the call has ended and its files were removed.
+    """
     model = models.get(request.weights, request.model_config)
     features = unpack_features(request.features.read_bytes())
     return tuple(
-        Found(found.artifact_type, found.start_ms, found.end_ms, found.confidence)
-        for found in detect(model, features, request.duration_ms, DetectionConfig(**request.config))
+        DetectedArtifact(detection.artifact_type, detection.start_ms, detection.end_ms, detection.confidence)
+        for detection in detect(model, features, request.duration_ms, DetectionConfig(**request.config))
     )

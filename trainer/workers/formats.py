@@ -1,4 +1,4 @@
-"""What a file is, by its bytes and never by its name, and whether it holds what its header announces."""
+"""Recognises the format of a file by its bytes, never by its name, and checks that the file is complete."""
 
 import struct
 from pathlib import Path
@@ -12,16 +12,16 @@ MPEG_SYNC = 0b1110_0000  # in the second byte of a frame of MPEG audio; the firs
 ID3_BYTES = 10
 OGG_HEADER_BYTES = 27
 OGG_PAGE_BYTES = 65_307  # the longest page, RFC 3533
-UNKNOWN_LENGTHS = range(0x7FFF_0000, 0x1_0000_0000)  # what writers of a stream put in place of its length
+UNKNOWN_LENGTHS = range(0x7FFF_0000, 0x1_0000_0000)  # written in place of a stream's length
 TAG_SLACK_BYTES = 1 << 16  # tags at the end of an MP3 file
 TAG_SLACK_SHARE = 0.05
 
 
 class UnusableAudioError(Exception):
-    """The file cannot be used. The message says what was found and what to do."""
+    """The file cannot be used. The message says what is wrong with it and what to do."""
 
 
-# Containers that people have but libsndfile does not read; (offset, magic, name).
+# Common containers that libsndfile does not read, or that are not supported: (offset, magic, name).
 _UNSUPPORTED = (
     (4, b"ftyp", "MP4/M4A"),
     (0, b"\x1aE\xdf\xa3", "WebM/Matroska"),
@@ -34,28 +34,28 @@ _UNSUPPORTED = (
 
 
 def sniff(source: Path) -> str:
-    """The format as libsndfile names it: WAV, FLAC, OGG or MP3. Raises UnusableAudioError for any other."""
+    """Returns the format: WAV, FLAC, OGG or MP3. Raises UnusableAudioError for any other."""
     size = source.stat().st_size
     if size == 0:
         raise UnusableAudioError("the file is empty (0 bytes): upload it again")
     with source.open("rb") as file:
         head = file.read(HEAD_BYTES)
-        tagged = head[:3] == b"ID3"
-        if tagged:
+        has_id3 = head[:3] == b"ID3"
+        if has_id3:
             file.seek(_after_id3(head))
             head = file.read(HEAD_BYTES)
-    found = _named(head)
-    if found is None and tagged:
-        return "MP3"  # padding behind the tag; the decoder looks further
-    if found is None:
+    container = _container(head)
+    if container is None and has_id3:
+        return "MP3"  # padding may follow the tag; the decoder searches further
+    if container is None:
         start = head[:8].hex(" ")
         raise UnusableAudioError(
             f"this is not audio in a known format (its {size:,} bytes begin with {start}): upload {SUPPORTED}"
         )
-    return found
+    return container
 
 
-def _named(head: bytes) -> str | None:
+def _container(head: bytes) -> str | None:
     if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
         return "WAV"
     if head[:4] == b"fLaC":
@@ -73,13 +73,13 @@ def _named(head: bytes) -> str | None:
 
 
 def _after_id3(head: bytes) -> int:
-    """Bytes of an ID3v2 tag: four times seven bits behind its header (id3.org, id3v2.4.0-structure)."""
+    """Returns the end of an ID3v2 tag. Its size has four times seven bits (id3.org, id3v2.4.0-structure)."""
     a, b, c, d = head[6:10].ljust(4, b"\0")
     return ID3_BYTES + (a << 21 | b << 14 | c << 7 | d)
 
 
 def check_whole(source: Path, container: str) -> None:
-    """Raises UnusableAudioError for a file that libsndfile would take for a shorter, whole one."""
+    """Raises UnusableAudioError if libsndfile would decode only a part of the file without an error."""
     checks = {"WAV": _check_wav, "OGG": _check_ogg, "MP3": _check_mp3}
     if container in checks:
         with source.open("rb") as file:
@@ -87,7 +87,7 @@ def check_whole(source: Path, container: str) -> None:
 
 
 def _check_wav(file: BinaryIO, size: int) -> None:
-    """The data chunk's length against the bytes that are there."""
+    """Compares the length in the data chunk's header with the bytes that follow."""
     position = 12
     while position + 8 <= size:
         file.seek(position)
@@ -110,7 +110,7 @@ def _check_wav(file: BinaryIO, size: int) -> None:
 
 
 def _check_ogg(file: BinaryIO, size: int) -> None:
-    """The last page against the bytes that are there."""
+    """Compares the length of the last page with the bytes that follow its start."""
     file.seek(max(0, size - OGG_PAGE_BYTES))
     tail = file.read()
     page = tail[tail.rfind(b"OggS") :]
@@ -124,7 +124,7 @@ def _check_ogg(file: BinaryIO, size: int) -> None:
 
 
 def _check_mp3(file: BinaryIO, size: int) -> None:
-    """The Xing header's byte count: decoders stop there, and would leave out what was appended."""
+    """Compares the Xing header's byte count with the file: decoders ignore all bytes beyond it."""
     head = file.read(HEAD_BYTES)
     start = _after_id3(head) if head[:3] == b"ID3" else 0
     file.seek(start)

@@ -1,4 +1,4 @@
-"""The training process: warm before its first job, one job at a time, stopped between two device calls."""
+"""The training process: warm before its first job, runs one job at a time, stops between two device calls."""
 
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -12,16 +12,17 @@ from trainer.learning.loop import train
 from trainer.learning.precompile import precompile
 from trainer.logs import configure_logging
 from trainer.settings import TrainerSettings
-from trainer.workers.device import summary, warm_up
+from trainer.workers.device import error_summary, warm_up
 from trainer.workers.wire import Failed, Ready, StopJob, Stopped
 
 log = structlog.get_logger()
 
 
 def serve(connection: Connection, settings: TrainerSettings) -> None:
-    """Says Ready, then answers each TrainingJob with its events, or Failed or Stopped as the last.
+    """Sends Ready, then answers each TrainingJob with its events.
 
-    Raises EOFError when the front is gone.
+    The last message of a job is Completed, Failed or Stopped.
+    Raises EOFError when the front has closed its end.
     """
     configure_logging(settings.log_level)
     objects = ObjectStore.open(settings.object_store_url)
@@ -30,16 +31,19 @@ def serve(connection: Connection, settings: TrainerSettings) -> None:
         precompile(settings.network)
     while True:
         match connection.recv():
-            case StopJob():  # came too late: its job is over
+            case StopJob():  # it arrived after its job had ended
                 continue
             case job:
-                should_stop = asked(job, connection)
-                for message in run(job, objects, should_stop, settings.network):
+                should_stop = stop_requests(job, connection)
+                for message in run_job(job, objects, should_stop, settings.network):
                     connection.send(message)
 
 
-def asked(job: TrainingJob, connection: Connection) -> ShouldStop:
-    """What the front asks of this job; what is once dropped stays so. A front that is gone keeps nothing."""
+def stop_requests(job: TrainingJob, connection: Connection) -> ShouldStop:
+    """Returns a function that reads the front's messages and returns how this job is to stop, if at all.
+
+    DROP is final: a later HAND_BACK does not replace it. If the front is gone, the job is dropped.
+    """
     stop: Stop | None = None
 
     def should_stop() -> Stop | None:
@@ -47,8 +51,8 @@ def asked(job: TrainingJob, connection: Connection) -> ShouldStop:
         try:
             while connection.poll():
                 request: StopJob = connection.recv()
-                ours = (request.job_id, request.attempt) == (job.job_id, job.attempt)
-                if ours and stop is not Stop.DROP:
+                for_this_attempt = (request.job_id, request.attempt) == (job.job_id, job.attempt)
+                if for_this_attempt and stop is not Stop.DROP:
                     stop = request.how
         except (EOFError, OSError):
             stop = Stop.DROP
@@ -57,24 +61,24 @@ def asked(job: TrainingJob, connection: Connection) -> ShouldStop:
     return should_stop
 
 
-def run(
+def run_job(
     job: TrainingJob, objects: ObjectStore, should_stop: ShouldStop, network: NetworkSize
 ) -> Iterator[Event | Failed | Stopped]:
-    """One job; Completed, Failed or Stopped is the last."""
-    bound = log.bind(training_job_id=job.job_id, attempt=job.attempt)
-    bound.info("training starts", files=len(job.files), resume_from=job.resume_from)
+    """Runs one job and yields its events; the last is Completed, Failed or Stopped."""
+    job_log = log.bind(training_job_id=job.job_id, attempt=job.attempt)
+    job_log.info("training starts", files=len(job.files), resume_from=job.resume_from)
     try:
         yield from train(job, objects, should_stop, network)
-        bound.info("training is complete")
+        job_log.info("training is complete")
     except TrainingStoppedError:
-        bound.info("training is stopped")
+        job_log.info("training was stopped")
         yield Stopped()
     except TrainingFailedError as error:
-        bound.warning("training failed", reason=error.reason, error=str(error))
+        job_log.warning("training failed", reason=error.reason, error=str(error))
         yield Failed(error.reason, str(error))
     except ObjectNotFoundError as error:
-        bound.warning("a stored object is missing", key=error.key)
+        job_log.warning("a stored object is missing", key=error.key)
         yield Failed("STORED_DATA_DAMAGED", f"the object {error.key!r} is missing from the object store")
-    except Exception as error:  # noqa: BLE001 the next job is not to suffer for this one
-        bound.exception("training crashed")
-        yield Failed("TRAINING_CRASHED", summary(error))
+    except Exception as error:  # noqa: BLE001 the process must survive to run the next job
+        job_log.exception("training crashed")
+        yield Failed("TRAINING_CRASHED", error_summary(error))

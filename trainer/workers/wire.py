@@ -1,4 +1,4 @@
-"""What the front and its child processes say to each other over their pipes."""
+"""Messages between the front and its child processes. They must not import JAX or gRPC."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +9,14 @@ from trainer.job import Stop
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The child has imported and compiled what it needs; `device` is what JAX runs on, empty without JAX."""
+    """The child has imported and compiled what it needs. `device` is JAX's device, empty without JAX."""
 
     device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class StopJob:
-    """To the training process: end this attempt, if it is the one in work."""
+    """To the training process: end this attempt if it is the one that is running."""
 
     job_id: str
     attempt: int
@@ -25,12 +25,12 @@ class StopJob:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The job in work was ended by StopJob."""
+    """The running job was ended by StopJob."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The request in work cannot succeed; `reason` is the name of an earmark.v1.ErrorReason."""
+    """The current request cannot succeed. `reason` is the name of an earmark.v1.ErrorReason."""
 
     reason: str
     message: str
@@ -38,7 +38,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class DecodeRequest:
-    """To an audio process: decode the file `source` into `folder`, under the names below."""
+    """To an audio process: decode the file `source` into the two files below `folder`."""
 
     source: Path
     folder: Path
@@ -50,7 +50,7 @@ class DecodeRequest:
 
     @property
     def features(self) -> Path:
-        """What trainer.features.frontend.pack_features made."""
+        """The output of trainer.features.frontend.pack_features."""
         return self.folder / "features"
 
 
@@ -69,10 +69,12 @@ class Featured:
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreRequest:
-    """To the detection process: detect in the features of one file. `number` comes back with the answer.
+class DetectionRequest:
+    """To the detection process: detect artifacts in the features of one file.
 
-    `config` are the fields of trainer.scoring.detection.DetectionConfig that differ from their defaults.
+    The reply has the same `number`. `weights` and `model_config` are keys of the object store, `features` is
+    a file. `config` has the fields of trainer.scoring.detection.DetectionConfig that differ from their
+    defaults.
     """
 
     number: int
@@ -84,8 +86,12 @@ class ScoreRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """One detection."""
+class DetectedArtifact:
+    """One detection; `confidence` is 0-1.
+
+    It has the fields of trainer.scoring.detection.Detection, which the front cannot use: that module imports
+    JAX, and unpickling an instance of its class would import it too.
+    """
 
     artifact_type: str
     start_ms: int
@@ -94,8 +100,8 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """The answer to the ScoreRequest of this number: detections by start, or why there are none."""
+class DetectionReply:
+    """The reply to the DetectionRequest of this number: the detections by start, or the failure."""
 
     number: int
-    outcome: tuple[Found, ...] | Failed
+    outcome: tuple[DetectedArtifact, ...] | Failed

@@ -6,7 +6,7 @@
         for event in watch(client, job_id):
             print(event)
 
-The messages and the stubs behind `Client` are the generated ones of `earmark.v1`.
+`Client` uses the messages and stubs that are generated from the protos of `earmark.v1`.
 """
 
 from earmark.client.backoff import Backoff

@@ -1,4 +1,4 @@
-"""How long to wait before trying again, and when to stop trying."""
+"""Retry delays: how long to wait before the next try, and when to give up."""
 
 import random
 import time
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Backoff:
-    """Waits that double from `initial` to `longest` seconds, until `patience` seconds have passed.
+    """Delays that double from `initial` to `longest` seconds, until `patience` seconds have passed.
 
-    `first_contact` is the patience while nothing was ever heard from the server: a wrong address should be
-    told soon, a restart of the gateway sat out.
+    `first_contact` replaces `patience` as long as the server has never answered: a wrong address should be
+    reported soon, while a restart of the gateway should be waited for.
     """
 
     initial: float = 0.2
@@ -20,11 +20,11 @@ class Backoff:
     first_contact: float = 10.0
 
     def pauses(self, *, contacted: bool) -> Iterator[bool]:
-        """Sleep before each further try and yield True; end when the patience is used up."""
+        """Sleep and yield True before each further try; end when the patience is used up."""
         deadline = time.monotonic() + (self.patience if contacted else self.first_contact)
         wait = self.initial
-        while (left := deadline - time.monotonic()) > 0:
-            # Watchers cut off together must not come back together.
-            time.sleep(min(left, wait * random.uniform(0.5, 1.0)))  # noqa: S311 (nothing secret)
+        while (remaining := deadline - time.monotonic()) > 0:
+            # With a random part, clients that were cut off together do not return together.
+            time.sleep(min(remaining, wait * random.uniform(0.5, 1.0)))  # noqa: S311 (nothing secret)
             yield True
             wait = min(self.longest, wait * 2)

@@ -33,11 +33,11 @@ _FILES = (
 
 
 class Client:
-    """One connection to a gateway and a generated stub for each of its services.
+    """One connection to a gateway, and a generated stub for each of its services.
 
-    Unary calls are tried again while the gateway is UNAVAILABLE, for about 5 seconds. That is safe for
-    changes too: a request without a request_id is sent with a fresh one. Streams are not tried again by
-    themselves; `watch`, `wait_until_ready` and `upload` do that.
+    Unary calls are retried while the gateway is UNAVAILABLE, for about 5 seconds. This is safe for changes
+    too: a request without a request_id, the idempotency key, is sent with a fresh one. Streams are not
+    retried by themselves; `watch`, `wait_until_ready` and `upload` retry theirs.
     """
 
     def __init__(self, channel: grpc.Channel) -> None:
@@ -51,7 +51,7 @@ class Client:
         self.detection = detection_service_pb2_grpc.DetectionServiceStub(intercepted)
 
     def close(self) -> None:
-        """End the connection and every call on it."""
+        """Close the connection and cancel every call on it."""
         self.channel.close()
 
     def __enter__(self) -> Self:
@@ -64,7 +64,7 @@ class Client:
 
 
 def connect(address: str = DEFAULT_ADDRESS, credentials: grpc.ChannelCredentials | None = None) -> Client:
-    """Return a client of the gateway at `address`; nothing is sent before the first call.
+    """Return a client of the gateway at `address`, which connects when the first call is made.
 
     `address` is host:port. Without `credentials` the connection is not encrypted.
     """
@@ -75,15 +75,15 @@ def connect(address: str = DEFAULT_ADDRESS, credentials: grpc.ChannelCredentials
 
 
 def channel_options() -> list[tuple[str, str | int]]:
-    """Return the options of `connect`, for those who make the channel themselves."""
+    """Return the channel options that `connect` uses, for callers who make the channel themselves."""
     return [
         ("grpc.service_config", json.dumps({"methodConfig": [_retries()]})),
         ("grpc.max_receive_message_length", _MESSAGE_BYTES),
         ("grpc.max_send_message_length", _MESSAGE_BYTES),
-        # A watch may be quiet for long; a peer that vanished is noticed within 40 seconds all the same.
+        # A watch may be idle for a long time; keepalive detects a peer that vanished within 40 seconds.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
-        # By default a client that lost its gateway looks for it less and less, up to every two minutes.
+        # By default, the pauses between tries to reconnect grow to two minutes.
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.min_reconnect_backoff_ms", 200),
         ("grpc.max_reconnect_backoff_ms", 3_000),
@@ -91,7 +91,7 @@ def channel_options() -> list[tuple[str, str | int]]:
 
 
 def _retries() -> dict[str, Any]:
-    """Return a service config's retry policy for every unary rpc, 5 tries within about 5 seconds."""
+    """Return the service config entry that retries every unary RPC: 5 tries within about 5 seconds."""
     return {
         "name": [
             {"service": service.full_name, "method": method.name}
@@ -111,7 +111,7 @@ def _retries() -> dict[str, Any]:
 
 
 class _RequestIds(grpc.UnaryUnaryClientInterceptor):
-    """Gives each change a request_id, so that a retry cannot make anything twice."""
+    """Gives each change a request_id, the idempotency key, so that a retry cannot make anything twice."""
 
     def intercept_unary_unary(
         self, continuation: Callable[..., Any], client_call_details: Any, request: Any

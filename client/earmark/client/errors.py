@@ -1,4 +1,4 @@
-"""Errors for people: what a failed call says, out of its status and details."""
+"""Turns the status and the details of a failed call into an explanation for people."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,12 +16,12 @@ _HINTS = {
 
 
 class EarmarkError(Exception):
-    """Base of what the client itself raises; the gateway's own errors are grpc.RpcError, see `explain`."""
+    """Base class of the client's own errors. The gateway's errors are grpc.RpcError; see `explain`."""
 
 
 @dataclass(frozen=True)
 class FieldViolation:
-    """A field of the request that is wrong."""
+    """An invalid field of the request: its path, and what is wrong with it."""
 
     field: str
     description: str
@@ -29,7 +29,7 @@ class FieldViolation:
 
 @dataclass(frozen=True)
 class PreconditionViolation:
-    """A fact that does not hold: its kind, the resource it is about, what was found and what to do."""
+    """A precondition that is not met: its type, the resource concerned, what was found and what to do."""
 
     type: str
     subject: str
@@ -38,10 +38,10 @@ class PreconditionViolation:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A failed call in parts; `str` gives all of it for people.
+    """The parts of a failed call's error; `str` renders all of them for people.
 
-    `code` is the status code's name and `reason` an ErrorReason's name without its prefix, empty where the
-    error does not come from Earmark. `retry_after` is in seconds, None where the error does not say.
+    `code` is the name of the status code. `reason` is the name of an ErrorReason without its prefix, empty if
+    the error does not come from Earmark. `retry_after` is in seconds, None if the error does not say.
     """
 
     code: str
@@ -57,9 +57,9 @@ class Explanation:
         head = f"{self.code} ({self.reason})" if self.reason else self.code
         violations = [(one.field, one.description) for one in self.fields]
         violations += [(one.type, one.description) for one in self.preconditions]
-        # A message that only strings the violations together would say everything twice.
-        told = bool(violations) and all(description in self.message for _, description in violations)
-        lines = [f"{head}:" if told else f"{head}: {self.message}"]
+        # A message that only joins the violations would repeat the list below it.
+        repeated = bool(violations) and all(description in self.message for _, description in violations)
+        lines = [f"{head}:" if repeated else f"{head}: {self.message}"]
         lines += [f"  - {name}: {description}" for name, description in violations]
         if self.resource and self.resource not in self.message:
             lines.append(f"  resource: {self.resource}")
@@ -73,14 +73,14 @@ class Explanation:
 
 
 def explain(error: grpc.RpcError) -> Explanation:
-    """Return what `error` says: its code, message, reason, violations and metadata."""
+    """Return the code, message, reason, violations and metadata of `error`."""
     if not isinstance(error, grpc.Call):
         return Explanation(code="UNKNOWN", message=str(error) or type(error).__name__)
     code, message = error.code().name, error.details() or "no message"
     try:
         status = rpc_status.from_call(error)
     except ValueError:
-        # Some proxy rewrote the status and left the details: they no longer speak of the same thing.
+        # A proxy rewrote the status and kept the details, so they describe another error.
         status = None
     if status is None:
         return Explanation(code=code, message=message)
@@ -96,11 +96,11 @@ def explain(error: grpc.RpcError) -> Explanation:
         reason=info.reason if info else "",
         metadata=dict(info.metadata) if info else {},
         fields=tuple(
-            FieldViolation(found.field, found.description) for found in (bad.field_violations if bad else ())
+            FieldViolation(one.field, one.description) for one in (bad.field_violations if bad else ())
         ),
         preconditions=tuple(
-            PreconditionViolation(found.type, found.subject, found.description)
-            for found in (precondition.violations if precondition else ())
+            PreconditionViolation(one.type, one.subject, one.description)
+            for one in (precondition.violations if precondition else ())
         ),
         resource=f"{resource.resource_type} {resource.resource_name}".strip() if named else "",
         retry_after=retry.retry_delay.ToTimedelta().total_seconds() if retry else None,
@@ -108,5 +108,5 @@ def explain(error: grpc.RpcError) -> Explanation:
 
 
 def _first(status: status_pb2.Status, detail: Detail) -> Detail | None:
-    """Return the first detail of the kind of `detail`, read into it."""
+    """Unpack the first detail of the same type into `detail` and return it, or None if there is none."""
     return next((detail for packed in status.details if packed.Unpack(detail)), None)

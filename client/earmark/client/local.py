@@ -1,4 +1,4 @@
-"""Earmark on this machine: a trainer and a gateway as child processes, watched over."""
+"""Earmark on this machine: a supervisor that runs a trainer and a gateway as child processes."""
 
 import importlib.metadata
 import os
@@ -21,13 +21,14 @@ from earmark.client.errors import EarmarkError
 DEFAULT_PORT = 50051
 DEFAULT_TRAINER_PORT = 50052
 START_SECONDS = 120.0
-# A worker stops between two device calls, a gateway lets running calls end; both well within this.
+# A trainer stops between two device calls, a gateway lets running calls end; both need far less than this.
 STOP_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
+_FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
 _SERVING = b"\x08\x01"
-# The child asks Linux to be stopped with its parent, however that ends, and becomes the service. Linux means
-# the parent's thread that started it, so no passing thread may do that.
+# The child asks Linux to stop it when its parent ends, however that happens, and then becomes the service.
+# Linux takes the thread that started the child for its parent, so a short-lived thread must not start one.
 _LAUNCH = """
 import ctypes, os, signal, sys
 if sys.platform == "linux":
@@ -42,45 +43,54 @@ class ServiceError(EarmarkError):
 
 @dataclass(frozen=True)
 class _Ready:
-    child: "_Child"
+    """A service listens on `address`."""
+
+    service: "_ServiceProcess"
     address: str
 
 
 @dataclass(frozen=True)
-class _Ended:
-    child: "_Child"
+class _Exited:
+    """The process of a service ended."""
+
+    service: "_ServiceProcess"
 
 
 @dataclass(frozen=True)
-class _Stop:
-    """Somebody asked for the end."""
+class _StopRequested:
+    """The caller wants `LocalSystem.serve` to return."""
 
 
-_News = _Ready | _Ended | _Stop
+_Event = _Ready | _Exited | _StopRequested
 
 
-class _Child:
-    """One service as a process; what happens to it goes to `news`, what it logs to `log`."""
+class _ServiceProcess:
+    """One service as a child process.
 
-    def __init__(self, name: str, news: "queue.SimpleQueue[_News]", log: Callable[[str], None]) -> None:
+    It puts `_Ready` and `_Exited` into `events` and passes each line that the service logs to `log`.
+    `settings` are EARMARK_* variables for this service alone, which override those given to `start`. `pause`
+    is the time in seconds before its next restart.
+    """
+
+    def __init__(self, name: str, events: "queue.SimpleQueue[_Event]", log: Callable[[str], None]) -> None:
         self.name = name
         self.process: subprocess.Popen[str] | None = None
-        self.started = 0.0
-        self.pause = 1.0
-        self.own: Mapping[str, str] = {}
-        self._news = news
+        self.started_at = 0.0
+        self.pause = _FIRST_PAUSE
+        self.settings: Mapping[str, str] = {}
+        self._events = events
         self._log = log
-        self._last: deque[str] = deque(maxlen=20)
+        self._last_lines: deque[str] = deque(maxlen=20)
         self._readers: list[threading.Thread] = []
 
     def start(self, environment: Mapping[str, str]) -> None:
-        """Start the process; `_Ready` or `_Ended` follow."""
-        self._last.clear()
-        self.started = time.monotonic()
-        # A session of its own: Ctrl-C is for the parent, which stops its children in order.
+        """Start the process; `_Ready` or `_Exited` follows in the event queue."""
+        self._last_lines.clear()
+        self.started_at = time.monotonic()
+        # In a session of its own, the child does not receive Ctrl-C; the parent stops its children in order.
         self.process = subprocess.Popen(  # noqa: S603 (our own interpreter and module)
             [sys.executable, "-c", _LAUNCH, self.name],
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment, **self.own},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment, **self.settings},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -89,13 +99,13 @@ class _Child:
             start_new_session=True,
         )
         self._readers = [
-            _thread(self._read, self.process.stdout, self._hear),
-            _thread(self._read, self.process.stderr, self._pass_on),
+            _thread(self._read, self.process.stdout, self._on_stdout_line),
+            _thread(self._read, self.process.stderr, self._log_line),
         ]
         _thread(self._wait, self.process)
 
     def stop(self) -> None:
-        """Ask the process to end, wait for it, and end it where it does not."""
+        """Terminate the process and wait for its end; kill it if it does not end in time."""
         if self.process is None or self.process.poll() is not None:
             return
         self.process.terminate()
@@ -108,51 +118,52 @@ class _Child:
         for reader in self._readers:
             reader.join(1)
 
-    def obituary(self) -> str:
-        """Return how the process ended and the last thing it said."""
+    def exit_report(self) -> str:
+        """Return how the process ended, and the last line that it logged."""
         code = self.process.returncode if self.process else 0
         if code < 0:
             return f"the {self.name} was killed by {signal.Signals(-code).name}"
-        last = next((line for line in reversed(self._last) if line.strip()), "")
+        last = next((line for line in reversed(self._last_lines) if line.strip()), "")
         return f"the {self.name} ended with exit code {code}" + (f": {last}" if last else "")
 
-    def _hear(self, line: str) -> None:
-        if found := re.match(rf"{self.name} listening on (\S+)", line):
-            self._news.put(_Ready(self, found[1]))
+    def _on_stdout_line(self, line: str) -> None:
+        if match := re.match(rf"{self.name} listening on (\S+)", line):
+            self._events.put(_Ready(self, match[1]))
         else:
-            self._pass_on(line)
+            self._log_line(line)
 
-    def _pass_on(self, line: str) -> None:
-        self._last.append(line)
+    def _log_line(self, line: str) -> None:
+        self._last_lines.append(line)
         self._log(f"{self.name}  {line}")
 
     @staticmethod
-    def _read(stream: IO[str], use: Callable[[str], None]) -> None:
+    def _read(stream: IO[str], handle: Callable[[str], None]) -> None:
         with stream:
             for line in stream:
-                use(line.rstrip("\n"))
+                handle(line.rstrip("\n"))
 
     def _wait(self, process: "subprocess.Popen[str]") -> None:
         process.wait()
         for reader in self._readers:
-            reader.join(1)  # its last words may still be on their way
-        self._news.put(_Ended(self))
+            reader.join(1)  # the last lines may not have been read yet
+        self._events.put(_Exited(self))
 
 
 class LocalSystem:
     """A trainer and a gateway with one data directory, started together and stopped together.
 
-    `settings` are EARMARK_* variables over those of this process; `log` gets each line that either service
-    logs and what happens to them. Used as a context manager it starts on entry and stops on exit.
+    `settings` are EARMARK_* variables that override those of this process. `log` receives each line that
+    either service logs, and a line for each exit and restart. As a context manager it starts on entry and
+    stops on exit.
     """
 
     def __init__(self, settings: Mapping[str, str] | None = None, log: Callable[[str], None] = print) -> None:
         self.address = ""
         self._settings = dict(settings or {})
         self._log = log
-        self._news: queue.SimpleQueue[_News] = queue.SimpleQueue()
-        self._trainer = _Child("trainer", self._news, log)
-        self._gateway = _Child("gateway", self._news, log)
+        self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
+        self._trainer = _ServiceProcess("trainer", self._events, log)
+        self._gateway = _ServiceProcess("gateway", self._events, log)
 
     def __enter__(self) -> Self:
         try:
@@ -168,10 +179,10 @@ class LocalSystem:
         self.stop()
 
     def start(self) -> None:
-        """Start both and return when the gateway is healthy. Raises ServiceError."""
+        """Start both and return once the gateway is healthy. Raises ServiceError if one cannot start."""
         for name in ("trainer", "gateway"):
             require_extra(name)
-        # Only the gateway beside it calls the trainer, whatever address the gateway is to be called at.
+        # Only the gateway on this machine calls the trainer: it stays private, whatever EARMARK_HOST is.
         trainer = self._start(self._trainer, {"EARMARK_HOST": "127.0.0.1"})
         self._settings["EARMARK_TRAINER_PORT"] = trainer.rpartition(":")[2]
         self._settings["EARMARK_TRAINERS"] = reachable(trainer)
@@ -181,58 +192,58 @@ class LocalSystem:
         _await_health(self.address)
 
     def serve(self) -> None:
-        """Watch over both until `ask_to_stop`: one that dies is started again, after a pause that grows."""
-        due: dict[_Child, float] = {}
+        """Supervise both until `ask_to_stop`: restart one that exits, after a pause that grows."""
+        restart_at: dict[_ServiceProcess, float] = {}
         while True:
             try:
-                news = self._news.get(timeout=_until(min(due.values(), default=None)))
+                event = self._events.get(timeout=_seconds_until(min(restart_at.values(), default=None)))
             except queue.Empty:
-                for child in [child for child, at in due.items() if at <= time.monotonic()]:
-                    del due[child]
-                    child.start(self._settings)
+                for service in [service for service, at in restart_at.items() if at <= time.monotonic()]:
+                    del restart_at[service]
+                    service.start(self._settings)
                 continue
-            if isinstance(news, _Stop):
+            if isinstance(event, _StopRequested):
                 return
-            if isinstance(news, _Ready):
-                self._log(f"the {news.child.name} is back")
+            if isinstance(event, _Ready):
+                self._log(f"the {event.service.name} is back")
             else:
-                due[news.child] = time.monotonic() + self._mourn(news.child)
+                restart_at[event.service] = time.monotonic() + self._report_exit(event.service)
 
     def ask_to_stop(self) -> None:
         """Make `serve` return, from a signal handler or another thread."""
-        self._news.put(_Stop())
+        self._events.put(_StopRequested())
 
     def stop(self) -> None:
-        """Stop both and wait: the gateway first, so that it does not take its trainer for lost."""
+        """Stop both and wait: the gateway first, so that it does not report its trainer as lost."""
         self._gateway.stop()
         self._trainer.stop()
 
-    def _start(self, child: _Child, own: Mapping[str, str] | None = None) -> str:
-        """Start a child, with settings of its `own`, and return the address on which it listens."""
-        child.own = own or {}
-        child.start(self._settings)
+    def _start(self, service: _ServiceProcess, settings: Mapping[str, str] | None = None) -> str:
+        """Start a service with `settings` for it alone, and return the address on which it listens."""
+        service.settings = settings or {}
+        service.start(self._settings)
         try:
-            news = self._news.get(timeout=START_SECONDS)
+            event = self._events.get(timeout=START_SECONDS)
         except queue.Empty:
-            raise ServiceError(f"the {child.name} did not start within {START_SECONDS:g} s") from None
-        if isinstance(news, _Ready):
-            return news.address
-        if isinstance(news, _Stop):
+            raise ServiceError(f"the {service.name} did not start within {START_SECONDS:g} s") from None
+        if isinstance(event, _Ready):
+            return event.address
+        if isinstance(event, _StopRequested):
             raise ServiceError("stopped while starting")
-        raise ServiceError(news.child.obituary())
+        raise ServiceError(event.service.exit_report())
 
-    def _mourn(self, child: _Child) -> float:
-        """Say that a child died, and return the seconds until its next start."""
-        if time.monotonic() - child.started > _STEADY_SECONDS:
-            child.pause = 1.0
-        pause = child.pause
-        child.pause = min(_LONGEST_PAUSE, pause * 2)
-        self._log(f"{child.obituary()}; it is started again in {pause:g} s")
+    def _report_exit(self, service: _ServiceProcess) -> float:
+        """Log that a service exited, and return the seconds until its restart."""
+        if time.monotonic() - service.started_at > _STEADY_SECONDS:
+            service.pause = _FIRST_PAUSE
+        pause = service.pause
+        service.pause = min(_LONGEST_PAUSE, pause * 2)
+        self._log(f"{service.exit_report()}; it is started again in {pause:g} s")
         return pause
 
 
 def require_extra(extra: str) -> None:
-    """Raise ServiceError unless everything that the extra of `earmark` asks for is installed."""
+    """Raise ServiceError unless every requirement of the `earmark` package's extra is installed."""
     for requirement in importlib.metadata.requires("earmark") or []:
         name = re.match(r"[\w.-]+", requirement)
         if name is None or not re.search(rf"extra == ['\"]{extra}['\"]", requirement):
@@ -246,26 +257,26 @@ def require_extra(extra: str) -> None:
 
 
 def reachable(address: str) -> str:
-    """Return `address` as a client on this machine calls it: a wildcard host becomes localhost."""
+    """Return `address` as clients on this machine must write it: a wildcard host becomes localhost."""
     host, _, port = address.rpartition(":")
     return f"localhost:{port}" if host in {"", "0.0.0.0", "[::]", "::", "*"} else address  # noqa: S104
 
 
 def _await_health(address: str) -> None:
-    """Return when the gateway's standard health service says that it serves."""
+    """Wait until the gateway's standard health service reports SERVING. Raises ServiceError after a while."""
     deadline = time.monotonic() + START_SECONDS
     with grpc.insecure_channel(address) as channel:
-        # By its wire form, since the health stubs are not part of the base install.
+        # Called by name and compared in wire form: the health stubs are not part of the base install.
         check: Callable[..., bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
         while time.monotonic() < deadline:
             if check(b"", wait_for_ready=True, timeout=deadline - time.monotonic()) == _SERVING:
                 return
             time.sleep(0.1)
-    raise ServiceError(f"the gateway at {address} does not become healthy")
+    raise ServiceError(f"the gateway at {address} did not become healthy")
 
 
-def _until(moment: float | None) -> float | None:
-    """Return the seconds from now to `moment`, None where there is none."""
+def _seconds_until(moment: float | None) -> float | None:
+    """Return the seconds from now to `moment`, or None if there is no such moment."""
     return None if moment is None else max(0.0, moment - time.monotonic())
 
 

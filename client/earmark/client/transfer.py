@@ -1,4 +1,4 @@
-"""Audio on its way: upload, download, and detection in one recording."""
+"""Transfers of audio: upload, download, and detection in one recording."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ PART_BYTES = 1024 * 1024
 
 
 class IncompleteReplyError(EarmarkError):
-    """A stream ended well but without all that it must bring."""
+    """A stream ended without an error, but before all of its data arrived."""
 
 
 def upload(
@@ -29,11 +29,11 @@ def upload(
     request_id: str | None = None,
     backoff: Backoff | None = None,
 ) -> audio.AudioFile:
-    """Upload the file at `path` to a dataset and return it, pending.
+    """Upload the file at `path` to a dataset and return the audio file, which is still pending.
 
-    Its SHA-256 goes along, so that what arrives is what was sent. An upload that breaks off is made again
-    under the same `request_id` (drawn where not given), which cannot make two files. Raises OSError where
-    the file cannot be read, otherwise grpc.RpcError.
+    The gateway checks the SHA-256 that is sent with it. An upload that breaks off is repeated with the same
+    `request_id` (drawn if not given), so it cannot make two files. Raises OSError if the file cannot be read,
+    otherwise grpc.RpcError.
     """
     path = Path(path)
     with path.open("rb") as file:
@@ -68,9 +68,9 @@ def _upload_requests(
 
 
 def download(client: Client, audio_file_id: str, path: str | Path) -> Path:
-    """Write a file's bytes, as they were uploaded, to `path` and return it.
+    """Write an audio file's bytes, as they were uploaded, to `path` and return the path.
 
-    Nothing is left at `path` unless all of them came: IncompleteReplyError otherwise. Raises OSError and
+    Raises IncompleteReplyError, and writes nothing to `path`, unless all bytes arrive. Raises OSError and
     grpc.RpcError.
     """
     path = Path(path)
@@ -86,7 +86,8 @@ def download(client: Client, audio_file_id: str, path: str | Path) -> Path:
                 digest.update(part.data)
         if digest.hexdigest() != expected.sha256:
             raise IncompleteReplyError(
-                f"what came of audio file {audio_file_id} is not its {expected.size_bytes} bytes; try again"
+                f"the download of audio file {audio_file_id} does not match its {expected.size_bytes} bytes; "
+                "try again"
             )
         return partial.replace(path)
     finally:
@@ -99,28 +100,28 @@ def detect(
     recording: str | Path | bytes,
     config: detection_pb2.DetectionConfig | None = None,
 ) -> list[detection_pb2.Detection]:
-    """Return what an active model finds in a recording, given as a path or its bytes, by onset.
+    """Return an active model's detections in a recording, given as path or bytes, ordered by onset.
 
-    Nothing found is an empty list. Raises IncompleteReplyError where the detections may not be all of them,
-    OSError where the file cannot be read, otherwise grpc.RpcError.
+    The list is empty if the model finds nothing. Raises IncompleteReplyError if detections may be missing,
+    OSError if the file cannot be read, otherwise grpc.RpcError.
     """
     if not isinstance(recording, bytes):
         recording = Path(recording)
         with recording.open("rb"):
-            pass  # a file that cannot be read is an OSError, not a call that failed
+            pass  # raises OSError now; within the call, it would become an RpcError
     start = detection_service_pb2.DetectRequest.Start(model_id=model_id, config=config)
-    found: list[detection_pb2.Detection] = []
+    detections: list[detection_pb2.Detection] = []
     summary = None
     for response in client.detection.Detect(_detect_requests(start, recording)):
         if response.HasField("summary"):
             summary = response.summary
         elif response.HasField("detection"):
-            found.append(response.detection)
+            detections.append(response.detection)
     if summary is None:
         raise IncompleteReplyError("the detections ended without their summary: some may be missing")
-    if summary.detection_count != len(found):
-        raise IncompleteReplyError(f"{len(found)} of {summary.detection_count} detections arrived")
-    return found
+    if summary.detection_count != len(detections):
+        raise IncompleteReplyError(f"{len(detections)} of {summary.detection_count} detections arrived")
+    return detections
 
 
 def _detect_requests(

@@ -1,4 +1,4 @@
-"""Following jobs and files: streams that resume by themselves from the last cursor seen."""
+"""Watches of jobs and files: streams that resume by themselves after the last message received."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,20 +18,20 @@ TERMINAL_STATUSES = frozenset(
         training.TRAINING_JOB_STATUS_CANCELLED,
     }
 )
-# Always worth another try: the gateway is away, or this reader was too slow for it.
-_PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
-# What a connection cut by something in between looks like; from Earmark itself they carry a reason.
+# Always worth a retry: the gateway is unavailable, or this reader was too slow for it.
+_TEMPORARY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
+# Codes of a connection that a proxy or the network cut; if Earmark itself sends them, they carry a reason.
 _CUT = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED}
 
 
 def watch(
     client: Client, job_id: str, after_revision: int = 0, *, backoff: Backoff | None = None
 ) -> Iterator[training.TrainingEvent]:
-    """Yield a training job's events in order, from after `after_revision` to its last one.
+    """Yield a training job's events after `after_revision`, in order, up to the last event.
 
-    A broken stream is resumed by revision, so that no event is missing and none comes twice. Raises
-    grpc.RpcError where the gateway refuses (no such job, a revision from the future) or stays away longer
-    than the patience of `backoff`.
+    A broken stream is resumed by revision, so no event is missing and none is yielded twice. Raises
+    grpc.RpcError if the gateway refuses (no such job, a revision that does not exist yet) or stays
+    unavailable for longer than the patience of `backoff`.
     """
     cursor = _Cursor(after_revision)
 
@@ -44,13 +44,13 @@ def watch(
         event = response.event
         if response.HasField("event") and event.revision > cursor.revision:
             cursor.revision = event.revision
-            cursor.over = cursor.over or event.status_changed.to in TERMINAL_STATUSES
+            cursor.complete = cursor.complete or event.status_changed.to in TERMINAL_STATUSES
             yield event
 
 
 @dataclass(frozen=True)
 class JobEvent:
-    """An event of one of many jobs, and the cursor to go on from when it is dealt with."""
+    """An event of one of many jobs, and the cursor from which to resume after it."""
 
     event: training.TrainingEvent
     cursor: str
@@ -66,13 +66,13 @@ def watch_jobs(
     metadata: Mapping[str, str] | None = None,
     backoff: Backoff | None = None,
 ) -> Iterator[JobEvent]:
-    """Yield the events of all jobs that fit, each job's in order; without an end.
+    """Yield the events of all jobs that match the filters, without an end; each job's events are in order.
 
-    They begin after `after_cursor`, or with the oldest that is kept; with `from_now`, at this moment. Where
-    `statuses` are given, only events are yielded after which the job is in one of them: with COMPLETED, one
-    of each completed job. Resumes by cursor, and raises as `watch` does.
+    The first event is the one after `after_cursor`, or the oldest that is kept, or with `from_now` the next
+    one. If `statuses` are given, only those events are yielded after which the job has one of them: COMPLETED
+    gives one event of each completed job. Resumes by cursor, and raises as `watch` does.
     """
-    cursor, wanted = after_cursor, tuple(statuses)
+    cursor, status_filter = after_cursor, tuple(statuses)
 
     def open_stream() -> Any:
         return client.training.WatchTrainingJobs(
@@ -80,7 +80,7 @@ def watch_jobs(
                 after_cursor=cursor,
                 from_now=from_now and cursor == after_cursor,
                 dataset_id=dataset_id,
-                statuses=wanted,
+                statuses=status_filter,
                 metadata=metadata,
             )
         )
@@ -94,7 +94,7 @@ def watch_jobs(
 def watch_audio_files(
     client: Client, dataset_id: str, after_revision: int = 0, *, backoff: Backoff | None = None
 ) -> Iterator[audio.AudioFile]:
-    """Yield a dataset's files, each as it is and then as it changes, until none is in processing any more.
+    """Yield each file of a dataset, and yield it again when it changes, until no file is in processing.
 
     Resumes and raises as `watch` does.
     """
@@ -117,7 +117,7 @@ def wait_until_ready(
 ) -> list[audio.AudioFile]:
     """Wait until every file of the dataset is ready or failed, and return all of them, oldest first.
 
-    Those that failed have `error_message`. Raises grpc.RpcError as `watch` does.
+    Failed files have an `error_message`. Raises grpc.RpcError as `watch` does.
     """
     files = {file.id: file for file in watch_audio_files(client, dataset_id, backoff=backoff)}
     return sorted(files.values(), key=lambda file: (file.created_at.ToNanoseconds(), file.id))
@@ -125,17 +125,22 @@ def wait_until_ready(
 
 @dataclass
 class _Cursor:
-    """How far a watch has come. `ends_by_itself`: a stream that ends well has said everything."""
+    """The position of a watch.
+
+    `complete` means that the last message was received. `ends_by_itself` means that a stream which ends
+    without an error is complete.
+    """
 
     revision: int = 0
-    over: bool = False
+    complete: bool = False
     ends_by_itself: bool = False
 
 
 def _resumed(open_stream: Callable[[], Any], cursor: _Cursor, backoff: Backoff) -> Iterator[Any]:
-    """Yield the responses of one stream after another until the cursor is over.
+    """Yield the responses of one stream after another until the cursor is complete.
 
-    A stream that breaks, or ends well too early (its gateway is stopping), is opened again after a pause.
+    A stream that breaks, or ends too early without an error (its gateway is stopping), is opened again after
+    a pause.
     """
     contacted = False
     pauses: Iterator[bool] | None = None
@@ -146,25 +151,25 @@ def _resumed(open_stream: Callable[[], Any], cursor: _Cursor, backoff: Backoff) 
             for response in call:
                 contacted, pauses = True, None
                 yield response
-            cursor.over = cursor.over or cursor.ends_by_itself
+            cursor.complete = cursor.complete or cursor.ends_by_itself
         except grpc.RpcError as error:
-            if not cursor.over and not _passes(error):
+            if not cursor.complete and not _is_retryable(error):
                 raise
             if not contacted and explain(error).reason:
-                # Who gives a reason is a gateway, though it can do no more at the moment.
+                # Only a gateway gives a reason, so the address is right.
                 contacted, pauses = True, None
             failure = error
         finally:
-            # A watcher that walks away must not leave its stream open on the gateway.
+            # The stream must not stay open on the gateway if the caller stops reading.
             call.cancel()
-        if cursor.over:
+        if cursor.complete:
             return
         pauses = pauses or backoff.pauses(contacted=contacted)
         if not next(pauses, False):
             raise failure
 
 
-def _passes(error: grpc.RpcError) -> bool:
-    """Return whether a stream that broke with `error` is worth opening again."""
+def _is_retryable(error: grpc.RpcError) -> bool:
+    """Return whether to open a stream again that broke with `error`."""
     code = error.code()
-    return code in _PASSING or (code in _CUT and not explain(error).reason)
+    return code in _TEMPORARY or (code in _CUT and not explain(error).reason)

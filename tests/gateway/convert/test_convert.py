@@ -1,4 +1,4 @@
-"""Between records and messages: what is stored comes back whole."""
+"""Conversion between records and messages: stored values are read back unchanged."""
 
 import math
 from datetime import UTC, datetime, timedelta, timezone
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.convert import values
 
-# JSON has one NaN.
+# JSON has only one NaN, so no other NaN is generated.
 NUMBERS = st.floats(allow_nan=False) | st.just(math.nan) | st.integers(-1000, 1000).map(float)
 FIGURES = st.builds(
     metrics_pb2.Figures,
@@ -37,10 +37,10 @@ ZONES = st.integers(-23, 23).map(lambda hours: timezone(timedelta(hours=hours)))
 
 
 @given(METRICS | EVENTS)
-def test_a_message_comes_back_from_its_stored_form_as_it_was(message) -> None:
+def test_a_message_is_read_back_from_its_stored_form_unchanged(message) -> None:
     stored = values.to_json(message)
-    again = values.from_json(stored, type(message))
-    assert again.SerializeToString(deterministic=True) == message.SerializeToString(deterministic=True)
+    restored = values.from_json(stored, type(message))
+    assert restored.SerializeToString(deterministic=True) == message.SerializeToString(deterministic=True)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_stored_form_may_be_any_that_json_allows(stored) -> None:
     assert values.from_json(stored, training_config_pb2.TrainingConfig).epochs == 3
 
 
-def test_a_stored_form_that_is_none_of_the_message_is_refused() -> None:
+def test_a_stored_form_that_does_not_fit_the_message_is_refused() -> None:
     with pytest.raises(json_format.ParseError):
         values.from_json({"epochs": "many"}, training_config_pb2.TrainingConfig)
 

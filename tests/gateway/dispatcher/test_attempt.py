@@ -1,4 +1,4 @@
-"""What an attempt is sent of a base model, and what is kept of its epochs."""
+"""An attempt's epochs as they are recorded, and the base model that it is sent."""
 
 import asyncio
 
@@ -21,15 +21,15 @@ from tests.gateway.jobs import (
 )
 
 
-async def test_the_best_epoch_is_told_by_event_job_and_model(database_url, tmp_path) -> None:
-    carry_on = asyncio.Event()
+async def test_events_job_and_model_show_the_best_epoch(database_url, tmp_path) -> None:
+    finish = asyncio.Event()
 
     async def best_in_the_middle(_call):
         yield script.accepted()
         yield script.epoch(1)
         yield script.epoch(2)
         yield script.epoch(3, best=2)
-        await carry_on.wait()
+        await finish.wait()
         yield script.completed(best=2)
 
     built = await build_one(database_url)
@@ -40,7 +40,7 @@ async def test_the_best_epoch_is_told_by_event_job_and_model(database_url, tmp_p
         await until_epoch(channel, job.id, 3)
         running = await job_now(channel, job.id)
         assert (running.current_epoch, running.best_epoch) == (3, 2)
-        carry_on.set()
+        finish.set()
         events = await watched(channel, job.id)
         assert [
             (e.epoch_completed.epoch, e.epoch_completed.best_epoch)
@@ -52,7 +52,7 @@ async def test_the_best_epoch_is_told_by_event_job_and_model(database_url, tmp_p
         assert (await model_of(channel, done)).best_epoch == 2
 
 
-async def test_a_job_that_stops_early_is_complete_all_the_same(database_url, tmp_path) -> None:
+async def test_a_job_that_stops_early_completes(database_url, tmp_path) -> None:
     async def stops(_call):
         yield script.accepted()
         yield script.epoch(1)
@@ -76,7 +76,7 @@ async def test_a_job_that_stops_early_is_complete_all_the_same(database_url, tmp
     assert trainer.calls[0].job.config.early_stopping_epochs == 1
 
 
-async def test_an_attempt_that_starts_again_has_its_own_best_epoch(database_url, tmp_path) -> None:
+async def test_a_new_attempt_has_its_own_best_epoch(database_url, tmp_path) -> None:
     async def dies(call):
         yield script.accepted()
         yield script.epoch(1)
@@ -97,7 +97,7 @@ async def test_an_attempt_that_starts_again_has_its_own_best_epoch(database_url,
         assert (done.attempt, done.best_epoch) == (2, 1)
 
 
-async def test_a_job_without_a_base_model_is_sent_none(database_url, tmp_path) -> None:
+async def test_a_job_without_a_base_model_is_sent_no_base_model(database_url, tmp_path) -> None:
     built = await build_one(database_url)
     trainer = script.ScriptedTrainer(script.whole)
     async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
@@ -106,7 +106,7 @@ async def test_a_job_without_a_base_model_is_sent_none(database_url, tmp_path) -
     assert (sent.config.base_model_id, sent.base_weights, sent.base_model_config) == ("", "", "")
 
 
-async def test_every_attempt_is_sent_the_base_models_files_archived_since_or_not(
+async def test_every_attempt_is_sent_the_base_models_files_even_if_it_was_archived(
     database_url, tmp_path
 ) -> None:
     async def dies(call):

@@ -1,4 +1,4 @@
-"""A job's attempts: how each ended, what is counted against the job, and what a stop in good order costs."""
+"""A job's attempts: their outcomes, which of them count as losses, and clean stops."""
 
 from contextlib import AsyncExitStack
 
@@ -28,7 +28,7 @@ async def dies(call):
     await script.fail(call, grpc.StatusCode.UNAVAILABLE, "TRAINER_LOST", "out of memory")
 
 
-async def dies_further_on(call):
+async def dies_after_checkpoint(call):
     yield script.accepted()
     yield script.checkpoint(0, f"{call.job.prefix}/checkpoint-1", step=call.job.attempt)
     await script.fail(call, grpc.StatusCode.UNAVAILABLE, "TRAINER_LOST", "out of memory")
@@ -40,7 +40,7 @@ async def stops(call):
     await script.fail(call, grpc.StatusCode.UNAVAILABLE, "STOPPING", "the trainer is stopping")
 
 
-async def test_a_job_has_the_history_of_its_attempts(database_url, tmp_path) -> None:
+async def test_a_job_lists_its_attempts(database_url, tmp_path) -> None:
     built = await build_one(database_url)
     trainer = script.ScriptedTrainer(dies, stops, script.whole)
     async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
@@ -52,19 +52,19 @@ async def test_a_job_has_the_history_of_its_attempts(database_url, tmp_path) -> 
         assert "out of memory" in done.attempts[0].reason
         assert done.attempts[1].reason == f"trainer {address} is stopping"
         assert done.attempts[2].reason == ""
-        for one, other in zip(done.attempts, done.attempts[1:], strict=False):
+        for earlier, later in zip(done.attempts, done.attempts[1:], strict=False):
             assert (
-                one.started_at.ToNanoseconds()
-                <= one.ended_at.ToNanoseconds()
-                <= other.started_at.ToNanoseconds()
+                earlier.started_at.ToNanoseconds()
+                <= earlier.ended_at.ToNanoseconds()
+                <= later.started_at.ToNanoseconds()
             )
         listed = await TrainingServiceStub(channel).ListTrainingJobs(pb.ListTrainingJobsRequest())
         assert listed.training_jobs[0].attempts == done.attempts
 
 
-async def test_trainers_lost_after_a_new_checkpoint_each_do_not_fail_the_job(database_url, tmp_path) -> None:
+async def test_losses_after_a_new_checkpoint_each_do_not_fail_the_job(database_url, tmp_path) -> None:
     built = await build_one(database_url)
-    trainer = script.ScriptedTrainer(*[dies_further_on] * 5, script.whole)
+    trainer = script.ScriptedTrainer(*[dies_after_checkpoint] * 5, script.whole)
     async with (
         script.serving(trainer) as address,
         gateway(database_url, tmp_path, address, max_attempts=2) as channel,
@@ -76,30 +76,30 @@ async def test_trainers_lost_after_a_new_checkpoint_each_do_not_fail_the_job(dat
     assert resumed == ["", *(f"jobs/{job.id}/attempt-{n}/checkpoint-1" for n in range(1, 6))]
 
 
-async def test_an_epoch_is_told_with_its_checkpoint_or_not_at_all(database_url, tmp_path) -> None:
-    async def dies_in_between(call):
+async def test_an_epoch_is_recorded_together_with_its_checkpoint(database_url, tmp_path) -> None:
+    async def dies_before_epoch_completed(call):
         yield script.accepted()
         yield script.checkpoint(1, f"{call.job.prefix}/checkpoint-1")
         yield script.epoch(1)
         yield script.checkpoint(2, f"{call.job.prefix}/checkpoint-2")
         await script.fail(call, grpc.StatusCode.UNAVAILABLE, "TRAINER_LOST", "out of memory")
 
-    async def goes_on(_call):
+    async def resumes(_call):
         yield script.accepted()
         yield script.epoch(2)
         yield script.completed()
 
     built = await build_one(database_url)
-    trainer = script.ScriptedTrainer(dies_in_between, goes_on)
+    trainer = script.ScriptedTrainer(dies_before_epoch_completed, resumes)
     async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
         job = await create(channel, built)
         events = await watched(channel, job.id)
     assert trainer.calls[1].job.resume_from == f"jobs/{job.id}/attempt-1/checkpoint-1"
-    told_epochs = [e.epoch_completed.epoch for e in events if e.HasField("epoch_completed")]
-    assert told_epochs == [1, 2]
+    epochs = [e.epoch_completed.epoch for e in events if e.HasField("epoch_completed")]
+    assert epochs == [1, 2]
 
 
-async def test_a_trainer_that_stops_costs_no_attempt_that_counts(database_url, tmp_path) -> None:
+async def test_a_trainer_that_stops_does_not_count_as_lost(database_url, tmp_path) -> None:
     built = await build_one(database_url)
     trainer = script.ScriptedTrainer(*[stops] * 3, script.whole)
     async with (
@@ -112,7 +112,7 @@ async def test_a_trainer_that_stops_costs_no_attempt_that_counts(database_url, t
         assert not any(event.notice.code == pb.NOTICE_CODE_TRAINER_LOST for event in events)
 
 
-async def test_a_gateway_that_stops_has_the_trainer_store_where_it_is(database_url, tmp_path) -> None:
+async def test_a_gateway_that_stops_makes_the_trainer_store_a_checkpoint(database_url, tmp_path) -> None:
     async def hands_back(call):
         yield script.accepted()
         yield script.epoch(1)
@@ -150,21 +150,21 @@ async def test_a_gateway_that_stops_ends_its_watches_with_unavailable(database_u
             async for response in watch:
                 if response.HasField("heartbeat"):
                     break
-        refusal = await refused(to_its_end(watch), "UNAVAILABLE", "STOPPING")
+        refusal = await refused(read_to_end(watch), "UNAVAILABLE", "STOPPING")
         assert "google.rpc.RetryInfo" in refusal.details
 
 
-async def to_its_end(watch) -> None:
+async def read_to_end(watch) -> None:
     async for _ in watch:
         pass
 
 
-def test_the_pause_after_each_further_loss_in_a_row_is_longer_up_to_a_minute() -> None:
+def test_the_backoff_grows_with_losses_in_a_row_up_to_a_minute() -> None:
     assert [backoff_seconds(1, losses) for losses in (1, 2, 3, 4, 5, 40)] == [0, 1, 5, 25, 60, 60]
     assert backoff_seconds(0, 3) == 0
 
 
-async def test_more_waiting_jobs_than_the_limit_are_refused(database_url, tmp_path) -> None:
+async def test_a_job_beyond_the_limit_of_waiting_jobs_is_refused(database_url, tmp_path) -> None:
     built = await build_one(database_url)
     async with gateway(database_url, tmp_path, max_waiting_jobs=2) as channel:
         first, _ = await create(channel, built), await create(channel, built)

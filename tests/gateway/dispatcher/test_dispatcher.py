@@ -1,4 +1,4 @@
-"""Jobs on trainers: every way an attempt can end, and what is written on the way."""
+"""Jobs on trainers: every way in which an attempt can end, and what it records."""
 
 import asyncio
 from contextlib import suppress
@@ -19,7 +19,7 @@ from tests.gateway import scripted_trainer as script
 from tests.gateway.jobs import S, build_one, create, gateway, job_now, summaries, until, watched
 
 
-async def test_a_job_goes_its_way_to_one_model(database_url, tmp_path) -> None:
+async def test_a_job_completes_with_one_model(database_url, tmp_path) -> None:
     built = await build_one(database_url)
     trainer = script.ScriptedTrainer(script.whole)
     async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
@@ -34,7 +34,7 @@ async def test_a_job_goes_its_way_to_one_model(database_url, tmp_path) -> None:
         assert done.status == S.TRAINING_JOB_STATUS_COMPLETED
         assert (done.progress, done.current_epoch, done.attempt) == (1, 2, 1)
         assert done.revision == events[-1].revision
-        assert done.metrics.overall.support == 5  # those of the model, not of its last epoch
+        assert done.metrics.overall.support == 5  # the model's metrics, not those of the last epoch
         assert done.HasField("started_at")
         assert done.HasField("finished_at")
         assert not done.HasField("eta")
@@ -59,14 +59,14 @@ async def test_the_trainer_is_sent_the_whole_job(database_url, tmp_path) -> None
     for file in sent.files:
         assert file.features == f"audio/{file.audio_file_id}/features"
         assert file.duration_ms == 2 * rows.MINUTE_MS
-        # Of the chosen type alone, though the file has another.
+        # Only annotations of the job's type; the file has another.
         assert [(a.artifact_type, a.start_ms, a.end_ms) for a in file.annotations] == [("glitch", 100, 300)]
 
 
 @pytest.mark.parametrize(
     "reason", ["LOSS_NOT_FINITE", "NO_TRAINING_DATA", "TRAINING_CRASHED", "BASE_MODEL_UNUSABLE"]
 )
-async def test_a_job_that_cannot_complete_fails_by_name_and_is_not_tried_again(
+async def test_a_job_that_cannot_complete_fails_with_a_reason_and_is_not_retried(
     database_url, tmp_path, reason
 ) -> None:
     async def broken(call):
@@ -84,7 +84,7 @@ async def test_a_job_that_cannot_complete_fails_by_name_and_is_not_tried_again(
         assert done.model_id == ""
 
 
-async def test_a_lost_trainer_costs_an_attempt_and_the_next_goes_on_from_the_checkpoint(
+async def test_after_a_lost_trainer_the_next_attempt_resumes_from_the_checkpoint(
     database_url, tmp_path
 ) -> None:
     objects = ObjectStore.open(str(tmp_path / "objects"))
@@ -112,11 +112,11 @@ async def test_a_lost_trainer_costs_an_attempt_and_the_next_goes_on_from_the_che
     assert trainer.calls[1].job.resume_from == f"jobs/{job.id}/attempt-1/checkpoint-1"
     assert trainer.calls[1].job.prefix == f"jobs/{job.id}/attempt-2"
     assert trainer.calls[1].files == trainer.calls[0].files
-    # A job that is over needs no checkpoint any more.
+    # The checkpoints of a finished job are removed.
     assert list(objects.keys("jobs")) == [f"jobs/{job.id}/attempt-1/model.json"]
 
 
-async def test_a_job_that_loses_trainer_after_trainer_fails_with_the_reason(database_url, tmp_path) -> None:
+async def test_a_job_that_loses_too_many_trainers_fails_with_the_cause(database_url, tmp_path) -> None:
     async def dies(call):
         yield script.accepted()
         await script.fail(call, grpc.StatusCode.UNAVAILABLE, "TRAINER_LOST", "out of memory")
@@ -135,10 +135,10 @@ async def test_a_job_that_loses_trainer_after_trainer_fails_with_the_reason(data
         assert "out of memory" in done.error.message
 
 
-async def test_a_trainer_without_a_free_slot_costs_no_attempt_that_counts(database_url, tmp_path) -> None:
+async def test_a_trainer_without_a_free_slot_does_not_count_as_lost(database_url, tmp_path) -> None:
     async def full(call):
         await script.fail(call, grpc.StatusCode.RESOURCE_EXHAUSTED, "TRAINER_BUSY", "no slot is free")
-        yield  # a generator, like the others
+        yield  # makes this a generator
 
     built = await build_one(database_url)
     trainer = script.ScriptedTrainer(full, full, full, full, script.whole)
@@ -150,7 +150,7 @@ async def test_a_trainer_without_a_free_slot_costs_no_attempt_that_counts(databa
         assert summaries(await watched(channel, job.id))[-1] == "completed"
 
 
-async def test_a_silent_trainer_is_taken_for_lost(database_url, tmp_path) -> None:
+async def test_a_silent_trainer_counts_as_lost(database_url, tmp_path) -> None:
     async def hangs(_call):
         yield script.accepted()
         await asyncio.Event().wait()
@@ -171,14 +171,14 @@ async def test_a_silent_trainer_is_taken_for_lost(database_url, tmp_path) -> Non
 async def test_a_trainer_is_not_silent_while_its_event_waits_for_the_database(database_url, tmp_path) -> None:
     is_locked = asyncio.Event()
 
-    async def goes_on(_call):
+    async def waits_for_lock(_call):
         yield script.accepted()
         await is_locked.wait()
         yield script.epoch(1)
         yield script.completed()
 
     built = await build_one(database_url)
-    trainer = script.ScriptedTrainer(goes_on)
+    trainer = script.ScriptedTrainer(waits_for_lock)
     async with (
         script.serving(trainer) as address,
         gateway(database_url, tmp_path, address, trainer_silence_seconds=0.3) as channel,
@@ -215,7 +215,7 @@ async def test_cancelling_a_running_job_cancels_the_call_and_ends_the_job(databa
         assert again.training_job.status == S.TRAINING_JOB_STATUS_CANCELLED
 
 
-async def test_a_gateway_that_stops_gives_its_job_back_at_once(database_url, tmp_path) -> None:
+async def test_a_gateway_that_stops_hands_its_job_back_at_once(database_url, tmp_path) -> None:
     async def runs(_call):
         yield script.accepted()
         await asyncio.Event().wait()
@@ -232,12 +232,14 @@ async def test_a_gateway_that_stops_gives_its_job_back_at_once(database_url, tmp
             assert (done.attempt, len(trainer.calls)) == (2, 2)
 
 
-async def test_a_job_whose_gateway_is_gone_is_taken_over_when_its_lease_ends(database_url, tmp_path) -> None:
+async def test_a_job_whose_gateway_was_lost_is_taken_over_when_its_lease_expires(
+    database_url, tmp_path
+) -> None:
     built = await build_one(database_url)
     async with gateway(database_url, tmp_path) as channel:
         job = await create(channel, built)
         await until(channel, job.id, "queued")
-    # As a gateway leaves it that was killed in mid-training, an age ago.
+    # The row that a gateway leaves if it is killed during training.
     async with Database(database_url) as database, database.connection() as connection:
         await connection.execute(
             "UPDATE training_jobs SET status = 'training', attempt = 1,"
@@ -250,7 +252,7 @@ async def test_a_job_whose_gateway_is_gone_is_taken_over_when_its_lease_ends(dat
         assert any("its gateway was lost" in e.status_changed.reason for e in events)
 
 
-async def test_a_gateway_removes_the_events_of_jobs_that_finished_long_ago(database_url, tmp_path) -> None:
+async def test_a_gateway_removes_old_events_of_finished_jobs(database_url, tmp_path) -> None:
     built = await build_one(database_url)
     trainer = script.ScriptedTrainer(*[script.whole] * 2)
     async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
@@ -284,11 +286,11 @@ async def test_two_gateways_run_each_job_once(database_url, tmp_path) -> None:
         script.serving(first) as one,
         script.serving(second) as other,
         gateway(database_url, tmp_path / "1", one) as channel,
-        gateway(database_url, tmp_path / "2", other) as also,
+        gateway(database_url, tmp_path / "2", other) as other_channel,
     ):
-        jobs = [await create(c, built) for c in (channel, also) * 4]
+        jobs = [await create(c, built) for c in (channel, other_channel) * 4]
         for job in jobs:
-            # Watched through the gateway that may not run it.
-            assert summaries(await watched(also, job.id))[-1] == "completed"
+            # Watched through one gateway, whichever runs it.
+            assert summaries(await watched(other_channel, job.id))[-1] == "completed"
     ran = [call.job.training_job_id for trainer in (first, second) for call in trainer.calls]
     assert sorted(ran) == sorted(job.id for job in jobs)

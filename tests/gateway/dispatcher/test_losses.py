@@ -1,4 +1,4 @@
-"""Which trainer gets a job after attempts were lost, with a dispatcher beside the gateway that is watched."""
+"""Which trainer gets a job after losses. The dispatcher runs outside the gateway that is watched."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -22,7 +22,7 @@ from tests.gateway.jobs import build_one, create, gateway, summaries, until, wat
 
 @asynccontextmanager
 async def dispatching(database_url, tmp_path, *addresses: str):
-    """A dispatcher that begins when all trainers are there."""
+    """Runs a dispatcher inside the block, once all trainers are available; yields the trainers."""
     async with Database(database_url) as database, Bus(database) as bus, Trainers(addresses) as trainers:
         await trainer_fronts.until(trainers, lambda: len(trainers.available()) == len(addresses))
         settings = GatewaySettings(database_url=database_url, data_dir=tmp_path)
@@ -31,7 +31,7 @@ async def dispatching(database_url, tmp_path, *addresses: str):
             yield trainers
 
 
-async def test_a_trainer_that_loses_its_attempts_does_not_eat_those_of_a_job_while_another_is_well(
+async def test_a_bad_trainer_does_not_use_up_a_jobs_attempts_while_another_is_available(
     database_url, tmp_path
 ) -> None:
     async def dies(call):
@@ -52,7 +52,7 @@ async def test_a_trainer_that_loses_its_attempts_does_not_eat_those_of_a_job_whi
 
 
 @pytest.mark.parametrize(("status", "losses"), [("completed", 0), ("failed", 0), ("cancelled", 1)])
-async def test_an_attempt_that_comes_to_its_own_end_ends_a_trainers_row_of_losses(
+async def test_an_attempt_that_is_not_lost_resets_the_trainers_losses_in_a_row(
     database_url, tmp_path, status, losses
 ) -> None:
     before = []

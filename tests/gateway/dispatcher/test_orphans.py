@@ -1,4 +1,4 @@
-"""What a killed process left in the object store goes away; whatever a row names stays."""
+"""Orphans in the object store are removed; every object that a row names stays."""
 
 from uuid import UUID
 
@@ -34,7 +34,7 @@ def put(objects: ObjectStore, *keys: str) -> set[str]:
     return set(keys)
 
 
-async def test_audio_of_an_upload_that_never_came_to_its_row_goes_some_hours_later(database, objects) -> None:
+async def test_audio_without_a_row_is_removed_some_hours_later(database, objects) -> None:
     lost, fresh, unknown = uuid7(), uuid7(), uuid7()
     async with database.transaction() as connection:
         known = (await rows.dataset(connection)).audio_file_ids[0]
@@ -50,21 +50,21 @@ async def test_audio_of_an_upload_that_never_came_to_its_row_goes_some_hours_lat
         assert await connection.fetchval("SELECT array_agg(audio_file_id) FROM orphan_candidates") == [fresh]
 
 
-async def test_an_upload_and_a_deletion_are_put_down_for_a_sweep(gateway) -> None:
-    async def loose() -> list[str]:
+async def test_an_upload_and_a_deletion_record_a_candidate(gateway) -> None:
+    async def candidates() -> list[str]:
         async with gateway.database.connection() as connection:
             return [
                 str(row["audio_file_id"]) for row in await connection.fetch("SELECT * FROM orphan_candidates")
             ]
 
     file = await upload(gateway, await dataset(gateway))
-    assert await loose() == [file.id]
+    assert await candidates() == [file.id]
     await gateway.execute("DELETE FROM orphan_candidates")
     await gateway.audio.DeleteAudioFile(audio_pb.DeleteAudioFileRequest(audio_file_id=file.id))
-    assert await loose() == [file.id]
+    assert await candidates() == [file.id]
 
 
-async def test_of_a_job_that_is_over_only_the_models_objects_stay(database, objects) -> None:
+async def test_of_a_finished_job_only_the_models_objects_stay(database, objects) -> None:
     async with database.transaction() as connection:
         unfinished, fresh, failed = [await job(connection) for _ in range(3)]
         model_id = await model_rows.model(connection)
@@ -87,12 +87,12 @@ async def test_of_a_job_that_is_over_only_the_models_objects_stay(database, obje
     assert set(objects.keys("jobs")) == kept
     late = put(objects, f"jobs/{done}/attempt-1/late")
     await remove_orphans(database, objects)
-    # Seen to once: what comes hours after the end is nobody's.
+    # A job is swept only once.
     assert set(objects.keys("jobs")) == kept | late
 
 
 async def job(connection) -> UUID:
     built, job_id = await rows.dataset(connection), uuid7()
-    made = (job_id, built.dataset_id, built.annotation_set_id, {"epochs": 1}, {}, EVENT)
-    await training.create(connection, rows.TENANT, *made)
+    fields = (job_id, built.dataset_id, built.annotation_set_id, {"epochs": 1}, {}, EVENT)
+    await training.create(connection, rows.TENANT, *fields)
     return job_id

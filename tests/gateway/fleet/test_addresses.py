@@ -1,4 +1,4 @@
-"""Where trainers are: what may be written, what is refused and how, and names that are resolved."""
+"""Trainer addresses: valid entries, errors for malformed ones, and resolution of names."""
 
 import subprocess
 import sys
@@ -20,12 +20,12 @@ ENTRIES = st.builds(Entry, HOSTS, st.integers(1, 65535), st.booleans())
 
 
 @given(ENTRIES)
-def test_an_entry_is_read_as_it_is_written(entry) -> None:
+def test_an_entry_is_parsed_as_it_is_printed(entry) -> None:
     assert parse(str(entry)) == entry
 
 
 @given(st.text() | st.text(alphabet="dns:/[]a1.", max_size=12))
-def test_any_text_is_an_entry_or_a_value_error(text) -> None:
+def test_any_text_parses_or_raises_a_value_error(text) -> None:
     try:
         entry = parse(text)
     except ValueError:
@@ -42,12 +42,12 @@ def test_any_text_is_an_entry_or_a_value_error(text) -> None:
         ("dns:///trainers.earmark.svc:50052", Entry("trainers.earmark.svc", 50052, is_name=True)),
     ],
 )
-def test_what_may_be_written(text, entry) -> None:
+def test_valid_entries(text, entry) -> None:
     assert parse(text) == entry
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "problem"),
     [
         ("trainer", "has no port"),
         ("[::1]", "has no port"),
@@ -65,31 +65,31 @@ def test_what_may_be_written(text, entry) -> None:
         ("dns://10.0.0.1/trainer:50052", "a scheme or a path"),
     ],
 )
-def test_what_is_malformed_is_said(text, found) -> None:
+def test_the_error_names_what_is_malformed(text, problem) -> None:
     with pytest.raises(ValueError, match="a trainer is host:port") as error:
         parse(text)
-    assert found in str(error.value)
+    assert problem in str(error.value)
     assert repr(text) in str(error.value)
 
 
-async def test_a_name_with_addresses_of_both_families_is_one_trainer_by_the_older() -> None:
+async def test_a_name_with_addresses_of_both_families_resolves_to_ipv4_only() -> None:
     assert await resolve("localhost", 50052) == ["127.0.0.1:50052"]
     assert await resolve("::1", 50052) == ["[::1]:50052"]
 
 
-async def test_a_name_that_nobody_knows_is_an_os_error() -> None:
+async def test_an_unknown_name_raises_an_os_error() -> None:
     with pytest.raises(OSError, match=r"not known|failure|No address"):
         await resolve("trainers.invalid", 50052)
 
 
-def test_the_setting_is_checked_entry_by_entry() -> None:
+def test_the_setting_is_checked_per_entry() -> None:
     settings = GatewaySettings(trainers=" a:1, ,dns:///b:2,")
     assert settings.trainer_addresses == ["a:1", "dns:///b:2"]
     with pytest.raises(ValidationError, match="'b' has no port"):
         GatewaySettings(trainers="a:1,b")
 
 
-def test_a_gateway_does_not_start_with_a_malformed_setting_and_says_which() -> None:
+def test_a_gateway_with_malformed_settings_exits_and_names_them() -> None:
     command = [sys.executable, "-m", "gateway", "--port", "99999", "--trainers", "a:1,b"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""The pause of a trainer that loses its attempts."""
+"""The cool-down of a trainer after lost attempts."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from gateway.fleet.cool_down import PAUSES_SECONDS, CoolDown
 
 
-def test_each_loss_in_a_row_makes_the_pause_longer_up_to_a_minute() -> None:
+def test_the_cool_down_grows_with_losses_in_a_row_up_to_a_minute() -> None:
     cool_down, now, pauses = CoolDown(), 100.0, []
     for _ in range(6):
         cool_down.record_loss(now)
@@ -16,14 +16,14 @@ def test_each_loss_in_a_row_makes_the_pause_longer_up_to_a_minute() -> None:
     assert pauses == [1, 5, 25, 60, 60, 60]
 
 
-def test_attempts_that_fall_together_are_one_loss() -> None:
+def test_losses_at_the_same_time_count_once() -> None:
     cool_down = CoolDown()
     for _ in range(4):
         cool_down.record_loss(100.0)
     assert (cool_down.losses, cool_down.seconds_left(100.5)) == (1, 0.5)
 
 
-def test_an_attempt_that_is_kept_ends_the_pause_and_the_row() -> None:
+def test_a_success_ends_the_cool_down_and_the_row_of_losses() -> None:
     cool_down = CoolDown()
     cool_down.record_loss(100.0)
     cool_down.record_loss(110.0)
@@ -34,12 +34,12 @@ def test_an_attempt_that_is_kept_ends_the_pause_and_the_row() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.booleans()), max_size=30))
-def test_a_pause_is_never_longer_than_the_row_says(events) -> None:
+def test_a_cool_down_is_never_longer_than_its_losses_allow(events) -> None:
     cool_down, now, losses = CoolDown(), 0.0, 0
-    for passed, kept in events:
+    for passed, success in events:
         now += passed
-        losses = 0 if kept else losses + 1
-        cool_down.reset() if kept else cool_down.record_loss(now)
+        losses = 0 if success else losses + 1
+        cool_down.reset() if success else cool_down.record_loss(now)
         assert cool_down.losses <= losses
         assert cool_down.seconds_left(now) <= ([0, *PAUSES_SECONDS] + [60] * 30)[losses]
-        assert (cool_down.seconds_left(now) > 0) or kept or losses == 0
+        assert (cool_down.seconds_left(now) > 0) or success or losses == 0

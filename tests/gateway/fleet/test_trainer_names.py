@@ -1,4 +1,4 @@
-"""Names behind which trainers come and go."""
+"""Trainers that are added and removed as the addresses of a name change."""
 
 import weakref
 
@@ -8,125 +8,133 @@ from earmark.trainer.v1 import trainer_service_pb2 as pb
 
 from gateway.fleet.trainers import Trainers
 from gateway.fleet.waiting import Slots
-from tests.gateway.trainer_fronts import Busy, Front, Names, addresses, port_of, serving, until
+from tests.gateway.trainer_fronts import (
+    BusyTrainer,
+    FakeTrainer,
+    ScriptedResolver,
+    addresses,
+    port_of,
+    serving,
+    until,
+)
 
 
 @pytest.fixture
-def names(monkeypatch):
-    monkeypatch.setattr("gateway.fleet.trainers.RESOLVE_SECONDS", 0)
-    return Names()
+def resolver(monkeypatch):
+    monkeypatch.setattr("gateway.fleet.discovery.RESOLVE_SECONDS", 0)
+    return ScriptedResolver()
 
 
-async def test_every_address_behind_a_name_is_a_trainer_also_one_that_comes_later(names) -> None:
+async def test_every_address_of_a_name_is_a_trainer_even_one_added_later(resolver) -> None:
     async with (
-        serving(Front()) as first,
-        serving(Front(), port_of(first), "127.0.0.2") as second,
-        Trainers(["dns:///trainers:50052"], names) as trainers,
+        serving(FakeTrainer()) as first,
+        serving(FakeTrainer(), port_of(first), "127.0.0.2") as second,
+        Trainers(["dns:///trainers:50052"], resolver) as trainers,
     ):
         assert trainers.available() == []
-        await names.say([first])
+        await resolver.answer([first])
         await until(trainers, trainers.available)
         [trainer] = trainers.available()
-        await names.say([first, second])
+        await resolver.answer([first, second])
         await until(trainers, lambda: len(trainers.available()) == 2)
         assert addresses(trainers) == [first, second]
         assert trainers.available()[0] is trainer
 
 
-async def test_entries_that_lead_to_one_address_are_one_trainer(names) -> None:
+async def test_entries_with_the_same_address_are_one_trainer(resolver) -> None:
     async with (
-        serving(Front()) as address,
-        Trainers([address, address, "dns:///trainers:50052"], names) as trainers,
+        serving(FakeTrainer()) as address,
+        Trainers([address, address, "dns:///trainers:50052"], resolver) as trainers,
     ):
-        await names.say([address])
+        await resolver.answer([address])
         await until(trainers, trainers.available)
         assert addresses(trainers) == [address]
         assert [status.address for status in trainers.statuses()] == [address]
-        # The entry that spells the address out still leads to it.
-        await names.say(["127.0.0.1:1"])
+        # The address is still configured as an entry of its own.
+        await resolver.answer(["127.0.0.1:1"])
         assert addresses(trainers) == [address]
 
 
-async def test_a_name_that_is_not_resolved_drops_no_trainer_and_is_logged_once(names) -> None:
+async def test_a_failed_resolution_removes_no_trainer_and_is_logged_once(resolver) -> None:
     async with (
-        serving(Front()) as address,
-        Trainers(["dns:///trainers:50052"], names) as trainers,
+        serving(FakeTrainer()) as address,
+        Trainers(["dns:///trainers:50052"], resolver) as trainers,
     ):
-        await names.say([address])
+        await resolver.answer([address])
         await until(trainers, trainers.available)
-        failed = OSError("name server is away")
+        failed = OSError("name server is down")
         with structlog.testing.capture_logs() as logs:
-            await names.say(failed, failed, failed)
+            await resolver.answer(failed, failed, failed)
         assert [(entry["event"], entry["log_level"]) for entry in logs] == [
             ("name is not resolved; trainers stay", "warning")
         ]
-        await names.say([], [], [address], failed)
+        await resolver.answer([], [], [address], failed)
         assert addresses(trainers) == [address]
         [status] = trainers.statuses()
         assert (status.is_available, status.problem) == (True, "")
 
 
-async def test_a_name_that_never_led_anywhere_is_shown_with_the_reason(names) -> None:
-    async with Trainers(["dns:///trainers:50052"], names) as trainers:
+async def test_a_name_that_was_never_resolved_is_listed_with_the_reason(resolver) -> None:
+    async with Trainers(["dns:///trainers:50052"], resolver) as trainers:
         assert [status.problem for status in trainers.statuses()] == ["not resolved yet"]
-        await names.say(OSError("name server is away"))
+        await resolver.answer(OSError("name server is down"))
         [status] = trainers.statuses()
         assert (status.address, status.is_available) == ("dns:///trainers:50052", False)
-        assert status.problem == "cannot be resolved: name server is away"
+        assert status.problem == "cannot be resolved: name server is down"
         assert trainers.slots() == Slots(("dns:///trainers:50052",), answering=0, total=0, free=0)
-        await names.say([])
+        await resolver.answer([])
         assert trainers.statuses()[0].problem == "cannot be resolved: it has no address"
 
 
-async def test_a_trainer_whose_address_is_gone_gets_no_new_work_and_keeps_what_it_has(names) -> None:
-    leaving, staying = Busy(), Front()
+async def test_a_trainer_whose_address_was_removed_gets_no_new_work_and_finishes_its_own(resolver) -> None:
+    leaving, staying = BusyTrainer(), FakeTrainer()
     async with (
         serving(leaving) as first,
         serving(staying) as second,
-        Trainers(["dns:///trainers:50052"], names) as trainers,
+        Trainers(["dns:///trainers:50052"], resolver) as trainers,
     ):
-        await names.say([first])
+        await resolver.answer([first])
         await until(trainers, trainers.available)
         [trainer] = trainers.available()
         call = trainer.stub.Train()
         await call.read()
-        await names.say([second])
+        await resolver.answer([second])
         await until(trainers, trainers.available)
         assert addresses(trainers) == [second]
         assert trainers.for_training() == trainers.available()
         assert {trainers.pick_for_detection().address for _ in range(3)} == {second}
-        gone = next(status for status in trainers.statuses() if status.address == first)
-        assert not gone.is_available
-        assert "no longer leads to its address" in gone.problem
-        # It answers no more, as a trainer that is about to end, and is forgotten.
-        leaving.told.put_nowait(None)
+        removed = next(status for status in trainers.statuses() if status.address == first)
+        assert not removed.is_available
+        assert "no name resolves to its address" in removed.problem
+        # It stops reporting its capacity, as a trainer does before it ends, and is removed.
+        leaving.reports.put_nowait(None)
         await until(trainers, lambda: len(trainers.statuses()) == 1)
-        leaving.go_on.set()
+        leaving.send_heartbeat.set()
         assert await call.read() == pb.TrainResponse(heartbeat=pb.TrainResponse.Heartbeat())
         call.cancel()
-        await leaving.left.wait()
-        # Whoever works with it has the last reference to the connection.
+        await leaving.train_ended.wait()
+        # The last reference to the channel belongs to the work on the trainer.
         channel = weakref.ref(trainer.channel)
         del trainer
         assert channel() is None
 
 
-async def test_an_address_that_is_gone_and_comes_back_is_the_same_trainer(names) -> None:
+async def test_an_address_that_is_removed_and_returns_is_the_same_trainer(resolver) -> None:
     async with (
-        serving(Front()) as address,
-        Trainers(["dns:///trainers:50052"], names) as trainers,
+        serving(FakeTrainer()) as address,
+        Trainers(["dns:///trainers:50052"], resolver) as trainers,
     ):
-        await names.say([address])
+        await resolver.answer([address])
         await until(trainers, trainers.available)
         [trainer] = trainers.available()
-        await names.say(["127.0.0.1:1"])
+        await resolver.answer(["127.0.0.1:1"])
         assert trainers.available() == []
-        await names.say([address])
+        await resolver.answer([address])
         assert trainers.available() == [trainer]
 
 
-async def test_an_address_that_is_gone_and_never_answered_is_forgotten(names) -> None:
-    async with Trainers(["dns:///trainers:50052"], names) as trainers:
-        await names.say(["127.0.0.1:1"])
-        await names.say(["127.0.0.1:2"])
+async def test_a_removed_address_that_never_answered_is_dropped(resolver) -> None:
+    async with Trainers(["dns:///trainers:50052"], resolver) as trainers:
+        await resolver.answer(["127.0.0.1:1"])
+        await resolver.answer(["127.0.0.1:2"])
         await until(trainers, lambda: [s.address for s in trainers.statuses()] == ["127.0.0.1:2"])

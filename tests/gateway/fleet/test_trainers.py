@@ -1,4 +1,4 @@
-"""Trainers that come, go and come back, on real servers."""
+"""Trainers on real servers: their availability, capacity, choice and statuses."""
 
 import time
 
@@ -9,60 +9,60 @@ from gateway.errors import UnavailableError
 from gateway.fleet.cool_down import PAUSES_SECONDS
 from gateway.fleet.trainers import TrainerLostError, Trainers, send
 from gateway.fleet.waiting import Slots
-from tests.gateway.trainer_fronts import Front, addresses, port_of, serving, until
+from tests.gateway.trainer_fronts import FakeTrainer, addresses, port_of, serving, until
 
 
-async def test_a_trainer_comes_goes_and_comes_back() -> None:
-    async with serving(Front(slots=2)) as address:
+async def test_a_trainer_is_available_then_unavailable_then_available_again() -> None:
+    async with serving(FakeTrainer(slots=2)) as address:
         trainers = await Trainers([address]).__aenter__()
         await until(trainers, trainers.available)
         [trainer] = trainers.available()
         assert (trainer.address, trainer.capacity.free_training_slots) == (address, 2)
     await until(trainers, lambda: not trainers.available())
     assert trainer.capacity == pb.Capacity()
-    async with serving(Front(slots=1), port_of(address)):
+    async with serving(FakeTrainer(slots=1), port_of(address)):
         await until(trainers, trainers.available)
         assert trainers.available() == [trainer]
         assert trainer.capacity.free_training_slots == 1
         await trainers.__aexit__(None, None, None)
 
 
-async def test_a_trainer_may_come_late() -> None:
-    async with serving(Front()) as address:
+async def test_a_trainer_may_start_later_than_the_gateway() -> None:
+    async with serving(FakeTrainer()) as address:
         pass
     async with Trainers([address]) as trainers:
         assert trainers.available() == []
-        async with serving(Front(), port_of(address)):
+        async with serving(FakeTrainer(), port_of(address)):
             await until(trainers, trainers.available)
 
 
-async def test_changes_of_capacity_wake_and_repetitions_do_not() -> None:
-    front = Front(slots=1)
-    async with serving(front) as address, Trainers([address]) as trainers:
+async def test_a_change_of_capacity_wakes_subscribers_and_a_repetition_does_not() -> None:
+    trainer = FakeTrainer(slots=1)
+    async with serving(trainer) as address, Trainers([address]) as trainers:
         await until(trainers, trainers.available)
         seen = []
         with trainers.subscribe() as changed:
             for slots in (1, 1, 0):
-                front.told.put_nowait(slots)
+                trainer.reports.put_nowait(slots)
             await changed.wait()
             seen.append(trainers.available()[0].capacity.free_training_slots)
         assert seen == [0]
 
 
-async def test_a_watch_that_ends_is_taken_up_again() -> None:
-    front = Front()
-    async with serving(front) as address, Trainers([address]) as trainers:
+async def test_a_watch_that_ends_is_started_again() -> None:
+    trainer = FakeTrainer()
+    async with serving(trainer) as address, Trainers([address]) as trainers:
         await until(trainers, trainers.available)
-        front.told.put_nowait(None)
+        trainer.reports.put_nowait(None)
         await until(trainers, lambda: not trainers.available())
-        front.told.put_nowait(3)
+        trainer.reports.put_nowait(3)
         await until(trainers, trainers.available)
 
 
-async def test_detection_takes_turns() -> None:
+async def test_detection_uses_the_trainers_in_turn() -> None:
     async with (
-        serving(Front()) as first,
-        serving(Front()) as second,
+        serving(FakeTrainer()) as first,
+        serving(FakeTrainer()) as second,
         Trainers([first, second]) as trainers,
     ):
         await until(trainers, lambda: len(trainers.available()) == 2)
@@ -70,7 +70,7 @@ async def test_detection_takes_turns() -> None:
     assert picked == [first, second, first, second]
 
 
-async def test_without_a_trainer_the_addresses_are_named() -> None:
+async def test_without_an_available_trainer_the_error_names_the_addresses() -> None:
     async with Trainers(["127.0.0.1:1", "127.0.0.1:2"]) as trainers:
         with pytest.raises(UnavailableError, match=r"tried 127\.0\.0\.1:1, 127\.0\.0\.1:2") as error:
             trainers.pick_for_detection()
@@ -78,7 +78,7 @@ async def test_without_a_trainer_the_addresses_are_named() -> None:
     assert error.value.details()
 
 
-async def test_without_any_entry_the_setting_is_named() -> None:
+async def test_without_any_entry_the_error_names_the_setting() -> None:
     async with Trainers([]) as trainers:
         with pytest.raises(UnavailableError, match="EARMARK_TRAINERS"):
             trainers.pick_for_detection()
@@ -89,29 +89,29 @@ async def test_a_malformed_entry_is_refused() -> None:
         Trainers(["trainer"])
 
 
-async def test_an_ipv6_trainer_is_written_in_brackets() -> None:
-    async with serving(Front(), host="[::1]") as address, Trainers([address]) as trainers:
+async def test_an_ipv6_address_is_written_in_brackets() -> None:
+    async with serving(FakeTrainer(), host="[::1]") as address, Trainers([address]) as trainers:
         await until(trainers, trainers.available)
         assert addresses(trainers) == [address]
 
 
-async def test_statuses_say_what_is_seen_in_order_of_address() -> None:
+async def test_statuses_are_in_order_of_address() -> None:
     async with (
-        serving(Front(slots=2)) as address,
+        serving(FakeTrainer(slots=2)) as address,
         Trainers(["localhost:1", address]) as trainers,
     ):
         fresh = trainers.statuses()
-        assert [status.problem for status in fresh] == ["nothing was heard of it yet"] * 2
+        assert [status.problem for status in fresh] == ["it has not answered yet"] * 2
         await until(trainers, trainers.available)
-        here, away = trainers.statuses()
-        assert (here.address, here.is_available, here.problem) == (address, True, "")
-        assert here.capacity.free_training_slots == 2
-        assert here.seen_at is not None
-        assert (away.address, away.is_available, away.seen_at) == ("localhost:1", False, None)
+        available, missing = trainers.statuses()
+        assert (available.address, available.is_available, available.problem) == (address, True, "")
+        assert available.capacity.free_training_slots == 2
+        assert available.seen_at is not None
+        assert (missing.address, missing.is_available, missing.seen_at) == ("localhost:1", False, None)
 
 
-async def test_a_trainer_that_went_away_keeps_the_time_at_which_it_was_seen() -> None:
-    async with serving(Front()) as address:
+async def test_an_unavailable_trainer_keeps_the_time_at_which_it_was_last_seen() -> None:
+    async with serving(FakeTrainer()) as address:
         trainers = await Trainers([address]).__aenter__()
         await until(trainers, trainers.available)
         seen = trainers.statuses()[0].seen_at
@@ -122,10 +122,10 @@ async def test_a_trainer_that_went_away_keeps_the_time_at_which_it_was_seen() ->
     await trainers.__aexit__(None, None, None)
 
 
-async def test_slots_are_those_of_the_trainers_that_answer() -> None:
+async def test_slots_count_the_trainers_that_answer() -> None:
     async with (
-        serving(Front(slots=2)) as first,
-        serving(Front(slots=1)) as second,
+        serving(FakeTrainer(slots=2)) as first,
+        serving(FakeTrainer(slots=1)) as second,
         Trainers([first, second, "127.0.0.1:1"]) as trainers,
     ):
         tried = (first, second, "127.0.0.1:1")
@@ -134,10 +134,10 @@ async def test_slots_are_those_of_the_trainers_that_answer() -> None:
         assert trainers.slots() == Slots(tried, answering=2, total=8, free=3)
 
 
-async def test_jobs_are_kept_from_a_trainer_that_loses_them_while_another_is_well() -> None:
+async def test_a_trainer_in_its_cool_down_gets_no_jobs_while_another_is_available() -> None:
     async with (
-        serving(Front()) as first,
-        serving(Front()) as second,
+        serving(FakeTrainer()) as first,
+        serving(FakeTrainer()) as second,
         Trainers([first, second]) as trainers,
     ):
         await until(trainers, lambda: len(trainers.available()) == 2)
@@ -147,7 +147,7 @@ async def test_jobs_are_kept_from_a_trainer_that_loses_them_while_another_is_wel
         assert trainers.for_training() == [other]
         assert trainers.available() == [one, other]
         assert "attempts lost on it in a row: 1" in one.problem(time.monotonic())
-        # Nothing better would come of waiting for either.
+        # All are in their cool-down, so waiting is no use.
         other.record_loss()
         assert trainers.for_training() == [one, other]
         one.record_success()
@@ -155,10 +155,10 @@ async def test_jobs_are_kept_from_a_trainer_that_loses_them_while_another_is_wel
         assert one.problem(time.monotonic()) == ""
 
 
-async def test_after_its_pause_a_trainer_gets_what_the_others_have_no_room_for() -> None:
+async def test_after_its_cool_down_a_trainer_comes_after_those_without_losses() -> None:
     async with (
-        serving(Front()) as first,
-        serving(Front()) as second,
+        serving(FakeTrainer()) as first,
+        serving(FakeTrainer()) as second,
         Trainers([first, second]) as trainers,
     ):
         await until(trainers, lambda: len(trainers.available()) == 2)
@@ -167,16 +167,16 @@ async def test_after_its_pause_a_trainer_gets_what_the_others_have_no_room_for()
         assert trainers.for_training() == [other, one]
 
 
-async def test_at_the_end_the_trainers_are_left_alone() -> None:
-    front = Front()
-    async with serving(front) as address:
+async def test_at_the_end_the_watches_of_capacity_end() -> None:
+    trainer = FakeTrainer()
+    async with serving(trainer) as address:
         async with Trainers([address]) as trainers:
             await until(trainers, trainers.available)
-        await front.gone.wait()
+        await trainer.watch_ended.wait()
 
 
-async def test_a_write_to_a_call_that_is_over_says_so() -> None:
-    async with serving(Front()) as address, Trainers([address]) as trainers:
+async def test_a_write_to_an_ended_call_raises() -> None:
+    async with serving(FakeTrainer()) as address, Trainers([address]) as trainers:
         await until(trainers, trainers.available)
         call = trainers.available()[0].stub.Train()
         await send(call, pb.TrainRequest())

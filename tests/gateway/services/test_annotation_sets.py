@@ -1,10 +1,10 @@
-"""AnnotationService: sets from their draft to their publication, and what each refusal says."""
+"""AnnotationService: annotation sets from draft to publication, and the errors of refused calls."""
 
 import grpc
 from earmark.v1 import annotation_service_pb2 as pb
 from grpc import aio
 
-from tests.gateway.annotation_calls import delete, delete_set, filled, get_set, listed, update, versions
+from tests.gateway.annotation_calls import delete, delete_set, draft_of_two, get_set, listed, update, versions
 from tests.gateway.calls import (
     NOWHERE,
     annotate,
@@ -12,7 +12,7 @@ from tests.gateway.calls import (
     decoded,
     draft,
     finish_processing,
-    mark,
+    new_annotation,
     publish,
     refused,
     together,
@@ -23,7 +23,7 @@ DRAFT = pb.ANNOTATION_SET_STATUS_DRAFT
 PUBLISHED = pb.ANNOTATION_SET_STATUS_PUBLISHED
 
 
-async def test_drafts_have_the_next_version_and_are_listed_newest_first(gateway) -> None:
+async def test_drafts_get_the_next_version_and_are_listed_newest_first(gateway) -> None:
     dataset_id, other = await dataset(gateway), await dataset(gateway)
     sets = await together(*(draft(gateway, dataset_id) for _ in range(5)))
     assert sorted(s.version for s in sets) == [1, 2, 3, 4, 5]
@@ -32,16 +32,16 @@ async def test_drafts_have_the_next_version_and_are_listed_newest_first(gateway)
     assert (await draft(gateway, other)).version == 1
 
 
-async def test_a_set_counts_what_is_in_it(gateway) -> None:
-    _, set_id, _ = await filled(gateway)
+async def test_a_set_has_totals_of_its_annotations(gateway) -> None:
+    _, set_id, _ = await draft_of_two(gateway)
     read = await get_set(gateway, set_id)
     assert (read.total_annotations, read.total_positive_duration_ms) == (2, 950)
     assert dict(read.annotations_by_type) == {"glitch": 1, "dropout": 1}
     assert not read.HasField("published_at")
 
 
-async def test_a_copy_has_the_same_annotations_under_ids_of_its_own(gateway) -> None:
-    _, set_id, ids = await filled(gateway)
+async def test_a_copy_has_the_same_annotations_with_new_ids(gateway) -> None:
+    _, set_id, ids = await draft_of_two(gateway)
     await publish(gateway, set_id)
     source = await get_set(gateway, set_id)
     copy = await draft(gateway, source.dataset_id, copy_of=set_id)
@@ -59,7 +59,7 @@ async def test_a_copy_of_many_annotations_keeps_their_order(gateway) -> None:
     dataset_id = await dataset(gateway, "glitch")
     file_id = await decoded(gateway, dataset_id)
     set_id = (await draft(gateway, dataset_id)).id
-    await annotate(gateway, set_id, *(mark(file_id, start_ms=0, end_ms=i + 1) for i in range(2500)))
+    await annotate(gateway, set_id, *(new_annotation(file_id, start_ms=0, end_ms=i + 1) for i in range(2500)))
     copy = await draft(gateway, dataset_id, copy_of=set_id)
     assert copy.total_annotations == 2500
     request = pb.ListAnnotationsRequest(annotation_set_id=copy.id, page_size=1000)
@@ -71,7 +71,7 @@ async def test_a_copy_of_many_annotations_keeps_their_order(gateway) -> None:
     assert ends == list(range(1, 2501))
 
 
-async def test_a_copy_is_of_a_set_of_the_same_dataset(gateway) -> None:
+async def test_only_a_set_of_the_same_dataset_can_be_copied(gateway) -> None:
     dataset_id, other_id = await dataset(gateway), await dataset(gateway)
     other = await draft(gateway, other_id)
     call = draft(gateway, dataset_id, copy_of=other.id)
@@ -83,8 +83,8 @@ async def test_a_copy_is_of_a_set_of_the_same_dataset(gateway) -> None:
     assert await versions(gateway, dataset_id) == []
 
 
-async def test_publishing_freezes_the_set_and_publishing_again_changes_nothing(gateway) -> None:
-    _, set_id, _ = await filled(gateway)
+async def test_publishing_freezes_the_set_and_publishing_again_has_no_effect(gateway) -> None:
+    _, set_id, _ = await draft_of_two(gateway)
     published = await publish(gateway, set_id)
     assert published.status == PUBLISHED
     assert published.HasField("published_at")
@@ -98,11 +98,11 @@ async def test_an_empty_draft_may_be_published(gateway) -> None:
     assert (published.status, published.total_annotations) == (PUBLISHED, 0)
 
 
-async def test_a_published_set_never_changes_whatever_is_called(gateway) -> None:
-    file_id, set_id, ids = await filled(gateway)
+async def test_no_call_changes_a_published_set(gateway) -> None:
+    file_id, set_id, ids = await draft_of_two(gateway)
     before = await publish(gateway, set_id), await listed(gateway, set_id)
     for call in (
-        annotate(gateway, set_id, mark(file_id)),
+        annotate(gateway, set_id, new_annotation(file_id)),
         update(gateway, ids[0]),
         delete(gateway, ids[0]),
         delete_set(gateway, set_id),
@@ -114,12 +114,12 @@ async def test_a_published_set_never_changes_whatever_is_called(gateway) -> None
     assert (await get_set(gateway, set_id), await listed(gateway, set_id)) == before
 
 
-async def test_edits_and_a_publish_at_once_leave_totals_that_are_right(gateway) -> None:
-    file_id, set_id, ids = await filled(gateway)
+async def test_concurrent_edits_and_a_publish_leave_correct_totals(gateway) -> None:
+    file_id, set_id, ids = await draft_of_two(gateway)
     results = await together(
-        *(annotate(gateway, set_id, mark(file_id)) for _ in range(4)),
+        *(annotate(gateway, set_id, new_annotation(file_id)) for _ in range(4)),
         publish(gateway, set_id),
-        *(annotate(gateway, set_id, mark(file_id)) for _ in range(4)),
+        *(annotate(gateway, set_id, new_annotation(file_id)) for _ in range(4)),
         delete(gateway, ids[0]),
     )
     errors = {result.code() for result in results if isinstance(result, aio.AioRpcError)}
@@ -129,11 +129,13 @@ async def test_edits_and_a_publish_at_once_leave_totals_that_are_right(gateway) 
     assert published.total_annotations == len(await listed(gateway, set_id))
 
 
-async def test_marks_of_files_not_decoded_yet_are_judged_when_the_set_is_published(gateway) -> None:
+async def test_annotations_of_files_not_decoded_yet_are_checked_when_the_set_is_published(gateway) -> None:
     dataset_id = await dataset(gateway, "glitch")
     set_id = (await draft(gateway, dataset_id)).id
     short, failing = (await upload(gateway, dataset_id)).id, (await upload(gateway, dataset_id)).id
-    inside, beyond, _ = await annotate(gateway, set_id, mark(short), mark(short, end_ms=5000), mark(failing))
+    inside, beyond, _ = await annotate(
+        gateway, set_id, new_annotation(short), new_annotation(short, end_ms=5000), new_annotation(failing)
+    )
     refusal = await refused(publish(gateway, set_id), "FAILED_PRECONDITION", "WRONG_STATE")
     subjects = [f"audio_file/{short}", f"audio_file/{failing}"]
     assert [v[:2] for v in refusal.violations] == [("AUDIO_DECODED", subject) for subject in subjects]

@@ -1,4 +1,4 @@
-"""AnnotationService: annotations, and what each refusal says."""
+"""AnnotationService: annotations, and the errors of refused calls."""
 
 from uuid import uuid4
 
@@ -7,7 +7,7 @@ from google.protobuf import struct_pb2
 from grpc import aio
 
 from tests.gateway import rows
-from tests.gateway.annotation_calls import delete, delete_set, filled, get_set, listed, update, versions
+from tests.gateway.annotation_calls import delete, delete_set, draft_of_two, get_set, listed, update, versions
 from tests.gateway.calls import (
     NOWHERE,
     annotate,
@@ -15,7 +15,7 @@ from tests.gateway.calls import (
     decoded,
     draft,
     finish_processing,
-    mark,
+    new_annotation,
     publish,
     refused,
     together,
@@ -23,44 +23,46 @@ from tests.gateway.calls import (
 )
 
 
-async def test_annotations_are_kept_as_given_and_listed_in_order_of_creation(gateway) -> None:
+async def test_annotations_are_stored_unchanged_and_listed_in_order_of_creation(gateway) -> None:
     dataset_id = await dataset(gateway, "glitch")
     file_id = await decoded(gateway, dataset_id)
     set_id = (await draft(gateway, dataset_id)).id
     extra = struct_pb2.Struct()
     extra.update({"by": "Ana", "rounds": 2, "tags": ["a", {"b": None}], "sure": True})
-    marks = [mark(file_id, start_ms=i, end_ms=i + 1) for i in range(500, 0, -1)]
-    ids = await annotate(gateway, set_id, *marks, mark(file_id, confidence=0.0, extra_data=extra))
-    found = await listed(gateway, set_id)
-    assert [a.id for a in found] == ids
-    assert [a.start_ms for a in found[:500]] == list(range(500, 0, -1))
-    assert (found[0].confidence, found[-1].confidence) == (1.0, 0.0)
-    assert found[-1].extra_data == extra
-    assert not found[0].HasField("extra_data")
-    assert {a.annotation_set_id for a in found} == {set_id}
+    new_annotations = [new_annotation(file_id, start_ms=i, end_ms=i + 1) for i in range(500, 0, -1)]
+    ids = await annotate(
+        gateway, set_id, *new_annotations, new_annotation(file_id, confidence=0.0, extra_data=extra)
+    )
+    stored = await listed(gateway, set_id)
+    assert [a.id for a in stored] == ids
+    assert [a.start_ms for a in stored[:500]] == list(range(500, 0, -1))
+    assert (stored[0].confidence, stored[-1].confidence) == (1.0, 0.0)
+    assert stored[-1].extra_data == extra
+    assert not stored[0].HasField("extra_data")
+    assert {a.annotation_set_id for a in stored} == {set_id}
 
 
-async def test_a_list_may_be_of_one_file_and_one_type(gateway) -> None:
-    file_id, set_id, ids = await filled(gateway)
+async def test_a_list_can_be_filtered_by_file_and_type(gateway) -> None:
+    file_id, set_id, ids = await draft_of_two(gateway)
     assert [a.id for a in await listed(gateway, set_id, artifact_type="dropout")] == ids[1:]
     assert [a.id for a in await listed(gateway, set_id, audio_file_id=file_id)] == ids
     assert await listed(gateway, set_id, audio_file_id=NOWHERE) == []
 
 
 async def test_a_batch_is_added_whole_or_not_at_all_with_every_violation(gateway) -> None:
-    file_id, set_id, _ = await filled(gateway)
-    elsewhere = await decoded(gateway, await dataset(gateway, "glitch"))
+    file_id, set_id, _ = await draft_of_two(gateway)
+    of_other_dataset = await decoded(gateway, await dataset(gateway, "glitch"))
     failed = await upload(gateway, (await get_set(gateway, set_id)).dataset_id)
     await finish_processing(gateway, "failed", error_message="not audio")
     call = annotate(
         gateway,
         set_id,
-        mark(file_id),
-        mark(NOWHERE),
-        mark(elsewhere),
-        mark(file_id, "echo", end_ms=10_001),
-        mark(failed.id),
-        mark(file_id, end_ms=10_000),
+        new_annotation(file_id),
+        new_annotation(NOWHERE),
+        new_annotation(of_other_dataset),
+        new_annotation(file_id, "echo", end_ms=10_001),
+        new_annotation(failed.id),
+        new_annotation(file_id, end_ms=10_000),
     )
     refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
     assert list(refusal.fields) == [
@@ -83,22 +85,22 @@ async def test_the_largest_batch_is_added_and_the_largest_refusal_arrives(gatewa
     dataset_id = await dataset(gateway, "glitch")
     file_id = await decoded(gateway, dataset_id)
     set_id = (await draft(gateway, dataset_id)).id
-    assert len(await annotate(gateway, set_id, *([mark(file_id)] * 10_000))) == 10_000
-    call = annotate(gateway, set_id, *([mark(file_id, "écho" * 25, end_ms=20_000)] * 10_000))
+    assert len(await annotate(gateway, set_id, *([new_annotation(file_id)] * 10_000))) == 10_000
+    call = annotate(gateway, set_id, *([new_annotation(file_id, "écho" * 25, end_ms=20_000)] * 10_000))
     refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
     shown = len(refusal.fields) - 1
     assert shown > 5
     assert refusal.fields[""] == f"and {20_000 - shown} more"
     assert (await get_set(gateway, set_id)).total_annotations == 10_000
-    call = annotate(gateway, set_id, *([mark(file_id)] * 10_001))
+    call = annotate(gateway, set_id, *([new_annotation(file_id)] * 10_001))
     await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
 
 
-async def test_extra_data_that_json_cannot_say_is_refused(gateway) -> None:
-    file_id, set_id, ids = await filled(gateway)
+async def test_extra_data_that_json_cannot_represent_is_refused(gateway) -> None:
+    file_id, set_id, ids = await draft_of_two(gateway)
     for number in (float("inf"), float("nan")):
         extra = struct_pb2.Struct(fields={"x": struct_pb2.Value(number_value=number)})
-        call = annotate(gateway, set_id, mark(file_id), mark(file_id, extra_data=extra))
+        call = annotate(gateway, set_id, new_annotation(file_id), new_annotation(file_id, extra_data=extra))
         refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
         assert list(refusal.fields) == ["annotations[1].extra_data"]
         call = update(gateway, ids[0], extra_data=extra)
@@ -106,12 +108,12 @@ async def test_extra_data_that_json_cannot_say_is_refused(gateway) -> None:
         assert list(refusal.fields) == ["extra_data"]
     nul = struct_pb2.Struct(fields={"x": struct_pb2.Value(string_value="a\0b")})
     await refused(update(gateway, ids[0], extra_data=nul), "INVALID_ARGUMENT", "INVALID_FIELD")
-    call = annotate(gateway, set_id, mark(file_id, extra_data=nul))
+    call = annotate(gateway, set_id, new_annotation(file_id, extra_data=nul))
     await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
 
 
-async def test_an_update_replaces_all_but_the_file(gateway) -> None:
-    file_id, _, ids = await filled(gateway)
+async def test_an_update_replaces_everything_but_the_file(gateway) -> None:
+    file_id, _, ids = await draft_of_two(gateway)
     extra = struct_pb2.Struct()
     extra.update({"by": "Bo"})
     values = {"artifact_type": "glitch", "start_ms": 5, "end_ms": 10_000}
@@ -119,13 +121,13 @@ async def test_an_update_replaces_all_but_the_file(gateway) -> None:
     assert (updated.id, updated.audio_file_id, updated.artifact_type) == (ids[1], file_id, "glitch")
     assert (updated.start_ms, updated.end_ms, updated.confidence) == (5, 10_000, 0.25)
     assert updated.extra_data == extra
-    again = (await update(gateway, ids[1], **values)).annotation
-    assert again.confidence == 1
-    assert not again.HasField("extra_data")
+    second = (await update(gateway, ids[1], **values)).annotation
+    assert second.confidence == 1
+    assert not second.HasField("extra_data")
 
 
 async def test_an_update_is_checked_as_a_new_annotation_is(gateway) -> None:
-    _, set_id, ids = await filled(gateway)
+    _, set_id, ids = await draft_of_two(gateway)
     before = await listed(gateway, set_id)
     call = update(gateway, ids[0], artifact_type="echo", end_ms=10_001)
     refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
@@ -134,7 +136,7 @@ async def test_an_update_is_checked_as_a_new_annotation_is(gateway) -> None:
 
 
 async def test_deleting_an_annotation_and_a_draft(gateway) -> None:
-    _, set_id, ids = await filled(gateway)
+    _, set_id, ids = await draft_of_two(gateway)
     request_id = str(uuid4())
     for _ in range(2):
         await delete(gateway, ids[0], request_id=request_id)
@@ -147,14 +149,14 @@ async def test_deleting_an_annotation_and_a_draft(gateway) -> None:
     await refused(get_set(gateway, set_id), "NOT_FOUND", "NOT_FOUND")
 
 
-async def test_what_is_not_there_is_not_found(gateway) -> None:
+async def test_missing_resources_are_not_found(gateway) -> None:
     calls = [
         ("dataset", draft(gateway, NOWHERE)),
         ("dataset", versions(gateway, NOWHERE)),
         ("annotation set", get_set(gateway, NOWHERE)),
         ("annotation set", publish(gateway, NOWHERE)),
         ("annotation set", delete_set(gateway, NOWHERE)),
-        ("annotation set", annotate(gateway, NOWHERE, mark(NOWHERE))),
+        ("annotation set", annotate(gateway, NOWHERE, new_annotation(NOWHERE))),
         ("annotation set", listed(gateway, NOWHERE)),
         ("annotation", update(gateway, NOWHERE)),
         ("annotation", delete(gateway, NOWHERE)),
@@ -164,7 +166,7 @@ async def test_what_is_not_there_is_not_found(gateway) -> None:
         assert refusal.resource == (kind, NOWHERE)
 
 
-async def test_another_tenants_sets_are_not_there(gateway) -> None:
+async def test_another_tenants_sets_are_not_found(gateway) -> None:
     async with gateway.database.transaction() as connection:
         other = await rows.dataset(connection, tenant="other", set_status="draft")
         annotation_id = str(await connection.fetchval("SELECT id FROM annotations LIMIT 1"))
@@ -175,7 +177,7 @@ async def test_another_tenants_sets_are_not_there(gateway) -> None:
         get_set(gateway, set_id),
         publish(gateway, set_id),
         delete_set(gateway, set_id),
-        annotate(gateway, set_id, mark(file_id)),
+        annotate(gateway, set_id, new_annotation(file_id)),
         listed(gateway, set_id),
         update(gateway, annotation_id),
         delete(gateway, annotation_id),
@@ -195,12 +197,12 @@ async def test_fields_are_checked(gateway) -> None:
         ("annotation_set_id", publish(gateway, "")),
         ("annotation_set_id", delete_set(gateway, "")),
         ("annotations", annotate(gateway, NOWHERE)),
-        (f"{first}.audio_file_id", annotate(gateway, NOWHERE, mark("x"))),
-        (f"{first}.artifact_type", annotate(gateway, NOWHERE, mark(NOWHERE, ""))),
-        (f"{first}.start_ms", annotate(gateway, NOWHERE, mark(NOWHERE, start_ms=-1))),
-        (f"{first}.confidence", annotate(gateway, NOWHERE, mark(NOWHERE, confidence=1.5))),
-        (f"{first}.confidence", annotate(gateway, NOWHERE, mark(NOWHERE, confidence=float("nan")))),
-        (first, annotate(gateway, NOWHERE, mark(NOWHERE, end_ms=100))),
+        (f"{first}.audio_file_id", annotate(gateway, NOWHERE, new_annotation("x"))),
+        (f"{first}.artifact_type", annotate(gateway, NOWHERE, new_annotation(NOWHERE, ""))),
+        (f"{first}.start_ms", annotate(gateway, NOWHERE, new_annotation(NOWHERE, start_ms=-1))),
+        (f"{first}.confidence", annotate(gateway, NOWHERE, new_annotation(NOWHERE, confidence=1.5))),
+        (f"{first}.confidence", annotate(gateway, NOWHERE, new_annotation(NOWHERE, confidence=float("nan")))),
+        (first, annotate(gateway, NOWHERE, new_annotation(NOWHERE, end_ms=100))),
         ("audio_file_id", listed(gateway, NOWHERE, audio_file_id="x")),
         ("artifact_type", listed(gateway, NOWHERE, artifact_type="x" * 101)),
         ("annotation_id", update(gateway, "x")),
@@ -213,7 +215,7 @@ async def test_fields_are_checked(gateway) -> None:
         assert list(refusal.fields) == [field]
 
 
-async def test_taking_a_type_away_while_it_is_used_at_once_leaves_no_half(gateway) -> None:
+async def test_removing_a_type_while_annotations_of_it_are_added_leaves_no_undefined_type(gateway) -> None:
     dataset_id = await dataset(gateway, "glitch", "dropout")
     file_id = await decoded(gateway, dataset_id)
     set_id = (await draft(gateway, dataset_id)).id
@@ -222,9 +224,9 @@ async def test_taking_a_type_away_while_it_is_used_at_once_leaves_no_half(gatewa
         update_mask={"paths": ["artifact_types"]},
     )
     results = await together(
-        annotate(gateway, set_id, mark(file_id, "dropout")),
+        annotate(gateway, set_id, new_annotation(file_id, "dropout")),
         gateway.datasets.UpdateDataset(request),
-        annotate(gateway, set_id, mark(file_id, "dropout")),
+        annotate(gateway, set_id, new_annotation(file_id, "dropout")),
     )
     errors = {error.code().name for error in results if isinstance(error, aio.AioRpcError)}
     assert errors <= {"FAILED_PRECONDITION", "INVALID_ARGUMENT"}

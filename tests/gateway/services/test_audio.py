@@ -1,4 +1,4 @@
-"""AudioService: uploads, reads, deletes and watches, on a real database and folder."""
+"""AudioService: uploads, reads, deletes and watches, with a real database and folder."""
 
 import asyncio
 import hashlib
@@ -20,8 +20,8 @@ from tests.gateway.calls import (
     decoded,
     draft,
     keys,
-    mark,
     messages,
+    new_annotation,
     opened,
     publish,
     refused,
@@ -64,7 +64,7 @@ def watch(gateway, dataset_id: str, after: int = 0):
     )
 
 
-async def test_an_upload_in_parts_is_a_pending_file_that_downloads_as_it_was(gateway) -> None:
+async def test_an_upload_in_parts_becomes_a_pending_file_that_downloads_unchanged(gateway) -> None:
     data = os.urandom(11 * (1 << 20) + 17)
     digest = hashlib.sha256(data).hexdigest()
     file = await upload(gateway, await dataset(gateway), data, content_type="audio/wav", sha256=digest)
@@ -82,7 +82,7 @@ async def test_an_upload_in_parts_is_a_pending_file_that_downloads_as_it_was(gat
     assert offset == len(data)
 
 
-async def test_offsets_may_be_left_out_and_empty_parts_do_no_harm(gateway) -> None:
+async def test_offsets_are_optional_and_parts_may_be_empty(gateway) -> None:
     dataset_id = await dataset(gateway)
     requests = [meta(dataset_id=dataset_id), part(b"RI"), part(b""), part(b"FF")]
     response = await gateway.audio.UploadAudio(iter(requests))
@@ -110,14 +110,14 @@ WRONG = {
 }
 
 
-async def test_an_upload_that_is_not_what_it_announced_leaves_nothing(gateway) -> None:
+async def test_an_upload_that_does_not_match_its_metadata_leaves_nothing(gateway) -> None:
     dataset_id = await dataset(gateway)
-    for name, (requests, field, says) in WRONG.items():
+    for name, (requests, field, description) in WRONG.items():
         sent = [request(dataset_id=dataset_id) if callable(request) else request for request in requests]
         call = gateway.audio.UploadAudio(iter(sent))
         refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_UPLOAD")
         assert list(refusal.fields) == [field], name
-        assert says in refusal.fields[field], name
+        assert description in refusal.fields[field], name
     assert gateway.objects() == []
     assert await gateway.count("audio_files") == 0
 
@@ -148,7 +148,7 @@ async def test_a_message_without_content_and_a_negative_offset_are_refused(gatew
     assert gateway.objects() == []
 
 
-async def test_a_name_that_postgres_cannot_hold_is_refused_and_leaves_no_object(gateway) -> None:
+async def test_a_name_that_postgres_cannot_store_is_refused_and_leaves_no_object(gateway) -> None:
     call = upload(gateway, await dataset(gateway), filename="a\0b")
     await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
     assert gateway.objects() == []
@@ -174,9 +174,7 @@ async def test_a_cancelled_upload_leaves_nothing(database_url, tmp_path) -> None
     assert keys(tmp_path) == []
 
 
-async def test_uploads_cancelled_anywhere_leave_rows_with_objects_and_nothing_else(
-    database_url, tmp_path
-) -> None:
+async def test_uploads_cancelled_at_any_point_leave_no_orphans(database_url, tmp_path) -> None:
     async with opened(database_url, tmp_path) as gateway:
         dataset_id = await dataset(gateway)
         for turns in range(0, 120, 3):
@@ -186,8 +184,8 @@ async def test_uploads_cancelled_anywhere_leave_rows_with_objects_and_nothing_el
             call.cancel()
             await together(call)
     async with opened(database_url, tmp_path) as gateway:
-        rows = await listed(gateway, dataset_id, page_size=1000)
-    assert keys(tmp_path) == [f"audio/{audio_file_id}/source" for audio_file_id in rows]
+        file_ids = await listed(gateway, dataset_id, page_size=1000)
+    assert keys(tmp_path) == [f"audio/{audio_file_id}/source" for audio_file_id in file_ids]
 
 
 async def test_the_same_upload_again_is_answered_without_its_bytes(gateway) -> None:
@@ -203,7 +201,7 @@ async def test_the_same_upload_again_is_answered_without_its_bytes(gateway) -> N
     assert refusal.info.metadata["request_id"] == request_id
 
 
-async def test_the_same_upload_at_once_makes_one_file(gateway) -> None:
+async def test_concurrent_repeated_uploads_create_one_file(gateway) -> None:
     dataset_id, request_id = await dataset(gateway), str(uuid4())
     files = await together(*(upload(gateway, dataset_id, request_id=request_id) for _ in range(8)))
     assert all(file == files[0] for file in files)
@@ -211,13 +209,13 @@ async def test_the_same_upload_at_once_makes_one_file(gateway) -> None:
     assert await gateway.count("audio_files") == 1
 
 
-async def test_uploads_at_once_each_have_a_revision_of_their_own(gateway) -> None:
+async def test_concurrent_uploads_have_distinct_revisions(gateway) -> None:
     dataset_id = await dataset(gateway)
     files = await together(*(upload(gateway, dataset_id) for _ in range(20)))
     assert sorted(file.revision for file in files) == list(range(1, 21))
 
 
-async def test_a_list_is_oldest_first_and_may_be_of_one_status(gateway) -> None:
+async def test_a_list_is_oldest_first_and_can_be_filtered_by_status(gateway) -> None:
     dataset_id = await dataset(gateway)
     ready = await decoded(gateway, dataset_id)
     pending = (await upload(gateway, dataset_id)).id
@@ -226,7 +224,7 @@ async def test_a_list_is_oldest_first_and_may_be_of_one_status(gateway) -> None:
     assert await listed(gateway, dataset_id, processing_status=S.AUDIO_PROCESSING_STATUS_FAILED) == []
 
 
-async def test_what_is_not_there_is_not_found(gateway) -> None:
+async def test_missing_resources_are_not_found(gateway) -> None:
     calls = [
         ("audio file", get(gateway, NOWHERE)),
         ("audio file", delete(gateway, NOWHERE)),
@@ -239,7 +237,7 @@ async def test_what_is_not_there_is_not_found(gateway) -> None:
         assert refusal.resource == (kind, NOWHERE)
 
 
-async def test_another_tenants_file_is_not_there(gateway) -> None:
+async def test_another_tenants_file_is_not_found(gateway) -> None:
     async with gateway.database.transaction() as connection:
         other = await rows.dataset(connection, tenant="other")
     file_id, dataset_id = str(other.audio_file_ids[0]), str(other.dataset_id)
@@ -266,11 +264,11 @@ async def test_fields_are_checked(gateway) -> None:
         assert list(refusal.fields) == [field]
 
 
-async def test_deleting_takes_the_objects_and_the_annotations_in_drafts(gateway) -> None:
+async def test_deleting_removes_the_objects_and_the_annotations_in_drafts(gateway) -> None:
     dataset_id = await dataset(gateway, "glitch")
     file_id, other_id = await decoded(gateway, dataset_id), await decoded(gateway, dataset_id)
     set_id = (await draft(gateway, dataset_id)).id
-    await annotate(gateway, set_id, mark(file_id), mark(other_id))
+    await annotate(gateway, set_id, new_annotation(file_id), new_annotation(other_id))
     request_id = str(uuid4())
     await delete(gateway, file_id, request_id=request_id)
     await delete(gateway, file_id, request_id=request_id)
@@ -280,11 +278,11 @@ async def test_deleting_takes_the_objects_and_the_annotations_in_drafts(gateway)
     await refused(delete(gateway, file_id), "NOT_FOUND", "NOT_FOUND")
 
 
-async def test_a_file_that_a_published_set_marks_stays(gateway) -> None:
+async def test_a_file_with_annotations_in_a_published_set_cannot_be_deleted(gateway) -> None:
     dataset_id = await dataset(gateway, "glitch")
     file_id = await decoded(gateway, dataset_id)
     set_id = (await draft(gateway, dataset_id)).id
-    await annotate(gateway, set_id, mark(file_id))
+    await annotate(gateway, set_id, new_annotation(file_id))
     await publish(gateway, set_id)
     refusal = await refused(delete(gateway, file_id), "FAILED_PRECONDITION", "IN_USE")
     assert refusal.violations[0][:2] == ("IN_USE", f"audio file/{file_id}")
@@ -292,7 +290,7 @@ async def test_a_file_that_a_published_set_marks_stays(gateway) -> None:
     assert gateway.objects() == [f"audio/{file_id}/source"]
 
 
-async def test_a_file_stays_while_a_job_runs_on_its_dataset(gateway) -> None:
+async def test_a_file_cannot_be_deleted_while_a_job_runs_on_its_dataset(gateway) -> None:
     async with gateway.database.transaction() as connection:
         built = await rows.dataset(connection, annotated=())
         await connection.execute(
@@ -307,27 +305,27 @@ async def test_a_file_stays_while_a_job_runs_on_its_dataset(gateway) -> None:
     await delete(gateway, file_id)
 
 
-async def test_deleting_a_file_and_annotating_it_at_once_leaves_no_half(gateway) -> None:
+async def test_deleting_a_file_while_it_is_annotated_leaves_no_annotations(gateway) -> None:
     dataset_id = await dataset(gateway, "glitch")
     set_id = (await draft(gateway, dataset_id)).id
     for _ in range(5):
         file_id = await decoded(gateway, dataset_id)
-        gone, *marked = await together(
-            delete(gateway, file_id), *(annotate(gateway, set_id, mark(file_id)) for _ in range(4))
+        deleted, *annotated = await together(
+            delete(gateway, file_id), *(annotate(gateway, set_id, new_annotation(file_id)) for _ in range(4))
         )
-        assert not isinstance(gone, BaseException)
-        errors = [error.code() for error in marked if isinstance(error, aio.AioRpcError)]
+        assert not isinstance(deleted, BaseException)
+        errors = [error.code() for error in annotated if isinstance(error, aio.AioRpcError)]
         assert set(errors) <= {grpc.StatusCode.INVALID_ARGUMENT}
     assert await gateway.count("annotations") == 0
 
 
-async def test_a_stored_object_that_is_lost_is_a_fault_of_ours(gateway) -> None:
+async def test_a_lost_object_is_an_internal_error(gateway) -> None:
     file = await upload(gateway, await dataset(gateway))
     (gateway.data_dir / "objects" / "audio" / file.id / "source").unlink()
     await refused(download(gateway, file.id).read(), "INTERNAL", "INTERNAL")
 
 
-async def test_claims_are_seen_by_nobody_until_the_trainer_speaks(gateway) -> None:
+async def test_a_claim_is_not_visible_until_the_trainer_replies(gateway) -> None:
     file = await upload(gateway, await dataset(gateway))
     async with gateway.database.connection() as connection:
         await audio.claim(connection, 1, 60)

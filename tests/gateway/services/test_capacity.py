@@ -1,4 +1,4 @@
-"""GetCapacity: what the gateway sees of its trainers, and the caller's jobs."""
+"""GetCapacity: the state of the gateway's trainers, and the numbers of the caller's jobs."""
 
 import asyncio
 
@@ -14,53 +14,53 @@ async def capacity(channel) -> pb.GetCapacityResponse:
     return await TrainingServiceStub(channel).GetCapacity(pb.GetCapacityRequest())
 
 
-async def holds(_call):
+async def never_finishes(_call):
     yield script.accepted()
     await asyncio.Event().wait()
 
 
-async def test_without_trainers_and_jobs_there_is_nothing(gateway) -> None:
+async def test_without_trainers_and_jobs_the_reply_is_empty(gateway) -> None:
     assert await capacity(gateway.channel) == pb.GetCapacityResponse()
 
 
-async def test_trainers_are_told_in_order_of_address_and_those_away_with_the_reason(
+async def test_trainers_are_in_order_of_address_and_unavailable_ones_have_a_reason(
     database_url, tmp_path
 ) -> None:
     built = await build_one(database_url)
-    async with script.serving(script.ScriptedTrainer(holds, slots=3)) as address:
+    async with script.serving(script.ScriptedTrainer(never_finishes, slots=3)) as address:
         trainers = f"localhost:1,{address}"
         async with opened(database_url, tmp_path, trainers=trainers, stop_grace_seconds=0) as gateway:
             job = await create(gateway.channel, built)
             await until(gateway.channel, job.id, "notice")
-            here, away = (await capacity(gateway.channel)).trainers
-            while here.free_training_slots == here.training_slots:
-                here, away = (await capacity(gateway.channel)).trainers
-    assert here.HasField("seen_at")
-    here.ClearField("seen_at")
-    assert here == pb.TrainerStatus(
+            available, unavailable = (await capacity(gateway.channel)).trainers
+            while available.free_training_slots == available.training_slots:
+                available, unavailable = (await capacity(gateway.channel)).trainers
+    assert available.HasField("seen_at")
+    available.ClearField("seen_at")
+    assert available == pb.TrainerStatus(
         address=address, is_available=True, device="cpu", training_slots=3, free_training_slots=2
     )
-    assert away.problem
-    away.ClearField("problem")
-    assert away == pb.TrainerStatus(address="localhost:1")
+    assert unavailable.problem
+    unavailable.ClearField("problem")
+    assert unavailable == pb.TrainerStatus(address="localhost:1")
 
 
-async def test_jobs_that_wait_and_that_train_are_counted_for_the_callers_tenant_alone(
+async def test_waiting_and_training_jobs_are_counted_for_the_callers_tenant_only(
     database_url, tmp_path
 ) -> None:
     built = await build_one(database_url)
-    trainer = script.ScriptedTrainer(holds)
+    trainer = script.ScriptedTrainer(never_finishes)
     async with (
         script.serving(trainer) as address,
         opened(database_url, tmp_path, trainers=address, stop_grace_seconds=0) as gateway,
     ):
-        running, *waiting, over, others = [await create(gateway.channel, built) for _ in range(5)]
+        running, *waiting, cancelled, other_tenants = [await create(gateway.channel, built) for _ in range(5)]
         await until(gateway.channel, running.id, "notice")
-        for job in (*waiting, others):
+        for job in (*waiting, other_tenants):
             await until(gateway.channel, job.id, "queued")
         await TrainingServiceStub(gateway.channel).CancelTrainingJob(
-            pb.CancelTrainingJobRequest(training_job_id=over.id)
+            pb.CancelTrainingJobRequest(training_job_id=cancelled.id)
         )
-        await gateway.execute("UPDATE training_jobs SET tenant_id = 'other' WHERE id = $1", others.id)
-        seen = await capacity(gateway.channel)
-        assert (seen.waiting_jobs, seen.training_jobs) == (2, 1)
+        await gateway.execute("UPDATE training_jobs SET tenant_id = 'other' WHERE id = $1", other_tenants.id)
+        reply = await capacity(gateway.channel)
+        assert (reply.waiting_jobs, reply.training_jobs) == (2, 1)

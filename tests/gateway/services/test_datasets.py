@@ -1,4 +1,4 @@
-"""DatasetService, on a real database."""
+"""DatasetService, with a real database."""
 
 from uuid import uuid4
 
@@ -10,7 +10,7 @@ from tests.gateway.calls import (
     annotate,
     decoded,
     draft,
-    mark,
+    new_annotation,
     publish,
     refused,
     together,
@@ -42,97 +42,97 @@ def types(*names: str) -> list[dict[str, str]]:
     return [{"name": name} for name in names]
 
 
-async def test_a_dataset_is_read_as_it_was_made(gateway) -> None:
-    given = [{"name": "glitch", "description": "a click", "color": "#00ff00"}, {"name": "echo"}]
-    made = await create(gateway, description="from support", artifact_types=given)
-    assert (made.name, made.description) == ("calls", "from support")
-    assert made.etag
-    shown = [(t.name, t.description, t.color) for t in made.artifact_types]
+async def test_a_dataset_is_read_as_it_was_created(gateway) -> None:
+    sent = [{"name": "glitch", "description": "a click", "color": "#00ff00"}, {"name": "echo"}]
+    created = await create(gateway, description="from support", artifact_types=sent)
+    assert (created.name, created.description) == ("calls", "from support")
+    assert created.etag
+    shown = [(t.name, t.description, t.color) for t in created.artifact_types]
     assert shown == [("glitch", "a click", "#00ff00"), ("echo", "", "#FF0000")]
-    assert (made.audio_count, made.annotation_set_count) == (0, 0)
-    assert await get(gateway, made.id) == made
+    assert (created.audio_count, created.annotation_set_count) == (0, 0)
+    assert await get(gateway, created.id) == created
 
 
 async def test_a_dataset_counts_its_files_and_sets(gateway) -> None:
-    made = await create(gateway)
-    await together(*(upload(gateway, made.id) for _ in range(3)))
-    await draft(gateway, made.id)
-    read = await get(gateway, made.id)
+    created = await create(gateway)
+    await together(*(upload(gateway, created.id) for _ in range(3)))
+    await draft(gateway, created.id)
+    read = await get(gateway, created.id)
     assert (read.audio_count, read.annotation_set_count) == (3, 1)
 
 
 async def test_datasets_are_listed_newest_first(gateway) -> None:
-    made = [(await create(gateway)).id for _ in range(3)]
-    found = (await gateway.datasets.ListDatasets(pb.ListDatasetsRequest())).datasets
-    assert [dataset.id for dataset in found] == made[::-1]
+    created = [(await create(gateway)).id for _ in range(3)]
+    listed = (await gateway.datasets.ListDatasets(pb.ListDatasetsRequest())).datasets
+    assert [dataset.id for dataset in listed] == created[::-1]
 
 
 async def test_an_update_changes_what_its_mask_names(gateway) -> None:
-    made = await create(gateway, description="old", artifact_types=types("glitch", "echo"))
-    renamed = await update(gateway, made.id, "name", name="new", description="ignored")
+    created = await create(gateway, description="old", artifact_types=types("glitch", "echo"))
+    renamed = await update(gateway, created.id, "name", name="new", description="ignored")
     assert (renamed.name, renamed.description) == ("new", "old")
-    assert renamed.etag != made.etag
-    described = await update(gateway, made.id, "description", description="")
+    assert renamed.etag != created.etag
+    described = await update(gateway, created.id, "description", description="")
     assert (described.name, described.description) == ("new", "")
-    ordered = await update(gateway, made.id, "artifact_types", artifact_types=types("hum", "glitch"))
+    ordered = await update(gateway, created.id, "artifact_types", artifact_types=types("hum", "glitch"))
     assert [t.name for t in ordered.artifact_types] == ["hum", "glitch"]
 
 
 async def test_a_stale_etag_is_refused_with_the_current_one(gateway) -> None:
-    made = await create(gateway)
-    current = await update(gateway, made.id, "name", name="second", etag=made.etag)
-    call = update(gateway, made.id, "name", name="third", etag=made.etag)
+    created = await create(gateway)
+    current = await update(gateway, created.id, "name", name="second", etag=created.etag)
+    call = update(gateway, created.id, "name", name="third", etag=created.etag)
     refusal = await refused(call, "ABORTED", "STALE_ETAG")
     assert refusal.info.metadata["etag"] == current.etag
-    assert (await get(gateway, made.id)).name == "second"
+    assert (await get(gateway, created.id)).name == "second"
 
 
-async def test_of_two_updates_with_one_etag_one_is_made(gateway) -> None:
-    made = await create(gateway)
-    calls = (update(gateway, made.id, "name", name=name, etag=made.etag) for name in "abcd")
+async def test_of_concurrent_updates_with_one_etag_one_succeeds(gateway) -> None:
+    created = await create(gateway)
+    calls = (update(gateway, created.id, "name", name=name, etag=created.etag) for name in "abcd")
     results = await together(*calls)
     assert sum(isinstance(result, pb.Dataset) for result in results) == 1
 
 
-async def test_a_mask_that_names_nothing_or_too_much_is_refused(gateway) -> None:
-    made = await create(gateway)
+async def test_a_mask_without_fields_or_with_fixed_fields_is_refused(gateway) -> None:
+    created = await create(gateway)
     for paths in ((), ("id",), ("name", "etag")):
-        call = update(gateway, made.id, *paths, name="new")
+        call = update(gateway, created.id, *paths, name="new")
         refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_UPDATE_MASK")
         assert "what can be" in refusal.fields["update_mask"]
 
 
-async def test_a_type_that_annotations_have_stays(gateway) -> None:
-    made = await create(gateway, artifact_types=types("glitch", "echo"))
-    file_id = await decoded(gateway, made.id)
-    await annotate(gateway, (await draft(gateway, made.id)).id, mark(file_id, "echo"))
-    call = update(gateway, made.id, "artifact_types", artifact_types=types("glitch"))
+async def test_a_type_that_annotations_use_cannot_be_removed(gateway) -> None:
+    created = await create(gateway, artifact_types=types("glitch", "echo"))
+    file_id = await decoded(gateway, created.id)
+    await annotate(gateway, (await draft(gateway, created.id)).id, new_annotation(file_id, "echo"))
+    call = update(gateway, created.id, "artifact_types", artifact_types=types("glitch"))
     refusal = await refused(call, "FAILED_PRECONDITION", "IN_USE")
     assert "annotations have the types echo" in refusal.message
-    await update(gateway, made.id, "artifact_types", artifact_types=types("echo"))
+    await update(gateway, created.id, "artifact_types", artifact_types=types("echo"))
 
 
-async def test_deleting_takes_drafts_and_audio_with_it(gateway) -> None:
-    made = await create(gateway, artifact_types=types("glitch"))
-    file_id = await decoded(gateway, made.id)
-    await annotate(gateway, (await draft(gateway, made.id)).id, mark(file_id))
+async def test_deleting_removes_drafts_and_audio(gateway) -> None:
+    created = await create(gateway, artifact_types=types("glitch"))
+    file_id = await decoded(gateway, created.id)
+    await annotate(gateway, (await draft(gateway, created.id)).id, new_annotation(file_id))
     request_id = str(uuid4())
     for _ in range(2):
-        await delete(gateway, made.id, request_id=request_id)
-    await refused(get(gateway, made.id), "NOT_FOUND", "NOT_FOUND")
+        await delete(gateway, created.id, request_id=request_id)
+    await refused(get(gateway, created.id), "NOT_FOUND", "NOT_FOUND")
     assert gateway.objects() == []
     for table in ("audio_files", "annotation_sets", "annotations", "artifact_types", "datasets"):
         assert await gateway.count(table) == 0
 
 
-async def test_a_dataset_with_a_published_set_stays(gateway) -> None:
-    made = await create(gateway)
-    await publish(gateway, (await draft(gateway, made.id)).id)
-    refusal = await refused(delete(gateway, made.id), "FAILED_PRECONDITION", "IN_USE")
+async def test_a_dataset_with_a_published_set_cannot_be_deleted(gateway) -> None:
+    created = await create(gateway)
+    await publish(gateway, (await draft(gateway, created.id)).id)
+    refusal = await refused(delete(gateway, created.id), "FAILED_PRECONDITION", "IN_USE")
     assert "1 published annotation sets" in refusal.message
 
 
-async def test_what_is_not_there_is_not_found(gateway) -> None:
+async def test_missing_resources_are_not_found(gateway) -> None:
     async with gateway.database.transaction() as connection:
         other = str((await rows.dataset(connection, tenant="other")).dataset_id)
     for missing in (NOWHERE, other):
@@ -168,13 +168,13 @@ async def test_fields_are_checked(gateway) -> None:
         assert list(refusal.fields) == [field]
 
 
-async def test_every_wrong_field_is_named_at_once(gateway) -> None:
+async def test_every_invalid_field_is_named_at_once(gateway) -> None:
     call = create(gateway, name="", request_id="x", artifact_types=[{"name": "", "color": "red"}])
     refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
     wrong = {"name", "request_id", "artifact_types[0].name", "artifact_types[0].color"}
     assert set(refusal.fields) == wrong
 
 
-async def test_a_text_that_postgres_cannot_hold_is_refused(gateway) -> None:
+async def test_a_text_that_postgres_cannot_store_is_refused(gateway) -> None:
     refusal = await refused(create(gateway, name="a\0b"), "INVALID_ARGUMENT", "INVALID_FIELD")
     assert "NUL" in refusal.message

@@ -1,4 +1,4 @@
-"""DetectionService: with a real trainer, and with trainers that end the call as a test tells them to."""
+"""DetectionService, with a real trainer and with fake trainers that end the call as a test chooses."""
 
 import asyncio
 import io
@@ -44,13 +44,13 @@ def wav(seconds: float = 1.0) -> bytes:
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
-    """A trainer, and in its store a model for "glitch" and "echo" whose every score is 0.5."""
+    """A trainer whose object store has a model for "glitch" and "echo" with the score 0.5 everywhere."""
     with trainer_process(tmp_path_factory.mktemp("trainer"), "--audio-processes", "1") as trainer:
-        untrained(trainer.objects)
+        store_untrained_model(trainer.objects)
         yield trainer
 
 
-def untrained(objects: ObjectStore) -> None:
+def store_untrained_model(objects: ObjectStore) -> None:
     types = ("glitch", "echo")
     architecture = Architecture(outputs=4, width=8, dilations=(1,))
     shapes = jax.eval_shape(lambda: initial_parameters(architecture, 0))
@@ -75,7 +75,7 @@ def data(content: bytes) -> pb.DetectRequest:
 
 
 async def detect(address: str, requests: Iterable[pb.DetectRequest]) -> list[pb.DetectResponse]:
-    """By the synchronous client, which has every status right; the asynchronous one has not (grpc #36066)."""
+    """Uses the synchronous client, because the asynchronous one can return a wrong status (grpc #36066)."""
 
     def call() -> list[pb.DetectResponse]:
         with grpc.insecure_channel(address) as channel:
@@ -84,7 +84,9 @@ async def detect(address: str, requests: Iterable[pb.DetectRequest]) -> list[pb.
     return await asyncio.to_thread(call)
 
 
-async def once_a_trainer_is_here(address: str, *requests: pb.DetectRequest) -> list[pb.DetectResponse]:
+async def detect_when_a_trainer_is_available(
+    address: str, *requests: pb.DetectRequest
+) -> list[pb.DetectResponse]:
     while True:
         try:
             return await detect(address, requests)
@@ -94,7 +96,7 @@ async def once_a_trainer_is_here(address: str, *requests: pb.DetectRequest) -> l
 
 
 async def refused(call: Awaitable[object], code: str, reason: str) -> Refusal:
-    """As that of tests.gateway.calls, for the synchronous client."""
+    """Like tests.gateway.calls.refused, for the synchronous client."""
     with pytest.raises(grpc.RpcError) as caught:
         await call
     refusal = refusal_of(caught.value)
@@ -104,7 +106,7 @@ async def refused(call: Awaitable[object], code: str, reason: str) -> Refusal:
 
 @asynccontextmanager
 async def gateway_with(trainer: str, database_url, data_dir):
-    """The address of a gateway."""
+    """Runs a gateway with this trainer inside the block and yields its address."""
     settings = GatewaySettings(
         host="127.0.0.1", port=0, database_url=database_url, data_dir=data_dir, trainers=trainer
     )
@@ -113,11 +115,11 @@ async def gateway_with(trainer: str, database_url, data_dir):
 
 
 class Front(trainer_service_pb2_grpc.TrainerServiceServicer):
-    """Reads a recording to its end, then ends the call with `code`, or never where `holds`."""
+    """A fake trainer: reads a whole recording, then ends the call with `code`, or never if it `hangs`."""
 
-    def __init__(self, code: grpc.StatusCode = grpc.StatusCode.OK, *, holds: bool = False) -> None:
+    def __init__(self, code: grpc.StatusCode = grpc.StatusCode.OK, *, hangs: bool = False) -> None:
         self._code = code
-        self.holds = holds
+        self.hangs = hangs
         self.received = asyncio.Event()
         self.cancelled = asyncio.Event()
 
@@ -129,7 +131,7 @@ class Front(trainer_service_pb2_grpc.TrainerServiceServicer):
         try:
             async for _ in requests:
                 self.received.set()
-            if self.holds:
+            if self.hangs:
                 await asyncio.Event().wait()
         except asyncio.CancelledError:
             self.cancelled.set()
@@ -152,8 +154,8 @@ async def serving(front: Front):
 
 
 @pytest_asyncio.fixture
-async def alone(database_url, tmp_path):
-    """The address of a gateway without a trainer."""
+async def without_trainer(database_url, tmp_path):
+    """The address of a gateway that has no trainer."""
     async with gateway_with("", database_url, tmp_path) as address:
         yield address
 
@@ -162,32 +164,34 @@ async def test_a_real_trainer_detects(real, database_url) -> None:
     model_id, audio = await untrained_model(database_url), wav(seconds=1.5)
     first = start(model_id, threshold=1, thresholds={"glitch": 0})
     async with gateway_with(real.address, database_url, real.data_dir) as address:
-        *found, last = await once_a_trainer_is_here(address, first, data(audio[:1000]), data(audio[1000:]))
-    assert [(d.detection.artifact_type, d.detection.start_ms, d.detection.end_ms) for d in found] == [
+        *detections, last = await detect_when_a_trainer_is_available(
+            address, first, data(audio[:1000]), data(audio[1000:])
+        )
+    assert [(d.detection.artifact_type, d.detection.start_ms, d.detection.end_ms) for d in detections] == [
         ("glitch", 0, 1500)
     ]
     assert (last.summary.duration_ms, last.summary.detection_count) == (1500, 1)
 
 
-async def test_no_detection_is_no_error(real, database_url) -> None:
+async def test_a_recording_without_detections_is_not_an_error(real, database_url) -> None:
     model_id = await untrained_model(database_url)
     async with gateway_with(real.address, database_url, real.data_dir) as address:
-        [only] = await once_a_trainer_is_here(address, start(model_id, threshold=1), data(wav()))
+        [only] = await detect_when_a_trainer_is_available(address, start(model_id, threshold=1), data(wav()))
     assert (only.summary.duration_ms, only.summary.detection_count) == (1000, 0)
 
 
-async def test_what_cannot_be_decoded_is_invalid_audio(real, database_url) -> None:
+async def test_data_that_cannot_be_decoded_is_invalid_audio(real, database_url) -> None:
     model_id = await untrained_model(database_url)
     async with gateway_with(real.address, database_url, real.data_dir) as address:
-        call = once_a_trainer_is_here(address, start(model_id), data(b"no audio at all"))
+        call = detect_when_a_trainer_is_available(address, start(model_id), data(b"no audio at all"))
         refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_AUDIO")
     assert list(refusal.fields) == ["data"]
 
 
-async def test_a_model_whose_objects_are_gone_is_a_fault_of_ours(real, database_url) -> None:
+async def test_a_model_whose_objects_are_missing_is_an_internal_error(real, database_url) -> None:
     model_id = await untrained_model(database_url, weights="gone")
     async with gateway_with(real.address, database_url, real.data_dir) as address:
-        call = once_a_trainer_is_here(address, start(model_id), data(wav()))
+        call = detect_when_a_trainer_is_available(address, start(model_id), data(wav()))
         refusal = await refused(call, "INTERNAL", "INTERNAL")
     assert "gone" not in refusal.message
 
@@ -204,7 +208,7 @@ async def test_a_trainer_killed_while_it_receives_is_unavailable(database_url, t
 
     with trainer_process(tmp_path, "--audio-processes", "1") as trainer:
         async with gateway_with(trainer.address, database_url, tmp_path) as address:
-            call = once_a_trainer_is_here(address, start(model_id), data(b"x"))
+            call = detect_when_a_trainer_is_available(address, start(model_id), data(b"x"))
             await refused(call, "INVALID_ARGUMENT", "INVALID_AUDIO")
             call = detect(address, requests(trainer.process))
             refusal = await refused(call, "UNAVAILABLE", "TRAINER_UNAVAILABLE")
@@ -216,7 +220,7 @@ async def test_a_trainer_killed_while_it_receives_is_unavailable(database_url, t
 async def test_a_trainer_that_stops_is_unavailable(database_url, tmp_path, code) -> None:
     model_id = await untrained_model(database_url)
     async with serving(Front(code)) as trainer, gateway_with(trainer, database_url, tmp_path) as address:
-        call = once_a_trainer_is_here(address, start(model_id), data(b"x"))
+        call = detect_when_a_trainer_is_available(address, start(model_id), data(b"x"))
         refusal = await refused(call, "UNAVAILABLE", "TRAINER_UNAVAILABLE")
     assert "what the trainer says" in refusal.message
 
@@ -224,9 +228,9 @@ async def test_a_trainer_that_stops_is_unavailable(database_url, tmp_path, code)
 async def test_a_client_that_cancels_cancels_the_trainer(database_url, tmp_path) -> None:
     model_id, front = await untrained_model(database_url), Front()
     async with serving(front) as trainer, gateway_with(trainer, database_url, tmp_path) as address:
-        await once_a_trainer_is_here(address, start(model_id), data(b"x"))
+        await detect_when_a_trainer_is_available(address, start(model_id), data(b"x"))
         front.received.clear()
-        front.holds = True
+        front.hangs = True
         async with aio.insecure_channel(address) as channel:
             call = DetectionServiceStub(channel).Detect()
             await call.write(start(model_id))
@@ -236,9 +240,9 @@ async def test_a_client_that_cancels_cancels_the_trainer(database_url, tmp_path)
 
 
 async def test_no_data_is_refused_and_cancels_the_trainer(database_url, tmp_path) -> None:
-    model_id, front = await untrained_model(database_url), Front(holds=True)
+    model_id, front = await untrained_model(database_url), Front(hangs=True)
     async with serving(front) as trainer, gateway_with(trainer, database_url, tmp_path) as address:
-        call = once_a_trainer_is_here(address, start(model_id), data(b""))
+        call = detect_when_a_trainer_is_available(address, start(model_id), data(b""))
         refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
         await front.cancelled.wait()
     assert refusal.fields == {"data": "the stream ended without any: send the recording's bytes after start"}
@@ -248,33 +252,35 @@ async def test_too_much_data_is_refused(database_url, tmp_path, monkeypatch) -> 
     monkeypatch.setattr(detection, "MAX_BYTES", 1000)
     model_id = await untrained_model(database_url)
     async with serving(Front()) as trainer, gateway_with(trainer, database_url, tmp_path) as address:
-        [only] = await once_a_trainer_is_here(address, start(model_id), data(bytes(999)), data(b"x"))
+        [only] = await detect_when_a_trainer_is_available(
+            address, start(model_id), data(bytes(999)), data(b"x")
+        )
         assert only.summary.duration_ms == 7
         call = detect(address, [start(model_id), data(bytes(1000)), data(b"x")])
         refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
     assert refusal.fields == {"data": "is larger than 1,000 bytes: split the recording"}
 
 
-async def test_start_may_come_once(database_url, tmp_path) -> None:
+async def test_a_second_start_is_refused(database_url, tmp_path) -> None:
     model_id = await untrained_model(database_url)
     async with serving(Front()) as trainer, gateway_with(trainer, database_url, tmp_path) as address:
-        call = once_a_trainer_is_here(address, start(model_id), start(model_id))
+        call = detect_when_a_trainer_is_available(address, start(model_id), start(model_id))
         refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
     assert refusal.fields == {"start": "start was sent again: every message after the first must be data"}
 
 
-async def test_start_must_come_first(alone) -> None:
-    refusal = await refused(detect(alone, [data(b"x")]), "INVALID_ARGUMENT", "INVALID_FIELD")
+async def test_a_call_that_does_not_begin_with_start_is_refused(without_trainer) -> None:
+    refusal = await refused(detect(without_trainer, [data(b"x")]), "INVALID_ARGUMENT", "INVALID_FIELD")
     assert refusal.fields == {"start": "the first message must be start, not data"}
-    refusal = await refused(detect(alone, []), "INVALID_ARGUMENT", "INVALID_FIELD")
+    refusal = await refused(detect(without_trainer, []), "INVALID_ARGUMENT", "INVALID_FIELD")
     assert refusal.fields == {"start": "the stream has no message: the first must be start, then the data"}
 
 
-async def test_thresholds_for_types_that_the_model_lacks_are_all_named(alone, database_url) -> None:
+async def test_thresholds_for_types_that_the_model_lacks_are_all_named(without_trainer, database_url) -> None:
     first = start(
         await untrained_model(database_url), thresholds={"glitch": 0.1, "static": 0.1, "dropout": 0.1}
     )
-    refusal = await refused(detect(alone, [first]), "INVALID_ARGUMENT", "INVALID_FIELD")
+    refusal = await refused(detect(without_trainer, [first]), "INVALID_ARGUMENT", "INVALID_FIELD")
     assert set(refusal.fields) == {
         "start.config.thresholds['static']",
         "start.config.thresholds['dropout']",
@@ -282,7 +288,7 @@ async def test_thresholds_for_types_that_the_model_lacks_are_all_named(alone, da
     assert all("it has glitch, echo" in description for description in refusal.fields.values())
 
 
-BEYOND = [
+OUT_OF_RANGE = [
     *(("threshold", value) for value in (-0.01, 1.01, float("nan"))),
     *(("merge_window_ms", value) for value in (-1, 5001)),
     *(("min_duration_ms", value) for value in (-1, 1001)),
@@ -290,45 +296,51 @@ BEYOND = [
 ]
 
 
-@pytest.mark.parametrize(("field", "value"), BEYOND)
-async def test_a_setting_beyond_its_edge_is_refused_by_name(alone, database_url, field, value) -> None:
+@pytest.mark.parametrize(("field", "value"), OUT_OF_RANGE)
+async def test_a_setting_out_of_range_is_refused_by_name(without_trainer, database_url, field, value) -> None:
     first = start(await untrained_model(database_url), **{field: value})
-    refusal = await refused(detect(alone, [first]), "INVALID_ARGUMENT", "INVALID_FIELD")
-    (named,) = refusal.fields
-    assert named.removesuffix("['glitch']") == f"start.config.{field}"
+    refusal = await refused(detect(without_trainer, [first]), "INVALID_ARGUMENT", "INVALID_FIELD")
+    (name,) = refusal.fields
+    assert name.removesuffix("['glitch']") == f"start.config.{field}"
 
 
-async def test_settings_at_their_edges_are_taken(real, database_url) -> None:
+async def test_settings_at_their_limits_are_accepted(real, database_url) -> None:
     model_id = await untrained_model(database_url)
     lowest = {"threshold": 0, "merge_window_ms": 0, "min_duration_ms": 0}
     highest = {"threshold": 1, "merge_window_ms": 5000, "min_duration_ms": 1000}
     async with gateway_with(real.address, database_url, real.data_dir) as address:
-        *found, _ = await once_a_trainer_is_here(address, start(model_id, **lowest), data(wav()))
+        *detections, _ = await detect_when_a_trainer_is_available(
+            address, start(model_id, **lowest), data(wav())
+        )
         *none, _ = await detect(address, [start(model_id, **highest), data(wav())])
-    assert (len(found), none) == (2, [])
+    assert (len(detections), none) == (2, [])
 
 
 @pytest.mark.parametrize(("state", "remedy"), [("inactive", "UpdateModel"), ("archived", "UndeleteModel")])
-async def test_only_an_active_model_that_is_not_archived_detects(alone, database_url, state, remedy) -> None:
+async def test_only_an_active_model_that_is_not_archived_detects(
+    without_trainer, database_url, state, remedy
+) -> None:
     model_id = await one_model(database_url, active=state == "archived")
     if state == "archived":
         async with Database(database_url) as database, database.connection() as connection:
             await models.archive(connection, "default", UUID(model_id))
-    refusal = await refused(detect(alone, [start(model_id)]), "FAILED_PRECONDITION", "WRONG_STATE")
+    refusal = await refused(detect(without_trainer, [start(model_id)]), "FAILED_PRECONDITION", "WRONG_STATE")
     assert refusal.info.metadata["state"] == state
     assert f"model {model_id}" in refusal.message
     assert remedy in refusal.message
 
 
 @pytest.mark.parametrize("whose", ["nobody's", "another tenant's"])
-async def test_a_model_that_is_not_ones_own_does_not_exist(alone, database_url, whose) -> None:
+async def test_a_model_of_another_tenant_or_of_nobody_is_not_found(
+    without_trainer, database_url, whose
+) -> None:
     model_id = str(uuid7()) if whose == "nobody's" else await one_model(database_url, tenant="other")
-    refusal = await refused(detect(alone, [start(model_id)]), "NOT_FOUND", "NOT_FOUND")
+    refusal = await refused(detect(without_trainer, [start(model_id)]), "NOT_FOUND", "NOT_FOUND")
     assert refusal.resource == ("model", model_id)
 
 
-async def test_without_a_trainer_the_call_may_be_repeated(alone, database_url) -> None:
-    call = detect(alone, [start(await untrained_model(database_url))])
+async def test_without_a_trainer_the_error_asks_for_a_retry(without_trainer, database_url) -> None:
+    call = detect(without_trainer, [start(await untrained_model(database_url))])
     refusal = await refused(call, "UNAVAILABLE", "TRAINER_UNAVAILABLE")
     assert "no trainer answers" in refusal.message
     assert "google.rpc.RetryInfo" in refusal.details

@@ -1,9 +1,9 @@
-"""Promise 1: a job that was acknowledged is never lost, and never made twice for one request_id."""
+"""Promise 1: an acknowledged job is never lost, and never created twice for one idempotency key."""
 
 from bench.lost_replies import measure
 
 
-async def test_a_job_is_made_once_however_often_its_reply_is_lost(database_url, tmp_path) -> None:
+async def test_a_job_is_created_once_however_often_its_reply_is_lost(database_url, tmp_path) -> None:
     report = await measure(database_url, tmp_path, creates=300, clients=8, seed=1)
     assert report.violations == []
     assert report.jobs == 300

@@ -1,4 +1,4 @@
-"""ModelService, on a real database."""
+"""ModelService, with a real database."""
 
 import asyncpg
 import pytest
@@ -32,20 +32,20 @@ async def update(stub, paths: str, etag: str = "", request_id: str = "", **field
     return (await stub.UpdateModel(request)).model
 
 
-async def test_a_new_model_has_all_that_its_job_gave_and_is_inactive(stub, database_url) -> None:
+async def test_a_new_model_has_its_jobs_results_and_is_inactive(stub, database_url) -> None:
     model_id = await one_model(database_url, types=("glitch", "dropout"))
-    got = await get(stub, model_id)
-    assert (got.name, got.description, got.is_active) == ("glitch, dropout", "", False)
-    assert list(got.artifact_types) == ["glitch", "dropout"]
-    assert got.recommended_thresholds == {"glitch": 0.4}
-    assert (got.size_bytes, got.sha256) == (1234, "ab" * 32)
-    assert (got.config.epochs, got.config.seed) == (CONFIG["epochs"], CONFIG["seed"])
-    assert got.best_epoch == 2
-    assert not got.HasField("deleted_at")
-    assert got.created_at == got.updated_at
+    read = await get(stub, model_id)
+    assert (read.name, read.description, read.is_active) == ("glitch, dropout", "", False)
+    assert list(read.artifact_types) == ["glitch", "dropout"]
+    assert read.recommended_thresholds == {"glitch": 0.4}
+    assert (read.size_bytes, read.sha256) == (1234, "ab" * 32)
+    assert (read.config.epochs, read.config.seed) == (CONFIG["epochs"], CONFIG["seed"])
+    assert read.best_epoch == 2
+    assert not read.HasField("deleted_at")
+    assert read.created_at == read.updated_at
 
 
-async def test_a_figure_without_a_value_stays_unset(stub, database_url) -> None:
+async def test_a_metric_without_a_value_is_unset(stub, database_url) -> None:
     metrics = (await get(stub, await one_model(database_url))).eval_metrics
     assert metrics.overall.precision == pytest.approx(0.9)
     assert not metrics.overall.HasField("f1_score")
@@ -146,7 +146,7 @@ async def test_an_archived_model_is_hidden_readable_and_unchangeable(stub, datab
     assert "UndeleteModel" in description
 
 
-async def test_archiving_twice_changes_nothing_more(stub, database_url) -> None:
+async def test_archiving_twice_has_no_further_effect(stub, database_url) -> None:
     model_id = await one_model(database_url)
     await stub.DeleteModel(pb.DeleteModelRequest(model_id=model_id))
     once = await get(stub, model_id)
@@ -154,12 +154,12 @@ async def test_archiving_twice_changes_nothing_more(stub, database_url) -> None:
     assert await get(stub, model_id) == once
 
 
-async def test_undelete_brings_a_model_back_as_it_was(stub, database_url) -> None:
+async def test_undelete_restores_a_model_unchanged(stub, database_url) -> None:
     model_id = await one_model(database_url, active=True)
     await stub.DeleteModel(pb.DeleteModelRequest(model_id=model_id))
-    back = (await stub.UndeleteModel(pb.UndeleteModelRequest(model_id=model_id))).model
-    assert back.is_active
-    assert not back.HasField("deleted_at")
+    restored = (await stub.UndeleteModel(pb.UndeleteModelRequest(model_id=model_id))).model
+    assert restored.is_active
+    assert not restored.HasField("deleted_at")
     assert await names(stub) == ["glitch"]
 
 
@@ -170,7 +170,7 @@ async def test_a_live_model_cannot_be_undeleted(stub, database_url) -> None:
 
 
 @pytest.mark.parametrize("whose", ["nobody's", "another tenant's"])
-async def test_what_is_not_ones_own_does_not_exist(stub, database_url, whose) -> None:
+async def test_a_model_of_another_tenant_or_of_nobody_is_not_found(stub, database_url, whose) -> None:
     model_id = str(uuid7()) if whose == "nobody's" else await one_model(database_url, tenant="other")
     for call in (
         get(stub, model_id),

@@ -12,7 +12,7 @@ from tests.gateway.calls import NOWHERE, refused
 from tests.gateway.model_rows import one_model
 
 S = pb.TrainingJobStatus
-EDGES = {
+LIMITS = {
     "epochs": (1, 100),
     "validation_split": (0.1, 0.5),
     "learning_rate": (0.0001, 0.1),
@@ -21,7 +21,7 @@ EDGES = {
     "stride_ms": (10, 500),
     "early_stopping_epochs": (1, 100),
 }
-BEYOND = {
+OUT_OF_RANGE = {
     "epochs": (0, 101),
     "validation_split": (0.099, 0.501, float("nan")),
     "learning_rate": (0.00009, 0.11, float("inf")),
@@ -37,22 +37,22 @@ def stub(gateway) -> TrainingServiceStub:
     return TrainingServiceStub(gateway.channel)
 
 
-async def built(gateway, **how) -> rows.Built:
+async def build_dataset(gateway, **options) -> rows.Built:
     async with gateway.database.transaction() as connection:
-        return await rows.dataset(connection, **how)
+        return await rows.dataset(connection, **options)
 
 
-def asked(made: rows.Built, **fields) -> pb.CreateTrainingJobRequest:
+def create_request(built: rows.Built, **fields) -> pb.CreateTrainingJobRequest:
     config = {"artifact_types": ["glitch"]} | fields.pop("config", {})
-    ids = {"dataset_id": str(made.dataset_id), "annotation_set_id": str(made.annotation_set_id)}
+    ids = {"dataset_id": str(built.dataset_id), "annotation_set_id": str(built.annotation_set_id)}
     return pb.CreateTrainingJobRequest(**(ids | fields), config=config)
 
 
-async def test_a_job_is_created_pending_with_every_default_in_force(gateway, stub) -> None:
-    made = await built(gateway)
-    job = (await stub.CreateTrainingJob(asked(made, metadata={"team": "tts"}))).training_job
+async def test_a_job_is_created_pending_with_every_default_filled_in(gateway, stub) -> None:
+    built = await build_dataset(gateway)
+    job = (await stub.CreateTrainingJob(create_request(built, metadata={"team": "tts"}))).training_job
     assert (job.status, job.revision, job.attempt, job.progress) == (S.TRAINING_JOB_STATUS_PENDING, 1, 0, 0)
-    assert (job.dataset_id, job.annotation_set_id) == (str(made.dataset_id), str(made.annotation_set_id))
+    assert (job.dataset_id, job.annotation_set_id) == (str(built.dataset_id), str(built.annotation_set_id))
     assert job.metadata == {"team": "tts"}
     config = job.config
     assert (config.epochs, config.validation_split, config.learning_rate) == (20, 0.2, 0.001)
@@ -64,24 +64,26 @@ async def test_a_job_is_created_pending_with_every_default_in_force(gateway, stu
     assert (read.id, read.config) == (job.id, job.config)
 
 
-@pytest.mark.parametrize(("field", "value"), [(f, v) for f, values in EDGES.items() for v in values])
-async def test_a_setting_at_its_edge_is_taken_as_it_is(gateway, stub, field, value) -> None:
+@pytest.mark.parametrize(("field", "value"), [(f, v) for f, values in LIMITS.items() for v in values])
+async def test_a_setting_at_its_limit_is_accepted_unchanged(gateway, stub, field, value) -> None:
     config = {field: value} | ({"stride_ms": 10} if field == "chunk_size_ms" else {})
-    job = (await stub.CreateTrainingJob(asked(await built(gateway), config=config))).training_job
+    job = (
+        await stub.CreateTrainingJob(create_request(await build_dataset(gateway), config=config))
+    ).training_job
     assert getattr(job.config, field) == value
 
 
-@pytest.mark.parametrize(("field", "value"), [(f, v) for f, values in BEYOND.items() for v in values])
-async def test_a_setting_beyond_its_edge_is_refused_by_name(gateway, stub, field, value) -> None:
+@pytest.mark.parametrize(("field", "value"), [(f, v) for f, values in OUT_OF_RANGE.items() for v in values])
+async def test_a_setting_out_of_range_is_refused_by_name(gateway, stub, field, value) -> None:
     config = {field: value} | ({"stride_ms": 10} if field == "chunk_size_ms" else {})
-    request = asked(await built(gateway), config=config)
+    request = create_request(await build_dataset(gateway), config=config)
     refusal = await refused(stub.CreateTrainingJob(request), "INVALID_ARGUMENT", "INVALID_FIELD")
     where = "config" if (field, value) == ("stride_ms", 501) else f"config.{field}"
     assert set(refusal.fields) == {where}
     assert await gateway.count("training_jobs") == 0
 
 
-async def test_every_field_that_is_wrong_is_reported(stub) -> None:
+async def test_every_invalid_field_is_reported(stub) -> None:
     request = pb.CreateTrainingJobRequest(
         dataset_id="calls",
         config={"artifact_types": ["glitch", "glitch"], "epochs": 0, "chunk_size_ms": 100},
@@ -97,22 +99,24 @@ async def test_every_field_that_is_wrong_is_reported(stub) -> None:
     assert "stride_ms (250, 250 where left out)" in refusal.fields["config"]
 
 
-async def test_every_prerequisite_that_does_not_hold_is_reported_at_once(gateway, stub) -> None:
-    made = await built(gateway, files=2, audio_status="pending", set_status="draft", annotated=("dropout",))
-    request = asked(made, config={"artifact_types": ["glitch", "hum"]})
+async def test_every_unmet_prerequisite_is_reported_at_once(gateway, stub) -> None:
+    built = await build_dataset(
+        gateway, files=2, audio_status="pending", set_status="draft", annotated=("dropout",)
+    )
+    request = create_request(built, config={"artifact_types": ["glitch", "hum"]})
     refusal = await refused(stub.CreateTrainingJob(request), "FAILED_PRECONDITION", "PREREQUISITES_NOT_MET")
     assert {kind for kind, _, _ in refusal.violations} == {
         *("ANNOTATION_SET_PUBLISHED", "TYPES_DEFINED", "AUDIO_READY", "AUDIO_DURATION"),
         "ANNOTATIONS_PER_TYPE",
     }
-    # The message alone, which is what most tools show, says it all.
+    # Most tools show only the message, so it must have every description.
     assert all(description in refusal.message for _, _, description in refusal.violations)
     assert await gateway.count("training_jobs") == 0
 
 
 async def test_a_set_of_another_dataset_is_refused(gateway, stub) -> None:
-    made, other = await built(gateway), await built(gateway)
-    request = asked(made, annotation_set_id=str(other.annotation_set_id))
+    built, other = await build_dataset(gateway), await build_dataset(gateway)
+    request = create_request(built, annotation_set_id=str(other.annotation_set_id))
     refusal = await refused(stub.CreateTrainingJob(request), "FAILED_PRECONDITION", "PREREQUISITES_NOT_MET")
     kind, subject, description = refusal.violations[0]
     assert (kind, subject) == ("SAME_DATASET", f"annotation_set/{other.annotation_set_id}")
@@ -122,17 +126,19 @@ async def test_a_set_of_another_dataset_is_refused(gateway, stub) -> None:
 @pytest.mark.parametrize(
     ("field", "kind"), [("dataset_id", "dataset"), ("annotation_set_id", "annotation_set")]
 )
-async def test_a_job_of_what_is_not_there_is_not_found(gateway, stub, field, kind) -> None:
-    made = await built(gateway)
-    refusal = await refused(stub.CreateTrainingJob(asked(made, **{field: NOWHERE})), "NOT_FOUND", "NOT_FOUND")
+async def test_a_job_of_a_missing_resource_is_not_found(gateway, stub, field, kind) -> None:
+    built = await build_dataset(gateway)
+    refusal = await refused(
+        stub.CreateTrainingJob(create_request(built, **{field: NOWHERE})), "NOT_FOUND", "NOT_FOUND"
+    )
     assert refusal.resource == (kind, NOWHERE)
 
 
-async def test_another_tenants_rows_are_not_there(gateway, stub) -> None:
-    theirs = await built(gateway, tenant="other")
-    await refused(stub.CreateTrainingJob(asked(theirs)), "NOT_FOUND", "NOT_FOUND")
-    ours = await built(gateway)
-    mixed = asked(ours, annotation_set_id=str(theirs.annotation_set_id))
+async def test_another_tenants_rows_are_not_found(gateway, stub) -> None:
+    theirs = await build_dataset(gateway, tenant="other")
+    await refused(stub.CreateTrainingJob(create_request(theirs)), "NOT_FOUND", "NOT_FOUND")
+    ours = await build_dataset(gateway)
+    mixed = create_request(ours, annotation_set_id=str(theirs.annotation_set_id))
     await refused(stub.CreateTrainingJob(mixed), "NOT_FOUND", "NOT_FOUND")
 
 
@@ -143,7 +149,7 @@ async def test_a_job_may_start_from_any_model_that_is_not_archived(
 ) -> None:
     model_id = await one_model(database_url, types=("dropout",), active=active)
     config = {"base_model_id": model_id, "early_stopping_epochs": 3}
-    request = asked(await built(gateway), config=config, validate_only=validate_only)
+    request = create_request(await build_dataset(gateway), config=config, validate_only=validate_only)
     job = (await stub.CreateTrainingJob(request)).training_job
     assert (job.config.base_model_id, job.config.early_stopping_epochs) == (model_id, 3)
     if not validate_only:
@@ -153,26 +159,26 @@ async def test_a_job_may_start_from_any_model_that_is_not_archived(
 
 @pytest.mark.parametrize("validate_only", [False, True])
 @pytest.mark.parametrize("whose", ["nobody's", "another tenant's"])
-async def test_a_base_model_that_is_not_ones_own_is_not_found(
+async def test_a_base_model_of_another_tenant_or_of_nobody_is_not_found(
     gateway, stub, database_url, whose, validate_only
 ) -> None:
     model_id = NOWHERE if whose == "nobody's" else await one_model(database_url, tenant="other")
-    made, before = await built(gateway), await gateway.count("training_jobs")
-    request = asked(made, config={"base_model_id": model_id}, validate_only=validate_only)
+    built, before = await build_dataset(gateway), await gateway.count("training_jobs")
+    request = create_request(built, config={"base_model_id": model_id}, validate_only=validate_only)
     refusal = await refused(stub.CreateTrainingJob(request), "NOT_FOUND", "NOT_FOUND")
     assert refusal.resource == ("model", model_id)
     assert await gateway.count("training_jobs") == before
 
 
 @pytest.mark.parametrize("validate_only", [False, True])
-async def test_an_archived_base_model_is_refused_with_what_to_do(
+async def test_an_archived_base_model_is_refused_with_a_remedy(
     gateway, stub, database_url, validate_only
 ) -> None:
     model_id = await one_model(database_url, active=True)
     async with gateway.database.transaction() as connection:
         await models.archive(connection, rows.TENANT, UUID(model_id))
-    made, before = await built(gateway), await gateway.count("training_jobs")
-    request = asked(made, config={"base_model_id": model_id}, validate_only=validate_only)
+    built, before = await build_dataset(gateway), await gateway.count("training_jobs")
+    request = create_request(built, config={"base_model_id": model_id}, validate_only=validate_only)
     refusal = await refused(stub.CreateTrainingJob(request), "FAILED_PRECONDITION", "WRONG_STATE")
     [(kind, subject, description)] = refusal.violations
     assert (kind, subject) == ("WRONG_STATE", f"model/{model_id}")
@@ -181,24 +187,24 @@ async def test_an_archived_base_model_is_refused_with_what_to_do(
     assert await gateway.count("training_jobs") == before
 
 
-async def test_a_base_model_that_is_no_id_is_refused_by_name(gateway, stub) -> None:
-    request = asked(await built(gateway), config={"base_model_id": "the best one"})
+async def test_a_base_model_id_that_is_no_uuid_is_refused_by_name(gateway, stub) -> None:
+    request = create_request(await build_dataset(gateway), config={"base_model_id": "the best one"})
     refusal = await refused(stub.CreateTrainingJob(request), "INVALID_ARGUMENT", "INVALID_FIELD")
     assert set(refusal.fields) == {"config.base_model_id"}
 
 
-async def test_validate_only_checks_all_and_changes_nothing(gateway, stub) -> None:
-    good, bad = await built(gateway), await built(gateway, set_status="draft")
-    preview = (await stub.CreateTrainingJob(asked(good, validate_only=True))).training_job
+async def test_validate_only_runs_every_check_and_creates_nothing(gateway, stub) -> None:
+    valid, invalid = await build_dataset(gateway), await build_dataset(gateway, set_status="draft")
+    preview = (await stub.CreateTrainingJob(create_request(valid, validate_only=True))).training_job
     assert (preview.id, preview.config.epochs, preview.config.HasField("seed")) == ("", 20, False)
-    refusing = stub.CreateTrainingJob(asked(bad, validate_only=True))
-    await refused(refusing, "FAILED_PRECONDITION", "PREREQUISITES_NOT_MET")
+    call = stub.CreateTrainingJob(create_request(invalid, validate_only=True))
+    await refused(call, "FAILED_PRECONDITION", "PREREQUISITES_NOT_MET")
     assert await gateway.count("training_jobs") == 0
 
 
-async def test_the_same_request_id_makes_one_job(gateway, stub) -> None:
-    made = await built(gateway)
-    request = asked(made, request_id=str(uuid4()))
+async def test_repeated_requests_create_one_job(gateway, stub) -> None:
+    built = await build_dataset(gateway)
+    request = create_request(built, request_id=str(uuid4()))
     first = (await stub.CreateTrainingJob(request)).training_job
     again = (await stub.CreateTrainingJob(request)).training_job
     assert again == first
@@ -208,8 +214,10 @@ async def test_the_same_request_id_makes_one_job(gateway, stub) -> None:
 
 
 async def test_lists_are_newest_first_and_filtered(gateway, stub) -> None:
-    one, other = await built(gateway), await built(gateway)
-    ids = [(await stub.CreateTrainingJob(asked(made))).training_job.id for made in (one, other, one)]
+    one, other = await build_dataset(gateway), await build_dataset(gateway)
+    ids = [
+        (await stub.CreateTrainingJob(create_request(built))).training_job.id for built in (one, other, one)
+    ]
     await stub.CancelTrainingJob(pb.CancelTrainingJobRequest(training_job_id=ids[0]))
 
     async def listed(**filters) -> list[str]:
@@ -235,7 +243,7 @@ async def test_an_unknown_job_is_not_found(stub, call) -> None:
 
 
 async def test_a_waiting_job_is_cancelled_at_once_and_again_without_effect(gateway, stub) -> None:
-    job = (await stub.CreateTrainingJob(asked(await built(gateway)))).training_job
+    job = (await stub.CreateTrainingJob(create_request(await build_dataset(gateway)))).training_job
     request = pb.CancelTrainingJobRequest(training_job_id=job.id)
     cancelled = (await stub.CancelTrainingJob(request)).training_job
     assert cancelled.status == S.TRAINING_JOB_STATUS_CANCELLED
@@ -245,12 +253,12 @@ async def test_a_waiting_job_is_cancelled_at_once_and_again_without_effect(gatew
 
 @pytest.mark.parametrize("status", ["completed", "failed"])
 async def test_a_finished_job_cannot_be_cancelled(gateway, stub, status) -> None:
-    job = (await stub.CreateTrainingJob(asked(await built(gateway)))).training_job
+    job = (await stub.CreateTrainingJob(create_request(await build_dataset(gateway)))).training_job
     await gateway.execute("UPDATE training_jobs SET status = 'training', attempt = 1, lease_until = now()")
-    how = {"model_id": uuid4()} if status == "completed" else {"error_reason": "TRAINING_CRASHED"}
+    result = {"model_id": uuid4()} if status == "completed" else {"error_reason": "TRAINING_CRASHED"}
     async with gateway.database.transaction() as connection:
-        assert await training.finish(connection, job.id, 1, status, {}, **how)
-    refusing = stub.CancelTrainingJob(pb.CancelTrainingJobRequest(training_job_id=job.id))
-    refusal = await refused(refusing, "FAILED_PRECONDITION", "WRONG_STATE")
+        assert await training.finish(connection, job.id, 1, status, {}, **result)
+    call = stub.CancelTrainingJob(pb.CancelTrainingJobRequest(training_job_id=job.id))
+    refusal = await refused(call, "FAILED_PRECONDITION", "WRONG_STATE")
     assert refusal.info.metadata["state"] == status
     assert f"is {status}" in refusal.message

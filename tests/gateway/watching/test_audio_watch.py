@@ -1,4 +1,4 @@
-"""WatchAudioFiles: in order, without gap or duplicate, and to the end."""
+"""WatchAudioFiles: changes come in order, without gaps or duplicates, until all files are finished."""
 
 from earmark.v1 import audio_service_pb2 as pb
 from earmark.v1 import dataset_service_pb2
@@ -17,17 +17,17 @@ def watch(gateway, dataset_id: str, after: int = 0):
 
 
 async def revisions(gateway, dataset_id: str, after: int = 0) -> list[int]:
-    """Of a watch that comes to its end."""
+    """The revisions that a watch yields until it ends."""
     return [r.audio_file.revision async for r in watch(gateway, dataset_id, after)]
 
 
-async def test_a_watch_gives_each_file_then_its_changes_and_ends_when_all_are_settled(gateway) -> None:
+async def test_a_watch_yields_each_file_then_its_changes_and_ends_when_all_are_finished(gateway) -> None:
     dataset_id = await dataset(gateway)
     files = [await upload(gateway, dataset_id) for _ in range(2)]
     call = watch(gateway, dataset_id)
     assert [(await call.read()).audio_file for _ in files] == files
     await finish_processing(gateway, "embedding", duration_ms=1000, sample_rate_hz=8000, channels=2)
-    # Nobody told the bus: the gateway that made the change would.
+    # The change was not published, so the upload wakes the watch.
     late = await upload(gateway, dataset_id)
     seen = [(await call.read()).audio_file for _ in range(3)]
     assert [file.revision for file in seen] == [3, 4, 5]
@@ -38,7 +38,7 @@ async def test_a_watch_gives_each_file_then_its_changes_and_ends_when_all_are_se
     assert await call.read() == aio.EOF
 
 
-async def test_a_watch_resumes_behind_its_cursor_without_gap_or_duplicate(gateway) -> None:
+async def test_a_watch_resumes_after_its_cursor_without_gaps_or_duplicates(gateway) -> None:
     dataset_id = await dataset(gateway)
     for _ in range(5):
         await upload(gateway, dataset_id)
@@ -48,7 +48,7 @@ async def test_a_watch_resumes_behind_its_cursor_without_gap_or_duplicate(gatewa
     assert await revisions(gateway, dataset_id, after=10) == []
 
 
-async def test_a_watch_of_many_files_reads_them_all(gateway) -> None:
+async def test_a_watch_of_many_files_yields_all_of_them(gateway) -> None:
     async with gateway.database.transaction() as connection:
         built = await rows.dataset(connection, files=450, annotated=())
         await connection.execute("UPDATE datasets SET audio_revision = 450")
@@ -66,7 +66,9 @@ async def test_a_cursor_from_the_future_is_out_of_range(gateway) -> None:
     assert dict(refusal.info.metadata) == {"oldest_revision": "1", "latest_revision": "1"}
 
 
-async def test_an_idle_watch_sends_heartbeats_with_what_is_unsettled(database_url, tmp_path) -> None:
+async def test_an_idle_watch_sends_heartbeats_with_the_number_of_files_in_progress(
+    database_url, tmp_path
+) -> None:
     async with opened(database_url, tmp_path, heartbeat_seconds=0.01) as gateway:
         dataset_id = await dataset(gateway)
         await upload(gateway, dataset_id)
@@ -80,7 +82,7 @@ async def test_an_idle_watch_sends_heartbeats_with_what_is_unsettled(database_ur
         assert await call.read() == aio.EOF
 
 
-async def test_a_watch_ends_with_its_dataset(gateway) -> None:
+async def test_a_watch_ends_when_its_dataset_is_deleted(gateway) -> None:
     dataset_id = await dataset(gateway)
     await upload(gateway, dataset_id)
     call = watch(gateway, dataset_id)
@@ -90,7 +92,7 @@ async def test_a_watch_ends_with_its_dataset(gateway) -> None:
     assert gateway.objects() == []
 
 
-async def test_a_watch_is_told_what_another_gateway_changed(gateway, database_url, tmp_path) -> None:
+async def test_a_watch_receives_the_changes_of_another_gateway(gateway, database_url, tmp_path) -> None:
     dataset_id = await dataset(gateway)
     await upload(gateway, dataset_id)
     call = watch(gateway, dataset_id)

@@ -1,4 +1,4 @@
-"""Watches: ordered, without gap or duplicate, and resumable from any revision."""
+"""WatchTrainingJob: events come in order, without gaps or duplicates, and resume from any revision."""
 
 import asyncio
 from uuid import UUID
@@ -17,41 +17,41 @@ from tests.gateway.driven_jobs import driving
 
 @pytest.fixture
 async def job(gateway):
-    """Training, at revision 3."""
+    """A job in training, at revision 3."""
     async with driving(gateway) as driver:
         yield await driver.job()
 
 
-async def test_two_watchers_see_the_same_events_each_from_its_revision(job) -> None:
+async def test_two_watchers_receive_the_same_events_each_from_its_revision(job) -> None:
     whole = asyncio.create_task(job.revisions())
     for number in range(40):
-        await job.say(str(number))
+        await job.record(str(number))
     middle = asyncio.create_task(job.revisions(after=20))
     for number in range(40):
-        await job.say(str(number))
+        await job.record(str(number))
     await job.cancel()
     assert await whole == list(range(1, 85))
     assert await middle == list(range(21, 85))
 
 
-async def test_a_finished_jobs_watch_has_its_history_and_an_end(job) -> None:
-    await job.say("first")
+async def test_a_watch_of_a_finished_job_yields_its_history_and_ends(job) -> None:
+    await job.record("first")
     await job.cancel()
     assert await job.revisions() == [1, 2, 3, 4, 5]
     assert await job.revisions(after=4) == [5]
     assert await job.revisions(after=5) == []
 
 
-async def test_a_long_history_comes_whole(job) -> None:
+async def test_a_long_history_is_complete(job) -> None:
     for number in range(450):
-        await job.say(str(number))
+        await job.record(str(number))
     await job.cancel()
     assert await job.revisions() == list(range(1, 455))
 
 
-async def test_an_event_reaches_a_watcher_that_waits(job) -> None:
+async def test_a_waiting_watcher_receives_an_event(job) -> None:
     watch = job.watch(after=3)
-    await job.say("hello")
+    await job.record("hello")
     response = await watch.read()
     assert (response.event.notice.message, response.event.revision) == ("hello", 4)
     assert response.event.attempt == 1
@@ -69,7 +69,7 @@ async def test_watching_an_unknown_job_is_not_found(gateway) -> None:
     await refused(watch.read(), "NOT_FOUND", "NOT_FOUND")
 
 
-async def test_an_idle_watch_has_heartbeats_with_the_revision(database_url, tmp_path) -> None:
+async def test_an_idle_watch_sends_heartbeats_with_the_revision(database_url, tmp_path) -> None:
     async with opened(database_url, tmp_path, heartbeat_seconds=0.05) as gateway:
         async with gateway.database.transaction() as connection:
             built = await rows.dataset(connection)
@@ -82,11 +82,11 @@ async def test_an_idle_watch_has_heartbeats_with_the_revision(database_url, tmp_
             )
         )
         watch = stub.WatchTrainingJob(pb.WatchTrainingJobRequest(training_job_id=reply.training_job.id))
-        beats = [r.heartbeat.revision async for r in _first(watch, 2) if r.HasField("heartbeat")]
+        beats = [r.heartbeat.revision async for r in _until_heartbeats(watch, 2) if r.HasField("heartbeat")]
         assert beats == [2, 2]
 
 
-async def _first(watch, beats: int):
+async def _until_heartbeats(watch, beats: int):
     async for response in watch:
         yield response
         beats -= response.HasField("heartbeat")
@@ -98,17 +98,17 @@ async def _first(watch, beats: int):
 async def test_watchers_of_a_job_share_one_reader(job, monkeypatch) -> None:
     reads = 0
 
-    async def counted(*arguments):
+    async def counted_read(*arguments):
         nonlocal reads
         reads += 1
         return await of_job(*arguments)
 
     of_job = events.of_job
-    monkeypatch.setattr(events, "of_job", counted)
+    monkeypatch.setattr(events, "of_job", counted_read)
     watches = [asyncio.create_task(job.revisions(after=3)) for _ in range(30)]
     first = job.watch(after=3)
     for number in range(20):
-        await job.say(str(number))
+        await job.record(str(number))
         assert (await first.read()).event.revision == 4 + number
     await job.cancel()
     assert await asyncio.gather(*watches) == [list(range(4, 25))] * 30
@@ -116,41 +116,39 @@ async def test_watchers_of_a_job_share_one_reader(job, monkeypatch) -> None:
     first.cancel()
 
 
-async def test_a_watcher_that_is_slow_misses_nothing_and_holds_up_nobody(job) -> None:
-    big, many = (
-        "x" * 100_000,
-        job_feeds.KEPT + 30,
-    )  # more than is kept in memory, and than a connection takes in
+async def test_a_slow_watcher_misses_nothing_and_delays_nobody(job) -> None:
+    # More events than are kept in memory, with more bytes than the connection buffers.
+    big, many = "x" * 100_000, job_feeds.KEPT + 30
     slow, quick = job.watch(after=3), job.watch(after=3)
     for number in range(many):
-        await job.say(f"{number} {big}")
+        await job.record(f"{number} {big}")
         assert (await quick.read()).event.revision == 4 + number
     await job.cancel()
     assert [r.event.revision async for r in slow] == list(range(4, 5 + many))
     quick.cancel()
 
 
-async def test_watchers_end_when_the_database_fails_them_and_later_ones_are_served(gateway, job) -> None:
+async def test_watches_end_when_the_database_fails_and_later_ones_are_served(gateway, job) -> None:
     watches = [job.watch(after=3) for _ in range(3)]
-    await job.say("first")
+    await job.record("first")
     for watch in watches:
         await watch.read()
     async with gateway.database.transaction() as connection:
         await connection.execute("LOCK TABLE training_events")
         job.publish()
-        await _killed_while_waiting(connection)
+        await _kill_waiting_connection(connection)
         for watch in watches:
             await refused(watch.read(), "UNAVAILABLE", "DATABASE_UNAVAILABLE")
     late = [job.watch(after=4), job.watch(after=3)]
     assert (await late[1].read()).event.revision == 4
-    await job.say("second")
+    await job.record("second")
     for watch in late:
         assert (await watch.read()).event.revision == 5
         watch.cancel()
 
 
-async def _killed_while_waiting(connection) -> None:
-    """Returns when a connection that waited for a lock was ended."""
+async def _kill_waiting_connection(connection) -> None:
+    """Waits until a connection waits for a lock, and terminates it."""
     while not await connection.fetchval(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -158,8 +156,8 @@ async def _killed_while_waiting(connection) -> None:
         pass
 
 
-async def test_a_revision_whose_events_were_removed_is_out_of_range(gateway, job) -> None:
-    await job.say("first")
+async def test_a_revision_before_removed_events_is_out_of_range(gateway, job) -> None:
+    await job.record("first")
     await job.cancel()
     await gateway.execute("UPDATE training_jobs SET finished_at = now() - interval '91 days'")
     async with gateway.database.connection() as connection:
@@ -172,29 +170,29 @@ async def test_a_revision_whose_events_were_removed_is_out_of_range(gateway, job
     assert await job.revisions(after=5) == []
 
 
-async def test_events_that_are_removed_from_ahead_of_a_watcher_end_its_watch(gateway, job) -> None:
+async def test_removing_events_that_a_watcher_has_not_read_ends_its_watch(gateway, job) -> None:
     big, many = "x" * 100_000, job_feeds.KEPT + 240
     watch = job.watch(after=3)
-    await job.say(f"0 {big}")
+    await job.record(f"0 {big}")
     assert (await watch.read()).event.revision == 4
     for number in range(many):
-        await job.say(f"{number} {big}")
+        await job.record(f"{number} {big}")
     await job.cancel()
     await gateway.execute("UPDATE training_jobs SET finished_at = now() - interval '91 days'")
     async with gateway.database.connection() as connection:
         assert await events.compact(connection, 90, 1) == 1
     seen = []
 
-    async def rest() -> None:
+    async def read_all() -> None:
         while True:
             seen.append((await watch.read()).event.revision)
 
-    await refused(rest(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
+    await refused(read_all(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
     assert seen == list(range(5, 5 + len(seen)))
     assert len(seen) < many
 
 
-async def test_what_a_stale_attempt_writes_changes_nothing(gateway, job) -> None:
+async def test_writes_of_a_stale_attempt_change_nothing(gateway, job) -> None:
     job_id = UUID(job.id)
     async with gateway.database.transaction() as connection:
         queued = status_changed("training", "queued", "")
@@ -217,11 +215,11 @@ async def test_what_a_stale_attempt_writes_changes_nothing(gateway, job) -> None
     ]
 
 
-async def test_an_event_whose_commit_was_not_heard_of_is_recorded_once(gateway, job) -> None:
+async def test_an_event_whose_commit_was_not_confirmed_is_recorded_once(gateway, job) -> None:
     job_id, event = UUID(job.id), notice("LOADING", "once")
     for _ in range(2):
         async with gateway.database.transaction() as connection:
-            told = await training.advance(connection, job_id, 1, 3, 60, event)
-            assert told.revision == 4
+            updated = await training.advance(connection, job_id, 1, 3, 60, event)
+            assert updated.revision == 4
     await job.cancel()
     assert await job.revisions() == [1, 2, 3, 4, 5]

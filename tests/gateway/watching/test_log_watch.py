@@ -1,4 +1,4 @@
-"""WatchTrainingJobs: all jobs in one stream, resumable from every cursor that it gave."""
+"""WatchTrainingJobs: one stream of all jobs' events that resumes from each of its cursors."""
 
 import asyncio
 import base64
@@ -30,7 +30,7 @@ def watch(gateway, after_cursor: str = "", **fields):
 
 
 async def take(call, count: int) -> list[pb.WatchTrainingJobsResponse]:
-    """That many events, and the end of the call."""
+    """Reads this many events and cancels the call."""
     responses = []
     while len(responses) < count:
         response = await call.read()
@@ -41,15 +41,15 @@ async def take(call, count: int) -> list[pb.WatchTrainingJobsResponse]:
 
 
 def summaries(responses) -> list[tuple[str, int]]:
-    """Of which job, and its revision."""
+    """Each event's job and revision."""
     return [(r.event.training_job_id, r.event.revision) for r in responses]
 
 
-async def test_every_cursor_resumes_right_behind_its_event(gateway, driver) -> None:
+async def test_every_cursor_resumes_right_after_its_event(gateway, driver) -> None:
     whole = watch(gateway)
     first, second = await driver.job(), await driver.job()
     for number in range(3):
-        await asyncio.gather(first.say(str(number)), second.say(str(number)))
+        await asyncio.gather(first.record(str(number)), second.record(str(number)))
     await asyncio.gather(first.cancel(), second.cancel())
     responses = await take(whole, 14)
     for job in (first, second):
@@ -61,13 +61,13 @@ async def test_every_cursor_resumes_right_behind_its_event(gateway, driver) -> N
         assert await take(watch(gateway, response.cursor), 14 - number) == responses[number:]
 
 
-async def test_a_stream_from_now_begins_with_a_cursor_and_has_what_follows(gateway, driver) -> None:
+async def test_a_stream_from_now_starts_with_a_cursor_and_yields_later_events(gateway, driver) -> None:
     before = await driver.job()
     call = watch(gateway, from_now=True)
     start = await call.read()
     assert start.HasField("heartbeat")
     after = await driver.job()
-    await before.say("on")
+    await before.record("on")
     responses = await take(call, 4)
     assert sorted(summaries(responses)) == sorted(
         [(after.id, 1), (after.id, 2), (after.id, 3), (before.id, 4)]
@@ -83,13 +83,13 @@ async def test_a_stream_from_now_of_an_empty_log_can_be_resumed(gateway, driver)
     assert summaries(await take(watch(gateway, start.cursor), 3)) == [(job.id, 1), (job.id, 2), (job.id, 3)]
 
 
-async def test_a_final_status_gives_one_event_for_each_job(gateway, driver) -> None:
+async def test_a_filter_by_final_status_yields_one_event_per_job(gateway, driver) -> None:
     async with gateway.database.transaction() as connection:
         built = await rows.dataset(connection)
     jobs = [await driver.job(built, team=team) for team in ("tts", "asr", "tts")]
     elsewhere = await driver.job(team="tts")
     for job in (*jobs, elsewhere):
-        await job.say("on")
+        await job.record("on")
         await job.cancel()
     everywhere = await take(watch(gateway, statuses=[CANCELLED]), 4)
     assert summaries(everywhere) == [(job.id, 5) for job in (*jobs, elsewhere)]
@@ -99,7 +99,7 @@ async def test_a_final_status_gives_one_event_for_each_job(gateway, driver) -> N
     assert summaries(await take(of_team, 2)) == [(jobs[0].id, 5), (jobs[2].id, 5)]
 
 
-async def test_the_cursor_goes_on_over_what_the_filter_leaves_out(database_url, tmp_path) -> None:
+async def test_the_cursor_advances_over_events_that_the_filter_excludes(database_url, tmp_path) -> None:
     async with opened(database_url, tmp_path, heartbeat_seconds=0.05) as gateway, driving(gateway) as driver:
         job = await driver.job()
         narrow, last = watch(gateway, statuses=[CANCELLED]), None
@@ -113,7 +113,7 @@ async def test_the_cursor_goes_on_over_what_the_filter_leaves_out(database_url, 
         assert summaries(await take(narrow, 1)) == [(job.id, 4)]
 
 
-async def test_an_event_that_was_held_back_comes_though_nobody_tells_of_it(gateway, driver) -> None:
+async def test_an_event_above_the_watermark_comes_later_without_a_notification(gateway, driver) -> None:
     job = await driver.job()
     call = watch(gateway)
     for _ in range(3):
@@ -121,7 +121,7 @@ async def test_an_event_that_was_held_back_comes_though_nobody_tells_of_it(gatew
     async with gateway.database.transaction() as connection:
         await connection.fetchval("SELECT pg_current_xact_id()")
         reading = asyncio.create_task(call.read())
-        await job.say("held")
+        await job.record("above the watermark")
         # The job's own watch does not wait for others' transactions.
         assert (await job.watch(after=3).read()).event.revision == 4
         assert not reading.done()
@@ -129,11 +129,11 @@ async def test_an_event_that_was_held_back_comes_though_nobody_tells_of_it(gatew
     call.cancel()
 
 
-async def test_many_writers_at_once_are_told_in_order(gateway, driver) -> None:
+async def test_events_of_concurrent_writers_come_in_order(gateway, driver) -> None:
     jobs = [await driver.job() for _ in range(5)]
     call = watch(gateway)
     for _ in range(10):
-        await asyncio.gather(*(job.say("on") for job in jobs))
+        await asyncio.gather(*(job.record("on") for job in jobs))
     responses = await take(call, 5 * 13)
     for job in jobs:
         assert [revision for job_id, revision in summaries(responses) if job_id == job.id] == list(
@@ -143,7 +143,7 @@ async def test_many_writers_at_once_are_told_in_order(gateway, driver) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["x", "ünfug", "AAAA", base64.urlsafe_b64encode(bytes(57)).decode()])
-async def test_what_is_no_cursor_is_an_invalid_argument(gateway, cursor) -> None:
+async def test_a_malformed_cursor_is_an_invalid_argument(gateway, cursor) -> None:
     refusal = await refused(watch(gateway, cursor).read(), "INVALID_ARGUMENT", "INVALID_FIELD")
     assert "after_cursor" in refusal.fields
 
@@ -171,8 +171,8 @@ async def test_a_cursor_of_another_log_is_out_of_range(gateway, driver) -> None:
     await refused(watch(gateway, last.cursor).read(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
 
 
-async def removed(gateway, job) -> None:
-    """All of the job's events but the last, for their age."""
+async def remove_events(gateway, job) -> None:
+    """Removes all of the job's events but the last, as too old."""
     await gateway.execute(
         "UPDATE training_jobs SET finished_at = now() - interval '91 days' WHERE id = $1", job.job_id
     )
@@ -186,49 +186,51 @@ async def test_a_cursor_from_before_removed_events_is_out_of_range_and_a_later_o
     old, running = await driver.job(), await driver.job()
     await old.cancel()
     responses = await take(watch(gateway), 7)
-    await removed(gateway, old)
+    await remove_events(gateway, old)
     kept = [response for response in responses if response.event.training_job_id == running.id]
     last = responses[-1]
     assert summaries([last]) == [(old.id, 4)]
-    # Behind the revision 3 of `old`, the last that was removed, lie the three of `running` and its own last.
+    # After the last removed event, revision 3 of `old`, come the three of `running` and the last of `old`.
     for response in responses[:2]:
         refusal = await refused(watch(gateway, response.cursor).read(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
         assert "too old" in refusal.message
     assert summaries(await take(watch(gateway, responses[2].cursor), 4)) == summaries([*kept, last])
-    await running.say("on")
+    await running.record("on")
     assert summaries(await take(watch(gateway, last.cursor), 1)) == [(running.id, 4)]
 
 
-async def test_a_replay_of_what_was_left_can_be_resumed_until_more_is_removed(gateway, driver) -> None:
-    # Of the two that end first only the last events are left, before the last one that was removed.
+async def test_a_replay_of_the_remaining_events_can_be_resumed_until_more_are_removed(
+    gateway, driver
+) -> None:
+    # Only the last events of the first two jobs remain. They precede the last removed event.
     early, late, later = [await driver.job() for _ in range(3)]
     for job in (early, late, later):
         await job.cancel()
-    await removed(gateway, early)
-    await removed(gateway, late)
+    await remove_events(gateway, early)
+    await remove_events(gateway, late)
     whole = await take(watch(gateway), 6)
     for number, response in enumerate(whole[:-1], start=1):
         assert summaries(await take(watch(gateway, response.cursor), 6 - number)) == summaries(whole[number:])
-    await removed(gateway, later)
+    await remove_events(gateway, later)
     await refused(watch(gateway, whole[0].cursor).read(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
     assert summaries(await take(watch(gateway), 3)) == [(job.id, 4) for job in (early, late, later)]
 
 
-async def test_a_running_stream_ends_when_events_ahead_of_it_are_removed(gateway, driver) -> None:
+async def test_removing_events_that_a_stream_has_not_read_ends_it(gateway, driver) -> None:
     job = await driver.job()
     call, big = watch(gateway), "x" * 100_000
     for _ in range(3):
         await call.read()
     for _ in range(300):
-        await job.say(big)
+        await job.record(big)
     await job.cancel()
-    await removed(gateway, job)
+    await remove_events(gateway, job)
     seen = []
 
-    async def rest() -> None:
+    async def read_all() -> None:
         while True:
             seen.append((await call.read()).event.revision)
 
-    await refused(rest(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
+    await refused(read_all(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
     assert seen == list(range(4, 4 + len(seen)))
     assert len(seen) < 300

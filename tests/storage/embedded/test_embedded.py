@@ -1,4 +1,4 @@
-"""Real servers, really killed."""
+"""The embedded PostgreSQL, with real servers that are started and killed."""
 
 import asyncio
 import os
@@ -41,8 +41,8 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder whose cluster is made once for this module."""
+def cluster_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a cluster that is created once for this module."""
 
     async def make() -> None:
         async with EmbeddedPostgres(folder, settings=FAST):
@@ -62,8 +62,8 @@ def open_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(params=["alive", "zombie"])
-def stranger(request: pytest.FixtureRequest) -> Iterator[int]:
-    """The pid of a process that is no server."""
+def unrelated_pid(request: pytest.FixtureRequest) -> Iterator[int]:
+    """The pid of a process that is not a server."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         if request.param == "zombie":
             process.kill()
@@ -98,16 +98,16 @@ def owners(folder: Path, pattern: str = "**/*") -> set[int]:
     return {path.lstat().st_uid for path in folder.glob(pattern)}
 
 
-def gone(pid: int) -> bool:
+def has_exited(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-async def test_what_was_committed_is_there_after_a_restart(tmp_path: Path) -> None:
+async def test_committed_data_survives_a_restart(tmp_path: Path) -> None:
     async with EmbeddedPostgres(tmp_path / "postgres", settings=FAST) as server:
         async with connected(server) as connection:
             await connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
         first = server.pid
-    assert gone(first)
+    assert has_exited(first)
     async with (
         EmbeddedPostgres(tmp_path / "postgres", settings=FAST) as server,
         connected(server) as connection,
@@ -117,18 +117,18 @@ async def test_what_was_committed_is_there_after_a_restart(tmp_path: Path) -> No
         assert await connection.fetchval("SHOW server_encoding") == "UTF8"
 
 
-async def test_only_a_private_socket_is_listened_on(made: Path) -> None:
-    async with EmbeddedPostgres(made, settings=FAST) as server:
+async def test_the_server_listens_only_on_a_private_socket(cluster_folder: Path) -> None:
+    async with EmbeddedPostgres(cluster_folder, settings=FAST) as server:
         assert psutil.Process(server.pid).net_connections("inet") == []
         for folder in ("data", "run"):
-            assert is_private(made / folder)
+            assert is_private(cluster_folder / folder)
 
 
-async def test_a_killed_server_comes_back(made: Path) -> None:
-    async with EmbeddedPostgres(made, settings=FAST) as server:
+async def test_a_killed_server_is_restarted(cluster_folder: Path) -> None:
+    async with EmbeddedPostgres(cluster_folder, settings=FAST) as server:
         killed = server.pid
         async with connected(server) as connection:
-            # Busy children outlive their server for a moment and hold its memory.
+            # Busy children outlive their server for a moment and keep its shared memory.
             query = asyncio.create_task(
                 connection.execute("SELECT count(*) FROM generate_series(1, 3000000)")
             )
@@ -154,41 +154,43 @@ async def test_a_killed_owner_leaves_its_data_and_no_server(tmp_path: Path) -> N
     owner.kill()
     await owner.wait()
     if server_ended is not None:
-        # Here the kernel tells it; elsewhere the next owner does.
+        # On Linux the kernel stops the server; on other systems the next owner does.
         assert select.select([server_ended], [], [], 30)[0]
         os.close(server_ended)
     async with EmbeddedPostgres(tmp_path, settings=FAST) as server, connected(server) as connection:
-        assert gone(server_pid)
+        assert has_exited(server_pid)
         assert await connection.fetchval("SELECT answer FROM kept") == 42
 
 
-async def test_a_server_that_outlived_its_owner_is_replaced(made: Path) -> None:
-    left = EmbeddedPostgres(made, settings=FAST)
-    left._cluster = await cluster.Cluster.open(made, sync=False)
-    await left._start()
-    async with EmbeddedPostgres(made, settings=FAST) as server:
-        assert server.pid != left.pid
-        assert gone(left.pid)
+async def test_a_server_that_outlived_its_owner_is_replaced(cluster_folder: Path) -> None:
+    survivor = EmbeddedPostgres(cluster_folder, settings=FAST)
+    survivor._cluster = await cluster.Cluster.open(cluster_folder, sync=False)
+    await survivor._start()
+    async with EmbeddedPostgres(cluster_folder, settings=FAST) as server:
+        assert server.pid != survivor.pid
+        assert has_exited(survivor.pid)
 
 
-async def test_a_number_that_is_another_process_now_is_no_server(made: Path, stranger: int) -> None:
-    (made / "data" / "postmaster.pid").write_text(f"{stranger}\n{made / 'data'}\n0\n5432\n\n\n")
-    async with EmbeddedPostgres(made, settings=FAST) as server:
-        assert server.pid != stranger
-        assert psutil.pid_exists(stranger)
+async def test_a_reused_pid_is_not_mistaken_for_a_server(cluster_folder: Path, unrelated_pid: int) -> None:
+    (cluster_folder / "data" / "postmaster.pid").write_text(
+        f"{unrelated_pid}\n{cluster_folder / 'data'}\n0\n5432\n\n\n"
+    )
+    async with EmbeddedPostgres(cluster_folder, settings=FAST) as server:
+        assert server.pid != unrelated_pid
+        assert psutil.pid_exists(unrelated_pid)
 
 
-async def test_a_second_owner_is_told_who_the_first_is(made: Path) -> None:
-    async with EmbeddedPostgres(made, settings=FAST) as server:
+async def test_a_second_owner_gets_an_error_that_names_the_first(cluster_folder: Path) -> None:
+    async with EmbeddedPostgres(cluster_folder, settings=FAST) as server:
         with pytest.raises(
             DataDirectoryInUseError, match=rf"in use by process {os.getpid()}\b.*EARMARK_DATA_DIR"
         ):
-            await EmbeddedPostgres(made, settings=FAST).__aenter__()
+            await EmbeddedPostgres(cluster_folder, settings=FAST).__aenter__()
         async with connected(server) as connection:
             assert await connection.fetchval("SELECT 1") == 1
 
 
-async def test_a_long_path_has_its_socket_elsewhere(tmp_path: Path) -> None:
+async def test_a_long_path_has_its_socket_in_the_temporary_directory(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 30) / "and it's ä name?"
     async with EmbeddedPostgres(folder, settings=FAST) as server:
         async with connected(server) as connection:
@@ -198,7 +200,7 @@ async def test_a_long_path_has_its_socket_elsewhere(tmp_path: Path) -> None:
     assert sockets.name not in names(Path(tempfile.gettempdir()))
 
 
-async def test_an_interrupted_first_start_is_started_over(tmp_path: Path) -> None:
+async def test_an_interrupted_first_start_is_repeated(tmp_path: Path) -> None:
     unfinished = tmp_path / "data.unfinished.0badcafe"
     unfinished.mkdir()
     (unfinished / "PG_VERSION").write_text("18\n")
@@ -207,19 +209,19 @@ async def test_an_interrupted_first_start_is_started_over(tmp_path: Path) -> Non
     assert names(tmp_path) == {"data", "lock", "run", "server.log"}
 
 
-async def test_the_data_of_another_version_is_left_alone(tmp_path: Path) -> None:
+async def test_the_data_of_another_version_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "PG_VERSION").write_text("16\n")
     with pytest.raises(EmbeddedPostgresError, match=r"made by PostgreSQL 16.*has 18.*EARMARK_DATABASE_URL"):
         await EmbeddedPostgres(tmp_path).__aenter__()
 
 
-async def test_a_server_that_does_not_start_is_quoted(made: Path) -> None:
+async def test_the_error_quotes_the_log_of_a_server_that_does_not_start(cluster_folder: Path) -> None:
     with pytest.raises(EmbeddedPostgresError, match=r"does not start.*(?s:.*)\"fsync\" requires a Boolean"):
-        await EmbeddedPostgres(made, settings={"fsync": "perhaps"}).__aenter__()
+        await EmbeddedPostgres(cluster_folder, settings={"fsync": "perhaps"}).__aenter__()
 
 
-async def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+async def test_the_error_names_a_file_that_blocks_the_folder(tmp_path: Path) -> None:
     (tmp_path / "postgres").write_text("")
     with pytest.raises(EmbeddedPostgresError, match=re.escape(str(tmp_path / "postgres"))):
         await EmbeddedPostgres(tmp_path / "postgres").__aenter__()
@@ -245,7 +247,7 @@ async def test_root_without_user_namespaces_is_nobody(
 
 
 @as_root
-async def test_root_is_told_what_nobody_cannot_reach(
+async def test_the_error_for_root_names_a_folder_that_nobody_cannot_reach(
     open_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "_namespaces_allowed", _no)

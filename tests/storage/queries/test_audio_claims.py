@@ -1,4 +1,4 @@
-"""Who works on which file: claims, leases, fences and giving up."""
+"""Who works on which audio file: claims, leases, fencing and the limit on attempts."""
 
 import asyncio
 from uuid import UUID
@@ -12,7 +12,7 @@ from storage.records import AudioFile
 from tests.gateway import rows
 
 LONG = 600.0
-OVER = 0.0
+EXPIRED = 0.0
 
 
 @pytest_asyncio.fixture
@@ -23,7 +23,7 @@ async def database(database_url):
 
 @pytest_asyncio.fixture
 async def files(database) -> list[UUID]:
-    """Three that are pending."""
+    """The ids of three pending files."""
     async with database.transaction() as connection:
         built = await rows.dataset(connection, files=3, audio_status="pending", annotated=())
         await connection.execute("UPDATE datasets SET audio_revision = 3")
@@ -45,12 +45,12 @@ async def release(database, file: AudioFile) -> AudioFile | None:
         return await audio.release(connection, file.id, file.attempt)
 
 
-async def give_up(database) -> list[AudioFile]:
+async def fail_exhausted(database) -> list[AudioFile]:
     async with database.connection() as connection:
-        return await audio.give_up(connection)
+        return await audio.fail_exhausted(connection)
 
 
-async def test_claims_are_oldest_first_and_leave_the_status_alone(database, files) -> None:
+async def test_claims_are_oldest_first_and_do_not_change_the_status(database, files) -> None:
     first = await claim(database, limit=2)
     assert [file.id for file in first] == files[:2]
     assert {(file.attempt, file.processing_status) for file in first} == {(1, "pending")}
@@ -58,18 +58,18 @@ async def test_claims_are_oldest_first_and_leave_the_status_alone(database, file
     assert await claim(database) == []
 
 
-async def test_two_claims_at_once_share_nothing(database, files) -> None:
+async def test_two_simultaneous_claims_get_different_files(database, files) -> None:
     async with database.transaction() as one, database.transaction() as other:
         mine, theirs = await audio.claim(one, 2, LONG), await audio.claim(other, 2, LONG)
     assert [file.id for file in mine + theirs] == files
 
 
-async def test_many_claims_at_once_give_each_file_once(database, files) -> None:
+async def test_many_simultaneous_claims_get_each_file_once(database, files) -> None:
     claims = await asyncio.gather(*(claim(database, limit=1) for _ in range(8)))
     assert sorted(file.id for claimed in claims for file in claimed) == files
 
 
-async def test_a_file_whose_lease_ran_out_is_claimed_again_whatever_its_status(database, files) -> None:
+async def test_a_file_with_an_expired_lease_is_claimed_again_in_any_status(database, files) -> None:
     one, other, _ = await claim(database)
     await advance(database, one, "normalizing")
     await advance(database, other, "embedding")
@@ -82,7 +82,7 @@ async def test_a_file_whose_lease_ran_out_is_claimed_again_whatever_its_status(d
 
 
 @pytest.mark.usefixtures("files")
-async def test_each_change_draws_the_next_revision_and_keeps_the_facts(database) -> None:
+async def test_each_change_takes_the_next_revision_and_keeps_the_facts(database) -> None:
     file, *_ = await claim(database)
     before = await advance(database, file, "normalizing")
     facts = {"duration_ms": 1234, "sample_rate_hz": 48_000, "channels": 2}
@@ -96,30 +96,30 @@ async def test_each_change_draws_the_next_revision_and_keeps_the_facts(database)
 
 
 @pytest.mark.usefixtures("files")
-async def test_changes_at_once_each_have_a_revision_of_their_own(database) -> None:
+async def test_simultaneous_changes_get_different_revisions(database) -> None:
     claimed = await claim(database)
     changed = await asyncio.gather(*(advance(database, file, "normalizing") for file in claimed))
     assert sorted(file.revision for file in changed) == [4, 5, 6]
 
 
 @pytest.mark.usefixtures("files")
-async def test_a_settled_file_and_a_stale_attempt_are_left_alone(database) -> None:
-    stale, settled, _ = await claim(database, lease=OVER)
-    await advance(database, settled, "failed", error_message="not audio")
+async def test_a_finished_file_and_a_stale_attempt_cannot_be_changed(database) -> None:
+    stale, finished, _ = await claim(database, lease=EXPIRED)
+    await advance(database, finished, "failed", error_message="not audio")
     current = next(file for file in await claim(database) if file.id == stale.id)
     assert await advance(database, stale, "ready") is None
     assert await release(database, stale) is None
-    assert await advance(database, settled, "ready") is None
+    assert await advance(database, finished, "ready") is None
     async with database.connection() as connection:
         assert not await audio.renew(connection, stale.id, stale.attempt, LONG)
         assert await audio.renew(connection, current.id, current.attempt, LONG)
-        kept = await audio.get(connection, rows.TENANT, settled.id)
+        kept = await audio.get(connection, rows.TENANT, finished.id)
     assert (kept.processing_status, kept.error_message) == ("failed", "not audio")
 
 
 @pytest.mark.usefixtures("files")
-async def test_renewing_keeps_a_file_from_others(database) -> None:
-    file, *_ = await claim(database, lease=OVER)
+async def test_a_renewed_lease_prevents_other_claims(database) -> None:
+    file, *_ = await claim(database, lease=EXPIRED)
     async with database.connection() as connection:
         assert await audio.renew(connection, file.id, file.attempt, LONG)
     assert file.id not in [claimed.id for claimed in await claim(database)]
@@ -146,15 +146,15 @@ async def test_after_the_last_attempt_a_release_is_a_failure(database, files) ->
 
 
 @pytest.mark.usefixtures("files")
-async def test_a_file_whose_last_lease_ran_out_is_given_up_and_no_other(database) -> None:
+async def test_only_a_file_whose_last_lease_expired_is_failed(database) -> None:
     async with database.connection() as connection:
         await connection.execute("UPDATE audio_files SET attempt = $1", audio.MAX_ATTEMPTS - 1)
-    lost, held, _ = await claim(database)
+    lost, leased, _ = await claim(database)
     async with database.connection() as connection:
         await connection.execute("UPDATE audio_files SET lease_until = now() WHERE id = $1", lost.id)
     assert await claim(database) == []
-    failed = await give_up(database)
+    failed = await fail_exhausted(database)
     assert [(file.id, file.processing_status) for file in failed] == [(lost.id, "failed")]
-    assert await give_up(database) == []
-    assert await advance(database, held, "normalizing") is not None
+    assert await fail_exhausted(database) == []
+    assert await advance(database, leased, "normalizing") is not None
     assert await advance(database, lost, "ready") is None

@@ -1,4 +1,4 @@
-"""The log of a tenant's events: nothing comes late, nothing twice, and each job's in order."""
+"""The log of a tenant's events: a reader gets every event once, and each job's events in order."""
 
 import asyncio
 import random
@@ -28,7 +28,7 @@ async def database(database_url):
 
 @pytest_asyncio.fixture
 async def connection(database):
-    """In autocommit: whatever is written through it is settled at once."""
+    """In autocommit mode: every write commits at once."""
     async with database.connection() as one:
         yield one
 
@@ -39,17 +39,17 @@ async def built(connection):
 
 
 class Writer:
-    """A connection with a transaction that is open for as long as a test wants."""
+    """A connection with a transaction that a test begins and ends."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.holds: set[UUID] = set()
+        self.locked_jobs: set[UUID] = set()
         self._transaction = None
 
     async def begin(self) -> None:
         self._transaction = self.connection.transaction()
         await self._transaction.start()
-        # Its id is drawn now, long before the revisions that it will record.
+        # This assigns the transaction id now, long before the revisions that the transaction will record.
         await self.connection.fetchval("SELECT pg_current_xact_id()")
 
     @property
@@ -58,16 +58,16 @@ class Writer:
 
     async def add_event(self, job_id: UUID) -> None:
         await jobs.add_event(self.connection, job_id)
-        self.holds.add(job_id)
+        self.locked_jobs.add(job_id)
 
     async def end(self, *, commit: bool) -> None:
         await (self._transaction.commit() if commit else self._transaction.rollback())
         self._transaction = None
-        self.holds.clear()
+        self.locked_jobs.clear()
 
 
 class Reader:
-    """Follows the log by its cursor, and keeps what it was told."""
+    """Follows the log with a cursor and records the keys that it received."""
 
     def __init__(self, connection: Connection, limit: int) -> None:
         self.connection, self.limit = connection, limit
@@ -75,7 +75,7 @@ class Reader:
         self.seen: list[LogKey] = []
 
     async def read(self) -> bool:
-        """Whether committed events are held back."""
+        """Reads one page. Returns whether committed events wait for the watermark."""
         page = await jobs.page(self.connection, self.after, limit=self.limit)
         for key, event in page.entries:
             assert (key.training_job_id, key.revision) == (event.training_job_id, event.revision)
@@ -85,10 +85,10 @@ class Reader:
 
 
 async def interleave(chance: random.Random, writers: list[Writer], readers, job_ids: list[UUID]) -> None:
-    """Transactions begin in one order, write to jobs in another and end in a third, under the readers."""
+    """Transactions begin, write to jobs and end in three different orders while the readers read."""
     for _ in range(STEPS):
         writer = chance.choice(writers)
-        free = [job for job in job_ids if not any(job in other.holds for other in writers)]
+        free = [job for job in job_ids if not any(job in other.locked_jobs for other in writers)]
         if not writer.is_open:
             await writer.begin()
         elif free and chance.random() < 0.6:
@@ -104,7 +104,7 @@ async def interleave(chance: random.Random, writers: list[Writer], readers, job_
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_whatever_order_transactions_end_in_each_event_is_read_once_and_in_order(
+async def test_each_event_is_read_once_and_in_order_in_whichever_order_transactions_end(
     database, connection, built, seed
 ) -> None:
     chance = random.Random(seed)
@@ -127,9 +127,7 @@ async def test_whatever_order_transactions_end_in_each_event_is_read_once_and_in
             assert seen == list(range(1, latest + 1))
 
 
-async def test_the_bare_id_of_a_transaction_would_not_order_a_jobs_events(
-    database, connection, built
-) -> None:
+async def test_transaction_ids_alone_do_not_order_a_jobs_events(database, connection, built) -> None:
     job = await jobs.create(connection, built)
     await jobs.start(connection, job)
     async with database.connection() as one, database.connection() as other:
@@ -137,9 +135,9 @@ async def test_the_bare_id_of_a_transaction_would_not_order_a_jobs_events(
         await early.begin()
         await late.begin()
         await late.add_event(job)
-        # Waits for the job's row, and draws the later revision with the older id.
+        # Waits for the lock on the job's row, and gets the later revision with the older transaction id.
         waiting = asyncio.create_task(early.add_event(job))
-        await is_waiting(connection)
+        await wait_for_blocked_transaction(connection)
         await late.end(commit=True)
         await waiting
         early_id = await one.fetchval("SELECT pg_current_xact_id()")
@@ -149,8 +147,8 @@ async def test_the_bare_id_of_a_transaction_would_not_order_a_jobs_events(
     assert early_id < keys[3].xid == keys[4].xid
 
 
-async def is_waiting(connection: Connection) -> None:
-    """Returns when somebody waits for a lock."""
+async def wait_for_blocked_transaction(connection: Connection) -> None:
+    """Returns once some transaction waits for a lock."""
     while not await connection.fetchval(
         "SELECT EXISTS (SELECT FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock')"
@@ -158,9 +156,7 @@ async def is_waiting(connection: Connection) -> None:
         pass
 
 
-async def test_what_a_running_transaction_may_still_come_before_is_held_back(
-    database, connection, built
-) -> None:
+async def test_events_above_the_watermark_are_not_read_yet(database, connection, built) -> None:
     first, second = [await jobs.create(connection, built) for _ in range(2)]
     await jobs.start(connection, first, second)
     reader = Reader(connection, 1000)
@@ -177,7 +173,7 @@ async def test_what_a_running_transaction_may_still_come_before_is_held_back(
     assert [key.training_job_id for key in reader.seen[6:]] == [first, second]
 
 
-async def test_the_log_is_one_tenants_and_filters_by_dataset_status_and_metadata(connection, built) -> None:
+async def test_the_log_has_one_tenant_and_filters_by_dataset_status_and_metadata(connection, built) -> None:
     mine = await jobs.create(connection, built, team="tts", stage="x")
     other = await jobs.create(connection, await rows.dataset(connection), team="tts")
     theirs = await jobs.create(
@@ -203,7 +199,7 @@ async def finished_ago(connection: Connection, job: UUID, age: timedelta) -> Non
     )
 
 
-async def test_of_a_job_that_finished_long_ago_the_last_event_is_kept(connection, built) -> None:
+async def test_only_the_last_event_of_a_job_that_finished_long_ago_is_kept(connection, built) -> None:
     old, recent, running = [await jobs.create(connection, built) for _ in range(3)]
     await jobs.start(connection, old, recent, running)
     for job in (old, recent):
@@ -214,9 +210,9 @@ async def test_of_a_job_that_finished_long_ago_the_last_event_is_kept(connection
     keys = [key for key, _ in (await jobs.page(connection)).entries]
     assert await events.compact(connection, 90, 20) == 1
     assert await events.compact(connection, 90, 20) == 0
-    told = await jobs.logged(connection)
-    assert [(job, revision) for job, revision in told if job == old] == [(old, 4)]
-    assert len(told) == 1 + 4 + 3
+    remaining = await jobs.logged(connection)
+    assert [(job, revision) for job, revision in remaining if job == old] == [(old, 4)]
+    assert len(remaining) == 1 + 4 + 3
     assert (await training.get(connection, rows.TENANT, old)).compacted_revision == 3
     assert (await training.get(connection, rows.TENANT, recent)).compacted_revision == 0
     state = (await jobs.page(connection)).state
@@ -224,13 +220,13 @@ async def test_of_a_job_that_finished_long_ago_the_last_event_is_kept(connection
     assert state.compacted == max(key for key in keys if key.training_job_id == old and key.revision < 4)
 
 
-async def test_the_log_remembers_the_last_of_all_events_that_were_removed(connection, built) -> None:
+async def test_the_log_state_has_the_last_of_all_removed_events(connection, built) -> None:
     chance = random.Random(1)
     job_ids = [await jobs.create(connection, built) for _ in range(5)]
     await jobs.start(connection, *job_ids)
     for job in job_ids:
         await jobs.cancel(connection, job)
-        # The first to end is not the first to be removed.
+        # The first job to end is not the first whose events are removed.
         await finished_ago(connection, job, timedelta(days=chance.randint(100, 200)))
     keys = [key for key, _ in (await jobs.page(connection)).entries]
     while await events.compact(connection, 90, 2):
@@ -241,7 +237,7 @@ async def test_the_log_remembers_the_last_of_all_events_that_were_removed(connec
     assert (theirs.era, theirs.compactions, theirs.compacted) == (state.era, 0, START)
 
 
-async def test_gateways_may_remove_events_at_once(database, connection, built) -> None:
+async def test_gateways_can_remove_events_at_the_same_time(database, connection, built) -> None:
     job_ids = [await jobs.create(connection, built) for _ in range(30)]
     await jobs.start(connection, *job_ids)
     for job in job_ids:
@@ -262,13 +258,11 @@ async def test_gateways_may_remove_events_at_once(database, connection, built) -
     assert (state.compacted.training_job_id, state.compacted.revision) == (keys[-1].training_job_id, 3)
 
 
-async def test_a_log_that_was_restored_into_another_cluster_begins_anew(
-    database_url, connection, built
-) -> None:
+async def test_a_log_restored_into_another_cluster_starts_a_new_era(database_url, connection, built) -> None:
     job = await jobs.create(connection, built)
     await jobs.start(connection, job)
     before = (await jobs.page(connection)).state
-    # As a dump has it, of a cluster that is far ahead of this one.
+    # Like a dump of a cluster with far higher transaction ids.
     await connection.execute("UPDATE training_events SET xid = (xid::text::bigint + 1000000)::text::xid8")
     assert (await jobs.page(connection)).waits_for_watermark
     await migrate(database_url)

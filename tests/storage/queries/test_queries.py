@@ -1,4 +1,4 @@
-"""Every query of storage/queries is one that PostgreSQL understands, on the tables that there are."""
+"""PostgreSQL accepts every query of storage/queries on the current tables, and each query is used."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The queue: tenants take turns, a tenant's jobs go in order of creation, and limits hold whoever claims."""
+"""The queue: tenants take turns, a tenant's jobs start in order, and limits apply across gateways."""
 
 import asyncio
 from collections import Counter
@@ -26,7 +26,7 @@ async def queue(connection: Connection, tenant: str, jobs: int) -> list[UUID]:
     built = await rows.dataset(connection, tenant=tenant)
     ids = [uuid7() for _ in range(jobs)]
     for job_id in ids:
-        made = (
+        arguments = (
             job_id,
             built.dataset_id,
             built.annotation_set_id,
@@ -34,7 +34,7 @@ async def queue(connection: Connection, tenant: str, jobs: int) -> list[UUID]:
             {},
             EVENT,
         )
-        await training.create(connection, tenant, *made)
+        await training.create(connection, tenant, *arguments)
     await training.queue_pending(connection, EVENT)
     return ids
 
@@ -55,7 +55,7 @@ async def test_a_tenant_with_one_job_does_not_wait_behind_one_with_many(database
     assert order == [many[0], few[0], many[1], few[1], many[2], many[3]]
 
 
-async def test_who_has_jobs_running_waits_for_who_has_none(database) -> None:
+async def test_a_tenant_with_running_jobs_waits_behind_one_without(database) -> None:
     async with database.transaction() as connection:
         many = await queue(connection, "many", 3)
         running = [await claim(connection) for _ in range(2)]
@@ -72,7 +72,7 @@ async def test_who_has_jobs_running_waits_for_who_has_none(database) -> None:
     ends=st.lists(st.booleans(), min_size=12, max_size=12),
     limit=st.none() | st.integers(1, 3),
 )
-async def test_places_foretell_the_order_and_nobody_who_waits_has_fewer_running(
+async def test_places_predict_the_order_and_the_tenant_with_the_fewest_running_jobs_is_next(
     database, jobs, ends, limit
 ) -> None:
     async with database.connection() as connection:
@@ -88,15 +88,17 @@ async def test_places_foretell_the_order_and_nobody_who_waits_has_fewer_running(
             }
             assert sorted(place.place for place in places.values()) == list(range(1, len(places) + 1))
             job = await claim(connection, limit)
-            have = Counter(other.tenant_id for other in running)
-            may = [
-                tenant for tenant, ids in waiting.items() if ids and (limit is None or have[tenant] < limit)
+            running_counts = Counter(other.tenant_id for other in running)
+            eligible = [
+                tenant
+                for tenant, ids in waiting.items()
+                if ids and (limit is None or running_counts[tenant] < limit)
             ]
             if job is None:
-                assert not may
+                assert not eligible
             else:
                 assert waiting[job.tenant_id].pop(0) == job.id
-                assert have[job.tenant_id] == min(have[tenant] for tenant in may)
+                assert running_counts[job.tenant_id] == min(running_counts[tenant] for tenant in eligible)
                 assert limit is not None or places[job.id].place == 1
                 running.append(job)
             if ended and running:
@@ -104,7 +106,7 @@ async def test_places_foretell_the_order_and_nobody_who_waits_has_fewer_running(
         await transaction.rollback()
 
 
-async def test_gateways_that_claim_at_once_keep_the_limit(database) -> None:
+async def test_gateways_that_claim_at_the_same_time_respect_the_limit(database) -> None:
     async with database.transaction() as connection:
         await queue(connection, "one", 12)
 
@@ -116,7 +118,7 @@ async def test_gateways_that_claim_at_once_keep_the_limit(database) -> None:
     assert len({job.id for job in jobs}) == len(jobs) == 3
 
 
-async def test_tenants_that_create_at_once_are_counted_right(database) -> None:
+async def test_jobs_created_at_the_same_time_are_counted_correctly(database) -> None:
     async with database.transaction() as connection:
         built = await rows.dataset(connection)
         await queue(connection, "other", 5)
@@ -125,14 +127,14 @@ async def test_tenants_that_create_at_once_are_counted_right(database) -> None:
         async with database.transaction() as connection:
             if await training.count_waiting(connection, rows.TENANT) >= 3:
                 return False
-            made = (uuid7(), built.dataset_id, built.annotation_set_id, {"epochs": 1}, {}, EVENT)
-            await training.create(connection, rows.TENANT, *made)
+            arguments = (uuid7(), built.dataset_id, built.annotation_set_id, {"epochs": 1}, {}, EVENT)
+            await training.create(connection, rows.TENANT, *arguments)
             return True
 
     assert sum(await asyncio.gather(*(create() for _ in range(10)))) == 3
 
 
-async def test_a_lost_job_waits_for_its_pause_behind_those_that_need_not(database) -> None:
+async def test_a_lost_job_waits_out_its_pause_behind_jobs_without_one(database) -> None:
     async with database.transaction() as connection:
         first, second = await queue(connection, "one", 2)
         job = await claim(connection)
@@ -146,7 +148,7 @@ async def test_a_lost_job_waits_for_its_pause_behind_those_that_need_not(databas
         assert (again.id, again.attempt, again.losses) == (first, 2, 1)
 
 
-async def test_a_job_that_is_handed_back_keeps_its_place(database) -> None:
+async def test_a_job_that_was_handed_back_keeps_its_place(database) -> None:
     async with database.transaction() as connection:
         first, second = await queue(connection, "one", 2)
         await claim(connection)
@@ -155,7 +157,7 @@ async def test_a_job_that_is_handed_back_keeps_its_place(database) -> None:
         assert [(await claim(connection)).id for _ in range(2)] == [first, second]
 
 
-async def test_a_checkpoint_wipes_out_the_losses_before_it(database) -> None:
+async def test_a_checkpoint_resets_the_losses(database) -> None:
     async with database.transaction() as connection:
         [job_id] = await queue(connection, "one", 1)
         await claim(connection)

@@ -7,7 +7,7 @@ import soundfile
 import soxr
 
 from demo.speech import SAMPLE_RATE, VOICES, Espeak
-from tests.sounds import RATE, annotated_speech, speech, speechlike
+from tests.sounds import RATE, annotated_speech, encoded, speech, speechlike
 from trainer.data.copies import SHIFT_FRAMES, groups
 from trainer.features.frontend import FRAME_MS, MEL_BANDS, features, frame_count, log_mel
 from trainer.job import TrainingFile
@@ -16,7 +16,7 @@ TEXTS = (
     "The harbour office has called twice about the northern wall, and nobody there knows who should answer.",
     "A sailing boat has drifted into the channel, where two tugs are waiting for the tide to turn again.",
     "Please keep your radio on and stay well clear of the rocks until the pilot has come on board.",
-    "Tell the sailors that hot soup is ready, and that the second watch begins at half past four.",
+    "Inform the sailors that hot soup is ready, and that the second watch begins at half past four.",
 )
 
 
@@ -25,7 +25,7 @@ def file(name, values, sha=None):
 
 
 def mel(audio, rate=RATE):
-    """What comparing needs of the features: the rest of the columns are left zero."""
+    """The columns that the comparison uses; the others are zero."""
     values = np.zeros((frame_count(len(audio), rate), MEL_BANDS + 4), np.float16)
     values[:, :MEL_BANDS] = log_mel(audio[None].astype(np.float32), rate, len(values))
     return values
@@ -35,16 +35,14 @@ def grouped(*tracks):
     return groups([file(number, values) for number, values in enumerate(tracks)], tracks)
 
 
-def encoded(audio, rate, container, subtype=None, **how):
-    buffer = io.BytesIO()
-    soundfile.write(buffer, audio, rate, format=container, subtype=subtype, **how)
-    buffer.seek(0)
-    return soundfile.read(buffer, dtype="float32")  # samples, rate
+def reencoded(audio, rate, container, subtype=None):
+    """The samples and the rate of the audio after encoding and decoding."""
+    return soundfile.read(io.BytesIO(encoded(audio, container, subtype, rate)), dtype="float32")
 
 
 @pytest.fixture(scope="module")
 def spoken():
-    """Four sentences by as many voices, 5 to 8 s each, in a quiet room: float32 at RATE."""
+    """Four sentences in four voices, 5 to 8 s each, with a little room noise: float32 at RATE."""
     espeak, room = Espeak(), np.random.default_rng(0)
     takes = []
     for text, voice in zip(TEXTS, VOICES[:4], strict=True):
@@ -54,7 +52,7 @@ def spoken():
 
 
 def mp3(audio):
-    return encoded(audio, RATE, "MP3")
+    return reencoded(audio, RATE, "MP3")
 
 
 def later(audio, ms):
@@ -62,7 +60,7 @@ def later(audio, ms):
 
 
 def damaged(audio):
-    """Every other second has a dropout, noise or clipping of 300 ms."""
+    """The audio with a dropout, noise or clipping of 300 ms every two seconds."""
     audio, rng = audio.copy(), np.random.default_rng(0)
     for number, start in enumerate(range(RATE // 2, len(audio) - RATE, 2 * RATE)):
         part = slice(start, start + 3 * RATE // 10)
@@ -78,13 +76,13 @@ def damaged(audio):
 
 COPIES = {
     "mp3": mp3,
-    "vorbis": lambda audio: encoded(audio, RATE, "OGG", "VORBIS"),
-    "opus": lambda audio: encoded(audio, RATE, "OGG", "OPUS"),
-    "flac": lambda audio: encoded(audio, RATE, "FLAC", "PCM_24"),
-    "8 bits": lambda audio: encoded(audio, RATE, "WAV", "PCM_U8"),
-    "mu-law": lambda audio: encoded(audio, RATE, "WAV", "ULAW"),
+    "vorbis": lambda audio: reencoded(audio, RATE, "OGG", "VORBIS"),
+    "opus": lambda audio: reencoded(audio, RATE, "OGG", "OPUS"),
+    "flac": lambda audio: reencoded(audio, RATE, "FLAC", "PCM_24"),
+    "8 bits": lambda audio: reencoded(audio, RATE, "WAV", "PCM_U8"),
+    "mu-law": lambda audio: reencoded(audio, RATE, "WAV", "ULAW"),
     "44.1 kHz": lambda audio: (soxr.resample(audio, RATE, 44_100), 44_100),
-    "telephone": lambda audio: encoded(soxr.resample(audio, RATE, 8_000), 8_000, "WAV", "ULAW"),
+    "telephone": lambda audio: reencoded(soxr.resample(audio, RATE, 8_000), 8_000, "WAV", "ULAW"),
     "quieter": lambda audio: (audio / 8, RATE),
     "louder, into the rails": lambda audio: (np.clip(4 * audio, -1, 1), RATE),
     "5 ms later": lambda audio: later(audio, 5),
@@ -97,25 +95,25 @@ COPIES = {
 
 
 @pytest.mark.parametrize("how", COPIES)
-def test_a_recording_encoded_anew_is_known_again(spoken, how):
+def test_a_changed_copy_of_a_recording_is_recognised(spoken, how):
     tracks = [mel(audio) for audio in spoken]
     tracks += [mel(*COPIES[how](audio)) for audio in spoken]
     assert grouped(*tracks) == [[0, 4], [1, 5], [2, 6], [3, 7]]
 
 
-def test_whatever_the_copies_order_and_number(spoken):
+def test_copies_are_recognised_in_any_order_and_number(spoken):
     kinds = [mel(spoken[0]), mel(*mp3(spoken[0])), mel(*later(spoken[0], 50)), mel(damaged(spoken[0]))]
     others = [mel(audio) for audio in spoken[1:]]
     assert grouped(*kinds, *others) == [[0, 1, 2, 3], [4], [5], [6]]
     assert grouped(*others, *kinds[::-1]) == [[0], [1], [2], [3, 4, 5, 6]]
 
 
-def test_other_recordings_are_not_copies_however_alike_they_are(spoken):
+def test_similar_recordings_are_not_copies(spoken):
     length = min(map(len, spoken))
     espeak = Espeak()
     others = [espeak.speak(TEXTS[0], voice.name, 172, voice.pitch) for voice in VOICES[2:4]]
-    alike = [soxr.resample(other, SAMPLE_RATE, RATE)[:length] for other in others]
-    tracks = [mel(audio[:length]) for audio in (*spoken, *alike)]
+    similar = [soxr.resample(other, SAMPLE_RATE, RATE)[:length] for other in others]
+    tracks = [mel(audio[:length]) for audio in (*spoken, *similar)]
     assert grouped(*tracks) == [[number] for number in range(6)]
 
 
@@ -140,12 +138,12 @@ def test_silence_and_the_shortest_files_are_copies_by_their_bytes_only():
     assert groups([], []) == []
 
 
-def test_a_bigger_difference_in_length_is_none_of_an_encoder(spoken):
+def test_files_whose_lengths_differ_by_more_than_an_encoders_delay_are_not_copies(spoken):
     cut = (SHIFT_FRAMES + 2) * FRAME_MS * RATE // 1000
     assert grouped(mel(spoken[0]), mel(spoken[0][:-cut])) == [[0], [1]]
 
 
-def test_whole_features_do_as_well_as_their_first_columns(spoken):
+def test_all_columns_of_the_features_may_be_given(spoken):
     tracks = [features(audio[None], rate) for audio, rate in ((spoken[0], RATE), mp3(spoken[0]))]
     assert grouped(*tracks) == [[0, 1]]
 

@@ -21,19 +21,19 @@ def container(folder, limit, current):
     return folder
 
 
-def test_the_machines_memory_counts_where_the_container_has_no_limit(tmp_path):
+def test_the_machines_memory_counts_if_the_container_has_no_limit(tmp_path):
     assert available_bytes(container(tmp_path, "max", 5), machine(tmp_path, 3)) == 3 * 1024
 
 
-def test_the_containers_limit_counts_where_it_is_lower(tmp_path):
+def test_the_containers_limit_counts_if_it_is_lower(tmp_path):
     assert available_bytes(container(tmp_path, 2500, 500), machine(tmp_path, 3)) == 2000
 
 
-def test_where_neither_says_anything_memory_is_not_the_limit(tmp_path):
+def test_memory_is_unlimited_if_neither_states_a_limit(tmp_path):
     assert available_bytes(tmp_path / "none", tmp_path / "none") == float("inf")
 
 
-def test_a_dataset_that_memory_does_not_hold_is_refused_with_both_numbers_before_anything_is_read(
+def test_a_dataset_too_large_for_the_memory_is_refused_with_both_sizes_before_anything_is_read(
     tmp_path, monkeypatch
 ):
     objects = ObjectStore.open(str(tmp_path))

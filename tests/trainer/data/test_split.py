@@ -18,12 +18,12 @@ GAP = 114
 
 
 def file(name, *kinds, sha=None, seconds=30):
-    marks = tuple(Annotation(kind, 1000 * n + 200, 1000 * n + 500) for n, kind in enumerate(kinds))
-    return TrainingFile(name, sha or name, f"features/{name}", seconds * 1000, marks)
+    annotations = tuple(Annotation(kind, 1000 * n + 200, 1000 * n + 500) for n, kind in enumerate(kinds))
+    return TrainingFile(name, sha or name, f"features/{name}", seconds * 1000, annotations)
 
 
 def split(files, types, share, gap, seed):
-    """With byte-identical files for copies."""
+    """Split with byte-identical files as copies."""
     groups = {}
     for number, one in enumerate(files):
         groups.setdefault(one.sha256, []).append(number)
@@ -45,7 +45,7 @@ def codes(sides):
     return [notice.code for notice in sides.notices]
 
 
-def test_whole_files_are_held_out_and_every_type_is_on_both_sides():
+def test_whole_files_are_for_validation_and_every_type_is_on_both_sides():
     files = [file(f"{n:02}", "common", *["rare"] * (n in (3, 11))) for n in range(20)]
     for seed in range(10):
         sides = split(files, TYPES, 0.2, GAP, seed)
@@ -65,12 +65,12 @@ def test_the_split_depends_on_the_seed_and_on_nothing_else():
 def test_copies_stay_on_one_side():
     files = [file(f"{n:02}", "common", "rare", sha=f"sha-{n % 7}") for n in range(21)]
     sides = split(files, TYPES, 0.3, GAP, 0)
-    held, trained = ({files[r.file].sha256 for r in side} for side in (sides.validation, sides.train))
-    assert held
-    assert not held & trained
+    validated, trained = ({files[r.file].sha256 for r in side} for side in (sides.validation, sides.train))
+    assert validated
+    assert not validated & trained
 
 
-def test_a_type_of_one_file_is_trained_on_and_said_not_to_be_held_out():
+def test_a_type_in_one_file_is_trained_on_and_reported_as_not_validated():
     files = [file(f"{n:02}", "common", *["rare"] * (n == 4)) for n in range(10)]
     for seed in range(10):
         sides = split(files, TYPES, 0.2, GAP, seed)
@@ -79,7 +79,7 @@ def test_a_type_of_one_file_is_trained_on_and_said_not_to_be_held_out():
         assert "'rare'" in sides.notices[0].message
 
 
-def test_a_type_without_events_is_said_not_to_be_trained():
+def test_a_type_without_events_is_reported_as_not_trained():
     sides = split([file(f"{n}", "common") for n in range(6)], TYPES, 0.2, GAP, 0)
     assert codes(sides) == [NoticeCode.TYPE_NOT_VALIDATED, NoticeCode.TYPE_NOT_TRAINED]
 
@@ -97,18 +97,17 @@ def test_few_recordings_are_cut_into_blocks_with_a_gap_and_no_event_in_two(data,
 
 @settings(deadline=None, max_examples=100)
 @given(data=st.data(), seed=st.integers(0, 100), share=st.sampled_from([0.1, 0.2, 0.5]))
-def test_every_type_is_on_both_sides_where_whole_files_allow_it(data, seed, share):
+def test_every_type_is_on_both_sides_if_whole_files_allow_it(data, seed, share):
     files, groups = data.draw(recordings(4, 7))
     sides = split_files(files, groups, TYPES, share, GAP, seed)
     check(files, groups, GAP, sides)
     whole = {(number, 0, file.duration_ms // 10) for number, file in enumerate(files)}
     assert {(r.file, r.start, r.end) for r in (*sides.train, *sides.validation)} == whole
-    held = {region.file for region in sides.validation}
-    assert not any(0 < len(held & set(group)) < len(group) for group in groups)
+    validated = {region.file for region in sides.validation}
+    assert not any(0 < len(validated & set(group)) < len(group) for group in groups)
     carriers = {kind: [kind in kinds_in(files, group) for group in groups] for kind in TYPES}
     if both_sides_can_have_all(carriers, len(groups)):
-        told = {kind: sum(carriers[kind]) for kind in TYPES if sum(carriers[kind]) < 2}
-        assert len(sides.notices) == sum(2 - count for count in told.values())
+        assert len(sides.notices) == sum(max(0, 2 - sum(carriers[kind])) for kind in TYPES)
 
 
 @settings(deadline=None)
@@ -116,72 +115,73 @@ def test_every_type_is_on_both_sides_where_whole_files_allow_it(data, seed, shar
 def test_the_order_of_copies_and_of_annotations_does_not_matter(data, seed):
     files, groups = data.draw(st.one_of(few_recordings(), recordings(4, 7)))
     sides = split_files(files, groups, TYPES, 0.2, GAP, seed)
-    turned = [replace(file, annotations=file.annotations[::-1]) for file in files]
-    again = split_files(turned, [group[::-1] for group in groups[::-1]], TYPES, 0.2, GAP, seed)
+    reversed_files = [replace(file, annotations=file.annotations[::-1]) for file in files]
+    again = split_files(reversed_files, [group[::-1] for group in groups[::-1]], TYPES, 0.2, GAP, seed)
     assert sides == again
 
 
 def kinds_in(files, group):
-    return {mark.artifact_type for number in group for mark in files[number].annotations}
+    return {one.artifact_type for number in group for one in files[number].annotations}
 
 
 def both_sides_can_have_all(carriers, groups):
-    """Every type of two groups or more on both sides, and every type trained on, by trying all splits."""
+    """Whether any split has every type of two or more groups on both sides, and trains on every type."""
     return any(
         all(
             not any(carried) or {side for side, has in zip(sides, carried, strict=True) if has} >= wanted
             for carried in carriers.values()
-            for wanted in [{"train", "held"} if sum(carried) > 1 else {"train"}]
+            for wanted in [{"train", "validation"} if sum(carried) > 1 else {"train"}]
         )
-        for sides in product(["train", "held"], repeat=groups)
+        for sides in product(["train", "validation"], repeat=groups)
     )
 
 
 def check(files, groups, gap, sides):
-    """What must hold of any split."""
+    """What must be true of any split."""
     every = (*sides.train, *sides.validation)
     for region in every:
         file = files[region.file]
         assert 0 <= region.start < region.end <= -(-file.duration_ms // 10)
-        for mark in file.annotations:
-            touched = mark.end_ms > region.start * 10 and mark.start_ms < region.end * 10
-            whole = mark.start_ms >= region.start * 10 and mark.end_ms <= region.end * 10
-            assert whole or not touched
-    for held in sides.validation:
-        copies = next(group for group in groups if held.file in group)
+        for annotation in file.annotations:
+            overlaps = annotation.end_ms > region.start * 10 and annotation.start_ms < region.end * 10
+            inside = annotation.start_ms >= region.start * 10 and annotation.end_ms <= region.end * 10
+            assert inside or not overlaps
+    for validated in sides.validation:
+        copies = next(group for group in groups if validated.file in group)
         for trained in sides.train:
-            apart = max(held.start - trained.end, trained.start - held.end)
-            own = gap + SHIFT_FRAMES if len(copies) > 1 else gap
-            assert apart >= own or trained.file not in copies
+            distance = max(validated.start - trained.end, trained.start - validated.end)
+            smallest = gap + SHIFT_FRAMES if len(copies) > 1 else gap
+            assert distance >= smallest or trained.file not in copies
     covered = Counter((r.file, frame) for r in every for frame in (r.start, r.end - 1))
     assert max(covered.values()) == 1 or any(r.end - r.start == 1 for r in every)
     for code, regions in (
         (NoticeCode.TYPE_NOT_VALIDATED, sides.validation),
         (NoticeCode.TYPE_NOT_TRAINED, sides.train),
     ):
-        told = [notice.message.split("'")[1] for notice in sides.notices if notice.code == code]
-        assert told == [kind for kind in TYPES if not kinds_of(files, regions)[kind]]
+        reported = [notice.message.split("'")[1] for notice in sides.notices if notice.code == code]
+        assert reported == [kind for kind in TYPES if not kinds_of(files, regions)[kind]]
 
 
 def annotated(name, sha, seconds):
-    marks = st.lists(
+    """Files with up to twelve annotations, as a strategy."""
+    events = st.lists(
         st.tuples(st.sampled_from(TYPES), st.integers(0, seconds * 1000 - 2500), st.integers(30, 2500)),
         max_size=12,
     )
-    return marks.map(
-        lambda of: TrainingFile(
+    return events.map(
+        lambda drawn: TrainingFile(
             name,
             sha,
             f"features/{name}",
             seconds * 1000,
-            tuple(Annotation(k, at, at + ms) for k, at, ms in of),
+            tuple(Annotation(kind, start, start + length) for kind, start, length in drawn),
         )
     )
 
 
 @st.composite
 def recordings(draw, fewest, most):
-    """Files of 5 to 60 s, some of them copies, with marks of their own; and the groups."""
+    """Files of 5 to 60 s, and their groups. Some are copies, with annotations of their own."""
     files, groups = [], []
     for number in range(draw(st.integers(fewest, most))):
         seconds, copies = draw(st.integers(5, 60)), draw(st.sampled_from([1, 1, 1, 2]))
@@ -192,12 +192,15 @@ def recordings(draw, fewest, most):
 
 @st.composite
 def few_recordings(draw):
-    """One to three of one to ten minutes, with dense marks, some with a copy of another length."""
+    """One to three recordings of one to ten minutes, and their groups.
+
+    They have many annotations, and some have a copy of a slightly different length.
+    """
     files, groups = [], []
     for number in range(draw(st.integers(1, 3))):
         seconds = draw(st.integers(60, 600))
         onsets = draw(st.lists(st.integers(0, seconds - 6), min_size=1, max_size=60, unique=True))
-        marks = tuple(
+        annotations = tuple(
             Annotation(
                 draw(st.sampled_from(TYPES)),
                 1000 * at,
@@ -205,7 +208,7 @@ def few_recordings(draw):
             )
             for at in sorted(onsets)
         )
-        one = TrainingFile(f"{number}", f"{number}", f"features/{number}", seconds * 1000, marks)
+        one = TrainingFile(f"{number}", f"{number}", f"features/{number}", seconds * 1000, annotations)
         groups.append([len(files)])
         files.append(one)
         if draw(st.booleans()):
@@ -215,9 +218,9 @@ def few_recordings(draw):
     return files, groups
 
 
-def test_a_block_shorter_than_the_gap_leaves_the_gap_whole():
-    marks = tuple(Annotation(TYPES[n % 2], 1000 * n, 1000 * n + 500) for n in range(120))
-    files = [TrainingFile("a", "a", "features/a", 120_000, marks)]
+def test_the_gap_is_kept_if_a_block_is_shorter_than_it():
+    annotations = tuple(Annotation(TYPES[n % 2], 1000 * n, 1000 * n + 500) for n in range(120))
+    files = [TrainingFile("a", "a", "features/a", 120_000, annotations)]
     for seed in range(30):
         sides = split(files, TYPES, 0.2, 1064, seed)
         check(files, [[0]], 1064, sides)
@@ -225,19 +228,19 @@ def test_a_block_shorter_than_the_gap_leaves_the_gap_whole():
         assert sides.validation
 
 
-def test_blocks_hold_out_about_their_share():
+def test_about_the_requested_share_of_blocks_is_for_validation():
     rng = np.random.default_rng(0)
-    marks = tuple(
+    annotations = tuple(
         Annotation(TYPES[n % 2], 3000 * n + 100, 3000 * n + int(rng.integers(200, 900))) for n in range(190)
     )
     for share in (0.1, 0.2, 0.5):
-        sides = split([TrainingFile("a", "s", "f", 600_000, marks)], TYPES, share, GAP, 3)
-        held = sum(region.end - region.start for region in sides.validation) / 60_000
-        assert held == pytest.approx(share, abs=0.1)
+        sides = split([TrainingFile("a", "s", "f", 600_000, annotations)], TYPES, share, GAP, 3)
+        validated = sum(region.end - region.start for region in sides.validation) / 60_000
+        assert validated == pytest.approx(share, abs=0.1)
         assert not sides.notices
 
 
-def test_events_are_given_from_the_regions_start():
+def test_events_count_from_the_start_of_their_region():
     one = file("a", "common", "rare", "unchosen")
     assert draw_region([one], 0, 100, 300, TYPES).events == (RegionEvent("rare", 200, 500),)
     assert draw_region([one], 0, 0, 140, TYPES).events == (RegionEvent("common", 200, 500),)

@@ -25,7 +25,7 @@ from trainer.features.waveform import DEFECTS
 DEFECT = MEL_BANDS + FLOORS
 RMS, SHARPEST = DEFECT + 1, DEFECT + 3
 LAG = DEFECT + DEFECTS + REPEATS - 1
-FLOOR, ABOVE_USUAL = slice(MEL_BANDS, MEL_BANDS + FLOOR_BANDS), slice(MEL_BANDS + FLOOR_BANDS, DEFECT)
+FLOOR, ABOVE_MEDIAN = slice(MEL_BANDS, MEL_BANDS + FLOOR_BANDS), slice(MEL_BANDS + FLOOR_BANDS, DEFECT)
 RATES = [8_000, 16_000, 44_100, 48_000, 96_000]
 WAVES = {
     "silence": np.zeros_like,
@@ -66,33 +66,31 @@ def test_a_file_of_a_few_samples_has_features(samples, channels):
 
 
 @pytest.mark.parametrize("rate", [*RATES, 11_025])
-def test_a_block_border_leaves_no_trace(monkeypatch, rate):
-    """Of blocks of 8 s; the last one ends with the file, and a border is in the middle of its margin."""
+def test_features_do_not_depend_on_block_borders(monkeypatch, rate):
+    """With blocks of 8 s, the last block ends with the file, and a border is in the middle of its margin."""
     audio = speech(27.123, seed=1, rate=rate)[None]
     whole = features(audio, rate).astype(float)
     monkeypatch.setattr(frontend, "BLOCK_FRAMES", 800)
     cut = features(audio, rate).astype(float)
     smooth = np.arange(FEATURES) != LAG
     np.testing.assert_allclose(cut[:, smooth], whole[:, smooth], rtol=2e-3, atol=5e-3)
-    # The lag of the highest of equals is any of theirs.
+    # If several lags have the same maximum, the column may have any of them.
     assert np.mean(np.abs(cut[:, LAG] - whole[:, LAG]) > 1e-3) < 0.005
 
 
 def test_the_margin_is_more_than_any_feature_sees():
-    """What lies further away than the margin changes nothing, ahead and behind."""
+    """Audio that is further away than the margin changes nothing, whether it is later or earlier."""
     audio = speech(3 * MARGIN_FRAMES / 100, seed=8)
     other = speech(3 * MARGIN_FRAMES / 100, seed=9)
     border = 2 * MARGIN_FRAMES * RATE // 100
-    values, ahead = (
-        features(audio[None], RATE),
-        features(np.append(audio[:border], other[border:])[None], RATE),
-    )
-    # The resamplers see a little across the border.
-    seen = MARGIN_FRAMES - 10
-    np.testing.assert_allclose(ahead[:seen].astype(float), values[:seen].astype(float), atol=5e-3, rtol=2e-3)
-    behind = features(np.append(other[: border // 2], audio[border // 2 :])[None], RATE)
-    seen = 2 * MARGIN_FRAMES + 10
-    np.testing.assert_allclose(behind[seen:].astype(float), values[seen:].astype(float), atol=5e-3, rtol=2e-3)
+    values = features(audio[None], RATE).astype(float)
+    # The resamplers use a few samples from beyond the border.
+    other_end = features(np.append(audio[:border], other[border:])[None], RATE).astype(float)
+    last = MARGIN_FRAMES - 10
+    np.testing.assert_allclose(other_end[:last], values[:last], atol=5e-3, rtol=2e-3)
+    other_start = features(np.append(other[: border // 2], audio[border // 2 :])[None], RATE).astype(float)
+    first = 2 * MARGIN_FRAMES + 10
+    np.testing.assert_allclose(other_start[first:], values[first:], atol=5e-3, rtol=2e-3)
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -103,7 +101,7 @@ def test_a_second_voice_in_the_gaps_raises_the_floor(rate):
     filled[6 * rate : 8 * rate] += 0.5 * speech(2, seed=4, rate=rate)
     before, after = (features(one[None], rate).astype(float) for one in (audio, filled))
     inside, outside = slice(630, 770), slice(100, 400)
-    for columns in (FLOOR, ABOVE_USUAL):
+    for columns in (FLOOR, ABOVE_MEDIAN):
         assert (after - before)[inside, columns].min() >= 0
         assert (after - before)[inside, columns].mean() > 1
     np.testing.assert_array_equal(after[outside, FLOOR], before[outside, FLOOR])
@@ -127,7 +125,7 @@ def test_level_is_kept():
     np.testing.assert_allclose((loud - quiet)[:, RMS], np.log(10), atol=0.05)
 
 
-def test_packed_features_come_back_and_others_are_refused():
+def test_packed_features_can_be_unpacked_and_other_bytes_are_refused():
     values = features(speech(1, seed=7)[None], RATE)
     np.testing.assert_array_equal(unpack_features(pack_features(values)), values)
     with pytest.raises(ValueError, match="not stored features"):
@@ -144,5 +142,5 @@ def test_features_of_another_version_are_refused(monkeypatch):
         unpack_features(old)
 
 
-def test_frames_are_counted_up():
+def test_an_incomplete_last_frame_counts_as_a_frame():
     assert [frame_count(n, 44100) for n in (1, 441, 442)] == [1, 1, 2]

@@ -7,13 +7,13 @@ from hypothesis.extra import numpy as arrays
 from tests.sounds import RATE, speech
 from trainer.features.waveform import DEFECTS, LEVEL_COLUMNS, defects, isolation, unpredicted
 
-PEAK, RMS, _, SHARPEST, PROMINENCE, _, HELD, FLAT, _, TREBLE, PLATEAU = range(11)
+PEAK, RMS, _, SHARPEST, PROMINENCE, _, REPEATED, FLAT, _, TREBLE, PLATEAU = range(11)
 IMPULSES = [12, 13, *range(15, DEFECTS)]
 RATES = [8_000, 11_025, 16_000, 44_100, 48_000, 96_000]
 
 
-def seen(audio, rate=RATE):
-    """(frames, DEFECTS) float64; the audio is of whole frames or ends within one."""
+def columns_of(audio, rate=RATE):
+    """(frames, DEFECTS) float64; the last frame may be incomplete."""
     audio = np.atleast_2d(audio)
     return defects(audio, rate, -(-audio.shape[1] * 100 // rate)).astype(np.float64)
 
@@ -25,7 +25,7 @@ def test_a_click_raises_the_impulse_columns_in_its_frame_and_nowhere_else(rate, 
     clicked = clean.copy()
     place = int((200 + at) * rate / 100) + 1
     clicked[place : place + 2] += np.array([0.2, -0.25], np.float32)
-    change = seen(clicked, rate) - seen(clean, rate)
+    change = columns_of(clicked, rate) - columns_of(clean, rate)
     beside = np.abs(np.arange(400) - 200) > 1
     assert change[199:202, IMPULSES].max(axis=0).min() > 2
     assert change[199:202, [SHARPEST, PROMINENCE, TREBLE]].max(axis=0).min() > 0.5
@@ -35,28 +35,28 @@ def test_a_click_raises_the_impulse_columns_in_its_frame_and_nowhere_else(rate, 
 
 
 def test_neither_the_start_of_a_word_nor_its_end_is_taken_for_a_click():
-    """An onset is as loud as a click; what follows it is as loud again."""
+    """An onset is as loud as a click, but the sound after it is just as loud."""
     audio = np.random.default_rng(0).normal(0, 1e-3, 4 * RATE).astype(np.float32)
     audio[RATE : 2 * RATE] += 0.5 * speech(1, seed=3)
     clicked = audio.copy()
     clicked[3 * RATE] += 0.2
-    values = seen(clicked)[:, IMPULSES]
+    values = columns_of(clicked)[:, IMPULSES]
     assert np.all(values[300] > values[90:210].max(axis=0) + 1)
 
 
-def test_held_samples_show_and_rounded_speech_has_none():
+def test_repeated_samples_are_measured_and_rounded_speech_has_none():
     audio = np.round(speech(3, seed=3) * (1 << 15)) / (1 << 15)
     audio[RATE : RATE * 3 // 2] = audio[RATE]
-    values = seen(audio.astype(np.float32))
-    assert values[102:148, HELD].min() == 1
-    assert values[:98, HELD].max() < 0.1
+    values = columns_of(audio.astype(np.float32))
+    assert values[102:148, REPEATED].min() == 1
+    assert values[:98, REPEATED].max() < 0.1
 
 
 @pytest.mark.parametrize("rail", [1.0, 0.05])
 def test_clipping_shows_as_flat_tops_and_plateaus_whatever_the_rail(rail):
     loud = speech(3, seed=3) * rail * 20
     clipped = loud.clip(-rail, rail).astype(np.float32)
-    values, whole = seen(clipped), seen((loud / np.abs(loud).max()).astype(np.float32))
+    values, whole = columns_of(clipped), columns_of((loud / np.abs(loud).max()).astype(np.float32))
     for column in (FLAT, PLATEAU):
         assert values[5:295, column].mean() > 5 * whole[5:295, column].mean()
     assert values[5:295, PLATEAU].mean() > 0.05
@@ -64,7 +64,7 @@ def test_clipping_shows_as_flat_tops_and_plateaus_whatever_the_rail(rail):
 
 def test_level_moves_the_level_columns_alone():
     audio = speech(2, seed=6)
-    change = (seen(audio) - seen(0.25 * audio))[20:180]
+    change = (columns_of(audio) - columns_of(0.25 * audio))[20:180]
     levels = np.isin(np.arange(DEFECTS), LEVEL_COLUMNS)
     np.testing.assert_allclose(change[:, levels], np.log(4), atol=0.05)
     np.testing.assert_allclose(np.median(change[:, ~levels], axis=0), 0, atol=0.05)
@@ -74,12 +74,14 @@ def test_the_channel_that_shows_more_counts():
     clean = speech(1, seed=5)
     broken = clean.copy()
     broken[RATE // 2] += 0.5
-    np.testing.assert_array_equal(seen(np.stack([clean, broken])), np.maximum(seen(clean), seen(broken)))
+    np.testing.assert_array_equal(
+        columns_of(np.stack([clean, broken])), np.maximum(columns_of(clean), columns_of(broken))
+    )
 
 
 @pytest.mark.parametrize("value", [0, 1, -1])
 def test_a_constant_has_finite_defects_and_no_impulse(value):
-    values = seen(np.full(RATE, value, np.float32))
+    values = columns_of(np.full(RATE, value, np.float32))
     assert np.isfinite(values).all()
     assert values[10:90, IMPULSES].max() < 0.1
 

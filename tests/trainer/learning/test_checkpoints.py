@@ -1,4 +1,4 @@
-"""What makes a checkpoint that of a job."""
+"""Which changes to a job make its checkpoints unusable."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ JOB = TrainingJob(
     ],
     ids=str,
 )
-def test_another_base_setting_or_file_is_another_training(change):
+def test_another_base_model_setting_or_file_is_another_training(change):
     assert fingerprint(replace(JOB, **change)) != fingerprint(JOB)
 
 
@@ -33,9 +33,9 @@ def test_another_attempt_is_the_same_training():
     assert fingerprint(replace(JOB, attempt=2, prefix="elsewhere", resume_from="key")) == fingerprint(JOB)
 
 
-def test_files_and_annotations_told_in_another_order_are_the_same_training():
-    marks = (Annotation("gone", 0, 100), Annotation("noisy", 0, 100), Annotation("gone", 500, 900))
-    files = (replace(FILE, annotations=marks), replace(FILE, audio_file_id="other"))
-    told_again = (files[1], replace(FILE, annotations=marks[::-1]))
-    assert fingerprint(replace(JOB, files=told_again)) == fingerprint(replace(JOB, files=files))
+def test_files_and_annotations_in_another_order_are_the_same_training():
+    annotations = (Annotation("gone", 0, 100), Annotation("noisy", 0, 100), Annotation("gone", 500, 900))
+    files = (replace(FILE, annotations=annotations), replace(FILE, audio_file_id="other"))
+    reordered = (files[1], replace(FILE, annotations=annotations[::-1]))
+    assert fingerprint(replace(JOB, files=reordered)) == fingerprint(replace(JOB, files=files))
     assert fingerprint(replace(JOB, files=files)) != fingerprint(JOB)

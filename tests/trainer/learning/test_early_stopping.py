@@ -13,23 +13,23 @@ pytestmark = pytest.mark.usefixtures("tiny")
 
 @pytest.fixture
 def scored(monkeypatch):
-    """Gives the epochs from the next on these F1, of so many examples that chance plays no part."""
+    """Sets the F1 of the next epochs. With the default `support`, chance plays no part."""
 
     def script(*f1, support=1_000_000):
-        left = iter(f1)
+        remaining = iter(f1)
 
-        def judged(*held):
-            score = next(left)
-            return replace(evaluate(*held), overall=Figures(score, score, score, support))
+        def with_next_score(*arguments):
+            score = next(remaining)
+            return replace(evaluate(*arguments), overall=Figures(score, score, score, support))
 
-        monkeypatch.setattr("trainer.learning.loop.evaluate", judged)
+        monkeypatch.setattr("trainer.learning.loop.evaluate", with_next_score)
 
     return script
 
 
 @pytest.fixture
 def run(objects, job):
-    """Trains with this patience; gives the events, and the averaged weights after each epoch."""
+    """Trains with this patience. Returns the events, and the averaged weights after each epoch."""
 
     def trained(patience, prefix="early", epochs=8, **changes):
         config = replace(job.config, epochs=epochs, early_stopping_epochs=patience)
@@ -44,7 +44,7 @@ def run(objects, job):
 
 
 def average(checkpoint):
-    """The moving average in a checkpoint of (state, best), by the names that a model's weights have."""
+    """The moving average in a checkpoint of (state, totals, best), by the names of a model's weights."""
     start = "0/average/"
     arrays = safetensors.numpy.load(checkpoint)
     return {name.removeprefix(start): a.tobytes() for name, a in arrays.items() if name.startswith(start)}
@@ -58,7 +58,7 @@ def notices_of(events):
     return [event for event in events if isinstance(event, Notice)]
 
 
-def stored(objects, event):
+def stored_weights(objects, event):
     return {name: a.tobytes() for name, a in safetensors.numpy.load(objects.get(event.weights)).items()}
 
 
@@ -71,7 +71,7 @@ def stored(objects, event):
         (3, [0.5, 0.1, 0.1, 0.1], 4, 1),
     ],
 )
-def test_training_ends_after_so_many_epochs_without_a_better_one(
+def test_training_ends_after_the_given_number_of_epochs_without_a_better_one(
     objects, run, scored, patience, f1, ends, improved
 ):
     scored(*f1)
@@ -83,44 +83,46 @@ def test_training_ends_after_so_many_epochs_without_a_better_one(
         f"no epoch was better than epoch {improved} for {patience} epochs: training ends with epoch {ends}"
     )
     assert events[-1].best_epoch == improved
-    assert stored(objects, events[-1]) == averages[improved] != averages[ends]
+    assert stored_weights(objects, events[-1]) == averages[improved] != averages[ends]
 
 
-def test_an_equal_is_kept_but_is_no_improvement(objects, run, scored):
+def test_an_equally_good_epoch_is_kept_but_is_no_improvement(objects, run, scored):
     scored(0.2, 0.5, 0.5, 0.5)
     events, averages = run(2)
     assert epochs_of(events) == [1, 2, 3, 4]
     assert "better than epoch 2" in notices_of(events)[0].message
     assert events[-1].best_epoch == 4
-    assert stored(objects, events[-1]) == averages[4]
+    assert stored_weights(objects, events[-1]) == averages[4]
 
 
-def test_of_epochs_within_a_standard_error_of_the_best_the_latest_is_kept(objects, run, scored):
-    """Of 0.5 on 25 examples it is 0.1."""
+def test_the_latest_epoch_within_a_standard_error_of_the_best_is_kept(objects, run, scored):
+    """The standard error of 0.5 on 25 examples is about 0.1."""
     scored(0.2, 0.5, 0.41, 0.39, 0.3, support=25)
     events, averages = run(None, epochs=5)
     best = [event.best_epoch for event in events if isinstance(event, EpochCompleted)]
     assert best == [1, 2, 3, 3, 3]
-    assert stored(objects, events[-1]) == averages[3]
+    assert stored_weights(objects, events[-1]) == averages[3]
 
 
-def test_off_by_default_every_epoch_is_run_and_the_best_is_kept(objects, run, scored):
+def test_by_default_every_epoch_runs_and_the_best_is_kept(objects, run, scored):
     scored(0.5, *[0.1] * 7)
     events, averages = run(None)
     assert epochs_of(events) == list(range(1, 9))
     assert notices_of(events) == []
     assert events[-1].best_epoch == 1
-    assert stored(objects, events[-1]) == averages[1]
+    assert stored_weights(objects, events[-1]) == averages[1]
 
 
-def test_the_last_epoch_ends_training_without_a_word(run, scored):
+def test_training_ends_after_the_last_epoch_without_a_notice(run, scored):
     scored(0.5, 0.1, 0.1)
     events, _ = run(2, epochs=3)
     assert epochs_of(events) == [1, 2, 3]
     assert notices_of(events) == []
 
 
-def test_a_checkpoint_that_meets_the_condition_ends_at_once_with_the_same_bytes(objects, run, scored):
+def test_resuming_from_a_checkpoint_that_meets_the_condition_ends_at_once_with_the_same_bytes(
+    objects, run, scored
+):
     scored(0.2, 0.5, 0.4, 0.3)
     events, _ = run(2)
     last = [event.key for event in events if isinstance(event, Checkpoint)][-1]
@@ -133,7 +135,7 @@ def test_a_checkpoint_that_meets_the_condition_ends_at_once_with_the_same_bytes(
         assert objects.get(getattr(resumed[-1], key)) == objects.get(getattr(events[-1], key))
 
 
-def test_resumed_it_counts_on_from_the_epochs_before(objects, run, scored):
+def test_a_resumed_job_counts_the_epochs_before_it_was_interrupted(objects, run, scored):
     scored(0.2, 0.5, 0.4, 0.3)
     events, _ = run(2)
     before = [event.key for event in events if isinstance(event, Checkpoint)][-2]
@@ -144,7 +146,7 @@ def test_resumed_it_counts_on_from_the_epochs_before(objects, run, scored):
     assert objects.get(resumed[-1].config) == objects.get(events[-1].config)
 
 
-def test_while_nothing_is_found_at_all_training_goes_on(run, scored):
+def test_training_goes_on_while_nothing_is_detected_at_all(run, scored):
     scored(0.0, 0.0, 0.0, 0.4, 0.2, 0.1)
     events, _ = run(2)
     assert epochs_of(events) == [1, 2, 3, 4, 5, 6]

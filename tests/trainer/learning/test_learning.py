@@ -1,4 +1,4 @@
-"""With the network as users get it: that it learns, and what it learned does not depend on interruptions."""
+"""The network that users get learns, and interruptions do not change what it learns."""
 
 from dataclasses import replace
 
@@ -25,21 +25,25 @@ def events(objects, longer):
     return list(train(longer, objects, never))
 
 
-def test_the_stored_model_finds_artifacts_in_new_audio(objects, events):
+def test_the_stored_model_detects_artifacts_in_new_audio(objects, events):
     done = events[-1]
     assert isinstance(done, Completed)
     assert done.metrics.overall.f1_score > 0.8
     assert set(done.recommended_thresholds) == {"gone", "noisy"}
     model = load_model(objects, done.weights, done.config)
     fresh = stored_file(objects, "fresh", *annotated_speech(40, 99))
-    found = detect(model, unpack_features(objects.get(fresh.features)), fresh.duration_ms, DetectionConfig())
+    detected = detect(
+        model, unpack_features(objects.get(fresh.features)), fresh.duration_ms, DetectionConfig()
+    )
     for kind in ("gone", "noisy"):
-        real = np.array([(a.start_ms, a.end_ms) for a in fresh.annotations if a.artifact_type == kind])
-        claimed = np.array([(d.start_ms, d.end_ms) for d in found if d.artifact_type == kind]).reshape(-1, 2)
-        assert event_counts(real, claimed).figures().f1_score > 0.8
+        reference = np.array([(a.start_ms, a.end_ms) for a in fresh.annotations if a.artifact_type == kind])
+        estimated = np.array(
+            [(d.start_ms, d.end_ms) for d in detected if d.artifact_type == kind], np.int64
+        ).reshape(-1, 2)
+        assert event_counts(reference, estimated).figures().f1_score > 0.8
 
 
-def test_resumed_it_gives_the_same_bytes(objects, longer, events):
+def test_a_resumed_job_gives_the_same_bytes(objects, longer, events):
     before = [event.key for event in events if isinstance(event, Checkpoint)][-2]
     done = completed(replace(longer, resume_from=before, prefix="resumed"), objects)
     assert objects.get(done.weights) == objects.get(events[-1].weights)

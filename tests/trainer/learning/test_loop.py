@@ -35,7 +35,7 @@ def test_the_events_come_in_the_promised_order(events):
     assert [event.epoch for event in events if isinstance(event, EpochCompleted)] == [1, 2]
 
 
-def test_the_model_is_that_of_the_epoch_told_to_be_best(objects, events):
+def test_the_model_is_that_of_the_epoch_reported_as_best(objects, events):
     epochs = [event for event in events if isinstance(event, EpochCompleted)]
     assert all(1 <= event.best_epoch <= event.epoch for event in epochs)
     done = events[-1]
@@ -67,26 +67,26 @@ def test_a_stop_ends_the_job_before_its_next_device_call(objects, job):
     assert next(stopping, None) is None
 
 
-def test_a_loss_that_is_not_finite_fails_the_job_by_name(objects, job):
+def test_a_loss_that_is_not_finite_fails_the_job_with_its_reason(objects, job):
     broken = replace(job, config=replace(job.config, learning_rate=1e30), prefix="broken")
     with pytest.raises(TrainingFailedError, match=r"in epoch 1, step \d+: .*lower learning_rate") as error:
         list(train(broken, objects, never))
     assert error.value.reason == "LOSS_NOT_FINITE"
 
 
-def test_files_without_features_are_left_out_by_name_and_none_left_fails_the_job(objects, job):
+def test_files_without_features_are_left_out_and_the_job_fails_if_none_remains(objects, job):
     gone = replace(job.files[0], audio_file_id="a-gone", features="features/gone")
-    seen = train(replace(job, files=(gone,), prefix="none"), objects, never)
-    notice = next(seen)
+    events = train(replace(job, files=(gone,), prefix="none"), objects, never)
+    notice = next(events)
     assert notice.code == NoticeCode.FILE_LEFT_OUT
     assert "a-gone" in notice.message
     with pytest.raises(TrainingFailedError) as error:
-        next(seen)
+        next(events)
     assert error.value.reason == "NO_TRAINING_DATA"
 
 
 @pytest.mark.parametrize(("chunk", "stride", "batch"), [(100, 10, 8), (10_000, 3_000, 256)])
-def test_any_legal_chunk_trains_on_files_shorter_than_it(objects, chunk, stride, batch):
+def test_the_smallest_and_largest_chunks_train_on_files_shorter_than_a_chunk(objects, chunk, stride, batch):
     files = [stored_file(objects, f"short-{chunk}-{n}", *annotated_speech(1.5, n)) for n in range(5)]
     files += [stored_file(objects, f"tiny-{chunk}", np.zeros(800, np.float32), [])]
     job = replace(training_job(objects, files=0, epochs=1), files=tuple(files), prefix=f"chunk-{chunk}")
@@ -102,7 +102,7 @@ def test_a_model_of_another_front_end_is_refused(objects, events):
         load_model(objects, done.weights, "old/model.json")
 
 
-def test_the_model_knows_its_types_as_they_were_calibrated(objects, job, events):
+def test_the_stored_model_has_the_settings_of_its_types(objects, job, events):
     model = load_model(objects, events[-1].weights, events[-1].config)
     assert [kind.name for kind in model.types] == list(job.config.artifact_types)
     stored = json.loads(objects.get(events[-1].config))["artifact_types"]
@@ -110,9 +110,9 @@ def test_the_model_knows_its_types_as_they_were_calibrated(objects, job, events)
     assert all(kind.smoothing >= 3 and kind.shortest_ms >= 100 for kind in model.types)
 
 
-def test_progress_tells_of_every_step_up_to_the_last(events):
-    told = [event for event in events if isinstance(event, Progress)]
-    steps = {(event.epoch, event.step) for event in told}
-    assert steps == {(epoch, step) for epoch in (1, 2) for step in range(1, told[0].steps + 1)}
-    assert [event.fraction for event in told] == sorted(event.fraction for event in told)
-    assert told[-1].fraction == 1
+def test_progress_is_reported_for_every_step_up_to_the_last(events):
+    progress = [event for event in events if isinstance(event, Progress)]
+    steps = {(event.epoch, event.step) for event in progress}
+    assert steps == {(epoch, step) for epoch in (1, 2) for step in range(1, progress[0].steps + 1)}
+    assert [event.fraction for event in progress] == sorted(event.fraction for event in progress)
+    assert progress[-1].fraction == 1

@@ -12,12 +12,12 @@ from trainer.learning.step import run_steps
 from trainer.scoring.detection import _tile_scores
 
 
-def test_what_is_compiled_ahead_is_what_gateways_send_by_default():
+def test_precompile_uses_the_settings_that_gateways_send_by_default():
     assert {name: asdict(DEFAULT)[name] for name in DEFAULTS} == DEFAULTS
 
 
 @pytest.mark.parametrize("network", ["standard", "tiny"])
-def test_a_job_of_defaults_compiles_nothing_more(tmp_path, network):
+def test_a_job_with_default_settings_compiles_nothing_more(tmp_path, network):
     precompile(network)
     compiled = run_steps._cache_size(), _tile_scores._cache_size()
     objects = ObjectStore.open(str(tmp_path))

@@ -1,4 +1,4 @@
-"""The same job gives the same bytes, wherever it was cut, in whatever order it came, by whatever names."""
+"""A job gives the same bytes, wherever it is interrupted and in whatever order its files come."""
 
 from dataclasses import replace
 
@@ -39,35 +39,36 @@ def always_due(monkeypatch):
     monkeypatch.setattr("trainer.learning.checkpoints.CHECKPOINT_SECONDS", 0)
 
 
-def cut(job, objects, epoch):
-    """The key of the last checkpoint of a job that is stopped in the middle of `epoch`; None without any."""
-    told = []
+def stopped_within(job, objects, epoch):
+    """Stops the job in the middle of `epoch`. Returns the key of its last checkpoint, or None."""
+    seen = []
     with pytest.raises(TrainingStoppedError):
-        list(noted(train(job, objects, lambda: Stop.DROP if middle(told, epoch) else None), told))
-    assert middle(told, epoch)
-    assert told[-1].step < told[-1].steps
-    return next((event.key for event in reversed(told) if isinstance(event, Checkpoint)), None)
+        list(recorded(train(job, objects, lambda: Stop.DROP if in_the_middle(seen, epoch) else None), seen))
+    assert in_the_middle(seen, epoch)
+    assert seen[-1].step < seen[-1].steps
+    return next((event.key for event in reversed(seen) if isinstance(event, Checkpoint)), None)
 
 
-def noted(events, told):
+def recorded(events, seen):
+    """Appends each event to `seen` before it is passed on."""
     for event in events:
-        told.append(event)
+        seen.append(event)
         yield event
 
 
-def middle(told, epoch):
-    last = told[-1] if told else None
+def in_the_middle(seen, epoch):
+    last = seen[-1] if seen else None
     return isinstance(last, Progress) and last.epoch == epoch and 2 * last.step >= last.steps
 
 
-def test_there_is_something_to_get_wrong(uninterrupted):
-    """The figures are neither nothing nor perfect, and move."""
+def test_the_job_is_a_meaningful_example(uninterrupted):
+    """Its figures are neither 0 nor perfect, and they change between epochs."""
     epochs = [event for event in uninterrupted if isinstance(event, EpochCompleted)]
     assert len({event.metrics.overall.f1_score for event in epochs}) > 1
     assert 0.2 < uninterrupted[-1].metrics.overall.f1_score < 1
 
 
-def same(objects, one, other):
+def assert_same(objects, one, other):
     assert objects.get(one.weights) == objects.get(other.weights)
     assert objects.get(one.config) == objects.get(other.config)
     assert one.metrics == other.metrics
@@ -75,92 +76,96 @@ def same(objects, one, other):
 
 
 @pytest.mark.parametrize("epoch", range(1, EPOCHS + 1))
-def test_cut_in_the_middle_of_any_epoch_a_job_resumes_to_the_same_bytes(
+def test_a_job_stopped_in_the_middle_of_any_epoch_resumes_to_the_same_bytes(
     objects, longer, uninterrupted, epoch
 ):
-    key = cut(replace(longer, prefix=f"cut-{epoch}"), objects, epoch)
+    key = stopped_within(replace(longer, prefix=f"stopped-{epoch}"), objects, epoch)
     assert (key is None) == (epoch == 1)
     resumed = list(train(replace(longer, prefix=f"on-{epoch}", resume_from=key, attempt=2), objects, never))
     epochs = [event for event in resumed if isinstance(event, EpochCompleted)]
     assert [event.epoch for event in epochs] == list(range(epoch, EPOCHS + 1))
     notices = [event.code for event in resumed if isinstance(event, Notice)]
     assert notices == ([] if key is None else [NoticeCode.RESUMED])
-    same(objects, resumed[-1], uninterrupted[-1])
+    assert_same(objects, resumed[-1], uninterrupted[-1])
     before = [event for event in uninterrupted if isinstance(event, EpochCompleted)][epoch - 1 :]
     for one, other in zip(epochs, before, strict=True):
         assert replace(one, chunks_per_second=0) == replace(other, chunks_per_second=0)
 
 
-def test_cut_at_every_epoch_one_after_the_other_a_job_gives_the_same_bytes(objects, longer, uninterrupted):
+def test_a_job_stopped_in_every_epoch_gives_the_same_bytes(objects, longer, uninterrupted):
     key = None
     for epoch in range(2, EPOCHS + 1):
-        key = cut(replace(longer, prefix=f"often-{epoch}", resume_from=key), objects, epoch)
-    same(objects, completed(replace(longer, prefix="often", resume_from=key), objects), uninterrupted[-1])
+        key = stopped_within(replace(longer, prefix=f"often-{epoch}", resume_from=key), objects, epoch)
+    assert_same(
+        objects, completed(replace(longer, prefix="often", resume_from=key), objects), uninterrupted[-1]
+    )
 
 
 def steps_of(events):
     return next(event.steps for event in events if isinstance(event, Progress))
 
 
-def handed_back(job, objects, here):
-    """What a job says that is handed back once its last event is `here`."""
-    told = []
-    job_events = train(job, objects, lambda: Stop.HAND_BACK if told and here(told[-1]) else None)
+def handed_back(job, objects, condition):
+    """The events of a job that is handed back as soon as its last event meets the condition."""
+    seen = []
+    job_events = train(job, objects, lambda: Stop.HAND_BACK if seen and condition(seen[-1]) else None)
     with pytest.raises(TrainingStoppedError):
-        list(noted(job_events, told))
-    return told
+        list(recorded(job_events, seen))
+    return seen
 
 
 def after(epoch, step):
     return lambda event: isinstance(event, Progress) and (event.epoch, event.step) == (epoch, step)
 
 
-def epochs_without_pace(events, first=1):
-    """What is told of the epochs from `first` on, but for how fast they went."""
+def epochs_without_speed(events, first=1):
+    """The completed epochs from `first` on, without their speed."""
     epochs = [event for event in events if isinstance(event, EpochCompleted) and event.epoch >= first]
     return [replace(epoch, chunks_per_second=0) for epoch in epochs]
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
-def test_handed_back_within_an_epoch_a_job_resumes_to_the_same_bytes_and_figures(
+def test_a_job_handed_back_within_an_epoch_resumes_to_the_same_bytes_and_figures(
     objects, longer, uninterrupted, share
 ):
     step = max(1, int(share * steps_of(uninterrupted)))
-    told = handed_back(replace(longer, prefix=f"back-{share}"), objects, after(2, step))
-    assert isinstance(told[-1], Checkpoint)
-    assert (told[-1].epoch, told[-1].step) == (1, step)
-    again = replace(longer, prefix=f"again-{share}", resume_from=told[-1].key, attempt=2)
+    seen = handed_back(replace(longer, prefix=f"back-{share}"), objects, after(2, step))
+    assert isinstance(seen[-1], Checkpoint)
+    assert (seen[-1].epoch, seen[-1].step) == (1, step)
+    again = replace(longer, prefix=f"again-{share}", resume_from=seen[-1].key, attempt=2)
     resumed = list(train(again, objects, never))
-    same(objects, resumed[-1], uninterrupted[-1])
-    assert epochs_without_pace(resumed) == epochs_without_pace(uninterrupted, first=2)
+    assert_same(objects, resumed[-1], uninterrupted[-1])
+    assert epochs_without_speed(resumed) == epochs_without_speed(uninterrupted, first=2)
     (notice,) = (event for event in resumed if isinstance(event, Notice))
     assert notice.message == f"training goes on in epoch 2 after step {step} of {steps_of(uninterrupted)}"
     first = next((event for event in resumed if isinstance(event, Progress)), None)
     assert (first.epoch, first.step) == ((2, step + 1) if share < 1 else (3, 1))
 
 
-def test_handed_back_step_after_step_a_job_gives_the_same_bytes(objects, longer, uninterrupted):
+def test_a_job_handed_back_step_after_step_gives_the_same_bytes(objects, longer, uninterrupted):
     key, steps = None, steps_of(uninterrupted)
     for number, done in enumerate(range(1, 2 * steps, max(1, steps // 5))):
         job = replace(longer, prefix=f"step-{number}", resume_from=key, attempt=number + 1)
-        told = handed_back(job, objects, after(1 + (done - 1) // steps, 1 + (done - 1) % steps))
-        key = told[-1].key
-    same(objects, completed(replace(longer, prefix="steps", resume_from=key), objects), uninterrupted[-1])
+        seen = handed_back(job, objects, after(1 + (done - 1) // steps, 1 + (done - 1) % steps))
+        key = seen[-1].key
+    assert_same(
+        objects, completed(replace(longer, prefix="steps", resume_from=key), objects), uninterrupted[-1]
+    )
 
 
 @pytest.mark.usefixtures("always_due")
-def test_lost_within_an_epoch_a_job_goes_on_from_the_last_checkpoint(objects, longer, uninterrupted):
-    key = cut(replace(longer, prefix="lost-within"), objects, 3)
+def test_a_job_lost_within_an_epoch_resumes_from_the_last_checkpoint(objects, longer, uninterrupted):
+    key = stopped_within(replace(longer, prefix="lost-within"), objects, 3)
     before = -(-steps_of(uninterrupted) // 2) - 1
     assert key == f"lost-within/checkpoint-0002-{before:06d}.safetensors"
     resumed = list(train(replace(longer, prefix="on-within", resume_from=key), objects, never))
-    same(objects, resumed[-1], uninterrupted[-1])
-    assert epochs_without_pace(resumed) == epochs_without_pace(uninterrupted, first=3)
+    assert_same(objects, resumed[-1], uninterrupted[-1])
+    assert epochs_without_speed(resumed) == epochs_without_speed(uninterrupted, first=3)
 
 
-def test_progress_of_a_resumed_job_goes_on_where_it_was(objects, longer, uninterrupted):
-    told = handed_back(replace(longer, prefix="share"), objects, after(2, 1))
-    resumed = train(replace(longer, prefix="share-on", resume_from=told[-1].key), objects, never)
+def test_progress_of_a_resumed_job_continues_where_it_stopped(objects, longer, uninterrupted):
+    seen = handed_back(replace(longer, prefix="share"), objects, after(2, 1))
+    resumed = train(replace(longer, prefix="share-on", resume_from=seen[-1].key), objects, never)
     shares = {
         (event.epoch, event.step): event.fraction for event in uninterrupted if isinstance(event, Progress)
     }
@@ -169,37 +174,39 @@ def test_progress_of_a_resumed_job_goes_on_where_it_was(objects, longer, uninter
             assert event.fraction == shares[event.epoch, event.step]
 
 
-def test_handed_back_before_its_first_step_a_job_stores_nothing(objects, longer):
-    told = handed_back(replace(longer, prefix="nothing"), objects, lambda event: isinstance(event, Loading))
-    assert not any(isinstance(event, Checkpoint | Progress) for event in told)
+def test_a_job_handed_back_before_its_first_step_stores_nothing(objects, longer):
+    seen = handed_back(replace(longer, prefix="nothing"), objects, lambda event: isinstance(event, Loading))
+    assert not any(isinstance(event, Checkpoint | Progress) for event in seen)
     assert not list(objects.keys("nothing"))
 
 
-def test_handed_back_with_nothing_done_since_it_resumed_a_job_stores_nothing(objects, longer):
-    told = handed_back(replace(longer, prefix="once"), objects, after(2, 1))
-    again = replace(longer, prefix="twice", resume_from=told[-1].key)
+def test_a_job_handed_back_right_after_it_resumed_stores_nothing(objects, longer):
+    seen = handed_back(replace(longer, prefix="once"), objects, after(2, 1))
+    again = replace(longer, prefix="twice", resume_from=seen[-1].key)
     again = handed_back(again, objects, lambda event: isinstance(event, Notice))
     assert isinstance(again[-1], Notice)
     assert not list(objects.keys("twice"))
 
 
 @pytest.mark.usefixtures("always_due")
-def test_every_checkpoint_that_was_told_is_there_to_resume_from(objects, longer):
-    """Which one a later attempt is told to resume from, nobody here knows."""
+def test_every_reported_checkpoint_stays_in_the_store(objects, longer):
+    """The trainer does not know which one a later attempt will resume from."""
     objects.delete(*list(objects.keys("kept")))
     events = list(train(replace(longer, prefix="kept"), objects, never))
-    told = [event.key for event in events if isinstance(event, Checkpoint)]
-    assert len(told) == len(set(told)) > 2 * EPOCHS
-    assert {key for key in objects.keys("kept") if "/checkpoint-" in key} == set(told)
+    reported = [event.key for event in events if isinstance(event, Checkpoint)]
+    assert len(reported) == len(set(reported)) > 2 * EPOCHS
+    assert {key for key in objects.keys("kept") if "/checkpoint-" in key} == set(reported)
 
 
-def test_the_order_of_files_and_of_their_annotations_is_no_matter(objects, longer, uninterrupted):
+def test_the_order_of_files_and_annotations_does_not_matter(objects, longer, uninterrupted):
     files = [replace(file, annotations=file.annotations[::-1]) for file in longer.files[::-1]]
-    same(objects, completed(replace(longer, files=tuple(files), prefix="other"), objects), uninterrupted[-1])
+    assert_same(
+        objects, completed(replace(longer, files=tuple(files), prefix="other"), objects), uninterrupted[-1]
+    )
 
 
-def test_nothing_depends_on_the_name_of_a_type(objects, longer, uninterrupted):
-    """The types keep their order; by name they would come in the other."""
+def test_the_names_of_types_do_not_matter(objects, longer, uninterrupted):
+    """The types keep their order; sorted by name, they would have the opposite one."""
     names = {"gone": "zebra", "noisy": "aardvark"}
     files = [
         replace(
@@ -230,14 +237,14 @@ def test_a_checkpoint_that_is_gone_costs_the_epochs_and_not_the_job(objects, lon
     events = list(train(lost, objects, never))
     (notice,) = (event for event in events if isinstance(event, Notice))
     assert "starts again with epoch 1" in notice.message
-    same(objects, events[-1], uninterrupted[-1])
+    assert_same(objects, events[-1], uninterrupted[-1])
 
 
 def test_all_epochs_done_a_job_resumes_to_its_end(objects, longer, uninterrupted):
     key = [event.key for event in uninterrupted if isinstance(event, Checkpoint)][-1]
     events = list(train(replace(longer, prefix="end", resume_from=key), objects, never))
     assert not any(isinstance(event, EpochCompleted | Progress) for event in events)
-    same(objects, events[-1], uninterrupted[-1])
+    assert_same(objects, events[-1], uninterrupted[-1])
 
 
 def test_the_data_is_drawn_anew_by_the_seed(objects, longer, uninterrupted):

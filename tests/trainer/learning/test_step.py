@@ -34,18 +34,18 @@ def shard():
 
 @pytest.fixture(scope="module")
 def loss():
-    """Of rows, in a step with nothing drawn but the shift and the augmentation."""
+    """Computes the loss of rows with fresh weights."""
     parameters = initial_parameters(SHAPE.architecture, 0)
     compiled = jax.jit(partial(window_loss, shape=SHAPE))
 
-    def of(shard, rows, key=0):
+    def loss_of(shard, rows, key=0):
         rows = jnp.array(rows, jnp.int32).reshape(-1, 4)
         return float(compiled(parameters, shard, rows, settings(), jax.random.key(key)))
 
-    return of
+    return loss_of
 
 
-def test_the_learning_rate_warms_up_to_the_users_and_falls():
+def test_the_learning_rate_rises_to_the_configured_one_and_falls():
     rates = np.array([learning_rate(settings(), jnp.int32(step)) for step in range(1, 1000, 7)])
     assert rates.max() == pytest.approx(0.01, rel=0.01)
     peak = rates.argmax()
@@ -55,14 +55,14 @@ def test_the_learning_rate_warms_up_to_the_users_and_falls():
     assert rates[-1] < 0.001
 
 
-def test_a_lower_gain_is_what_quieter_audio_would_give(monkeypatch):
+def test_a_lower_gain_changes_features_as_quieter_audio_does(monkeypatch):
     monkeypatch.setattr("trainer.learning.step.EQUALIZER_DB", 0.0)
     audio = speech(1, seed=1)
     x = jnp.asarray(features(audio[None], RATE), jnp.float32)[None]
     changed = np.asarray(augment(x, jax.random.key(3)))[0, 10:-10]
     lowered = float(x[0, 50, LEVELS[1]] - changed[40, LEVELS[1]])
     assert 0 < lowered < GAIN_DB / 20 * np.log(10)
-    quieter = features(audio[None] * np.exp(-lowered), RATE).astype(np.float32)[10:-10]
+    quieter = features(audio[None] * np.float32(np.exp(-lowered)), RATE).astype(np.float32)[10:-10]
     columns = [*range(MEL_BANDS + FLOOR_BANDS), *LEVELS]
     np.testing.assert_allclose(changed[:, columns], quieter[:, columns], atol=0.05)
 
@@ -74,7 +74,7 @@ def test_augmentation_leaves_ratios_alone():
     assert set(np.flatnonzero(changed).tolist()) == levels
 
 
-def test_no_augmentation_falls_below_silence():
+def test_augmented_features_never_fall_below_silence():
     silence = np.where(np.arange(FEATURES) < MEL_BANDS, np.log(MEL_FLOOR), -11)
     x = jnp.asarray(np.broadcast_to(silence, (4, 10, FEATURES)))
     changed = augment(x.astype(jnp.float32), jax.random.key(0))
@@ -90,8 +90,8 @@ def test_an_empty_row_adds_nothing_to_the_loss(shard, loss):
     assert loss(moved, [full, (0, 0, 0, 0)]) == alone
 
 
-def test_nothing_outside_the_region_is_seen(shard, loss):
-    """Its chunks reach beyond the region, and the network sees further still."""
+def test_frames_outside_the_region_do_not_change_the_loss(shard, loss):
+    """The chunks reach beyond their region, and the network's context reaches further."""
     rows = [(600, 600, 700, 5), (900, 850, 1000, 2)]
     inside = np.zeros(2048, bool)
     inside[600:700] = inside[850:1000] = True
@@ -102,8 +102,8 @@ def test_nothing_outside_the_region_is_seen(shard, loss):
     assert loss(other, rows) == loss(shard, rows)
 
 
-def test_only_the_chunks_of_a_window_count(shard, loss):
-    """One chunk of 40 frames at 600, shifted by half a stride at most; what is further away is no matter."""
+def test_only_frames_in_the_chunks_of_a_window_count(shard, loss):
+    """One chunk of 40 frames at 600, shifted by at most half a stride: targets further away do not matter."""
     rows = [(600, 0, 2048, 1), (0, 0, 0, 0)]
     near = np.zeros(2048, bool)
     near[600 - SHAPE.grid.stride : 640 + SHAPE.grid.stride] = True
@@ -115,7 +115,7 @@ def test_only_the_chunks_of_a_window_count(shard, loss):
     assert loss(shard._replace(targets=1 - shard.targets), rows) != loss(shard, rows)
 
 
-def test_trees_come_back_and_others_are_refused():
+def test_a_tree_survives_the_round_trip_and_other_arrays_are_refused():
     tree = {"a": {"b": jnp.arange(3)}, "c": (jnp.ones((2, 2)), jnp.zeros(()))}
     arrays = to_arrays(tree)
     assert set(arrays) == {"a/b", "c/0", "c/1"}

@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -11,7 +12,7 @@ from trainer.events import Checkpoint, EpochCompleted, Notice, NoticeCode, Train
 from trainer.features.frontend import FEATURES
 from trainer.job import Annotation, BaseModel
 from trainer.learning.loop import train
-from trainer.learning.warm_start import base_model, started_from
+from trainer.learning.warm_start import base_model, transfer_weights
 from trainer.model import LearnedType, Model, load_model
 from trainer.network import FOLD, Architecture, initial_parameters, logits, output_bucket
 from trainer.pytrees import to_arrays
@@ -20,8 +21,8 @@ TINY = {"width": 16, "dilations": (1, 2)}
 MANY = tuple(f"type {number}" for number in range(9))
 
 
-def of_types(names, seed=1):
-    """A model that was not trained, with every weight drawn."""
+def untrained_model(names, seed=1):
+    """An untrained model whose weights are all random."""
     architecture = Architecture(output_bucket(len(names)), **TINY)
     weights = initial_parameters(architecture, seed)
     rng = np.random.default_rng(seed)
@@ -31,17 +32,17 @@ def of_types(names, seed=1):
 
 
 def started(base, names):
-    """The architecture, the fresh weights and those that training starts from."""
+    """The architecture, the fresh weights, and the weights that training starts from."""
     architecture = replace(base.architecture, outputs=output_bucket(len(names)))
     fresh = initial_parameters(architecture, 2)
-    parameters, _ = started_from(base, architecture, fresh, names)
+    parameters, _ = transfer_weights(base, architecture, fresh, names)
     return architecture, fresh, parameters
 
 
-def answers(architecture, parameters):
-    """(1, 32, outputs) logits of the same noise."""
-    x = np.random.default_rng(0).normal(size=(1, 32 * FOLD, FEATURES)).astype(np.float32)
-    return np.asarray(logits(architecture, parameters, x, np.ones((1, 32 * FOLD), bool)))
+def logits_of_noise(architecture, parameters):
+    """Logits (1, 32, outputs) of some noise, always the same."""
+    x = jax.random.normal(jax.random.key(0), (1, 32 * FOLD, FEATURES))
+    return np.asarray(logits(architecture, parameters, x, jnp.ones((1, 32 * FOLD), bool)))
 
 
 @pytest.mark.parametrize(
@@ -56,10 +57,10 @@ def answers(architecture, parameters):
     ],
     ids=["same", "moved", "bucket full", "bucket outgrown", "bucket shrunk", "none in common"],
 )
-def test_a_type_in_common_starts_with_the_answers_it_gave(before, now):
-    base = of_types(before)
+def test_a_type_in_common_starts_with_the_logits_of_the_base_model(before, now):
+    base = untrained_model(before)
     architecture, fresh, parameters = started(base, now)
-    old, new = answers(base.architecture, base.parameters), answers(architecture, parameters)
+    old, new = logits_of_noise(base.architecture, base.parameters), logits_of_noise(architecture, parameters)
     for column, name in enumerate(now):
         if name in before:
             np.testing.assert_allclose(new[..., column], old[..., before.index(name)], atol=1e-5)
@@ -71,8 +72,8 @@ def test_a_type_in_common_starts_with_the_answers_it_gave(before, now):
             np.testing.assert_array_equal(*both)
 
 
-def test_all_but_the_head_is_the_bases_whatever_the_types():
-    base = of_types(("a", "b"))
+def test_all_weights_but_the_head_come_from_the_base_model():
+    base = untrained_model(("a", "b"))
     _, _, parameters = started(base, ("new", *MANY))
     before, after = to_arrays(base.parameters), to_arrays(parameters)
     assert any(name.startswith("stem/") for name in after)
@@ -82,19 +83,19 @@ def test_all_but_the_head_is_the_bases_whatever_the_types():
 
 
 @pytest.mark.parametrize(
-    ("now", "said"),
+    ("now", "ending"),
     [
         (("a", "b"), "types kept: a, b"),
         (("b", "c"), "types kept: b; new: c; dropped: a"),
         (("c",), "types new: c; dropped: a, b"),
     ],
 )
-def test_the_notice_says_what_was_kept(now, said):
-    base = of_types(("a", "b"))
+def test_the_notice_lists_types_kept_new_and_dropped(now, ending):
+    base = untrained_model(("a", "b"))
     fresh = initial_parameters(base.architecture, 2)
-    _, notice = started_from(base, base.architecture, fresh, now)
+    _, notice = transfer_weights(base, base.architecture, fresh, now)
     assert notice.code == NoticeCode.WARM_START
-    assert notice.message.endswith(said)
+    assert notice.message.endswith(ending)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +109,7 @@ def epochs_of(events):
     return [event for event in events if isinstance(event, EpochCompleted)]
 
 
-def test_the_first_epoch_begins_where_the_base_ended(objects, job, base):
+def test_the_first_epoch_starts_from_what_the_base_model_has_learned(objects, job, base):
     once = replace(job, config=replace(job.config, epochs=1, seed=11))
     fresh, warm = (
         epochs_of(train(replace(once, base=start, prefix=f"first-{start is None}"), objects, never))[0]
@@ -118,7 +119,7 @@ def test_the_first_epoch_begins_where_the_base_ended(objects, job, base):
     assert warm.train_loss < 0.7 * fresh.train_loss
 
 
-def test_a_type_added_is_learned_and_the_features_are_normalised_as_the_base_did(objects, job, base):
+def test_an_added_type_is_learned_and_features_are_normalised_as_for_the_base_model(objects, job, base):
     files = [
         replace(file, annotations=(*file.annotations, Annotation("late", 18_000, 19_000)))
         for file in job.files
@@ -148,12 +149,12 @@ def test_a_warm_started_job_resumes_to_the_same_bytes(objects, job, base):
 def test_a_checkpoint_of_another_base_is_not_resumed_from(objects, job, base):
     key = next(event.key for event in train(job, objects, never) if isinstance(event, Checkpoint))
     events = train(replace(job, base=base, resume_from=key, prefix="other-base"), objects, never)
-    said = [event.message for event in events if isinstance(event, Notice)]
-    assert any("starts again with epoch 1" in message for message in said)
+    messages = [event.message for event in events if isinstance(event, Notice)]
+    assert any("starts again with epoch 1" in message for message in messages)
 
 
-def unusable(objects, base, case):
-    """A base model that cannot be started from."""
+def unusable_base(objects, base, case):
+    """A base model that training cannot start from."""
     config, weights = json.loads(objects.get(base.config)), objects.get(base.weights)
     if case == "missing":
         return BaseModel("no/such/weights", base.config)
@@ -164,13 +165,13 @@ def unusable(objects, base, case):
         objects.put("bad/weights", safetensors.numpy.save({"x": np.zeros(3)}))
         return BaseModel("bad/weights", base.config)
     changes = {"old format": {"format": 1}, "old front end": {"frontend": "1"}, "no types": {}}[case]
-    left = {name: value for name, value in config.items() if changes or name != "artifact_types"}
-    objects.put("bad/config", json.dumps(left | changes).encode())
+    kept = {name: value for name, value in config.items() if changes or name != "artifact_types"}
+    objects.put("bad/config", json.dumps(kept | changes).encode())
     return BaseModel(base.weights, "bad/config")
 
 
 @pytest.mark.parametrize(
-    ("case", "said"),
+    ("case", "message"),
     [
         ("missing", "no/such/weights"),
         ("damaged", "bad/weights|cannot be read"),
@@ -180,13 +181,13 @@ def unusable(objects, base, case):
         ("no types", "artifact_types"),
     ],
 )
-def test_a_base_that_cannot_be_read_fails_the_job_before_anything_is_loaded(objects, job, base, case, said):
-    events = train(replace(job, base=unusable(objects, base, case), prefix="unusable"), objects, never)
-    with pytest.raises(TrainingFailedError, match=said) as error:
+def test_an_unusable_base_model_fails_the_job_before_files_are_read(objects, job, base, case, message):
+    events = train(replace(job, base=unusable_base(objects, base, case), prefix="unusable"), objects, never)
+    with pytest.raises(TrainingFailedError, match=message) as error:
         next(events)
     assert error.value.reason == "BASE_MODEL_UNUSABLE"
     assert "leave base_model_id out, or choose another" in str(error.value)
 
 
-def test_without_a_base_there_is_none(objects, job):
+def test_a_job_without_a_base_model_has_none(objects, job):
     assert base_model(job, objects) is None

@@ -1,12 +1,12 @@
 """Makes sed_eval_cases.json: random lists of events, and the counts that sed_eval 0.2.1 gives for them.
 
-The tests only read the file: sed_eval needs setuptools < 81 and brings some thirty packages. To make it anew,
-in an environment of its own:
+The tests only read the file: sed_eval needs setuptools < 81 and brings some thirty packages. To make it
+again, in an environment of its own:
 
     pip install sed_eval "setuptools<81" && python tests/trainer/scoring/make_sed_eval_cases.py
 
-Times are whole milliseconds. sed_eval counts in seconds, in floating point, where 0.2 s is not always 200 ms:
-what lies on such an edge is not drawn, for there the two may rightly differ.
+Times are whole milliseconds. sed_eval counts in seconds, in floating point, where 0.2 s is not always 200 ms.
+Times on such an edge are not drawn, because the two counts may rightly differ there.
 """
 
 import json
@@ -23,7 +23,7 @@ SEGMENT = 0.1
 
 
 def times_to_draw(length):
-    """Without those that fall on another side of a segment's edge in floating point."""
+    """All times but those that floating point puts on the other side of a segment's edge."""
     for ms in range(length + 1):
         place = ms / 1000 / SEGMENT
         if (math.floor(place), math.ceil(place)) == (ms // 100, -(-ms // 100)):
@@ -41,7 +41,7 @@ def on_an_edge(reference, estimated):
 
 
 def drawn_reference(rng, times):
-    """Up to six events: apart, touching, nested, twice the same, at the beginning and at the end."""
+    """Up to six events: apart, touching, nested, identical, at the beginning and at the end."""
     spans = []
     for _ in range(rng.choice([0, 1, 2, 3, 4, 6])):
         start, end = sorted(rng.sample(times, 2))
@@ -65,7 +65,7 @@ def drawn_reference(rng, times):
 
 
 def drawn_estimate(rng, times, reference):
-    """What a detector might say: events moved, split, missed and made up."""
+    """What a detector might return: events that are moved, split, missed or invented."""
     known, spans = set(times), []
     for start, end in reference:
         for _ in range(rng.choice([0, 1, 1, 1, 2])):
@@ -90,7 +90,7 @@ def drawn_file(rng):
     return file
 
 
-def as_sed_eval_has_it(spans_by_type):
+def sed_eval_events(spans_by_type):
     return [
         {"filename": "file", "event_label": kind, "onset": start / 1000, "offset": end / 1000}
         for kind, spans in spans_by_type.items()
@@ -99,9 +99,9 @@ def as_sed_eval_has_it(spans_by_type):
 
 
 def counts(metrics, files):
-    """Per type: matched, wrongly claimed, missed."""
+    """Matched, wrongly detected and missed events or segments, by type."""
     for file in files:
-        metrics.evaluate(as_sed_eval_has_it(file["reference"]), as_sed_eval_has_it(file["estimated"]))
+        metrics.evaluate(sed_eval_events(file["reference"]), sed_eval_events(file["estimated"]))
     return {
         kind: [int(of[name]) for name in ("Ntp", "Nfp", "Nfn")] for kind, of in metrics.class_wise.items()
     }

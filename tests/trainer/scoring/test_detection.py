@@ -38,11 +38,11 @@ def scores_of(*spans, frames=100, level=0.9):
     return scores
 
 
-def found(scores, duration_ms=2000, **config):
+def detected(scores, duration_ms=2000, **config):
     return [(d.start_ms, d.end_ms) for d in detections(scores, ONE, duration_ms, DetectionConfig(**config))]
 
 
-def test_detections_no_further_apart_than_the_window_are_one():
+def test_detections_no_further_apart_than_the_window_are_joined():
     spans = np.array([(1000, 1100), (1150, 1250), (1280, 1380)])
     assert merged(spans, 200).tolist() == [[1000, 1380]]
     assert merged(spans, 50).tolist() == [[1000, 1380]]
@@ -50,31 +50,31 @@ def test_detections_no_further_apart_than_the_window_are_one():
     assert merged(spans, 0).tolist() == spans.tolist()
 
 
-def test_short_ones_are_dropped_after_joining():
+def test_short_detections_are_dropped_after_joining():
     scores = scores_of((200, 240), (300, 340), (1000, 1040))
-    assert found(scores, merge_window_ms=60, min_duration_ms=50) == [(200, 340)]
-    assert found(scores, merge_window_ms=0, min_duration_ms=50) == []
+    assert detected(scores, merge_window_ms=60, min_duration_ms=50) == [(200, 340)]
+    assert detected(scores, merge_window_ms=0, min_duration_ms=50) == []
 
 
-def test_touching_detections_are_one_under_a_window_of_zero():
+def test_touching_detections_are_joined_even_with_a_window_of_zero():
     assert merged(np.array([(0, 20), (20, 40)]), 0).tolist() == [[0, 40]]
 
 
-def test_times_end_with_the_file():
-    assert found(np.ones((10, 1), np.float32), duration_ms=193) == [(0, 193)]
+def test_detections_end_with_the_file():
+    assert detected(np.ones((10, 1), np.float32), duration_ms=193) == [(0, 193)]
 
 
-def test_an_empty_track_has_no_detection():
-    assert found(np.empty((0, 1), np.float32), duration_ms=0) == []
+def test_an_empty_file_has_no_detection():
+    assert detected(np.empty((0, 1), np.float32), duration_ms=0) == []
 
 
-def test_a_types_own_threshold_goes_before_the_common_one():
+def test_the_threshold_of_a_type_overrides_the_common_one():
     scores = np.full((50, 2), 0.6, np.float32)
     config = DetectionConfig(threshold=0.7, thresholds={"a": 0.6 - 1e-3})
     assert [d.artifact_type for d in detections(scores, TWO, 1000, config)] == ["a"]
 
 
-def test_different_types_may_overlap_and_come_by_start():
+def test_detections_of_different_types_may_overlap_and_are_ordered_by_start():
     scores = np.zeros((50, 2), np.float32)
     scores[10:30, 0], scores[5:20, 1] = 0.8, 0.9
     assert [(d.artifact_type, d.start_ms) for d in detections(scores, TWO, 1000, DetectionConfig())] == [
@@ -84,7 +84,7 @@ def test_different_types_may_overlap_and_come_by_start():
 
 
 @given(SCORES, st.floats(0.01, 1), WINDOWS, SHORTEST)
-def test_every_detection_keeps_its_promises(scores, threshold, window, shortest):
+def test_every_detection_obeys_the_configuration(scores, threshold, window, shortest):
     duration = 20 * len(scores) - 5 if len(scores) else 0
     config = DetectionConfig(threshold, {}, window, shortest)
     result = detections(scores, ONE, duration, config)
@@ -97,7 +97,7 @@ def test_every_detection_keeps_its_promises(scores, threshold, window, shortest)
 
 
 @given(SCORES, st.floats(0.01, 1), WINDOWS)
-def test_a_wider_window_joins_more_and_loses_no_time(scores, threshold, window):
+def test_a_wider_window_joins_more_and_covers_all_that_a_narrow_one_does(scores, threshold, window):
     duration = 20 * len(scores)
     narrow, wide = (
         detections(scores, ONE, duration, DetectionConfig(threshold, {}, size, 0))
@@ -109,7 +109,7 @@ def test_a_wider_window_joins_more_and_loses_no_time(scores, threshold, window):
 
 
 @given(st.lists(st.booleans(), max_size=60))
-def test_runs_cover_exactly_what_is_active(active):
+def test_runs_cover_exactly_the_active_outputs(active):
     covered = np.zeros(len(active), bool)
     for start, end in runs(np.array(active, bool)):
         assert not covered[start:end].any()
@@ -117,38 +117,38 @@ def test_runs_cover_exactly_what_is_active(active):
     assert covered.tolist() == active
 
 
-def test_a_types_shortest_length_goes_before_a_shorter_one_that_was_asked_for():
+def test_the_larger_of_a_types_and_the_requested_shortest_length_applies():
     scores = scores_of((200, 300), (1000, 1200))
-    for own, asked, left in ((0, 50, 2), (150, 50, 1), (150, 0, 1), (50, 150, 1), (500, 50, 0)):
-        config = DetectionConfig(merge_window_ms=0, min_duration_ms=asked)
-        assert len(detections(scores, [LearnedType("x", shortest_ms=own)], 2000, config)) == left
+    for of_type, requested, kept in ((0, 50, 2), (150, 50, 1), (150, 0, 1), (50, 150, 1), (500, 50, 0)):
+        config = DetectionConfig(merge_window_ms=0, min_duration_ms=requested)
+        assert len(detections(scores, [LearnedType("x", shortest_ms=of_type)], 2000, config)) == kept
 
 
-def test_what_is_joined_is_as_long_as_the_whole():
+def test_the_length_of_a_joined_detection_is_that_of_the_whole():
     scores, kind = scores_of((200, 300), (400, 500)), LearnedType("x", shortest_ms=250)
     assert len(detections(scores, [kind], 2000, DetectionConfig(merge_window_ms=100))) == 1
     assert detections(scores, [kind], 2000, DetectionConfig(merge_window_ms=99)) == []
 
 
-def test_smoothing_takes_away_what_is_short_and_closes_what_is_open_for_as_short():
+def test_smoothing_removes_short_peaks_and_fills_short_gaps():
     scores = scores_of((200, 240), (600, 800), (840, 1000))
     result = cleaned(scores, [LearnedType("x", smoothing=5)])
     np.testing.assert_array_equal(result, scores_of((600, 1000)))
 
 
-def test_each_type_is_smoothed_as_long_as_it_needs():
+def test_each_type_is_smoothed_by_its_own_length():
     scores = np.repeat(scores_of((200, 260)), 2, axis=1)
     result = cleaned(scores, [LearnedType("a", smoothing=3), LearnedType("b", smoothing=9)])
     np.testing.assert_array_equal(result[:, 0], scores[:, 0])
     assert not result[:, 1].any()
 
 
-def test_what_is_too_short_to_be_smoothed_is_widened_instead():
+def test_a_type_too_short_to_be_smoothed_is_widened_instead():
     result = cleaned(scores_of((200, 220), (1980, 2000)), [LearnedType("a", smoothing=1)])
     np.testing.assert_array_equal(result, scores_of((180, 240), (1960, 2000)))
 
 
-def test_shifting_adds_to_the_logit_and_keeps_what_is_certain():
+def test_shifting_adds_to_the_logit_and_keeps_scores_of_0_and_1():
     scores = np.array([[0, 0.2], [1, 0.5]], np.float32)
     result = shifted(scores, [2.0, np.log(4)])
     np.testing.assert_allclose(result, [[0, 0.5], [1, 0.8]], rtol=1e-6)
@@ -157,7 +157,7 @@ def test_shifting_adds_to_the_logit_and_keeps_what_is_certain():
 @given(SCORES, st.floats(-12, 12))
 @example(np.ones((1, 1), np.float32), -6.0)
 @example(np.ones((1, 1), np.float32), -8.0)
-def test_a_shifted_score_is_a_score_still_and_in_the_same_order(scores, offset):
+def test_shifted_scores_stay_between_0_and_1_and_in_the_same_order(scores, offset):
     result = shifted(scores, [offset])
     assert np.all((result >= 0) & (result <= 1))
     order = np.argsort(scores[:, 0], kind="stable")
@@ -165,7 +165,7 @@ def test_a_shifted_score_is_a_score_still_and_in_the_same_order(scores, offset):
 
 
 @given(SCORES, st.floats(0.0625, 1, width=32), st.sampled_from([1, 3, 5, 9]))
-def test_it_is_no_matter_whether_scores_are_cleaned_before_or_after_the_threshold(scores, threshold, width):
+def test_cleaning_scores_before_or_after_the_threshold_gives_the_same(scores, threshold, width):
     kind = LearnedType("x", smoothing=width)
     before = cleaned(scores, [kind]) >= threshold
     after = cleaned((scores >= threshold).astype(np.float32), [kind]) > 0.5
@@ -177,7 +177,7 @@ LENGTHS = [1, 2, 9, 767, 768, 769, TILE - 1, TILE, TILE + 1, 1537, 3001]
 
 @pytest.fixture(scope="module")
 def model():
-    """With drawn weights, so that every output depends on all that it can see."""
+    """A model with random weights, so that every output depends on all of its context."""
     architecture, rng = Architecture(8, width=16), np.random.default_rng(1)
     weights = jax.tree.map(
         lambda w: w + rng.normal(0, 0.2, w.shape).astype(np.float32), initial_parameters(architecture, 0)
@@ -195,16 +195,16 @@ def audio():
 
 @pytest.fixture(scope="module")
 def whole(model):
-    """Scores of one file in one pass, with more around it than the network sees, at one shape for all."""
+    """Scores one file in one pass, padded beyond the network's reach; all files have the same shape."""
     around, length = TILE, 6 * TILE
     assert around > model.architecture.reach
-    run = jax.jit(lambda x, valid: logits(model.architecture, model.parameters, x, valid))
+    compiled = jax.jit(lambda x, valid: logits(model.architecture, model.parameters, x, valid))
 
     def scores(file):
         x, valid = np.zeros((1, length, FEATURES), np.float32), np.zeros((1, length), bool)
         x[0, around : around + len(file)] = (file.astype(np.float32) - model.mean) / model.deviation
         valid[0, around : around + len(file)] = True
-        result = np.asarray(run(x, valid))[0, around // FOLD :]
+        result = np.asarray(compiled(x, valid))[0, around // FOLD :]
         return 1 / (1 + np.exp(-result[: -(-len(file) // FOLD), : len(model.types)]))
 
     return scores
@@ -219,17 +219,17 @@ def test_scores_in_tiles_are_those_of_one_whole_pass(model, audio, whole):
 
 def test_detections_are_those_of_one_whole_pass(model, audio, whole):
     config = DetectionConfig(threshold=0.4, merge_window_ms=0, min_duration_ms=0)
-    found = 0
+    total = 0
     for file in audio:
         scores, duration = cleaned(whole(file), model.types), len(file) * 10 - 3
         result = detect(model, file, duration, config)
-        wanted = detections(scores, model.types, duration, config)
-        assert [d[:3] for d in map(astuple, result)] == [d[:3] for d in map(astuple, wanted)]
-        found += len(result)
-    assert found > 100
+        expected = detections(scores, model.types, duration, config)
+        assert [d[:3] for d in map(astuple, result)] == [d[:3] for d in map(astuple, expected)]
+        total += len(result)
+    assert total > 100
 
 
-def test_many_files_at_once_score_as_one_at_a_time(model, audio):
+def test_many_files_at_once_have_the_same_scores_as_one_at_a_time(model, audio):
     together = frame_scores(model, audio * 2)
     for scores, file in zip(together, audio * 2, strict=True):
         np.testing.assert_allclose(scores, frame_scores(model, [file])[0], atol=1e-5)
@@ -245,7 +245,7 @@ def test_nothing_is_compiled_for_a_length_or_a_number_of_files(model, audio):
     assert _tile_scores._cache_size() == compiled
 
 
-def test_an_offset_moves_the_logit_of_its_type_alone(model, audio):
+def test_an_offset_moves_only_the_logits_of_its_type(model, audio):
     moved = replace(model, types=(model.types[0], replace(model.types[1], offset=0.5), model.types[2]))
     (before,), (after,) = (frame_scores(of, audio[-1:]) for of in (model, moved))
     np.testing.assert_array_equal(after[:, [0, 2]], before[:, [0, 2]])

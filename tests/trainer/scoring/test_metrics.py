@@ -59,7 +59,7 @@ def close(event, estimate):
     return abs(event[0] - estimate[0]) <= 200 and abs(event[1] - estimate[1]) <= collar
 
 
-def match(reference, estimated):
+def matches(reference, estimated):
     return matched(reference, estimated).sum()
 
 
@@ -79,15 +79,15 @@ def best_by_trying_all(reference, estimated):
 
 
 @given(reference=SPANS, estimated=SPANS)
-def test_the_matching_is_the_largest_there_is(reference, estimated):
-    assert match(reference, estimated) == best_by_trying_all(reference, estimated)
+def test_the_matching_is_the_largest_possible(reference, estimated):
+    assert matches(reference, estimated) == best_by_trying_all(reference, estimated)
 
 
 @given(reference=SPANS, estimated=SPANS, order=st.randoms())
 def test_the_order_of_events_does_not_matter(reference, estimated, order):
     shuffled = reference.tolist()
     order.shuffle(shuffled)
-    assert match(spans(*shuffled), estimated) == match(reference, estimated)
+    assert matches(spans(*shuffled), estimated) == matches(reference, estimated)
 
 
 @given(events=SPANS)
@@ -97,11 +97,11 @@ def test_events_match_themselves(events):
 
 @pytest.mark.parametrize(("reference", "estimated", "expected"), EXAMPLES)
 def test_which_events_match(reference, estimated, expected):
-    assert match(spans(*reference), spans(*estimated)) == expected
+    assert matches(spans(*reference), spans(*estimated)) == expected
 
 
 @pytest.mark.parametrize(("counted", "level"), [(event_counts, "events"), (segment_counts, "segments")])
-def test_events_and_segments_are_counted_as_sed_eval_counts_them(counted, level):
+def test_events_and_segments_are_counted_as_by_sed_eval(counted, level):
     assert len(SED_EVAL_CASES) >= 200
     for number, case in enumerate(SED_EVAL_CASES):
         for kind, (right, wrong, missed) in case[level].items():
@@ -110,25 +110,30 @@ def test_events_and_segments_are_counted_as_sed_eval_counts_them(counted, level)
             assert total == Counts(right + missed, right + wrong, right), (number, kind)
 
 
-def test_regions_one_after_the_other_count_as_each_on_its_own():
+def test_regions_on_one_timeline_are_counted_as_on_their_own():
     for case in SED_EVAL_CASES:
-        begins = np.arange(len(case["files"])) * 20_000
+        region_starts = np.arange(len(case["files"])) * 20_000
         for kind in "abc":
             lists = [(spans(*f["reference"][kind]), spans(*f["estimated"][kind])) for f in case["files"]]
             line = [
-                np.concatenate([of + begin for of, begin in zip(column, begins, strict=True)])
+                np.concatenate(
+                    [
+                        spans_of_file + start
+                        for spans_of_file, start in zip(column, region_starts, strict=True)
+                    ]
+                )
                 for column in zip(*lists, strict=True)
             ]
             each = [event_counts(*pair) for pair in lists]
             counts = [[c.reference, c.estimated, c.matched] for c in each]
-            assert event_counts_by_region(*line, begins).tolist() == counts
+            assert event_counts_by_region(*line, region_starts).tolist() == counts
             assert segment_counts(*line) == sum((segment_counts(*pair) for pair in lists), Counts())
 
 
-def test_many_events_take_no_more_memory_than_their_pairs():
+def test_memory_grows_only_with_the_number_of_close_pairs():
     onsets = 1000 * np.arange(100_000)
     events = np.stack([onsets, onsets + 300], axis=1)
-    assert match(events, events + 50) == len(events)
+    assert matches(events, events + 50) == len(events)
 
 
 def test_a_segment_is_active_when_an_event_covers_any_of_it():
@@ -137,8 +142,8 @@ def test_a_segment_is_active_when_an_event_covers_any_of_it():
     assert segment_counts(spans(), spans()) == Counts()
 
 
-def test_a_greedy_matcher_would_lose_one():
-    assert match(spans((0, 400), (150, 550)), spans((150, 550), (-150, 350))) == 2
+def test_the_matching_is_not_greedy():
+    assert matches(spans((0, 400), (150, 550)), spans((150, 550), (-150, 350))) == 2
 
 
 @given(a=COUNTS, b=COUNTS, c=COUNTS)
@@ -150,7 +155,7 @@ def test_figures_without_support_are_unset():
     assert Counts(0, 5, 0).figures() == Figures(None, None, None, 0)
 
 
-def test_figures_without_a_claim_have_no_precision():
+def test_figures_without_an_estimate_have_no_precision():
     assert Counts(4, 0, 0).figures() == Figures(None, 0.0, 0.0, 4)
 
 
@@ -178,14 +183,14 @@ def test_what_two_events_cover_of_a_chunk_counts_once():
 
 
 @given(events=SPANS, stride=st.integers(1, 9), chunk=st.integers(1, 30))
-def test_chunks_are_labelled_by_the_millisecond(events, stride, chunk):
+def test_chunk_labels_agree_with_counting_milliseconds(events, stride, chunk):
     starts, length = 50 * stride * np.arange(12), 50 * chunk
     line = np.zeros(12 * 50 * 9 + 50 * 100, bool)
     for start, end in events:
         line[start:end] = True
     for start, label in zip(starts, chunk_labels(events, starts, length), strict=True):
-        own = [2 * (min(e, start + length) - max(s, start)) >= e - s for s, e in events]
-        assert label == (any(own) or 2 * line[start : start + length].sum() >= length)
+        halves = [2 * (min(e, start + length) - max(s, start)) >= e - s for s, e in events]
+        assert label == (any(halves) or 2 * line[start : start + length].sum() >= length)
 
 
 def test_boolean_counts():
@@ -195,11 +200,10 @@ def test_boolean_counts():
 
 def test_average_precision_is_that_of_scikit_learn():
     # sklearn.metrics.average_precision_score of the documentation's example, and one with ties
-    assert average_precision(np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8])) == pytest.approx(
-        0.8333333
-    )
-    assert average_precision(np.array([1, 0, 1, 0]), np.full(4, 0.5)) == pytest.approx(0.5)
-    assert average_precision(np.array([0, 0]), np.array([0.1, 0.4])) is None
+    positive, scores = np.array([False, False, True, True]), np.array([0.1, 0.4, 0.35, 0.8])
+    assert average_precision(positive, scores) == pytest.approx(0.8333333)
+    assert average_precision(np.array([True, False, True, False]), np.full(4, 0.5)) == pytest.approx(0.5)
+    assert average_precision(np.array([False, False]), np.array([0.1, 0.4])) is None
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=20))
@@ -209,7 +213,7 @@ def test_average_precision_lies_between_the_share_of_positives_and_one(pairs):
     assert value is None or 0 < value <= 1 + 1e-12
 
 
-def test_an_interval_holds_the_figure_it_is_of():
+def test_an_interval_contains_the_f1_of_all_files():
     rng = np.random.default_rng(0)
     real = rng.integers(1, 9, 40)
     counts = np.stack([real, rng.integers(1, 9, 40), rng.binomial(real, 0.6)], axis=1)
@@ -222,7 +226,7 @@ def test_an_interval_holds_the_figure_it_is_of():
     assert narrower.high - narrower.low < 0.5 * (interval.high - interval.low)
 
 
-def test_an_interval_covers_the_truth_about_as_often_as_it_says():
+def test_an_interval_contains_the_true_f1_about_95_times_in_100():
     rng = np.random.default_rng(1)
     inside = 0
     for _ in range(200):

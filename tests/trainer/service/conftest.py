@@ -7,7 +7,7 @@ from tests.trainer.process import running
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory):
-    """What one trainer of the run has compiled, the next need not."""
+    """Shares one compilation cache among all trainers of the run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
         yield
@@ -15,7 +15,7 @@ def compiled(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trainer(tmp_path_factory, compiled):  # noqa: ARG001
-    """One for all tests that leave it as it was."""
+    """A trainer shared by all tests that leave it unchanged."""
     data_dir = tmp_path_factory.mktemp("trainer")
     with running(data_dir, "--heartbeat-seconds", "0.2", "--audio-processes", "2") as trainer:
         yield trainer.warm()
@@ -26,7 +26,7 @@ def files(trainer):
     """A manifest of four processed files of 16 s."""
     manifest = []
     for number in range(4):
-        audio, marks = bursts(16, number)
+        audio, annotations = bursts(16, number)
         name = f"dataset/{number}"
         responses = trainer.process_audio(encoded(audio, "WAV"), name)
         assert responses[-1].WhichOneof("content") == "ready"
@@ -35,7 +35,7 @@ def files(trainer):
             sha256=f"{number:064x}",
             features=f"{name}/features",
             duration_ms=16_000,
-            annotations=marks,
+            annotations=annotations,
         )
         manifest.append(pb.TrainRequest(file=file))
     return manifest

@@ -15,7 +15,7 @@ def states(responses):
     return [response.WhichOneof("content") for response in responses]
 
 
-def test_a_file_goes_through_its_states_and_is_stored(trainer):
+def test_a_file_passes_through_its_states_and_is_stored(trainer):
     audio = np.stack([bursts(2, 1)[0], bursts(2, 2)[0]], axis=1)
     responses = trainer.process_audio(encoded(audio, "WAV"))
     assert states(responses) == ["normalizing", "embedding", "ready"]
@@ -25,11 +25,11 @@ def test_a_file_goes_through_its_states_and_is_stored(trainer):
     stored, rate = soundfile.read(io.BytesIO(trainer.objects.get("one/audio")), dtype="float32")
     assert rate == RATE
     np.testing.assert_allclose(stored, audio, atol=1 / 32767)
-    of_stored = features(stored.T, rate)
-    np.testing.assert_array_equal(unpack_features(trainer.objects.get("one/features")), of_stored)
+    expected = features(stored.T, rate)
+    np.testing.assert_array_equal(unpack_features(trainer.objects.get("one/features")), expected)
 
 
-def test_a_bad_file_ends_in_failed_and_costs_no_process(trainer):
+def test_a_bad_file_ends_in_failed_and_its_process_survives(trainer):
     trainer.process_audio(encoded(bursts(1, 1)[0], "WAV"))
     before = trainer.children("trainer.workers.audio")
     responses = trainer.process_audio(b"<html>404</html>")
@@ -45,7 +45,7 @@ def test_a_file_whose_bytes_are_gone_ends_in_failed(trainer):
     assert "upload the file again" in responses[-1].failed.error_message
 
 
-def test_a_file_that_brings_its_process_down_fails_alone(trainer):
+def test_a_file_that_crashes_its_process_fails_alone(trainer):
     quiet = np.zeros((120 * 48_000, 2), np.int16)
     quiet[::100] = 1000
     trainer.objects.put("long/source", encoded(quiet, "FLAC", rate=48_000))
@@ -57,7 +57,7 @@ def test_a_file_that_brings_its_process_down_fails_alone(trainer):
     assert states(trainer.process_audio(encoded(bursts(1, 1)[0], "WAV")))[-1] == "ready"
 
 
-def test_a_file_that_is_given_up_frees_its_slot(trainer):
+def test_a_cancelled_file_frees_its_slot(trainer):
     quiet = encoded(np.zeros((600 * 48_000, 2), np.int16), "FLAC", rate=48_000)
     trainer.objects.put("long/source", quiet)
     call = trainer.stub.ProcessAudio(audio_request("long"))

@@ -8,20 +8,21 @@ from tests.trainer.process import failure
 
 @pytest.fixture(scope="module")
 def recording():
-    audio, marks = bursts(10, seed=99)
-    return encoded(audio, "FLAC"), marks
+    audio, annotations = bursts(10, seed=99)
+    return encoded(audio, "FLAC"), annotations
 
 
-def test_detections_come_by_start_and_then_the_summary(trainer, model, recording):
-    data, marks = recording
+def test_detections_are_sent_by_start_and_then_the_summary(trainer, model, recording):
+    data, annotations = recording
     responses = trainer.detect(data, model.weights, model.model_config)
     starts = [response.detection.start_ms for response in responses[:-1]]
-    assert len(starts) == len(marks)
-    assert all(abs(start - mark.start_ms) <= 40 for start, mark in zip(starts, marks, strict=True))
+    assert len(starts) == len(annotations)
+    errors = [start - annotation.start_ms for start, annotation in zip(starts, annotations, strict=True)]
+    assert max(map(abs, errors)) <= 40
     assert responses[-1].summary.duration_ms == 10_000
 
 
-def test_settings_reach_the_model(trainer, model, recording):
+def test_the_detection_config_is_applied(trainer, model, recording):
     merged = trainer.detect(recording[0], model.weights, model.model_config, merge_window_ms=5000)
     none = trainer.detect(recording[0], model.weights, model.model_config, thresholds={"static": 1.0})
     assert len(merged) == 2
@@ -37,7 +38,7 @@ def test_detection_does_not_wait_for_training(trainer, model, files, recording):
     trainer.warm()
 
 
-def test_undecodable_audio_is_the_callers_fault(trainer, model):
+def test_undecodable_audio_is_an_invalid_argument(trainer, model):
     with pytest.raises(grpc.RpcError) as caught:
         trainer.detect(b"not audio", model.weights, model.model_config)
     assert failure(caught.value) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_AUDIO")

@@ -1,4 +1,4 @@
-"""Between messages and the trainer's own values, where no call shows it."""
+"""Conversions between messages and the trainer's own values that the tests of the rpcs do not cover."""
 
 import pytest
 from earmark.trainer.v1 import trainer_service_pb2 as pb
@@ -16,38 +16,38 @@ SOME = Figures(0.5, 0.25, 1 / 3, 8)
 NONE = Figures(None, None, None, 0)
 
 
-def from_base(model_id: str, **keys: str) -> pb.TrainRequest.Job:
+def job_with_base(model_id: str, **keys: str) -> pb.TrainRequest.Job:
     job = training_job(base_model_id=model_id)
     job.MergeFrom(pb.TrainRequest.Job(**keys))
     return job
 
 
-def test_without_a_base_model_there_is_none():
+def test_a_job_without_a_base_model_has_none():
     assert from_job(training_job(), ()).base is None
 
 
 def test_a_base_model_is_its_two_keys():
-    assert from_job(from_base(MODEL_ID, **KEYS), ()).base == BaseModel(*KEYS.values())
+    assert from_job(job_with_base(MODEL_ID, **KEYS), ()).base == BaseModel(*KEYS.values())
 
 
-@pytest.mark.parametrize("left_out", KEYS)
-def test_a_base_model_without_a_key_is_refused_by_name(left_out):
-    keys = {name: key for name, key in KEYS.items() if name != left_out}
-    for job in (from_base(MODEL_ID, **keys), from_base("", **keys)):
-        with pytest.raises(CallError, match=left_out) as error:
+@pytest.mark.parametrize("missing", KEYS)
+def test_a_base_model_without_a_key_is_refused_by_name(missing):
+    keys = {name: key for name, key in KEYS.items() if name != missing}
+    for job in (job_with_base(MODEL_ID, **keys), job_with_base("", **keys)):
+        with pytest.raises(CallError, match=missing) as error:
             from_job(job, ())
-        assert (error.value.reason, error.value.field) == ("INVALID_FIELD", f"job.{left_out}")
+        assert (error.value.reason, error.value.field) == ("INVALID_FIELD", f"job.{missing}")
 
 
-def test_a_base_model_that_the_gateway_forgot_to_name_is_refused():
+def test_a_base_model_id_without_keys_is_refused():
     with pytest.raises(CallError, match="base_weights and base_model_config"):
-        from_job(from_base(MODEL_ID), ())
+        from_job(job_with_base(MODEL_ID), ())
 
 
-@pytest.mark.parametrize("given", [None, 1, 100])
-def test_early_stopping_is_off_where_left_out(given):
-    job = training_job(early_stopping_epochs=given)
-    assert from_job(job, ()).config.early_stopping_epochs == given
+@pytest.mark.parametrize("epochs", [None, 1, 100])
+def test_early_stopping_is_off_if_it_is_missing(epochs):
+    job = training_job(early_stopping_epochs=epochs)
+    assert from_job(job, ()).config.early_stopping_epochs == epochs
 
 
 @pytest.mark.parametrize("code", NoticeCode)
@@ -57,7 +57,7 @@ def test_every_notice_has_its_code_in_the_contract(code):
     assert notice.message == "what was found"
 
 
-def test_a_finished_models_figures_are_all_in_the_message():
+def test_all_metrics_of_a_finished_model_are_in_the_message():
     curve = (OperatingPoint(0.5, 0.5, 0.25), OperatingPoint(0.95, None, 0.0))
     of_type = TypeMetrics(SOME, SOME, SOME, 0.7, 0.5, curve, Interval(0.2, 0.6))
     message = to_metrics(EvalMetrics(SOME, NONE, SOME, 0.4, {"echo": of_type}, Interval(0.25, 0.5)))
@@ -75,7 +75,7 @@ def test_a_finished_models_figures_are_all_in_the_message():
     assert not last.HasField("precision")
 
 
-def test_what_has_no_value_stays_unset():
+def test_a_figure_without_a_value_stays_unset():
     message = to_metrics(EvalMetrics(NONE, NONE, NONE, None, {"echo": TypeMetrics(NONE, NONE, NONE, None)}))
     assert not message.HasField("f1_score_interval")
     echo = message.per_type["echo"]

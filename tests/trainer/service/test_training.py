@@ -5,7 +5,7 @@ import grpc
 import pytest
 from earmark.trainer.v1 import trainer_service_pb2 as pb
 
-from tests.trainer.process import failure, gone, training_job
+from tests.trainer.process import failure, training_job, wait_for_exit
 
 
 def kind(response):
@@ -14,8 +14,8 @@ def kind(response):
 
 def test_a_job_streams_its_events_in_order(trained):
     kinds = [kind(response) for response in trained[0]]
-    told = [name for name in kinds if name not in ("heartbeat", "progress", "loading")]
-    assert told == ["accepted", *["checkpoint", "epoch_completed"] * 2, "completed"]
+    lasting = [name for name in kinds if name not in ("heartbeat", "progress", "loading")]
+    assert lasting == ["accepted", *["checkpoint", "epoch_completed"] * 2, "completed"]
     assert trained[0][0].accepted.device == "cpu"
 
 
@@ -29,14 +29,14 @@ def test_capacity_is_answered_while_a_job_runs(trained):
     assert trained[1].free_training_slots == 0
 
 
-def test_the_model_is_stored_with_its_figures(trainer, model):
+def test_the_model_is_stored_with_its_metrics(trainer, model):
     assert len(trainer.objects.get(model.weights)) == model.size_bytes
     assert trainer.objects.get(model.model_config)
     assert model.metrics.per_type["static"].support > 0
     assert set(model.recommended_thresholds) == {"static"}
 
 
-def test_the_best_epoch_is_told_all_along(trained, model):
+def test_every_epoch_reports_the_best_epoch_so_far(trained, model):
     epochs = [response.epoch_completed for response in trained[0] if kind(response) == "epoch_completed"]
     assert all(1 <= epoch.best_epoch <= epoch.epoch for epoch in epochs)
     assert model.best_epoch == epochs[-1].best_epoch
@@ -53,12 +53,12 @@ def test_a_second_job_finds_no_slot(trainer, files):
     with pytest.raises(grpc.RpcError) as caught:
         list(trainer.train(files))
     assert failure(caught.value) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "NO_FREE_SLOT")
-    assert "it trains another job" in caught.value.details()
+    assert "it is training another job" in caught.value.details()
     first.cancel()
     trainer.warm()
 
 
-def test_a_job_that_cannot_succeed_is_told_from_a_lost_trainer(trainer):
+def test_a_job_that_cannot_succeed_does_not_look_like_a_lost_trainer(trainer):
     missing = pb.TrainRequest.File(audio_file_id="gone", features="no/such/object", duration_ms=1000)
     call = trainer.train([pb.TrainRequest(file=missing)])
     with pytest.raises(grpc.RpcError) as caught:
@@ -66,7 +66,7 @@ def test_a_job_that_cannot_succeed_is_told_from_a_lost_trainer(trainer):
     assert failure(caught.value) == (grpc.StatusCode.FAILED_PRECONDITION, "NO_TRAINING_DATA")
 
 
-def test_a_job_without_its_values_is_refused_by_name(trainer):
+def test_a_missing_config_value_is_named(trainer):
     job = training_job()
     job.config.ClearField("epochs")
     with pytest.raises(grpc.RpcError) as caught:
@@ -83,7 +83,7 @@ def test_the_first_message_must_be_the_job(trainer, first):
 
 
 @pytest.mark.usefixtures("trained")
-def test_a_cancelled_job_stops_between_two_steps_and_its_process_goes_on(trainer, files):
+def test_a_cancelled_job_stops_between_two_steps_and_its_process_survives(trainer, files):
     process = trainer.children("trainer.workers.training")
     call = trainer.train(files, epochs=100)
     next(response for response in call if kind(response) == "epoch_completed")
@@ -95,9 +95,11 @@ def test_a_cancelled_job_stops_between_two_steps_and_its_process_goes_on(trainer
 def test_a_job_cancelled_while_it_compiles_is_killed(trainer, files):
     process = trainer.children("trainer.workers.training")
     call = trainer.train(files, batch_size=24, chunk_size_ms=3000, artifact_types=["static", *"abcdefghij"])
-    next(response for response in call if kind(response) == "heartbeat")  # loaded, and compiling
+    next(
+        response for response in call if kind(response) == "heartbeat"
+    )  # the files are loaded, and it is compiling
     call.cancel()
-    gone(process)
+    wait_for_exit(process)
     trainer.warm()
     assert trainer.children("trainer.workers.training") != process
 

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from tests.sounds import RATE, bursts, encoded
-from trainer.workers.audio import allow_cpu, decode, process
+from trainer.workers.audio import decode, limit_cpu, process_file
 from trainer.workers.formats import UnusableAudioError
 from trainer.workers.wire import DecodeRequest, Failed
 
@@ -23,11 +23,11 @@ def request_for(tmp_path):
         return DecodeRequest(tmp_path / "source", tmp_path)
 
     yield write
-    allow_cpu(None)
+    limit_cpu(None)
 
 
 def patched(data, marker, value):
-    """The four bytes behind `marker` replaced."""
+    """Replaces the four bytes behind `marker`."""
     at = data.index(marker) + len(marker)
     return data[:at] + struct.pack("<I", value) + data[at + 4 :]
 
@@ -62,24 +62,24 @@ def test_every_format_is_decoded_at_its_own_rate(request_for, container, subtype
 @pytest.mark.parametrize(
     ("subtype", "stored"), [("PCM_16", "PCM_16"), ("PCM_24", "PCM_24"), ("FLOAT", "PCM_24")]
 )
-def test_audio_is_stored_without_loss_of_what_the_source_resolves(request_for, subtype, stored):
+def test_audio_is_stored_at_the_resolution_of_its_source(request_for, subtype, stored):
     request = request_for(encoded(AUDIO, "WAV", subtype))
     _, samples = decode(request)
-    kept, _ = soundfile.read(request.audio, dtype="float32", always_2d=True)
+    written, _ = soundfile.read(request.audio, dtype="float32", always_2d=True)
     assert soundfile.info(request.audio).subtype == stored
-    np.testing.assert_allclose(kept.T, samples, atol=0 if subtype.startswith("PCM") else 2**-23)
+    np.testing.assert_allclose(written.T, samples, atol=0 if subtype.startswith("PCM") else 2**-23)
 
 
 def test_a_float_file_beyond_full_scale_is_stored_clipped_not_wrapped(request_for):
     request = request_for(encoded(AUDIO * 4, "WAV", "FLOAT"))
     decode(request)
-    kept, _ = soundfile.read(request.audio, dtype="float32")
-    np.testing.assert_allclose(kept, (AUDIO * 4).clip(-1, 1), atol=1e-6)
+    written, _ = soundfile.read(request.audio, dtype="float32")
+    np.testing.assert_allclose(written, (AUDIO * 4).clip(-1, 1), atol=1e-6)
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 24_000, 44_100, 48_000])
 def test_mp3_does_not_shift_time(request_for, rate):
-    """LAME prepends 576 samples and its decoder 529; what the header says of them must be undone."""
+    """LAME prepends 576 samples and its decoder 529; the decoder must remove as many as the header states."""
     audio = np.random.default_rng(0).normal(0, 0.005, 2 * rate)
     audio[rate : rate + 40] += 0.8 * np.sin(np.arange(40) * 0.5)
     _, samples = decode(request_for(encoded(audio, "MP3", rate=rate)))
@@ -88,12 +88,12 @@ def test_mp3_does_not_shift_time(request_for, rate):
     assert abs(int(np.argmax(lags)) - 2000) <= 1
 
 
-def test_a_wav_that_was_streamed_has_no_length_and_is_read_to_its_end(request_for):
+def test_a_streamed_wav_without_a_length_is_read_to_its_end(request_for):
     decoded, _ = decode(request_for(patched(WAV, b"data", 0xFFFFFFFF)))
     assert decoded.duration_ms == 3000
 
 
-def test_tags_before_and_behind_the_audio_do_no_harm(request_for):
+def test_tags_before_and_after_the_audio_are_skipped(request_for):
     tag = b"ID3\x04\x00\x00\x00\x00\x02\x00" + bytes(256)
     for data in (tag + MP3, MP3 + b"TAG" + bytes(125)):
         assert decode(request_for(data))[0].duration_ms == 3000
@@ -118,7 +118,7 @@ UNUSABLE = {
     "ogg cut short": (OGG[: len(OGG) // 2], "ends in the middle of an OGG page"),
     "mp3 cut short": (MP3[: len(MP3) // 2], "its header announces 3.00 s of audio"),
     "mp3 joined": (MP3 * 20, "several MP3 streams are joined"),
-    "no samples": (encoded(AUDIO[:0], "WAV"), "holds no audio (0 samples)"),
+    "no samples": (encoded(AUDIO[:0], "WAV"), "contains no audio (0 samples)"),
     "short": (encoded(AUDIO[: RATE // 20], "WAV"), "50 ms long, at least 100 ms"),
     "channels": (encoded(np.zeros((RATE, 9)), "WAV"), "9 channels, 1 to 8 are supported"),
     "low rate": (encoded(AUDIO, "WAV", rate=7_999), "7,999 Hz; 8,000 to 192,000 Hz"),
@@ -129,19 +129,19 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("case", UNUSABLE)
-def test_an_unusable_file_says_what_was_found(request_for, case):
-    data, said = UNUSABLE[case]
-    outcome = process(request_for(data), connection=None)
+def test_an_unusable_file_is_described(request_for, case):
+    data, message = UNUSABLE[case]
+    outcome = process_file(request_for(data), connection=None)
     assert isinstance(outcome, Failed)
     assert outcome.reason == "INVALID_AUDIO"
-    assert said in outcome.message
+    assert message in outcome.message
 
 
-def test_a_header_that_promises_hours_is_refused_before_anything_is_allocated(request_for):
+def test_a_header_that_announces_hours_is_refused_before_anything_is_allocated(request_for):
     silence = encoded(np.zeros(60 * 8_000, np.int16), "FLAC", rate=8_000)
     hours = 7 * 3600 * 8_000
     at = silence.index(b"fLaC") + 8 + 10  # STREAMINFO: 20 bits rate, 3 channels, 5 depth, 36 samples
     fields = int.from_bytes(silence[at : at + 8])
-    promised = (fields >> 36 << 36 | hours).to_bytes(8)
+    announced = (fields >> 36 << 36 | hours).to_bytes(8)
     with pytest.raises(UnusableAudioError, match=r"7\.0 hours"):
-        decode(request_for(silence[:at] + promised + silence[at + 8 :]))
+        decode(request_for(silence[:at] + announced + silence[at + 8 :]))

@@ -1,4 +1,4 @@
-"""`python -m earmark.client.cli`, where the `earmark` command is not on the path."""
+"""`python -m earmark.client.cli`, for when the `earmark` command is not on the path."""
 
 from earmark.client.cli import app
 

@@ -35,8 +35,8 @@ _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opti
 
 
 @contextmanager
-def told_to_people() -> Iterator[None]:
-    """Turn errors into words on stderr and exit code 1."""
+def errors_on_stderr() -> Iterator[None]:
+    """Print an error to stderr for people and exit with code 1, or 130 after Ctrl-C."""
     try:
         yield
     except grpc.RpcError as error:
@@ -66,19 +66,18 @@ def up(
         int, typer.Option(envvar="EARMARK_TRAINER_PORT", help="The trainer's port; 0 takes a free one.")
     ] = DEFAULT_TRAINER_PORT,
     database_url: Annotated[
-        str, typer.Option(envvar="EARMARK_DATABASE_URL", help="PostgreSQL; the embedded one where left out.")
+        str, typer.Option(envvar="EARMARK_DATABASE_URL", help="PostgreSQL; the embedded one if left out.")
     ] = "",
     object_store: Annotated[
         str,
         typer.Option(
-            envvar="EARMARK_OBJECT_STORE", help="Folder, s3://, gs:// or az://; in DATA_DIR where left out."
+            envvar="EARMARK_OBJECT_STORE", help="Folder, s3://, gs:// or az://; in DATA_DIR if left out."
         ),
     ] = "",
 ) -> None:
     """Start a trainer and the gateway on this machine; Ctrl-C stops both.
 
-    Every other setting of theirs (`earmark gateway --help`, `earmark trainer --help`) is passed on from the
-    environment.
+    They read every other setting (`earmark gateway --help`, `earmark trainer --help`) from the environment.
     """
     settings = {
         "EARMARK_DATA_DIR": str(data_dir),
@@ -88,24 +87,24 @@ def up(
         "EARMARK_DATABASE_URL": database_url,
         "EARMARK_OBJECT_STORE": object_store,
     }
-    with told_to_people():
+    with errors_on_stderr():
         run_up({name: value for name, value in settings.items() if value})
 
 
 @app.command(context_settings=_PASS_ON)
 def gateway(context: typer.Context) -> None:
     """Run a gateway; `earmark gateway --help` shows its settings."""
-    _become("gateway", context.args)
+    _exec_service("gateway", context.args)
 
 
 @app.command(context_settings=_PASS_ON)
 def trainer(context: typer.Context) -> None:
     """Run a trainer; `earmark trainer --help` shows its settings."""
-    _become("trainer", context.args)
+    _exec_service("trainer", context.args)
 
 
-def _become(service: str, arguments: list[str]) -> None:
-    with told_to_people():
+def _exec_service(service: str, arguments: list[str]) -> None:
+    with errors_on_stderr():
         require_extra(service)
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, "-m", service, *arguments])  # noqa: S606 (no shell)
@@ -113,9 +112,9 @@ def _become(service: str, arguments: list[str]) -> None:
 
 @app.command("trainers")
 def show_trainers(address: Address = DEFAULT_ADDRESS) -> None:
-    """Show what the gateway sees of its trainers, and how many jobs wait for them."""
+    """Show the gateway's trainers, and how many jobs wait for them."""
     console = Console()
-    with told_to_people(), connect(address) as client:
+    with errors_on_stderr(), connect(address) as client:
         capacity = client.training.GetCapacity(training.GetCapacityRequest())
         if capacity.trainers:
             console.print(trainer_table(capacity.trainers))
@@ -127,12 +126,12 @@ def show_trainers(address: Address = DEFAULT_ADDRESS) -> None:
 @app.command("watch")
 def watch_job(
     job: Annotated[
-        str | None, typer.Argument(help="The training job's id; all jobs, from now on, where left out.")
+        str | None, typer.Argument(help="The training job's id; if left out, all jobs from now on.")
     ] = None,
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
-    """Follow a training job to its end, with exit code 1 unless it completes; or all jobs, until Ctrl-C."""
-    with told_to_people(), connect(address) as client:
+    """Follow a training job to its end (exit code 1 unless it completes), or all jobs until Ctrl-C."""
+    with errors_on_stderr(), connect(address) as client:
         if job is None:
             follow_all(Console(), client, watch_jobs(client, from_now=True))
             return
@@ -149,19 +148,21 @@ def upload_files(
     wait: Annotated[bool, typer.Option(help="Wait until the dataset's files are processed.")] = False,
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
-    """Upload audio files to a dataset; prints each file's id and name."""
+    """Upload audio files to a dataset and print each file's id and name."""
     console, failed = Console(soft_wrap=True), False
-    with told_to_people(), connect(address) as client:
+    with errors_on_stderr(), connect(address) as client:
         for path in files:
             try:
-                with told_to_people():
+                with errors_on_stderr():
                     console.print(f"{upload(client, dataset, path).id}  {escape(str(path))}", highlight=False)
             except typer.Exit:
                 failed = True
         if wait:
-            settled = wait_until_ready(client, dataset)
-            bad = [file for file in settled if file.processing_status == audio.AUDIO_PROCESSING_STATUS_FAILED]
-            console.print(f"{len(settled) - len(bad)} ready, {len(bad)} failed", highlight=False)
+            processed = wait_until_ready(client, dataset)
+            bad = [
+                file for file in processed if file.processing_status == audio.AUDIO_PROCESSING_STATUS_FAILED
+            ]
+            console.print(f"{len(processed) - len(bad)} ready, {len(bad)} failed", highlight=False)
             for file in bad:
                 console.print(f"{file.id}  {escape(file.original_filename)}: {escape(file.error_message)}")
             failed = failed or bool(bad)
@@ -175,8 +176,10 @@ def detect_file(
     file: Annotated[Path, typer.Argument(help="An audio file.")],
     *,
     threshold: Annotated[float | None, typer.Option(help="Lowest confidence, 0 to 1 [0.5].")] = None,
-    merge_window_ms: Annotated[int | None, typer.Option(help="Joins what is no further apart [200].")] = None,
-    min_duration_ms: Annotated[int | None, typer.Option(help="Drops what is shorter [50].")] = None,
+    merge_window_ms: Annotated[
+        int | None, typer.Option(help="Joins detections no further apart [200].")
+    ] = None,
+    min_duration_ms: Annotated[int | None, typer.Option(help="Drops shorter detections [50].")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
@@ -184,18 +187,18 @@ def detect_file(
     config = DetectionConfig(
         threshold=threshold, merge_window_ms=merge_window_ms, min_duration_ms=min_duration_ms
     )
-    with told_to_people(), connect(address) as client:
-        found = detect(client, model, file, config)
+    with errors_on_stderr(), connect(address) as client:
+        detections = detect(client, model, file, config)
         if as_json:
-            typer.echo(json.dumps([_as_dict(detection) for detection in found], indent=2))
-        elif found:
-            Console().print(detection_table(found))
+            typer.echo(json.dumps([_as_dict(detection) for detection in detections], indent=2))
+        elif detections:
+            Console().print(detection_table(detections))
         else:
             typer.echo("nothing found")
 
 
 def _as_dict(detection: Detection) -> dict[str, object]:
-    """Return a detection's fields; int64 as numbers, which protobuf's own JSON makes strings."""
+    """Return a detection's fields, with times as numbers: protobuf's own JSON writes int64 as strings."""
     fields = json_format.MessageToDict(
         detection, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )

@@ -1,4 +1,4 @@
-"""A training job on the screen: bars that move on a terminal, one line for each event elsewhere."""
+"""Shows a training job: with progress bars on a terminal, with one line for each event elsewhere."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ _PREFIX = "TRAINING_JOB_STATUS_"
 
 
 @dataclass
-class Story:
-    """What the events of a job have told so far."""
+class JobProgress:
+    """The state of a job, according to the events received so far."""
 
     total_epochs: int
     status: str = "pending"
@@ -35,17 +35,17 @@ class Story:
     notice: str = ""
 
     def add(self, event: training.TrainingEvent) -> None:
-        """Take in the next event."""
+        """Update the state with the next event."""
         match event.WhichOneof("kind"):
             case "status_changed":
                 self.status = status_name(event.status_changed.to)
                 self.reason = event.status_changed.reason
                 self.eta = None
             case "progress":
-                progress = event.progress
-                self.epoch, self.share = progress.epoch, progress.fraction
-                self.epoch_share = progress.step / max(1, progress.steps)
-                self.eta = progress.eta.ToDatetime(UTC) if progress.HasField("eta") else None
+                now = event.progress
+                self.epoch, self.share = now.epoch, now.fraction
+                self.epoch_share = now.step / max(1, now.steps)
+                self.eta = now.eta.ToDatetime(UTC) if now.HasField("eta") else None
             case "epoch_completed":
                 done = event.epoch_completed
                 self.epoch, self.epoch_share = done.epoch, 1.0
@@ -58,11 +58,11 @@ class Story:
 
     @property
     def losses(self) -> str:
-        """The last epoch's losses."""
+        """The training and the validation loss of the last epoch."""
         if self.train_loss is None:
             return ""
-        held_out = "" if self.validation_loss is None else f", held out {self.validation_loss:.4f}"
-        return f"loss {self.train_loss:.4f}{held_out}"
+        validation = "" if self.validation_loss is None else f", validation {self.validation_loss:.4f}"
+        return f"loss {self.train_loss:.4f}{validation}"
 
     @property
     def best(self) -> str:
@@ -71,7 +71,7 @@ class Story:
 
     @property
     def remaining(self) -> str:
-        """The time left, m:ss, as far as it is known."""
+        """The time left as m:ss, empty if it is unknown."""
         if self.eta is None:
             return ""
         left = max(timedelta(), self.eta - datetime.now(UTC))
@@ -81,14 +81,14 @@ class Story:
 def follow(
     console: Console, client: Client, job_id: str, events: Iterable[training.TrainingEvent]
 ) -> training.TrainingJob:
-    """Show a job's events until they end, then its final figures; return the finished job."""
+    """Show a job's events to the last one, then its final figures, and return the finished job."""
     job = _read(client, job_id)
-    story = _story(job)
+    progress = _initial_progress(job)
     if job.HasField("waiting"):
         place = f"number {job.waiting.place} in the queue: {job.waiting.message}"
         console.print(place, markup=False, highlight=False, soft_wrap=True)
     show = _show_live if console.is_terminal else _show_lines
-    show(console, story, events)
+    show(console, progress, events)
     job = _read(client, job_id)
     if job.HasField("metrics"):
         console.print(metrics_table(job.metrics))
@@ -97,18 +97,18 @@ def follow(
 
 
 def follow_all(console: Console, client: Client, events: Iterable[JobEvent]) -> None:
-    """Show the events of many jobs, a line for each: when, the end of the job's id, and what happened."""
-    stories: dict[str, Story] = {}
+    """Show one line for each event of many jobs: the time, the end of the job's id, and what happened."""
+    jobs: dict[str, JobProgress] = {}
     for event in (each.event for each in events):
         job_id = event.training_job_id
-        if job_id not in stories:
-            stories[job_id] = _story(_read(client, job_id))
-        story = stories[job_id]
-        story.add(event)
-        if line := _line(story, event):
+        if job_id not in jobs:
+            jobs[job_id] = _initial_progress(_read(client, job_id))
+        progress = jobs[job_id]
+        progress.add(event)
+        if line := _line(progress, event):
             _print(console, event, f"{job_id[-8:]}  {line}")
         if event.status_changed.to in TERMINAL_STATUSES:
-            del stories[job_id]
+            del jobs[job_id]
 
 
 def verdict(job: training.TrainingJob) -> str:
@@ -124,12 +124,12 @@ def verdict(job: training.TrainingJob) -> str:
 
 
 def status_name(status: int) -> str:
-    """Return a status as people write it: `training`."""
+    """Return the name of a status without its prefix, in lower case: `training`."""
     return training.TrainingJobStatus.Name(status).removeprefix(_PREFIX).lower()
 
 
-def _story(job: training.TrainingJob) -> Story:
-    return Story(total_epochs=job.total_epochs or job.config.epochs)
+def _initial_progress(job: training.TrainingJob) -> JobProgress:
+    return JobProgress(total_epochs=job.total_epochs or job.config.epochs)
 
 
 def _read(client: Client, job_id: str) -> training.TrainingJob:
@@ -139,7 +139,7 @@ def _read(client: Client, job_id: str) -> training.TrainingJob:
     return reply.training_job
 
 
-def _show_live(console: Console, story: Story, events: Iterable[training.TrainingEvent]) -> None:
+def _show_live(console: Console, progress: JobProgress, events: Iterable[training.TrainingEvent]) -> None:
     bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=28),
@@ -152,28 +152,31 @@ def _show_live(console: Console, story: Story, events: Iterable[training.Trainin
 
     def render() -> RenderableType:
         bars.update(
-            whole, completed=story.share, description=story.status, note=story.remaining or story.reason
+            whole,
+            completed=progress.share,
+            description=progress.status,
+            note=progress.remaining or progress.reason,
         )
         bars.update(
             epoch,
-            completed=story.epoch_share,
-            description=f"epoch {story.epoch}/{story.total_epochs}",
-            note=", ".join(filter(None, (story.losses, story.best))) or escape(story.notice),
+            completed=progress.epoch_share,
+            description=f"epoch {progress.epoch}/{progress.total_epochs}",
+            note=", ".join(filter(None, (progress.losses, progress.best))) or escape(progress.notice),
         )
-        return Group(bars, metrics_table(story.metrics)) if story.metrics else bars
+        return Group(bars, metrics_table(progress.metrics)) if progress.metrics else bars
 
-    # Transient: the final table follows, and two of them would only confuse.
+    # Transient, because the table of the final figures follows.
     with Live(console=console, transient=True, get_renderable=render, refresh_per_second=8):
         for event in events:
-            story.add(event)
-            if event.HasField("notice") and event.notice.code in _TOLD:
+            progress.add(event)
+            if event.HasField("notice") and event.notice.code in _PRINTED_NOTICES:
                 console.print(escape(event.notice.message), soft_wrap=True)
 
 
-def _show_lines(console: Console, story: Story, events: Iterable[training.TrainingEvent]) -> None:
+def _show_lines(console: Console, progress: JobProgress, events: Iterable[training.TrainingEvent]) -> None:
     for event in events:
-        story.add(event)
-        if line := _line(story, event):
+        progress.add(event)
+        if line := _line(progress, event):
             _print(console, event, line)
 
 
@@ -182,8 +185,8 @@ def _print(console: Console, event: training.TrainingEvent, line: str) -> None:
     console.print(f"{time}  {line}", markup=False, highlight=False, soft_wrap=True)
 
 
-# The other notices say what a bar shows as well.
-_TOLD = frozenset(
+# The other notices repeat what a bar shows.
+_PRINTED_NOTICES = frozenset(
     {
         training.NOTICE_CODE_FILE_LEFT_OUT,
         training.NOTICE_CODE_TYPE_NOT_VALIDATED,
@@ -196,17 +199,17 @@ _TOLD = frozenset(
 )
 
 
-def _line(story: Story, event: training.TrainingEvent) -> str:
-    """Return what a log should say of an event; nothing for mere progress."""
+def _line(progress: JobProgress, event: training.TrainingEvent) -> str:
+    """Return the line for an event; empty for a progress event."""
     match event.WhichOneof("kind"):
         case "status_changed":
-            return f"{story.status}  {story.reason}".rstrip()
+            return f"{progress.status}  {progress.reason}".rstrip()
         case "epoch_completed":
             done = event.epoch_completed
             score = f"F1 {figure(done.metrics.overall, 'f1_score')}"
             score += " (best)" if done.best_epoch == done.epoch else ""
-            parts = [f"epoch {done.epoch}/{story.total_epochs}", story.losses, score]
-            parts += [f"{story.remaining}"] if story.remaining else []
+            parts = [f"epoch {done.epoch}/{progress.total_epochs}", progress.losses, score]
+            parts += [progress.remaining] if progress.remaining else []
             return "  ".join(parts)
         case "notice":
             return event.notice.message

@@ -11,35 +11,35 @@ from rich.table import Table
 
 
 def metrics_table(metrics: EvalMetrics, title: str | None = None) -> Table:
-    """Return precision, recall, F1 and support by artifact type and over all; unset figures are a dash."""
+    """Return precision, recall, F1 and support by artifact type and over all; an unset figure is a dash."""
     table = Table(title=title, title_justify="left", show_footer=bool(metrics.per_type))
     table.add_column("artifact type", "over all")
     overall = _row(metrics.overall)
-    for name, figure in zip(("precision", "recall", "F1", "support"), overall, strict=True):
-        table.add_column(name, figure, justify="right")
-    for name, found in sorted(metrics.per_type.items()):
-        table.add_row(escape(name), *_row(found))
+    for name, footer in zip(("precision", "recall", "F1", "support"), overall, strict=True):
+        table.add_column(name, footer, justify="right")
+    for name, figures in sorted(metrics.per_type.items()):
+        table.add_row(escape(name), *_row(figures))
     return table
 
 
 def detection_table(detections: Iterable[Detection]) -> Table:
-    """Return the detections, one a row."""
+    """Return a table with one row for each detection."""
     table = Table()
     table.add_column("artifact type")
     for name in ("start", "end", "confidence"):
         table.add_column(name, justify="right")
-    for found in detections:
+    for detection in detections:
         table.add_row(
-            escape(found.artifact_type),
-            seconds(found.start_ms),
-            seconds(found.end_ms),
-            f"{found.confidence:.2f}",
+            escape(detection.artifact_type),
+            seconds(detection.start_ms),
+            seconds(detection.end_ms),
+            f"{detection.confidence:.2f}",
         )
     return table
 
 
 def trainer_table(trainers: Iterable[TrainerStatus]) -> Table:
-    """Return the trainers, one a row; slots are a dash where the trainer does not say."""
+    """Return a table with one row for each trainer; unknown slots are a dash."""
     table = Table()
     table.add_column("address", overflow="fold")
     table.add_column("state")
@@ -60,7 +60,7 @@ def trainer_table(trainers: Iterable[TrainerStatus]) -> Table:
 
 
 def job_counts(capacity: GetCapacityResponse) -> str:
-    """Return how many jobs wait and how many train, in words."""
+    """Return how many jobs wait and how many train: `2 jobs wait, 1 trains`."""
     waiting = {0: "no job waits", 1: "1 job waits"}.get(
         capacity.waiting_jobs, f"{capacity.waiting_jobs} jobs wait"
     )
@@ -69,25 +69,25 @@ def job_counts(capacity: GetCapacityResponse) -> str:
 
 
 def _slots(total: int, free: int) -> str:
-    """Return the used of all."""
+    """Return used and all slots: `1/2`."""
     return f"{total - free}/{total}" if total else "–"  # noqa: RUF001
 
 
 def _note(trainer: TrainerStatus) -> str:
-    """Return the problem, and since when a trainer that is not available has been silent."""
+    """Return a trainer's problem and, if it is unavailable, when it last answered."""
     if trainer.is_available or not trainer.HasField("seen_at"):
         return trainer.problem
     seen = trainer.seen_at.ToDatetime(UTC).astimezone()
-    return f"{trainer.problem} (last heard of {seen:%Y-%m-%d %H:%M:%S})"
+    return f"{trainer.problem} (last seen {seen:%Y-%m-%d %H:%M:%S})"
 
 
 def seconds(ms: int) -> str:
-    """Return a time in a recording, in seconds."""
+    """Return a time in milliseconds as text in seconds: `1.200 s`."""
     return f"{ms / 1000:.3f} s"
 
 
 def figure(figures: Figures | TypeMetrics, name: str) -> str:
-    """Return one of `precision`, `recall` and `f1_score` with two decimals, a dash where it is unset."""
+    """Return one of `precision`, `recall` and `f1_score` with two decimals, or a dash if it is unset."""
     return f"{getattr(figures, name):.2f}" if figures.HasField(name) else "–"  # noqa: RUF001
 
 

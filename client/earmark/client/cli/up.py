@@ -1,4 +1,4 @@
-"""`earmark up`: everything on this machine until Ctrl-C."""
+"""`earmark up`: runs a trainer and a gateway on this machine until Ctrl-C."""
 
 import signal
 import sys
@@ -11,7 +11,7 @@ from rich.console import Console
 
 
 def run_up(settings: Mapping[str, str]) -> None:
-    """Start the services, say where they are, and watch over them until SIGINT or SIGTERM."""
+    """Start the services, print the gateway's address, and supervise them until SIGINT or SIGTERM."""
     console = Console(soft_wrap=True, highlight=False)
     system = LocalSystem(settings, log=_log)
     with _stopped_by_signals(system), system:
@@ -40,7 +40,7 @@ def _log(line: str) -> None:
 
 @contextmanager
 def _stopped_by_signals(system: LocalSystem) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into a request to stop; a second one cannot cut the stopping short."""
+    """Turn SIGINT and SIGTERM into a request to stop; a second signal does not interrupt the stop."""
 
     def ask(_number: int, _frame: FrameType | None) -> None:
         system.ask_to_stop()

@@ -89,7 +89,7 @@ class AnnotationServiceServicer:
     """
 
     def CreateAnnotationSet(self, request, context):
-        """Makes a draft with the dataset's next version number, empty or as a copy of an earlier set.
+        """Creates a draft with the dataset's next version number, either empty or as a copy of an existing set.
 
         grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"}' localhost:50051 earmark.v1.AnnotationService/CreateAnnotationSet
         """
@@ -116,7 +116,8 @@ class AnnotationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PublishAnnotationSet(self, request, context):
-        """Publishes a draft: from now on it can be trained on and never changes. Publishing it again changes nothing.
+        """Publishes a draft. A published set can be trained on and never changes again. Publishing it a second time has
+        no effect.
 
         grpcurl -plaintext -d '{"annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33"}' localhost:50051 earmark.v1.AnnotationService/PublishAnnotationSet
         """
@@ -134,7 +135,8 @@ class AnnotationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchCreateAnnotations(self, request, context):
-        """Adds annotations to a draft: all of them, or none and every violation by its index.
+        """Adds annotations to a draft: either all of them, or none. An error lists every violation with the index of its
+        annotation.
 
         grpcurl -plaintext -d '{"annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33", "annotations": [{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "artifact_type": "dropout", "start_ms": 1200, "end_ms": 1350}]}' localhost:50051 earmark.v1.AnnotationService/BatchCreateAnnotations
         """
@@ -152,7 +154,7 @@ class AnnotationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateAnnotation(self, request, context):
-        """Replaces one annotation of a draft, all fields but its file.
+        """Replaces every field of one annotation of a draft except its file.
 
         grpcurl -plaintext -d '{"annotation_id": "019a9f42-0b7e-7f00-91aa-6e5d4c3b2a44", "artifact_type": "dropout", "start_ms": 1200, "end_ms": 1400}' localhost:50051 earmark.v1.AnnotationService/UpdateAnnotation
         """

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class AudioServiceStub:
-    """Audio files: uploaded in parts, decoded and checked by the service, ready for training once their
-    processing is over.
+    """Audio files. Clients upload them in parts; the service decodes and checks them, and a file that passes is
+    ready for training.
     """
 
     def __init__(self, channel):
@@ -69,16 +69,16 @@ class AudioServiceStub:
 
 
 class AudioServiceServicer:
-    """Audio files: uploaded in parts, decoded and checked by the service, ready for training once their
-    processing is over.
+    """Audio files. Clients upload them in parts; the service decodes and checks them, and a file that passes is
+    ready for training.
     """
 
     def UploadAudio(self, request_iterator, context):
-        """Uploads one file: the first message has the metadata, the rest have the bytes in order. The reply comes
-        when the bytes are safe; the file is pending and is processed by itself. A file that was not sent whole
-        leaves nothing behind.
+        """Uploads one file: the first message has the metadata, the others have the bytes in order. The reply is sent
+        when the bytes are stored; the file is then pending, and processing starts without a further call. An
+        incomplete upload stores nothing.
 
-        By grpcurl, a small file in two messages (the data is base64):
+        With grpcurl, a small file in two messages (the data is base64):
 
         (printf '{"metadata": {"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "filename": "call.wav", "size_bytes": %d}}' $(wc -c < call.wav); printf '{"part": {"data": "%s"}}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.AudioService/UploadAudio
         """
@@ -87,7 +87,7 @@ class AudioServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetAudioFile(self, request, context):
-        """Reads one file's facts and processing status.
+        """Reads one file's properties and processing status.
 
         grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22"}' localhost:50051 earmark.v1.AudioService/GetAudioFile
         """
@@ -105,7 +105,8 @@ class AudioServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAudioFile(self, request, context):
-        """Deletes a file and its annotations in drafts. Refused while a published annotation set marks it.
+        """Deletes a file and its annotations in drafts. Refused if a published annotation set annotates the file, and
+        while a training job uses the dataset.
 
         grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22"}' localhost:50051 earmark.v1.AudioService/DeleteAudioFile
         """
@@ -114,7 +115,7 @@ class AudioServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DownloadAudio(self, request, context):
-        """Sends back the bytes as they were uploaded.
+        """Streams the bytes as they were uploaded.
 
         grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22"}' localhost:50051 earmark.v1.AudioService/DownloadAudio
         """
@@ -123,8 +124,8 @@ class AudioServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchAudioFiles(self, request, context):
-        """Follows a dataset's files: each file as it is, then each as it changes, and an end as soon as none is
-        pending, normalizing or embedding any more. Resumable by revision.
+        """Follows a dataset's files: sends each file as it is now, then each file that changes. The stream ends as soon
+        as no file is pending, normalizing or embedding. A broken watch can be resumed from the last revision received.
 
         grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"}' localhost:50051 earmark.v1.AudioService/WatchAudioFiles
         """
@@ -174,8 +175,8 @@ def add_AudioServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AudioService:
-    """Audio files: uploaded in parts, decoded and checked by the service, ready for training once their
-    processing is over.
+    """Audio files. Clients upload them in parts; the service decodes and checks them, and a file that passes is
+    ready for training.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class DatasetServiceStub:
-    """Datasets: a name, and the artifact types that annotations of its audio may have.
+    """Datasets. A dataset groups audio files and defines the artifact types that annotations of its audio may have.
     """
 
     def __init__(self, channel):
@@ -63,11 +63,11 @@ class DatasetServiceStub:
 
 
 class DatasetServiceServicer:
-    """Datasets: a name, and the artifact types that annotations of its audio may have.
+    """Datasets. A dataset groups audio files and defines the artifact types that annotations of its audio may have.
     """
 
     def CreateDataset(self, request, context):
-        """Makes a dataset.
+        """Creates a dataset.
 
         grpcurl -plaintext -d '{"name": "Support calls", "artifact_types": [{"name": "dropout"}]}' localhost:50051 earmark.v1.DatasetService/CreateDataset
         """
@@ -94,7 +94,7 @@ class DatasetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateDataset(self, request, context):
-        """Changes name, description or artifact types. A type that annotations use cannot be taken away.
+        """Changes name, description or artifact types. A type that annotations use cannot be removed.
 
         grpcurl -plaintext -d '{"dataset": {"id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "name": "Calls"}, "update_mask": "name"}' localhost:50051 earmark.v1.DatasetService/UpdateDataset
         """
@@ -103,8 +103,8 @@ class DatasetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteDataset(self, request, context):
-        """Deletes a dataset with its audio and drafts. Refused while a published annotation set or a training job
-        belongs to it.
+        """Deletes a dataset with its audio and drafts. Refused if a published annotation set or a training job belongs
+        to it.
 
         grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"}' localhost:50051 earmark.v1.DatasetService/DeleteDataset
         """
@@ -149,7 +149,7 @@ def add_DatasetServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class DatasetService:
-    """Datasets: a name, and the artifact types that annotations of its audio may have.
+    """Datasets. A dataset groups audio files and defines the artifact types that annotations of its audio may have.
     """
 
     @staticmethod

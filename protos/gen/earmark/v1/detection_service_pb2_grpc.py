@@ -47,10 +47,11 @@ class DetectionServiceServicer:
     """
 
     def Detect(self, request_iterator, context):
-        """Detects in one recording: the first message names the model, the rest have the file's bytes in order. The
-        detections come back in order of their start, then the summary. No detection is no error.
+        """Finds artifacts in one recording: the first message names the model, the others have the file's bytes in order.
+        The reply is the detections in order of their start, then the summary. A recording without detections is not an
+        error.
 
-        By grpcurl, a small file in two messages (the data is base64):
+        With grpcurl, a small file in two messages (the data is base64):
 
         (printf '{"start": {"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect
         """

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelServiceStub:
-    """Models: what completed training jobs leave behind. Only an active model detects.
+    """Models, which completed training jobs produce. Only an active model can be used for detection.
     """
 
     def __init__(self, channel):
@@ -63,11 +63,11 @@ class ModelServiceStub:
 
 
 class ModelServiceServicer:
-    """Models: what completed training jobs leave behind. Only an active model detects.
+    """Models, which completed training jobs produce. Only an active model can be used for detection.
     """
 
     def GetModel(self, request, context):
-        """Reads one model, an archived one too.
+        """Reads one model, archived or not.
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/GetModel
         """
@@ -94,7 +94,8 @@ class ModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteModel(self, request, context):
-        """Archives a model: it is hidden from lists, refused for detection and as a base model, and can be undeleted.
+        """Archives a model. An archived model is hidden from lists and refused for detection and as a base model. It can be
+        restored with UndeleteModel.
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/DeleteModel
         """
@@ -103,7 +104,7 @@ class ModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UndeleteModel(self, request, context):
-        """Brings an archived model back, as it was.
+        """Restores an archived model with all its properties.
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/UndeleteModel
         """
@@ -148,7 +149,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService:
-    """Models: what completed training jobs leave behind. Only an active model detects.
+    """Models, which completed training jobs produce. Only an active model can be used for detection.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class TrainingServiceStub:
-    """Training jobs: created when their prerequisites hold, run by a trainer, watched by anybody.
+    """Training jobs. A job is created if its prerequisites are met, and a trainer runs it. Any client can watch it.
     """
 
     def __init__(self, channel):
@@ -73,14 +73,14 @@ class TrainingServiceStub:
 
 
 class TrainingServiceServicer:
-    """Training jobs: created when their prerequisites hold, run by a trainer, watched by anybody.
+    """Training jobs. A job is created if its prerequisites are met, and a trainer runs it. Any client can watch it.
     """
 
     def CreateTrainingJob(self, request, context):
-        """Creates a training job and replies at once. Refused with FAILED_PRECONDITION and every violation unless the
-        annotation set is published, every audio file of the dataset is ready, there are 5 minutes of audio, and
-        each chosen type has an annotation; or where the base model is archived. Refused with RESOURCE_EXHAUSTED where
-        the tenant has too many jobs waiting.
+        """Creates a training job and replies at once. The annotation set must be published, every audio file of the dataset
+        must be ready, there must be at least 5 minutes of audio, and each chosen type needs an annotation; otherwise the
+        call fails with FAILED_PRECONDITION and lists every violation. It also fails with FAILED_PRECONDITION if the base
+        model is archived, and with RESOURCE_EXHAUSTED if too many jobs of the tenant are waiting.
 
         grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33", "config": {"artifact_types": ["dropout"]}}' localhost:50051 earmark.v1.TrainingService/CreateTrainingJob
         """
@@ -107,8 +107,8 @@ class TrainingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelTrainingJob(self, request, context):
-        """Cancels a job: at once where it waits, within a second where it trains. Cancelling a cancelled job changes
-        nothing; a completed or failed one is refused with FAILED_PRECONDITION.
+        """Cancels a job: a waiting job at once, a training job within a second. Cancelling a cancelled job has no effect. A
+        completed or failed job cannot be cancelled: the call fails with FAILED_PRECONDITION.
 
         grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55"}' localhost:50051 earmark.v1.TrainingService/CancelTrainingJob
         """
@@ -117,10 +117,10 @@ class TrainingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchTrainingJob(self, request, context):
-        """Sends a job's events in order, without gap or duplicate: first those after `after_revision`, then each as it
-        happens, and an end after the job's last one. A broken watch is resumed by the last revision seen. Long after
-        a job has finished, all its events but the last are removed: an earlier revision is then refused with
-        OUT_OF_RANGE.
+        """Sends a job's events in order, without gaps or duplicates: first the events after `after_revision`, then each new
+        event as it happens. The stream ends after the job's last event. To resume a broken watch, pass the last revision
+        received. Long after a job has finished, all its events except the last are removed; an earlier revision is then
+        refused with OUT_OF_RANGE.
 
         grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55"}' localhost:50051 earmark.v1.TrainingService/WatchTrainingJob
         """
@@ -129,11 +129,11 @@ class TrainingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchTrainingJobs(self, request, context):
-        """Sends the events of all jobs, or of those that the filter lets through: first those after `after_cursor`, then
-        each as it happens, without an end. Each job's events come in order, without gap or duplicate, however late
-        they were committed; those of different jobs roughly as they happened. Every response has a cursor: a broken
-        watch is resumed by the last one seen, with this filter or another. A cursor behind which events were removed
-        for their age is refused with OUT_OF_RANGE.
+        """Sends the events of all jobs, or of those that match the filter: first the events after `after_cursor`, then each
+        new event as it happens. The stream does not end. Each job's events come in order, without gaps or duplicates, no
+        matter how late they were committed; events of different jobs come roughly in the order in which they happened.
+        Every response has a cursor. To resume a broken watch, pass the last cursor received, with the same filter or
+        another. If events after the cursor were removed because of their age, the call fails with OUT_OF_RANGE.
 
         grpcurl -plaintext -d '{"from_now": true, "statuses": ["TRAINING_JOB_STATUS_COMPLETED", "TRAINING_JOB_STATUS_FAILED"]}' localhost:50051 earmark.v1.TrainingService/WatchTrainingJobs
         """
@@ -142,8 +142,8 @@ class TrainingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetCapacity(self, request, context):
-        """Says what this gateway sees of its trainers, and how many of the caller's jobs wait for them and run on them.
-        Another gateway on the same database may have other trainers.
+        """Returns the state of this gateway's trainers, and how many of the caller's jobs are waiting and training. Another
+        gateway on the same database may have other trainers.
 
         grpcurl -plaintext localhost:50051 earmark.v1.TrainingService/GetCapacity
         """
@@ -198,7 +198,7 @@ def add_TrainingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TrainingService:
-    """Training jobs: created when their prerequisites hold, run by a trainer, watched by anybody.
+    """Training jobs. A job is created if its prerequisites are met, and a trainer runs it. Any client can watch it.
     """
 
     @staticmethod

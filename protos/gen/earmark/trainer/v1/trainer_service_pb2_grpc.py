@@ -26,9 +26,9 @@ if _version_not_supported:
 
 
 class TrainerServiceStub:
-    """The trainer: owns the accelerator and no state. Objects are named by their keys in the object store that both
-    services share. One that is stopping hands its job back, ends its watches, lets files and detections in work
-    finish, and answers every call for more with UNAVAILABLE of reason STOPPING.
+    """The trainer owns the accelerator and keeps no state. Objects are named by their keys in the object store that both
+    services share. A trainer that is stopping hands its job back, ends its watches, and finishes the files and
+    detections that are in progress. It answers new calls for work with UNAVAILABLE and reason STOPPING.
     """
 
     def __init__(self, channel):
@@ -70,16 +70,16 @@ class TrainerServiceStub:
 
 
 class TrainerServiceServicer:
-    """The trainer: owns the accelerator and no state. Objects are named by their keys in the object store that both
-    services share. One that is stopping hands its job back, ends its watches, lets files and detections in work
-    finish, and answers every call for more with UNAVAILABLE of reason STOPPING.
+    """The trainer owns the accelerator and keeps no state. Objects are named by their keys in the object store that both
+    services share. A trainer that is stopping hands its job back, ends its watches, and finishes the files and
+    detections that are in progress. It answers new calls for work with UNAVAILABLE and reason STOPPING.
     """
 
     def Train(self, request_iterator, context):
-        """Trains one model. The first message is the job, the rest are its files; the trainer starts when the client
-        has half-closed. Failure is the stream's status, with a google.rpc.ErrorInfo; RESOURCE_EXHAUSTED means that no
-        slot is free, UNAVAILABLE of reason STOPPING that nothing went wrong and another trainer can go on from the last
-        checkpoint; to cancel the job, cancel the call.
+        """Trains one model. The first message is the job, the others are its files; the trainer starts once the client has
+        half-closed the stream. A failure is the stream's status, with a google.rpc.ErrorInfo. RESOURCE_EXHAUSTED means
+        that no slot is free. UNAVAILABLE with reason STOPPING means that nothing went wrong and that another trainer can
+        continue from the last checkpoint. To cancel the job, cancel the call.
 
         grpcurl -plaintext -d '{"job": {"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}}' localhost:50052 earmark.trainer.v1.TrainerService/Train
         """
@@ -88,9 +88,9 @@ class TrainerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def HandBack(self, request, context):
-        """Ends an attempt with its work kept: its Train stream gets a last checkpoint, where there is anything new to
-        keep, and ends with UNAVAILABLE of reason STOPPING. Answers when the job has ended and its slot is free.
-        NOT_FOUND where that attempt does not run here.
+        """Ends an attempt without losing its work: its Train stream sends a last checkpoint, if there is anything new to
+        store, and ends with UNAVAILABLE and reason STOPPING. Replies when the job has ended and its slot is free.
+        NOT_FOUND if this trainer does not run that attempt.
 
         grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}' localhost:50052 earmark.trainer.v1.TrainerService/HandBack
         """
@@ -99,8 +99,8 @@ class TrainerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ProcessAudio(self, request, context):
-        """Decodes, checks and stores one uploaded file, then its features. A file that cannot be used ends in
-        `failed`, not in an error of the call.
+        """Decodes, checks and stores one uploaded file, then computes and stores its features. For a file that cannot be
+        used, the last message is `failed`; the call itself succeeds.
 
         grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "source": "audio/019a9f40/source"}' localhost:50052 earmark.trainer.v1.TrainerService/ProcessAudio
         """
@@ -109,7 +109,7 @@ class TrainerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Detect(self, request_iterator, context):
-        """Detects in one recording.
+        """Finds artifacts in one recording.
 
         grpcurl -plaintext -d '{"start": {"weights": "models/019a9f50/model.safetensors", "model_config": "models/019a9f50/model.json"}}' localhost:50052 earmark.trainer.v1.TrainerService/Detect
         """
@@ -118,7 +118,7 @@ class TrainerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetCapacity(self, request, context):
-        """Says what the trainer has and how much of it is free.
+        """Returns the trainer's capacity and how much of it is free.
 
         grpcurl -plaintext localhost:50052 earmark.trainer.v1.TrainerService/GetCapacity
         """
@@ -127,7 +127,7 @@ class TrainerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchCapacity(self, request, context):
-        """Sends the capacity at once, at every change, and every few seconds.
+        """Sends the capacity at once, after every change, and every few seconds.
 
         grpcurl -plaintext localhost:50052 earmark.trainer.v1.TrainerService/WatchCapacity
         """
@@ -177,9 +177,9 @@ def add_TrainerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TrainerService:
-    """The trainer: owns the accelerator and no state. Objects are named by their keys in the object store that both
-    services share. One that is stopping hands its job back, ends its watches, lets files and detections in work
-    finish, and answers every call for more with UNAVAILABLE of reason STOPPING.
+    """The trainer owns the accelerator and keeps no state. Objects are named by their keys in the object store that both
+    services share. A trainer that is stopping hands its job back, ends its watches, and finishes the files and
+    detections that are in progress. It answers new calls for work with UNAVAILABLE and reason STOPPING.
     """
 
     @staticmethod

@@ -1,11 +1,11 @@
-"""What clients saw, and what was done to the system meanwhile. Times are seconds since the epoch."""
+"""What the clients observed, and the faults at that time. Times are seconds since the Unix epoch."""
 
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from earmark.v1 import training_service_pb2 as training
-from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc import aio
 from grpc_status import rpc_status
@@ -15,7 +15,7 @@ DOMAIN = "earmark"
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A call's error. `reason` is Earmark's, "" where the transport speaks; `retry`: it has a RetryInfo."""
+    """A call's error. `reason`: Earmark's, "" if the transport failed; `retry`: it has a RetryInfo."""
 
     code: str
     message: str = ""
@@ -23,8 +23,8 @@ class Failure:
     retry: bool = False
 
     @classmethod
-    def of(cls, error: aio.AioRpcError) -> "Failure":
-        """Unpacked."""
+    def from_error(cls, error: aio.AioRpcError) -> "Failure":
+        """The failure that an error of grpc.aio describes."""
         status, reason, retry = rpc_status.from_call(error), "", False
         for detail in status.details if status else ():
             info = error_details_pb2.ErrorInfo()
@@ -39,15 +39,18 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call. `expected`: the reasons for which it may be refused, as a call that is meant to be."""
+    """One call. `expected`: the reasons for which it may be refused.
+
+    `request` and `reply` have the message types of the rpc.
+    """
 
     client: str
     gateway: int
     method: str
-    request: Message
+    request: Any
     began: float
     ended: float
-    reply: Message | None = None
+    reply: Any = None
     failure: Failure | None = None
     expected: frozenset[str] = frozenset()
 
@@ -66,7 +69,7 @@ class Stream:
 
 @dataclass(slots=True)
 class Watcher:
-    """One client that follows a job from after `after`, with as many streams as that takes."""
+    """One client that follows a job from the revision after `after`, with as many streams as it needs."""
 
     name: str
     job_id: str
@@ -75,12 +78,12 @@ class Watcher:
 
     @property
     def events(self) -> list[training.TrainingEvent]:
-        """Of all streams, as they came."""
+        """The events of all streams, in order of arrival."""
         return [event for stream in self.streams for event in stream.events]
 
     @property
     def revision(self) -> int:
-        """The last one seen."""
+        """The last revision received, or `after`."""
         return next(
             (stream.events[-1].revision for stream in reversed(self.streams) if stream.events), self.after
         )
@@ -88,7 +91,7 @@ class Watcher:
 
 @dataclass(slots=True)
 class LogStream:
-    """One WatchTrainingJobs stream, to its end."""
+    """One stream of WatchTrainingJobs, from its opening to its end."""
 
     gateway: int
     began: float
@@ -99,32 +102,32 @@ class LogStream:
 
 @dataclass(slots=True)
 class LogWatcher:
-    """One client that follows all jobs, or those that its filter lets through, from the start or later."""
+    """One client that follows all jobs, or those in `statuses`, from the start or from now."""
 
     name: str
-    statuses: tuple[int, ...] = ()
+    statuses: tuple["training.TrainingJobStatus", ...] = ()
     from_now: bool = False
     streams: list[LogStream] = field(default_factory=list)
 
     @property
     def responses(self) -> list[training.WatchTrainingJobsResponse]:
-        """Of all streams, as they came."""
+        """The responses of all streams, in order of arrival."""
         return [response for stream in self.streams for response in stream.responses]
 
     @property
     def events(self) -> list[training.TrainingEvent]:
-        """Those of the responses that are no heartbeats."""
+        """The events among the responses, that is, all but the heartbeats."""
         return [response.event for response in self.responses if response.HasField("event")]
 
     @property
     def cursor(self) -> str:
-        """The last one seen."""
+        """The last cursor received, or "" if there is none."""
         return next((s.responses[-1].cursor for s in reversed(self.streams) if s.responses), "")
 
 
 @dataclass(slots=True)
 class Fault:
-    """Something done to `target`; `ended` once it was undone, and a process served again."""
+    """A fault at `target`. `ended`: when it was over and a restarted process served again."""
 
     kind: str
     target: str
@@ -134,28 +137,28 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file under a name of its own, and whether its audio is good."""
+    """An uploaded file with a unique name, and whether its audio is good."""
 
     name: str
     good: bool
 
 
 @dataclass(slots=True)
-class History:
-    """Everything there is to judge by, beside the tables."""
+class Observations:
+    """Everything that the validators judge, except the tables."""
 
     calls: list[Call] = field(default_factory=list)
     watchers: list[Watcher] = field(default_factory=list)
     log_watchers: list[LogWatcher] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     uploads: list[Upload] = field(default_factory=list)
-    # Processes that ended although nobody ended them.
-    deaths: list[str] = field(default_factory=list)
-    # Set whenever an epoch or a job has come to its end.
+    # Processes that ended without a fault.
+    unexpected_exits: list[str] = field(default_factory=list)
+    # Set whenever an epoch or a job has ended.
     progressed: asyncio.Event = field(default_factory=asyncio.Event)
-    # What clients were still doing when they were told to give up.
+    # What clients were still doing when the drill's time was over.
     unfinished: list[str] = field(default_factory=list)
 
     def of(self, method: str) -> Iterator[Call]:
-        """The calls of one rpc, in order of their ends."""
+        """The calls of one rpc, in order of their completion."""
         return (call for call in self.calls if call.method == method)

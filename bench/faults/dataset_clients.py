@@ -1,4 +1,4 @@
-"""Clients that annotate, publish, upload and read; and that try what must be refused."""
+"""Clients that annotate, publish, upload and read, and that make calls which must be refused."""
 
 import asyncio
 import hashlib
@@ -15,36 +15,36 @@ from earmark.v1 import training_service_pb2 as training
 from google.protobuf.message import Message
 
 from bench.faults.api import Api
-from bench.faults.dataset import Trainable, bursts, wav
-from bench.faults.history import Upload
-from bench.faults.stranger import Stranger
+from bench.faults.dataset import TrainingData, bursts, wav
+from bench.faults.observations import Upload
+from bench.faults.other_tenant import OtherTenant
 
 PART_BYTES = 1 << 14
-SETTLED = (audio.AUDIO_PROCESSING_STATUS_READY, audio.AUDIO_PROCESSING_STATUS_FAILED)
+PROCESSED = (audio.AUDIO_PROCESSING_STATUS_READY, audio.AUDIO_PROCESSING_STATUS_FAILED)
 
 
-async def sets(api: Api, data: Trainable, stop: asyncio.Event) -> None:
-    """Makes a set, fills and publishes it, and tries to change it ever after."""
+async def sets(api: Api, data: TrainingData, stop: asyncio.Event) -> None:
+    """Until `stop`: creates and publishes annotation sets, and tries to change those already published."""
     published: list[tuple[str, str]] = []
     while not stop.is_set():
         create = annotation.CreateAnnotationSetRequest(
             dataset_id=data.dataset_id, request_id=_request_id(api)
         )
         set_id = (await api.answer("CreateAnnotationSet", create)).annotation_set.id
-        marks = [await api.answer("BatchCreateAnnotations", _batch(api, data, set_id)) for _ in range(2)]
+        batches = [await api.answer("BatchCreateAnnotations", _batch(api, data, set_id)) for _ in range(2)]
         publish = annotation.PublishAnnotationSetRequest(
             annotation_set_id=set_id, request_id=_request_id(api)
         )
         await api.answer("PublishAnnotationSet", publish)
-        published.append((set_id, marks[0].annotation_ids[0]))
+        published.append((set_id, batches[0].annotation_ids[0]))
         for _ in range(3):
             await _try_to_change(api, data, *api.rng.choice(published))
             await api.pause(0.2, 1.0)
 
 
-def _batch(api: Api, data: Trainable, set_id: str) -> annotation.BatchCreateAnnotationsRequest:
+def _batch(api: Api, data: TrainingData, set_id: str) -> annotation.BatchCreateAnnotationsRequest:
     starts = [api.rng.randrange(0, 60_000) for _ in range(api.rng.randint(1, 20))]
-    marks = [
+    annotations = [
         {
             "audio_file_id": api.rng.choice(data.file_ids),
             "artifact_type": data.types[0],
@@ -54,15 +54,19 @@ def _batch(api: Api, data: Trainable, set_id: str) -> annotation.BatchCreateAnno
         for start in starts
     ]
     return annotation.BatchCreateAnnotationsRequest(
-        annotation_set_id=set_id, annotations=marks, request_id=_request_id(api)
+        annotation_set_id=set_id, annotations=annotations, request_id=_request_id(api)
     )
 
 
-async def _try_to_change(api: Api, data: Trainable, set_id: str, mark_id: str) -> None:
+async def _try_to_change(api: Api, data: TrainingData, set_id: str, annotation_id: str) -> None:
     update = annotation.UpdateAnnotationRequest(
-        annotation_id=mark_id, artifact_type=data.types[0], start_ms=0, end_ms=1, request_id=_request_id(api)
+        annotation_id=annotation_id,
+        artifact_type=data.types[0],
+        start_ms=0,
+        end_ms=1,
+        request_id=_request_id(api),
     )
-    delete = annotation.DeleteAnnotationRequest(annotation_id=mark_id, request_id=_request_id(api))
+    delete = annotation.DeleteAnnotationRequest(annotation_id=annotation_id, request_id=_request_id(api))
     delete_set = annotation.DeleteAnnotationSetRequest(annotation_set_id=set_id, request_id=_request_id(api))
     method, request = api.rng.choice(
         (
@@ -76,11 +80,11 @@ async def _try_to_change(api: Api, data: Trainable, set_id: str, mark_id: str) -
 
 
 async def uploads(api: Api, dataset_id: str, stop: asyncio.Event) -> None:
-    """Uploads good and bad audio until `stop`; returns when all of it is settled."""
+    """Uploads good and bad audio until `stop`. Returns when all files are ready or failed."""
     while not stop.is_set():
-        number, good = len(api.history.uploads), api.rng.random() < 0.5  # noqa: PLR2004 - even
+        number, good = len(api.observed.uploads), api.rng.random() < 0.5  # noqa: PLR2004 - even
         upload = Upload(f"{number}-{'good' if good else 'bad'}.wav", good)
-        api.history.uploads.append(upload)
+        api.observed.uploads.append(upload)
         data = bursts(2, number)[0] if good else _bad(api.rng)
         metadata = audio.UploadAudioRequest.Metadata(
             dataset_id=dataset_id,
@@ -94,16 +98,16 @@ async def uploads(api: Api, dataset_id: str, stop: asyncio.Event) -> None:
         await api.pause(2, 5)
     listing = audio.ListAudioFilesRequest(dataset_id=dataset_id, page_size=1000)
     while any(
-        file.processing_status not in SETTLED
+        file.processing_status not in PROCESSED
         for file in (await api.answer("ListAudioFiles", listing)).audio_files
     ):
         await api.pause(0.5, 1)
 
 
 def _bad(rng: random.Random) -> bytes:
-    """No audio, by one of several ways."""
-    whole = bursts(2, 0)[0]
-    return rng.choice((rng.randbytes(5_000), b"RIFF" + rng.randbytes(5_000), whole[:30], wav(np.zeros(0))))
+    """A file that cannot be decoded, or that has no samples."""
+    good = bursts(2, 0)[0]
+    return rng.choice((rng.randbytes(5_000), b"RIFF" + rng.randbytes(5_000), good[:30], wav(np.zeros(0))))
 
 
 def _messages(metadata: audio.UploadAudioRequest.Metadata, data: bytes) -> Iterator[Message]:
@@ -112,16 +116,18 @@ def _messages(metadata: audio.UploadAudioRequest.Metadata, data: bytes) -> Itera
         yield audio.UploadAudioRequest(part={"offset": start, "data": data[start : start + PART_BYTES]})
 
 
-async def reads(api: Api, data: Trainable, stranger: Stranger, stop: asyncio.Event) -> None:
-    """Reads what there is, and asks for what is another tenant's."""
+async def reads(api: Api, data: TrainingData, other_tenant: OtherTenant, stop: asyncio.Event) -> None:
+    """Until `stop`: reads resources of its own tenant, and asks for those of another tenant."""
     while not stop.is_set():
-        method, request, expected = api.rng.choice(everything(data, stranger))
+        method, request, expected = api.rng.choice(read_requests(data, other_tenant))
         await api.call(method, request, expected=expected)
         await api.pause(0.1, 0.5)
 
 
-def everything(data: Trainable, stranger: Stranger) -> list[tuple[str, Message, tuple[str, ...]]]:
-    """Rpcs that change nothing, each with a request and the reasons for which it must be refused."""
+def read_requests(
+    data: TrainingData, other_tenant: OtherTenant
+) -> list[tuple[str, Message, tuple[str, ...]]]:
+    """Rpcs that change nothing: the method, a request, and the reasons for which it must be refused."""
     ours: list[tuple[str, Message]] = [
         ("ListTrainingJobs", training.ListTrainingJobsRequest()),
         ("ListDatasets", dataset.ListDatasetsRequest()),
@@ -132,14 +138,15 @@ def everything(data: Trainable, stranger: Stranger) -> list[tuple[str, Message, 
         ("GetDataset", dataset.GetDatasetRequest(dataset_id=data.dataset_id)),
     ]
     theirs: list[tuple[str, Message]] = [
-        ("GetTrainingJob", training.GetTrainingJobRequest(training_job_id=stranger.job_id)),
-        ("CancelTrainingJob", training.CancelTrainingJobRequest(training_job_id=stranger.job_id)),
-        ("GetDataset", dataset.GetDatasetRequest(dataset_id=stranger.dataset_id)),
-        ("GetModel", model.GetModelRequest(model_id=stranger.model_id)),
-        ("GetAudioFile", audio.GetAudioFileRequest(audio_file_id=stranger.file_id)),
-        ("ListAnnotations", annotation.ListAnnotationsRequest(annotation_set_id=stranger.set_id)),
+        ("GetTrainingJob", training.GetTrainingJobRequest(training_job_id=other_tenant.job_id)),
+        ("CancelTrainingJob", training.CancelTrainingJobRequest(training_job_id=other_tenant.job_id)),
+        ("GetDataset", dataset.GetDatasetRequest(dataset_id=other_tenant.dataset_id)),
+        ("GetModel", model.GetModelRequest(model_id=other_tenant.model_id)),
+        ("GetAudioFile", audio.GetAudioFileRequest(audio_file_id=other_tenant.file_id)),
+        ("ListAnnotations", annotation.ListAnnotationsRequest(annotation_set_id=other_tenant.set_id)),
     ]
-    return [(*own, ()) for own in ours] + [(*asked, ("NOT_FOUND",)) for asked in theirs]
+    allowed: list[tuple[str, Message, tuple[str, ...]]] = [(*request, ()) for request in ours]
+    return allowed + [(*request, ("NOT_FOUND",)) for request in theirs]
 
 
 def _request_id(api: Api) -> str:

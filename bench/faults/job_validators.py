@@ -1,11 +1,11 @@
-"""Validators of what happened to the jobs: promises 2 and 3. Each says in words what it finds."""
+"""Validators of the jobs' events and rows: promises 2 and 3. Each yields descriptions of violations."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from earmark.v1 import training_service_pb2 as pb
 
-from bench.faults.history import History
+from bench.faults.observations import Observations
 from bench.faults.tables import Job, Tables
 
 TRAINING = pb.TRAINING_JOB_STATUS_TRAINING
@@ -15,29 +15,33 @@ FINAL = {
     pb.TRAINING_JOB_STATUS_FAILED: "failed",
     pb.TRAINING_JOB_STATUS_CANCELLED: "cancelled",
 }
-FROM = "from"  # a field that is no name in Python
+FROM = "from"  # the name of a field that is a keyword in Python
 RECOVERY_SECONDS = 30.0
-# From a trainer's "listening" to its training process being warm, with the machine busy.
+# From the time that a trainer listens until its training process is warm, on a busy machine.
 WARM_SECONDS = 15.0
 
 Events = Sequence[pb.TrainingEvent]
 Span = tuple[float, float]
 
 
-def one_end_and_no_stale_writes(history: History, tables: Tables) -> Iterator[str]:
+def one_end_and_no_stale_writes(observed: Observations, tables: Tables) -> Iterator[str]:
     """2: a job has exactly one terminal state and at most one model; a stale attempt can write nothing."""
-    asked = {call.request.training_job_id for call in history.of("CancelTrainingJob")}
+    cancelled = {call.request.training_job_id for call in observed.of("CancelTrainingJob")}
     for job in tables.jobs:
         events = tables.events[job.id]
-        for problem in (*_of_end(job, events), *_of_figures(job, events), *_of_model(job, events, tables)):
+        for problem in (
+            *_end_problems(job, events),
+            *_row_problems(job, events),
+            *_model_problems(job, events, tables),
+        ):
             yield f"job {job.id}: {problem}"
         for problem in _Replay().problems(events):
             yield f"job {job.id}: {problem}"
-        if job.status == "cancelled" and job.id not in asked:
+        if job.status == "cancelled" and job.id not in cancelled:
             yield f"job {job.id}: it is cancelled, and nobody asked for it"
 
 
-def _of_end(job: Job, events: Events) -> Iterator[str]:
+def _end_problems(job: Job, events: Events) -> Iterator[str]:
     ends = [event for event in events if event.status_changed.to in FINAL]
     if job.status not in FINAL.values():
         yield f"it is still {job.status}"
@@ -47,7 +51,7 @@ def _of_end(job: Job, events: Events) -> Iterator[str]:
         yield f"revision {events[-1].revision} comes after its end"
 
 
-def _of_figures(job: Job, events: Events) -> Iterator[str]:
+def _row_problems(job: Job, events: Events) -> Iterator[str]:
     if [event.revision for event in events] != list(range(1, job.revision + 1)):
         yield f"its revision is {job.revision}, and the events are not those from 1 to there"
     if events and events[-1].attempt != job.attempt:
@@ -59,7 +63,7 @@ def _of_figures(job: Job, events: Events) -> Iterator[str]:
         yield f"it is completed after {job.current_epoch} of {job.total_epochs} epochs"
 
 
-def _of_model(job: Job, events: Events, tables: Tables) -> Iterator[str]:
+def _model_problems(job: Job, events: Events, tables: Tables) -> Iterator[str]:
     models = [model for model in tables.models if model.job_id == job.id]
     named = [event.model_created.model_id for event in events if event.HasField("model_created")]
     wanted = [job.model_id] if job.status == "completed" else []
@@ -73,42 +77,42 @@ def _of_model(job: Job, events: Events, tables: Tables) -> Iterator[str]:
 
 
 class _Replay:
-    """Follows one job's events as its attempts must have written them."""
+    """Replays one job's events, and finds those that no valid sequence of attempts can have written."""
 
     def __init__(self) -> None:
         self._status = pb.TRAINING_JOB_STATUS_UNSPECIFIED
         self._attempt = 0
-        self._begin()
+        self._begin_attempt()
 
-    def _begin(self) -> None:
+    def _begin_attempt(self) -> None:
         self._notices: list[int] = []
         self._epoch: int | None = None
         self._step = (0, 0)
 
     def problems(self, events: Events) -> Iterator[str]:
-        """What no single line of attempts can have written."""
+        """Descriptions of the invalid events."""
         for event, following in zip(events, (*events[1:], None), strict=True):
             begins = event.status_changed.to == TRAINING
             if event.attempt != self._attempt + begins:
                 yield f"revision {event.revision} is of attempt {event.attempt}, in attempt {self._attempt}"
-            for problem in (*self._of(event), *_of_pair(event, following)):
+            for problem in (*self._event_problems(event), *_pair_problems(event, following)):
                 yield f"revision {event.revision}, in attempt {self._attempt}: {problem}"
             self._attempt = event.attempt
 
-    def _of(self, event: pb.TrainingEvent) -> Iterator[str]:
+    def _event_problems(self, event: pb.TrainingEvent) -> Iterator[str]:
         match event.WhichOneof("kind"):
             case "status_changed":
                 yield from self._status_changed(event.status_changed)
             case "notice":
                 yield from self._notice(event.notice.code)
             case "progress":
-                yield from self._by_a_trainer()
+                yield from self._trainer_problems()
                 yield from self._progress(event.progress)
             case "epoch_completed":
-                yield from self._by_a_trainer()
+                yield from self._trainer_problems()
                 yield from self._epoch_completed(event.epoch_completed.epoch)
             case "model_created":
-                yield from self._by_a_trainer()
+                yield from self._trainer_problems()
 
     def _status_changed(self, change: pb.TrainingEvent.StatusChanged) -> Iterator[str]:
         name = pb.TrainingJobStatus.Name
@@ -116,7 +120,7 @@ class _Replay:
             yield f"goes from {name(getattr(change, FROM))}, and the job is {name(self._status)}"
         self._status = change.to
         if change.to == TRAINING:
-            self._begin()
+            self._begin_attempt()
 
     def _notice(self, code: int) -> Iterator[str]:
         if code in (pb.NOTICE_CODE_ACCEPTED, pb.NOTICE_CODE_LOADING, pb.NOTICE_CODE_RESUMED):
@@ -126,11 +130,12 @@ class _Replay:
                 yield f"a second {pb.NoticeCode.Name(code)}"
         self._notices.append(code)
 
-    def _by_a_trainer(self) -> Iterator[str]:
+    def _trainer_problems(self) -> Iterator[str]:
+        """Problems of an event that only a trainer can cause."""
         if self._status != TRAINING:
-            yield "the work of a trainer, and the job does not train"
+            yield "an event of a trainer, and the job does not train"
         if pb.NOTICE_CODE_ACCEPTED not in self._notices:
-            yield "the work of a trainer that has not accepted the job"
+            yield "an event of a trainer that has not accepted the job"
 
     def _progress(self, progress: pb.TrainingEvent.Progress) -> Iterator[str]:
         step = (progress.epoch, progress.step)
@@ -144,8 +149,8 @@ class _Replay:
         self._epoch = epoch
 
 
-def _of_pair(event: pb.TrainingEvent, following: pb.TrainingEvent | None) -> Iterator[str]:
-    """What ends an attempt is written together with the end."""
+def _pair_problems(event: pb.TrainingEvent, following: pb.TrainingEvent | None) -> Iterator[str]:
+    """An event that ends an attempt must be followed by the change of status."""
     ends = following.status_changed.to if following is not None else None
     if event.notice.code == pb.NOTICE_CODE_TRAINER_LOST and ends != QUEUED:
         yield "the trainer is lost, and the attempt goes on"
@@ -153,21 +158,21 @@ def _of_pair(event: pb.TrainingEvent, following: pb.TrainingEvent | None) -> Ite
         yield "the model is there, and the attempt goes on"
 
 
-def little_work_lost(history: History, tables: Tables) -> Iterator[str]:
+def little_work_lost(observed: Observations, tables: Tables) -> Iterator[str]:
     """3: a lost trainer costs at most one epoch; the job runs again within 30 s of the loss."""
     for job in tables.jobs:
         for before, after in pairwise(_epochs_by_attempt(tables.events[job.id])):
-            # An epoch is told together with the checkpoint behind it: the next one goes on from there.
+            # The event of an epoch is recorded with its checkpoint, from which the next attempt resumes.
             if after[0] != before[-1] + 1:
                 yield f"job {job.id}: after epoch {before[-1]} of one attempt the next ended {after[0]}"
-    busy = list(_disturbed(history)) + list(_all_busy(tables))
-    for job_id, lost, again in waits(tables):
-        if longest_gap(lost, again, busy) > RECOVERY_SECONDS:
-            yield f"job {job_id} waited {again - lost:.0f} s for a trainer, which was there and free"
+    excused = list(_fault_spans(observed)) + list(_all_busy(tables))
+    for job_id, lost, resumed in waits(tables):
+        if longest_gap(lost, resumed, excused) > RECOVERY_SECONDS:
+            yield f"job {job_id} waited {resumed - lost:.0f} s while a trainer was free"
 
 
 def _epochs_by_attempt(events: Events) -> list[list[int]]:
-    """Of the attempts that completed any, in order."""
+    """The completed epochs of each attempt that completed any, in order of the attempts."""
     epochs: dict[int, list[int]] = {}
     for event in events:
         if event.HasField("epoch_completed"):
@@ -176,7 +181,7 @@ def _epochs_by_attempt(events: Events) -> list[list[int]]:
 
 
 def waits(tables: Tables) -> Iterator[tuple[str, float, float]]:
-    """A job's id, and from when to when it was without a trainer after it had lost one."""
+    """The waits of jobs that lost their trainer: job id, time of the loss, time of the next attempt."""
     for job_id, events in tables.events.items():
         changes = [event for event in events if event.HasField("status_changed")]
         for before, change, after in zip(changes, changes[1:], changes[2:], strict=False):
@@ -186,37 +191,38 @@ def waits(tables: Tables) -> Iterator[tuple[str, float, float]]:
 
 
 def seconds(event: pb.TrainingEvent) -> float:
-    """When it was recorded, since the epoch."""
+    """The time at which the event was recorded, in seconds since the Unix epoch."""
     return event.time.ToMicroseconds() / 1e6
 
 
-def _disturbed(history: History) -> Iterator[Span]:
-    for fault in history.faults:
+def _fault_spans(observed: Observations) -> Iterator[Span]:
+    """The faults, each with the time that a trainer needs to become warm after it."""
+    for fault in observed.faults:
         yield fault.began, float("inf") if fault.ended is None else fault.ended + WARM_SECONDS
 
 
 def _all_busy(tables: Tables) -> Iterator[Span]:
-    """When as many jobs trained as there were ever at once: nobody could have another."""
+    """The times at which as many jobs trained as ever did at once, so that no trainer was free."""
     changes: list[tuple[float, int]] = []
     for events in tables.events.values():
         for event in events:
             if event.HasField("status_changed"):
-                came = event.status_changed.to == TRAINING
-                went = getattr(event.status_changed, FROM) == TRAINING
-                changes.append((seconds(event), came - went))
+                started = event.status_changed.to == TRAINING
+                stopped = getattr(event.status_changed, FROM) == TRAINING
+                changes.append((seconds(event), started - stopped))
     changes.sort()
-    running, counted = 0, []
-    for at, change in changes:
+    running, counts = 0, []
+    for time, change in changes:
         running += change
-        counted.append((at, running))
-    most = max((count for _, count in counted), default=0)
-    for (began, count), (ended, _) in pairwise(counted):
+        counts.append((time, running))
+    most = max((count for _, count in counts), default=0)
+    for (began, count), (ended, _) in pairwise(counts):
         if count == most:
             yield began, ended
 
 
 def longest_gap(start: float, end: float, spans: Iterable[Span]) -> float:
-    """The longest part of start to end that no span touches."""
+    """The length of the longest part of [start, end] that no span covers."""
     longest, free_since = 0.0, start
     for began, ended in sorted(spans):
         if began >= end:

@@ -1,4 +1,4 @@
-"""Another tenant's rows, of every kind, which no client may ever see a trace of."""
+"""Rows of another tenant, of every kind, of which no client may see anything."""
 
 from dataclasses import astuple, dataclass
 
@@ -8,13 +8,13 @@ from storage.database import Database
 from storage.queries import datasets
 from storage.records import ArtifactType
 
-TENANT = "stranger"
-SECRET = "known to the stranger alone"
+TENANT = "other"
+SECRET = "secret of the other tenant"
 
 
 @dataclass(frozen=True, slots=True)
-class Stranger:
-    """The ids of the rows."""
+class OtherTenant:
+    """The ids of the other tenant's rows."""
 
     dataset_id: str
     file_id: str
@@ -24,12 +24,12 @@ class Stranger:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """Texts that give it away."""
+        """Texts that must not occur in any reply to the drill's clients."""
         return frozenset((SECRET, *astuple(self)))
 
 
-async def plant(dsn: str) -> Stranger:
-    """A dataset with a file, a published set, and a job that has made a model."""
+async def insert(dsn: str) -> OtherTenant:
+    """Inserts a dataset with a file, a published annotation set, and a completed job with its model."""
     dataset_id, file_id, set_id, job_id, model_id = ids = [uuid7() for _ in range(5)]
     async with Database(dsn) as database, database.transaction() as connection:
         kind = ArtifactType(SECRET, "", "#FF0000")
@@ -67,4 +67,4 @@ async def plant(dsn: str) -> Stranger:
             " VALUES ($1, $2, $3, $4, $5, $6, '{}', '{}', '', '', 1, '', '{}')",
             *(model_id, TENANT, job_id, dataset_id, SECRET, [SECRET]),
         )
-    return Stranger(*map(str, ids))
+    return OtherTenant(*map(str, ids))

@@ -1,0 +1,56 @@
+"""Requests to the detection process. It answers them in the order in which they were sent."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from trainer.service.errors import CallError
+from trainer.service.processes import ProcessLostError
+from trainer.service.supervisor import Supervisor
+from trainer.workers.wire import DetectedArtifact, DetectionReply, DetectionRequest, Failed
+
+Outcome = tuple[DetectedArtifact, ...] | Failed
+
+
+class DetectionProcess:
+    """Sends requests to the supervised process and matches its replies to them by number."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._pending: dict[int, asyncio.Future[Outcome]] = {}
+        self._last_number = 0
+
+    async def run(self) -> None:
+        """Delivers replies until cancelled. When the process exits, every pending request fails."""
+        while True:
+            child = await self._supervisor.wait_until_warm()
+            try:
+                while True:
+                    reply: DetectionReply = await child.receive()
+                    self._resolve(reply.number, reply.outcome)
+            except ProcessLostError as error:
+                for number in list(self._pending):
+                    self._resolve(number, Failed("TRAINER_LOST", f"the detection process {error}"))
+
+    async def detect(
+        self, weights: str, model_config: str, features: Path, duration_ms: int, config: dict[str, Any]
+    ) -> tuple[DetectedArtifact, ...]:
+        """Returns the detections by start. The arguments are those of DetectionRequest. Raises CallError."""
+        child = await self._supervisor.wait_until_warm()
+        self._last_number += 1
+        request = DetectionRequest(self._last_number, weights, model_config, features, duration_ms, config)
+        pending: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._pending[request.number] = pending
+        try:
+            await child.send(request)
+            outcome = await pending
+        finally:
+            self._pending.pop(request.number, None)
+        if isinstance(outcome, Failed):
+            raise CallError(outcome.reason, outcome.message)
+        return outcome
+
+    def _resolve(self, number: int, outcome: Outcome) -> None:
+        pending = self._pending.get(number)
+        if pending is not None and not pending.done():
+            pending.set_result(outcome)

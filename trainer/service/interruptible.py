@@ -1,0 +1,49 @@
+"""Waiting that an event interrupts.
+
+The gRPC handlers use this instead of cancellation: a handler that is cancelled in the middle of a write can
+no longer send its status.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, TypeVar
+
+from trainer.service.errors import StoppingError
+
+Result = TypeVar("Result")
+
+
+async def interruptible(event: asyncio.Event, work: Awaitable[Result]) -> Result:
+    """Returns the result of `work`. Once `event` is set, cancels `work` and raises StoppingError."""
+    task = asyncio.ensure_future(work)
+    try:
+        if await _done_before(event, task):
+            return task.result()
+        raise StoppingError
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+
+async def read_request(event: asyncio.Event, requests: AsyncIterator[Result]) -> Result | None:
+    """Returns the next request of a stream, None after the last. Raises StoppingError once `event` is set.
+
+    The pending read then ends with its call: gRPC leaks a read that is cancelled.
+    """
+    read = asyncio.ensure_future(anext(requests, None))
+    # Retrieves the exception, which asyncio would otherwise report if this coroutine has stopped waiting.
+    read.add_done_callback(lambda done: done.cancelled() or done.exception())
+    if await _done_before(event, read):
+        return read.result()
+    raise StoppingError
+
+
+async def _done_before(event: asyncio.Event, work: asyncio.Future[Result]) -> bool:
+    event_set = asyncio.ensure_future(event.wait())
+    either: set[asyncio.Future[Any]] = {work, event_set}
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        event_set.cancel()
+    return work.done()

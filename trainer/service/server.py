@@ -1,0 +1,59 @@
+"""The trainer as a running gRPC server: starts, serves and drains it."""
+
+import asyncio
+from collections.abc import Callable
+
+import grpc
+from earmark.trainer.v1 import trainer_service_pb2_grpc as pb_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from trainer.service.front import ABORT_SECONDS, SERVICE, TrainerService
+from trainer.service.runtime import Runtime
+from trainer.settings import TrainerSettings
+
+SERVER_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # a second trainer on this port is a mistake
+    ("grpc.max_receive_message_length", 64 << 20),  # a file with all its annotations is one message
+    ("grpc.max_send_message_length", 64 << 20),
+    # A gateway pings this often to notice that the trainer is gone; the trainer pings for the same reason.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+
+
+class CannotListenError(Exception):
+    """The trainer cannot listen on its address."""
+
+
+async def serve(settings: TrainerSettings, stop: asyncio.Event, announce: Callable[[str], None]) -> None:
+    """Serves until `stop` is set, then drains.
+
+    `announce` is called with the address, host:port, once calls are accepted. Raises CannotListenError.
+    """
+    server = grpc.aio.server(options=SERVER_OPTIONS)
+    try:
+        port = server.add_insecure_port(f"{settings.host}:{settings.trainer_port}")
+    except RuntimeError as error:
+        raise CannotListenError(
+            f"cannot listen on {settings.host}:{settings.trainer_port}: is another trainer running there?"
+        ) from error
+    async with Runtime.open(settings) as runtime:
+        service, health_service = TrainerService(runtime), health.aio.HealthServicer()
+        pb_grpc.add_TrainerServiceServicer_to_server(service, server)
+        health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
+        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        for name in (SERVICE, ""):
+            await health_service.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await server.start()
+        announce(f"{settings.host}:{port}")
+        try:
+            await stop.wait()
+        finally:
+            await health_service.enter_graceful_shutdown()
+            await service.drain()
+            await server.stop(ABORT_SECONDS)
