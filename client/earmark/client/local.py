@@ -25,6 +25,8 @@ START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
 _FIRST_PAUSE = 1.0
+# A signal that arrives just before a wait begins does not interrupt it, so no wait is longer than this.
+_LONGEST_WAIT = 1.0
 _LONGEST_PAUSE = 30.0
 _SERVING = b"\x08\x01"
 # The child asks Linux to stop it when its parent ends, however that happens, and then becomes the service.
@@ -196,7 +198,8 @@ class LocalSystem:
         restart_at: dict[_ServiceProcess, float] = {}
         while True:
             try:
-                event = self._events.get(timeout=_seconds_until(min(restart_at.values(), default=None)))
+                wait = min([_LONGEST_WAIT, *map(_seconds_until, restart_at.values())])
+                event = self._events.get(timeout=wait)
             except queue.Empty:
                 for service in [service for service, at in restart_at.items() if at <= time.monotonic()]:
                     del restart_at[service]
@@ -275,9 +278,9 @@ def _await_health(address: str) -> None:
     raise ServiceError(f"the gateway at {address} did not become healthy")
 
 
-def _seconds_until(moment: float | None) -> float | None:
-    """Return the seconds from now to `moment`, or None if there is no such moment."""
-    return None if moment is None else max(0.0, moment - time.monotonic())
+def _seconds_until(moment: float) -> float:
+    """Return the seconds from now to `moment`, 0 if it has passed."""
+    return max(0.0, moment - time.monotonic())
 
 
 def _thread(target: Callable[..., None], *arguments: object) -> threading.Thread:
