@@ -1,4 +1,4 @@
-"""The network: turns frames of features into a logit per artifact type, every 20 ms.
+"""The network: turns frames of features into a logit per artifact type, every 10 ms.
 
 Convolutions are written as shifted slices and one matrix product, because the gradient of a convolution
 inside a loop is 8 to 55 times slower on XLA's CPU backend. This module does no input or output.
@@ -16,11 +16,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Float32, Key
 
-from trainer.features.frontend import FEATURES, FRAME_MS
+from trainer.features.frontend import FEATURES
 from trainer.job import NetworkSize
 
-FOLD = 2  # frames of the front end per output
-OUTPUT_MS = FOLD * FRAME_MS
 STEP = 4  # frames of the front end per frame of the network: most work is at a quarter of the rate
 DROPOUT = 0.15
 
@@ -99,15 +97,15 @@ class Network(nnx.Module):
         self.stem = nnx.Linear(2 * (FEATURES + 1), width, dtype=dtype, rngs=rngs)
         self.blocks = nnx.List([Block(width, d, dtype, rngs) for d in architecture.dilations])
         self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
-        self.head = nnx.Linear(width, STEP // FOLD * architecture.outputs, rngs=rngs)
+        self.head = nnx.Linear(width, STEP * architecture.outputs, rngs=rngs)
 
     def __call__(
         self,
         x: Float[Array, "batch frames features"],
         valid: Bool[Array, "batch frames"],
         key: Key[Array, ""] | None = None,
-    ) -> Float32[Array, "batch frames//2 outputs"]:
-        """Turn normalised features into logits, one per FOLD frames and output.
+    ) -> Float32[Array, "batch frames outputs"]:
+        """Turn normalised features into logits, one per frame and output.
 
         `valid` is false outside the audio, and is an input of the network too. If there is a key, as in
         training, channels are dropped.
@@ -120,7 +118,7 @@ class Network(nnx.Module):
         x = self.stem(jnp.concatenate([x.mean(axis=2), x.max(axis=2)], axis=-1))
         for block in self.blocks:
             x = block(x, next(keys))
-        return self.head(nnx.relu(self.norm(x)).astype(jnp.float32)).reshape(batch, frames // FOLD, -1)
+        return self.head(nnx.relu(self.norm(x)).astype(jnp.float32)).reshape(batch, frames, -1)
 
 
 def _keys(key: Key[Array, ""] | None) -> Iterator[Key[Array, ""] | None]:
@@ -153,7 +151,7 @@ def logits(
     x: Float[Array | np.ndarray, "batch frames features"],
     valid: Bool[Array | np.ndarray, "batch frames"],
     key: Key[Array, ""] | None = None,
-) -> Float32[Array, "batch frames//2 outputs"]:
+) -> Float32[Array, "batch frames outputs"]:
     """Call the network as a pure function of its parameters; see `Network.__call__`."""
     network = nnx.merge(_structure(architecture), parameters)
     return network(jnp.asarray(x), jnp.asarray(valid), key)

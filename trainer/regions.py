@@ -33,6 +33,11 @@ class Region:
     end: int
     events: tuple[RegionEvent, ...] = ()
 
+    def spans_of(self, artifact_type: str) -> Spans:
+        """The events of one type, by onset."""
+        spans = [(e.onset_ms, e.offset_ms) for e in self.events if e.artifact_type == artifact_type]
+        return np.array(spans, np.int64).reshape(-1, 2)
+
     @property
     def frames(self) -> int:
         """The length of the region in frames."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from trainer.features.frontend import FEATURES
 from trainer.learning.step import Shape
-from trainer.network import FOLD, STEP
+from trainer.network import STEP
 
 Product = tuple[int, int, int]  # (m, k) @ (k, n)
 
@@ -26,7 +26,7 @@ def products(shape: Shape) -> list[Product]:
     return [
         (rows, 2 * (FEATURES + 1), width),
         *blocks,
-        (rows, width, STEP // FOLD * architecture.outputs),
+        (rows, width, STEP * architecture.outputs),
     ]
 
 

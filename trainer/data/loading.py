@@ -1,4 +1,4 @@
-"""Loads the stored features of a job's files, in the order of the files' ids."""
+"""Loads the stored features of a job's files, in an order that depends on their content alone."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ BYTES_PER_HOUR = 3 * 2 * FEATURES * FRAMES_PER_SECOND * 3600
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """The usable files of a job in the order of their ids, and the features of each."""
+    """The usable files of a job in the order of their content, and the features of each."""
 
     files: tuple[TrainingFile, ...]
     features: tuple[Float16[np.ndarray, "_ features"], ...]
@@ -39,7 +39,7 @@ def load(
     _check_size(files, available_bytes())
     usable: list[TrainingFile] = []
     features: list[np.ndarray] = []
-    ordered = sorted(files, key=lambda file: file.audio_file_id)
+    ordered = sorted(files, key=_content)
     for number, file in enumerate(ordered, start=1):
         if should_stop() is not None:
             raise TrainingStoppedError
@@ -65,6 +65,11 @@ def validation_regions(
 ) -> list[ValidationRegion]:
     """Turn each region into a recording of its own."""
     return [_validation_region(dataset, region, types) for region in regions]
+
+
+def _content(file: TrainingFile) -> tuple[str, list[tuple[int, int, str]]]:
+    """What orders the files: ids would not do, because each upload of a recording has another."""
+    return file.sha256, sorted((a.start_ms, a.end_ms, a.artifact_type) for a in file.annotations)
 
 
 def _features(objects: ObjectStore, file: TrainingFile) -> Float16[np.ndarray, "_ features"]:

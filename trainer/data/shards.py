@@ -13,6 +13,7 @@ from trainer.network import output_bucket
 from trainer.regions import Region, RegionEvent
 
 SHARD_FRAMES = 1 << 18  # 44 minutes
+BOUNDARY_FRAMES = 2  # that are not active between two events of a type that touch
 SMALLEST_DEVIATION = 1e-2  # a feature that is constant in training must not explode if it varies later
 
 
@@ -57,11 +58,25 @@ def pack_shards(
 def frame_targets(
     events: Sequence[RegionEvent], types: Sequence[str], frames: int
 ) -> UInt8[np.ndarray, "frames types"]:
-    """Return 1 for each frame that an event of the type overlaps, even in part, and 0 for the others."""
+    """Return 1 for each frame that an event of the type overlaps, even in part, and 0 for the others.
+
+    Events of one type that touch, or nearly do, would be one run of frames, which nothing could cut again.
+    Therefore BOUNDARY_FRAMES around their boundary are 0, but each of the two keeps at least one frame.
+    Overlapping events stay one run. `events` are ordered by onset.
+    """
     targets = np.zeros((frames, len(types)), np.uint8)
+    previous: dict[int, tuple[int, int]] = {}
     for event in events:
+        column = types.index(event.artifact_type)
         first, last = event.onset_ms // FRAME_MS, -(-event.offset_ms // FRAME_MS)
-        targets[first:last, types.index(event.artifact_type)] = 1
+        targets[first:last, column] = 1
+        earlier_first, earlier_offset_ms = previous.get(column, (0, -FRAME_MS * BOUNDARY_FRAMES))
+        if 0 <= event.onset_ms - earlier_offset_ms < BOUNDARY_FRAMES * FRAME_MS:
+            start = (event.onset_ms + earlier_offset_ms) // 2 // FRAME_MS - BOUNDARY_FRAMES // 2
+            end = min(last - 1, start + BOUNDARY_FRAMES)
+            targets[max(earlier_first + 1, start) : end, column] = 0
+        if event.offset_ms >= earlier_offset_ms:
+            previous[column] = (first, event.offset_ms)
     return targets
 
 

@@ -54,7 +54,7 @@ def split_files(
 ) -> Split:
     """Divide the audio so that about `share` (0-1) of it is for validation.
 
-    `files` are in the order of their ids. `groups` are the numbers of the files that are copies of one
+    `files` are in the order of their content. `groups` are the numbers of the files that are copies of one
     recording; each file is in exactly one group. Events of types that are not among `types` are ignored. The
     result depends on the arguments alone.
     """

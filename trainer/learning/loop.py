@@ -32,7 +32,7 @@ from trainer.learning.preparation import TrainingData, prepare
 from trainer.learning.step import Shape, initial_state
 from trainer.learning.warm_start import base_model, initial_weights
 from trainer.model import LearnedType, Model, store_model
-from trainer.network import FOLD, Weights
+from trainer.network import Weights
 from trainer.regions import RegionEvent, ValidationRegion
 from trainer.scoring.calibration import learned_types
 from trainer.scoring.detection import cleaned, raw_scores
@@ -262,8 +262,7 @@ def _validation_loss(setup: _Setup, scores: Sequence[Float32[np.ndarray, "_ type
             for name, spans in region.events.items()
             for onset, offset in spans.tolist()
         ]
-        target = frame_targets(events, names, len(region_scores) * FOLD)
-        target = target.reshape(-1, FOLD, target.shape[1]).max(axis=1)
+        target = frame_targets(events, names, len(region_scores))
         likelihood = np.clip(np.where(target, region_scores, 1 - region_scores), 1e-7, 1)
         total -= float((np.where(target, weights, 1) * np.log(likelihood)).sum())
         frames += len(region_scores)

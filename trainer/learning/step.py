@@ -19,7 +19,7 @@ from jaxtyping import Array, Float16, Float32, Int32, Key, UInt8
 from trainer.chunks import Grid, core_weights
 from trainer.features.frontend import FEATURES, FLOOR_BANDS, FLOORS, MEL_BANDS, MEL_FLOOR
 from trainer.features.waveform import LEVEL_COLUMNS
-from trainer.network import FOLD, Architecture, Weights, logits
+from trainer.network import Architecture, Weights, logits
 
 WARMUP_SHARE = 0.05
 FINAL_SHARE = 0.02  # of the learning rate, at the end of the cosine
@@ -174,7 +174,7 @@ def window_loss(
 
     A frame counts once for each chunk that contains it.
     """
-    grid, outputs = shape.grid, shape.architecture.outputs
+    grid = shape.grid
     shift_key, augment_key, drop_key = jax.random.split(key, 3)
     shift = jax.random.randint(shift_key, rows.shape[:1], -(grid.stride // 2), grid.stride // 2 + 1)
     begin, end, chunks = rows[:, 1:2], rows[:, 2:3], rows[:, 3:4]
@@ -188,8 +188,6 @@ def window_loss(
     times = jnp.maximum(0, jnp.minimum(last[None], chunks - 1) - first[None] + 1)  # in how many chunks
     weight = valid.astype(jnp.float32) * times.astype(jnp.float32)
     target = jnp.asarray(shard.targets)[place] * valid[..., None].astype(jnp.uint8)
-    target = target.reshape(*place.shape[:1], -1, FOLD, outputs).max(axis=2)
-    weight = weight.reshape(*place.shape[:1], -1, FOLD).mean(axis=2)
 
     scores = logits(shape.architecture, parameters, x, valid, drop_key)
     positive = target.astype(jnp.float32)

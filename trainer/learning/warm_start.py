@@ -11,7 +11,6 @@ from trainer.events import Notice, NoticeCode, TrainingFailedError
 from trainer.job import NetworkSize, TrainingConfig, TrainingJob
 from trainer.model import Model, UnreadableModelError, load_model
 from trainer.network import (
-    FOLD,
     STEP,
     Architecture,
     Weights,
@@ -76,10 +75,10 @@ def _with_outputs(
 ) -> Float[Array, "*inputs head"]:
     """`new` with outputs taken from `old`: `pairs` are output numbers in `new` and in `old`.
 
-    The last axis of a head's weight is STEP // FOLD times the number of outputs long.
+    The last axis of a head's weight is STEP times the number of outputs long.
     """
-    by_output = new.reshape(*new.shape[:-1], STEP // FOLD, outputs)
-    old_by_output = old.reshape(*old.shape[:-1], STEP // FOLD, -1)
+    by_output = new.reshape(*new.shape[:-1], STEP, outputs)
+    old_by_output = old.reshape(*old.shape[:-1], STEP, -1)
     for new_number, old_number in pairs:
         by_output = by_output.at[..., new_number].set(old_by_output[..., old_number])
     return by_output.reshape(new.shape)

@@ -10,12 +10,14 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from scipy import ndimage  # type: ignore[import-untyped]  # it has no stubs
 
+from trainer.features.frontend import FRAME_MS
 from trainer.model import LearnedType
-from trainer.network import OUTPUT_MS
-from trainer.regions import Region
+from trainer.regions import Region, Spans
 
 SMOOTHING_SHARE = 0.5  # of a short artifact: a longer median filter would erase it
-SHORT_QUANTILE = 0.1  # of the lengths
+SHORT_QUANTILE = 0.1  # of the lengths, and of the gaps
+LONGEST_MERGE_WINDOW_MS = 200
+MERGE_SHARE = 0.5  # of a short gap between two events: a longer window would join them
 SHORTEST_SHARE = 0.7  # of the shortest artifact
 SHORTEST_QUANTILE = 0.02  # of the lengths: the very shortest annotation may be a slip
 
@@ -38,21 +40,48 @@ def learned_types(
     types: Sequence[str], regions: Sequence[Region], positive_weight: Float32[np.ndarray, " outputs"]
 ) -> tuple[LearnedType, ...]:
     """Each type with the settings that follow from its training events and its `positive_weight`."""
-    lengths: dict[str, list[int]] = {name: [] for name in types}
-    for region in regions:
-        for event in region.events:
-            lengths[event.artifact_type].append(event.offset_ms - event.onset_ms)
     return tuple(
-        LearnedType(name, smoothing(type_lengths), shortest_ms(type_lengths), initial_offset(float(weight)))
-        for (name, type_lengths), weight in zip(lengths.items(), positive_weight, strict=False)
+        _learned_type(name, [region.spans_of(name) for region in regions], float(weight))
+        for name, weight in zip(types, positive_weight, strict=False)
     )
 
 
-def smoothing(lengths_ms: Sequence[int]) -> int:
-    """The length of a type's median filter in outputs, odd; 1 without lengths."""
+def _learned_type(name: str, spans: Sequence[np.ndarray], positive_weight: float) -> LearnedType:
+    lengths = [int(length) for of_region in spans for length in of_region[:, 1] - of_region[:, 0]]
+    gaps = [gap for of_region in spans for gap in gaps_ms(of_region)]
+    return LearnedType(
+        name,
+        smoothing=smoothing(lengths, gaps),
+        shortest_ms=shortest_ms(lengths),
+        offset=initial_offset(positive_weight),
+        merge_window_ms=merge_window_ms(gaps),
+    )
+
+
+def gaps_ms(spans: Spans) -> list[int]:
+    """The gap in ms before each event but the first; 0 between events that touch or overlap."""
+    ends = np.maximum.accumulate(spans[:, 1])
+    return [int(gap) for gap in np.maximum(0, spans[1:, 0] - ends[:-1])]
+
+
+def merge_window_ms(gaps_ms: Sequence[int]) -> int:
+    """The largest gap within one detection: half of a short gap between events, so that events stay apart."""
+    if not len(gaps_ms):
+        return LONGEST_MERGE_WINDOW_MS
+    return int(min(LONGEST_MERGE_WINDOW_MS, MERGE_SHARE * np.quantile(gaps_ms, SHORT_QUANTILE)))
+
+
+def smoothing(lengths_ms: Sequence[int], gaps_ms: Sequence[int]) -> int:
+    """The length of a type's median filter in frames, odd; 1 without lengths.
+
+    A filter closes gaps of up to half its length, so it is no longer than a short gap between events.
+    """
     if not len(lengths_ms):
         return 1
-    return int(SMOOTHING_SHARE * np.quantile(lengths_ms, SHORT_QUANTILE) / OUTPUT_MS) // 2 * 2 + 1
+    longest_ms = SMOOTHING_SHARE * np.quantile(lengths_ms, SHORT_QUANTILE)
+    if len(gaps_ms):
+        longest_ms = min(longest_ms, np.quantile(gaps_ms, SHORT_QUANTILE))
+    return int(longest_ms / FRAME_MS) // 2 * 2 + 1
 
 
 def shortest_ms(lengths_ms: Sequence[int]) -> int:

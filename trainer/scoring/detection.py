@@ -11,13 +11,12 @@ from jaxtyping import Array, Bool, Float16, Float32, Int64
 from scipy import ndimage  # type: ignore[import-untyped]  # it has no stubs
 
 from trainer.chunks import ALIGNMENT
-from trainer.features.frontend import FEATURES
+from trainer.features.frontend import FEATURES, FRAME_MS
 from trainer.model import LearnedType, Model
-from trainer.network import FOLD, OUTPUT_MS, Architecture, Weights, logits
+from trainer.network import Architecture, Weights, logits
 
 TILE = 1024  # frames of the front end that the network gets at once, context included
 BATCHES = (2, 16)  # the numbers of tiles in a batch that code is compiled for
-WIDENING = 3  # the length in outputs of the maximum filter: one on each side
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +31,16 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class DetectionConfig:
-    """The settings of a detection. `thresholds` override `threshold` for the types that they name."""
+    """The settings of a detection. `thresholds` override `threshold` for the types that they name.
+
+    Without `merge_window_ms`, each type has its own window. `min_duration_ms` can raise the shortest length
+    of a type, but not lower it.
+    """
 
     threshold: float = 0.5
     thresholds: Mapping[str, float] = field(default_factory=dict)
-    merge_window_ms: int = 200
-    min_duration_ms: int = 50
+    merge_window_ms: int | None = None
+    min_duration_ms: int = 0
 
 
 def detect(
@@ -51,14 +54,14 @@ def detect(
 def frame_scores(
     model: Model, files: Sequence[Float16[np.ndarray, "_ features"]]
 ) -> list[Float32[np.ndarray, "_ types"]]:
-    """Cleaned scores (0-1) of each file, ready for a threshold: ceil(frames / FOLD) for each type."""
+    """Cleaned scores (0-1) of each file, ready for a threshold: one per frame and type."""
     return [cleaned(scores, model.types) for scores in raw_scores(model, files)]
 
 
 def raw_scores(
     model: Model, files: Sequence[Float16[np.ndarray, "_ features"]]
 ) -> list[Float32[np.ndarray, "_ types"]]:
-    """The network's scores (0-1) of each file, one every OUTPUT_MS.
+    """The network's scores (0-1) of each file, one per frame and type.
 
     Files are cut into tiles that overlap by the network's reach, so that the scores are those of the whole
     file. Batches of tiles have few shapes, so that memory is bounded and no length of file needs compiling.
@@ -66,7 +69,7 @@ def raw_scores(
     context = -(-model.architecture.reach // ALIGNMENT) * ALIGNMENT
     useful = TILE - 2 * context
     tiles = [(number, first) for number, file in enumerate(files) for first in range(0, len(file), useful)]
-    result = [np.empty((-(-len(file) // FOLD), len(model.types)), np.float32) for file in files]
+    result = [np.empty((len(file), len(model.types)), np.float32) for file in files]
     for batch in _batches(tiles):
         x, valid = np.zeros((len(batch), TILE, FEATURES), np.float16), np.zeros((len(batch), TILE), bool)
         for row, (number, first) in enumerate(filter(None, batch)):
@@ -76,35 +79,31 @@ def raw_scores(
         tile_scores = _tile_scores(
             model.parameters, x, valid, model.mean, model.deviation, architecture=model.architecture
         )
-        scores = np.asarray(tile_scores)[:, context // FOLD : -context // FOLD]
+        scores = np.asarray(tile_scores)[:, context:-context]
         for row, (number, first) in enumerate(filter(None, batch)):
-            part = result[number][first // FOLD : (first + useful) // FOLD]
+            part = result[number][first : first + useful]
             part[:] = scores[row, : len(part), : len(model.types)]
     return result
 
 
 def cleaned(
-    scores: Float32[np.ndarray, "outputs types"], types: Sequence[LearnedType]
-) -> Float32[np.ndarray, "outputs types"]:
+    scores: Float32[np.ndarray, "frames types"], types: Sequence[LearnedType]
+) -> Float32[np.ndarray, "frames types"]:
     """Raw scores, shifted by the offset of each type, with short peaks removed and short gaps filled.
 
-    Artifacts of a type that is too short for a median filter are about as short as one output of the network,
-    and reach beyond the output that scores them. The scores of such a type are widened instead. Both filters
-    commute with any threshold, so they do not need to know it.
+    A median filter commutes with any threshold, so it does not need to know the threshold.
     """
     moved = shifted(scores, [learned.offset for learned in types])
     columns = [
         ndimage.median_filter(moved[:, column], learned.smoothing, mode="constant")
-        if learned.smoothing > 1
-        else ndimage.maximum_filter1d(moved[:, column], WIDENING, mode="constant")
         for column, learned in enumerate(types)
     ]
     return np.stack(columns, axis=1)
 
 
 def shifted(
-    scores: Float32[np.ndarray, "outputs types"], offsets: Sequence[float]
-) -> Float32[np.ndarray, "outputs types"]:
+    scores: Float32[np.ndarray, "frames types"], offsets: Sequence[float]
+) -> Float32[np.ndarray, "frames types"]:
     """The scores (0-1) with the offset of each type added to their logits."""
     odds: np.ndarray = scores * np.exp(np.array(offsets, np.float32))
     result: np.ndarray = odds / (odds + (1 - scores))
@@ -128,13 +127,13 @@ def _tile_scores(
     deviation: Float32[Array, " features"],
     *,
     architecture: Architecture,
-) -> Float32[Array, "tiles outputs_in_time outputs"]:
+) -> Float32[Array, "tiles frames outputs"]:
     normalised = (x.astype(jnp.float32) - mean[None, None]) / deviation[None, None]
     return jax.nn.sigmoid(logits(architecture, parameters, normalised, valid))
 
 
 def detections(
-    scores: Float32[np.ndarray, "outputs types"],
+    scores: Float32[np.ndarray, "frames types"],
     types: Sequence[LearnedType],
     duration_ms: int,
     config: DetectionConfig,
@@ -148,19 +147,20 @@ def detections(
     for column, learned in enumerate(types):
         of_type = scores[:, column]
         spans = runs(of_type >= config.thresholds.get(learned.name, config.threshold))
-        spans = merged(np.minimum(spans * OUTPUT_MS, duration_ms), config.merge_window_ms)
+        own, given = learned.merge_window_ms, config.merge_window_ms
+        spans = merged(np.minimum(spans * FRAME_MS, duration_ms), own if given is None else given)
         shortest_ms = max(1, config.min_duration_ms, learned.shortest_ms)
         for start, end in spans.tolist():
             if end - start >= shortest_ms:
-                confidence = float(of_type[start // OUTPUT_MS : -(-end // OUTPUT_MS)].max())
+                confidence = float(of_type[start // FRAME_MS : -(-end // FRAME_MS)].max())
                 result.append(Detection(learned.name, start, end, confidence))
     return sorted(
         result, key=lambda detection: (detection.start_ms, detection.end_ms, detection.artifact_type)
     )
 
 
-def runs(active: Bool[np.ndarray, " outputs"]) -> Int64[np.ndarray, "runs 2"]:
-    """The first output of each run of true, and the first one after it."""
+def runs(active: Bool[np.ndarray, " frames"]) -> Int64[np.ndarray, "runs 2"]:
+    """The first frame of each run of true, and the first one after it."""
     edges = np.diff(active.astype(np.int8), prepend=0, append=0)
     return np.stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)], axis=1)
 

@@ -10,7 +10,6 @@ from trainer.chunks import Grid, chunk_starts
 from trainer.events import EvalMetrics, Figures, OperatingPoint, TypeMetrics
 from trainer.features.frontend import FRAME_MS
 from trainer.model import LearnedType
-from trainer.network import OUTPUT_MS
 from trainer.regions import Spans, ValidationRegion
 from trainer.scoring.calibration import CANDIDATES, offset
 from trainer.scoring.detection import DetectionConfig, detections, shifted
@@ -240,11 +239,10 @@ def _chunks(
     grid: Grid,
 ) -> tuple[Int64[np.ndarray, " chunks"], Float32[np.ndarray, "chunks types"]]:
     """Where each chunk begins on the timeline in ms, and its highest score of each type."""
-    ratio = OUTPUT_MS // FRAME_MS
     begins, highest = [np.empty(0, np.int64)], [np.empty((0, types), np.float32)]
     for region, region_scores, start in zip(regions, scores, region_starts, strict=True):
         first_frames = chunk_starts(-(-region.duration_ms // FRAME_MS), grid)
-        outputs = first_frames[:, None] // ratio + np.arange(-(-grid.chunk // ratio))
+        frames = first_frames[:, None] + np.arange(grid.chunk)
         begins.append(first_frames * FRAME_MS + start)
-        highest.append(region_scores[np.minimum(outputs, len(region_scores) - 1)].max(axis=1))
+        highest.append(region_scores[np.minimum(frames, len(region_scores) - 1)].max(axis=1))
     return np.concatenate(begins), np.concatenate(highest)

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("tiny")
 def longer(job, tiny, request):  # noqa: ARG001
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trainer.data.shards.SHARD_FRAMES", request.param)
-        yield replace(job, config=replace(job.config, epochs=EPOCHS, learning_rate=0.0005))
+        yield replace(job, config=replace(job.config, epochs=EPOCHS, learning_rate=0.0008))
 
 
 @pytest.fixture(scope="module")
@@ -198,8 +198,12 @@ def test_every_reported_checkpoint_stays_in_the_store(objects, longer):
     assert {key for key in objects.keys("kept") if "/checkpoint-" in key} == set(reported)
 
 
-def test_the_order_of_files_and_annotations_does_not_matter(objects, longer, uninterrupted):
-    files = [replace(file, annotations=file.annotations[::-1]) for file in longer.files[::-1]]
+def test_the_order_of_uploads_files_and_annotations_does_not_matter(objects, longer, uninterrupted):
+    """Uploaded again in another order, the files have other ids, which are ordered otherwise."""
+    files = [
+        replace(file, audio_file_id=f"again-{number}", annotations=file.annotations[::-1])
+        for number, file in enumerate(longer.files[::-1])
+    ]
     assert_same(
         objects, completed(replace(longer, files=tuple(files), prefix="other"), objects), uninterrupted[-1]
     )

@@ -14,7 +14,7 @@ from trainer.job import Annotation, BaseModel
 from trainer.learning.loop import train
 from trainer.learning.warm_start import base_model, transfer_weights
 from trainer.model import LearnedType, Model, load_model
-from trainer.network import FOLD, Architecture, initial_parameters, logits, output_bucket
+from trainer.network import Architecture, initial_parameters, logits, output_bucket
 from trainer.pytrees import to_arrays
 
 TINY = {"width": 16, "dilations": (1, 2)}
@@ -41,8 +41,8 @@ def started(base, names):
 
 def logits_of_noise(architecture, parameters):
     """Logits (1, 32, outputs) of some noise, always the same."""
-    x = jax.random.normal(jax.random.key(0), (1, 32 * FOLD, FEATURES))
-    return np.asarray(logits(architecture, parameters, x, jnp.ones((1, 32 * FOLD), bool)))
+    x = jax.random.normal(jax.random.key(0), (1, 32, FEATURES))
+    return np.asarray(logits(architecture, parameters, x, jnp.ones((1, 32), bool)))
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainer.features.frontend import FRAME_MS
 from trainer.model import LearnedType
-from trainer.network import OUTPUT_MS
+from trainer.regions import Region, RegionEvent
 from trainer.scoring.calibration import (
     CANDIDATES,
     LOGITS,
+    LONGEST_MERGE_WINDOW_MS,
     SHORTEST_SHARE,
+    gaps_ms,
     initial_offset,
+    learned_types,
+    merge_window_ms,
     offset,
     shortest_ms,
     smoothing,
@@ -94,19 +99,47 @@ def test_the_initial_offset_undoes_most_of_a_types_weight(one, other):
     assert (initial_offset(one) > initial_offset(other)) == (one < other) or one == pytest.approx(other)
 
 
-@given(LENGTHS)
-def test_smoothing_is_odd_and_at_most_about_half_of_a_short_artifact(lengths):
-    width = smoothing(lengths)
+@given(LENGTHS, st.lists(st.integers(0, 5_000), max_size=20))
+def test_smoothing_is_odd_and_no_longer_than_half_an_artifact_or_a_gap(lengths, gaps):
+    width = smoothing(lengths, gaps)
     assert width % 2 == 1
-    assert width - 1 <= np.quantile(lengths, 0.1) / 2 / OUTPUT_MS
+    assert width - 1 <= np.quantile(lengths, 0.1) / 2 / FRAME_MS
+    assert not gaps or width - 1 <= np.quantile(gaps, 0.1) / FRAME_MS
 
 
-@given(st.integers(4 * OUTPUT_MS, 5_000))
+@given(st.lists(st.integers(0, 5_000), min_size=1, max_size=50))
+def test_the_merge_window_is_shorter_than_nearly_every_gap(gaps):
+    window = merge_window_ms(gaps)
+    assert 0 <= window <= LONGEST_MERGE_WINDOW_MS
+    assert sum(gap <= window for gap in gaps if gap) <= max(1, 0.1 * len(gaps))
+
+
+def test_without_gaps_the_merge_window_is_the_longest():
+    assert merge_window_ms([]) == LONGEST_MERGE_WINDOW_MS
+
+
+def test_gaps_are_between_neighbours_and_never_negative():
+    spans = np.array([[0, 100], [150, 900], [200, 300], [900, 950], [1000, 1010]])
+    assert gaps_ms(spans) == [50, 0, 0, 50]
+    assert gaps_ms(np.empty((0, 2), np.int64)) == []
+
+
+def test_what_is_learned_of_a_type_comes_from_its_own_events():
+    events = [RegionEvent("close", 100 * n, 100 * n + 60) for n in range(20)]
+    events += [RegionEvent("far", 5000, 5400), RegionEvent("far", 9000, 9400)]
+    regions = [Region(0, 0, 1000, tuple(events)), Region(1, 0, 1000, (RegionEvent("far", 0, 400),))]
+    close, far, absent = learned_types(("close", "far", "absent"), regions, np.ones(8, np.float32))
+    assert (close.merge_window_ms, close.shortest_ms, close.smoothing) == (20, 42, 3)
+    assert (far.merge_window_ms, far.shortest_ms, far.smoothing) == (200, 280, 21)
+    assert (absent.merge_window_ms, absent.shortest_ms, absent.smoothing) == (200, 0, 1)
+
+
+@given(st.integers(4 * FRAME_MS, 5_000))
 def test_smoothing_does_not_change_an_artifact_of_the_usual_length(length):
-    outputs = -(-length // OUTPUT_MS)
+    outputs = -(-length // FRAME_MS)
     scores = np.zeros((outputs + 200, 1), np.float32)
     scores[100 : 100 + outputs] = 0.9
-    kind = LearnedType("x", smoothing([length] * 5))
+    kind = LearnedType("x", smoothing([length] * 5, []))
     np.testing.assert_array_equal(cleaned(scores, [kind]), scores)
 
 
@@ -121,4 +154,4 @@ def test_one_very_short_annotation_hardly_lowers_the_shortest_length():
 
 
 def test_without_lengths_nothing_is_smoothed_or_dropped():
-    assert (smoothing([]), shortest_ms([])) == (1, 0)
+    assert (smoothing([], []), shortest_ms([])) == (1, 0)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trainer.features.frontend import FEATURES
+from trainer.features.frontend import FEATURES, FRAME_MS
 from trainer.model import LearnedType, Model
-from trainer.network import FOLD, Architecture, initial_parameters, logits
+from trainer.network import Architecture, initial_parameters, logits
 from trainer.scoring.detection import (
     TILE,
     DetectionConfig,
@@ -31,10 +31,10 @@ ONE, TWO = [LearnedType("x")], [LearnedType("a"), LearnedType("b")]
 WINDOWS, SHORTEST = st.integers(0, 400), st.integers(0, 200)
 
 
-def scores_of(*spans, frames=100, level=0.9):
-    scores = np.zeros((frames, 1), np.float32)
+def scores_of(*spans, duration_ms=2000, level=0.9):
+    scores = np.zeros((duration_ms // FRAME_MS, 1), np.float32)
     for start, end in spans:
-        scores[start // 20 : end // 20] = level
+        scores[start // FRAME_MS : end // FRAME_MS] = level
     return scores
 
 
@@ -61,7 +61,7 @@ def test_touching_detections_are_joined_even_with_a_window_of_zero():
 
 
 def test_detections_end_with_the_file():
-    assert detected(np.ones((10, 1), np.float32), duration_ms=193) == [(0, 193)]
+    assert detected(np.ones((20, 1), np.float32), duration_ms=193) == [(0, 193)]
 
 
 def test_an_empty_file_has_no_detection():
@@ -75,8 +75,8 @@ def test_the_threshold_of_a_type_overrides_the_common_one():
 
 
 def test_detections_of_different_types_may_overlap_and_are_ordered_by_start():
-    scores = np.zeros((50, 2), np.float32)
-    scores[10:30, 0], scores[5:20, 1] = 0.8, 0.9
+    scores = np.zeros((100, 2), np.float32)
+    scores[20:60, 0], scores[10:40, 1] = 0.8, 0.9
     assert [(d.artifact_type, d.start_ms) for d in detections(scores, TWO, 1000, DetectionConfig())] == [
         ("b", 100),
         ("a", 200),
@@ -85,7 +85,7 @@ def test_detections_of_different_types_may_overlap_and_are_ordered_by_start():
 
 @given(SCORES, st.floats(0.01, 1), WINDOWS, SHORTEST)
 def test_every_detection_obeys_the_configuration(scores, threshold, window, shortest):
-    duration = 20 * len(scores) - 5 if len(scores) else 0
+    duration = FRAME_MS * len(scores) - 5 if len(scores) else 0
     config = DetectionConfig(threshold, {}, window, shortest)
     result = detections(scores, ONE, duration, config)
     for detection in result:
@@ -98,7 +98,7 @@ def test_every_detection_obeys_the_configuration(scores, threshold, window, shor
 
 @given(SCORES, st.floats(0.01, 1), WINDOWS)
 def test_a_wider_window_joins_more_and_covers_all_that_a_narrow_one_does(scores, threshold, window):
-    duration = 20 * len(scores)
+    duration = FRAME_MS * len(scores)
     narrow, wide = (
         detections(scores, ONE, duration, DetectionConfig(threshold, {}, size, 0))
         for size in (window, window + 40)
@@ -132,20 +132,29 @@ def test_the_length_of_a_joined_detection_is_that_of_the_whole():
 
 def test_smoothing_removes_short_peaks_and_fills_short_gaps():
     scores = scores_of((200, 240), (600, 800), (840, 1000))
-    result = cleaned(scores, [LearnedType("x", smoothing=5)])
+    result = cleaned(scores, [LearnedType("x", smoothing=9)])
     np.testing.assert_array_equal(result, scores_of((600, 1000)))
 
 
 def test_each_type_is_smoothed_by_its_own_length():
-    scores = np.repeat(scores_of((200, 260)), 2, axis=1)
+    scores = np.repeat(scores_of((200, 230)), 2, axis=1)
     result = cleaned(scores, [LearnedType("a", smoothing=3), LearnedType("b", smoothing=9)])
     np.testing.assert_array_equal(result[:, 0], scores[:, 0])
     assert not result[:, 1].any()
 
 
-def test_a_type_too_short_to_be_smoothed_is_widened_instead():
-    result = cleaned(scores_of((200, 220), (1980, 2000)), [LearnedType("a", smoothing=1)])
-    np.testing.assert_array_equal(result, scores_of((180, 240), (1960, 2000)))
+def test_each_type_is_joined_by_its_own_window_unless_another_is_asked_for():
+    scores = np.repeat(scores_of((200, 300), (350, 400)), 2, axis=1)
+    types = [LearnedType("close", merge_window_ms=49), LearnedType("far", merge_window_ms=50)]
+    spans = {}
+    for window in (None, 49, 50):
+        result = detections(scores, types, 2000, DetectionConfig(merge_window_ms=window))
+        spans[window] = [(d.artifact_type, d.start_ms, d.end_ms) for d in result]
+    assert sorted(spans[None]) == [("close", 200, 300), ("close", 350, 400), ("far", 200, 400)]
+    assert sorted(spans[49]) == [
+        (name, *span) for name in ("close", "far") for span in ((200, 300), (350, 400))
+    ]
+    assert sorted(spans[50]) == [("close", 200, 400), ("far", 200, 400)]
 
 
 def test_shifting_adds_to_the_logit_and_keeps_scores_of_0_and_1():
@@ -204,15 +213,15 @@ def whole(model):
         x, valid = np.zeros((1, length, FEATURES), np.float32), np.zeros((1, length), bool)
         x[0, around : around + len(file)] = (file.astype(np.float32) - model.mean) / model.deviation
         valid[0, around : around + len(file)] = True
-        result = np.asarray(compiled(x, valid))[0, around // FOLD :]
-        return 1 / (1 + np.exp(-result[: -(-len(file) // FOLD), : len(model.types)]))
+        result = np.asarray(compiled(x, valid))[0, around:]
+        return 1 / (1 + np.exp(-result[: len(file), : len(model.types)]))
 
     return scores
 
 
 def test_scores_in_tiles_are_those_of_one_whole_pass(model, audio, whole):
     for file, scores in zip(audio, raw_scores(model, audio), strict=True):
-        assert scores.shape == (-(-len(file) // FOLD), len(model.types))
+        assert scores.shape == (len(file), len(model.types))
         assert scores.dtype == np.float32
         np.testing.assert_allclose(scores, whole(file), atol=1e-5)
 

@@ -23,9 +23,9 @@ def validation_region(**events):
 
 
 def track(*spans, level):
-    scores = np.zeros(500, np.float32)
+    scores = np.zeros(1000, np.float32)
     for start, end in spans:
-        scores[start // 20 : end // 20] = level
+        scores[start // 10 : end // 10] = level
     return scores
 
 
@@ -170,7 +170,7 @@ def many(files):
     rng = np.random.default_rng(5)
     regions, scores = [], []
     for _ in range(files):
-        noise = rng.uniform(0, 0.6, (500, len(TYPES))).astype(np.float32)
+        noise = rng.uniform(0, 0.6, (1000, len(TYPES))).astype(np.float32)
         events = {}
         for column, kind in enumerate(NAMES):
             onsets = np.arange(0, 9500, 2000) + rng.integers(0, 500, 5)
@@ -178,7 +178,7 @@ def many(files):
                 (on, on + length) for on, length in zip(onsets, rng.integers(100, 900, 5), strict=True)
             ]
             for start, end in events[kind]:
-                noise[start // 20 : (end + rng.integers(-80, 300)) // 20, column] += 0.4
+                noise[start // 10 : (end + rng.integers(-80, 300)) // 10, column] += 0.4
         regions.append(validation_region(**events))
         scores.append(noise)
     return regions, scores

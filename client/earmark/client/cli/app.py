@@ -177,9 +177,11 @@ def detect_file(
     *,
     threshold: Annotated[float | None, typer.Option(help="Lowest confidence, 0 to 1 [0.5].")] = None,
     merge_window_ms: Annotated[
-        int | None, typer.Option(help="Joins detections no further apart [200].")
+        int | None, typer.Option(help="Joins detections no further apart [each type's own].")
     ] = None,
-    min_duration_ms: Annotated[int | None, typer.Option(help="Drops shorter detections [50].")] = None,
+    min_duration_ms: Annotated[
+        int | None, typer.Option(help="Drops shorter detections [each type's own].")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
