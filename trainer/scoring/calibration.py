@@ -68,7 +68,7 @@ def merge_window_ms(gaps_ms: Sequence[int]) -> int:
     """The largest gap within one detection: half of a short gap between events, so that events stay apart."""
     if not len(gaps_ms):
         return LONGEST_MERGE_WINDOW_MS
-    return int(min(LONGEST_MERGE_WINDOW_MS, MERGE_SHARE * np.quantile(gaps_ms, SHORT_QUANTILE)))
+    return int(min(LONGEST_MERGE_WINDOW_MS, MERGE_SHARE * _short_gap_ms(gaps_ms)))
 
 
 def smoothing(lengths_ms: Sequence[int], gaps_ms: Sequence[int]) -> int:
@@ -78,10 +78,19 @@ def smoothing(lengths_ms: Sequence[int], gaps_ms: Sequence[int]) -> int:
     """
     if not len(lengths_ms):
         return 1
-    longest_ms = SMOOTHING_SHARE * np.quantile(lengths_ms, SHORT_QUANTILE)
+    longest_ms = SMOOTHING_SHARE * float(np.quantile(lengths_ms, SHORT_QUANTILE))
     if len(gaps_ms):
-        longest_ms = min(longest_ms, np.quantile(gaps_ms, SHORT_QUANTILE))
+        longest_ms = min(longest_ms, _short_gap_ms(gaps_ms))
     return int(longest_ms / FRAME_MS) // 2 * 2 + 1
+
+
+def _short_gap_ms(gaps_ms: Sequence[int]) -> float:
+    """A gap that nearly all others exceed.
+
+    It is one of the gaps themselves: to interpolate between the gaps within a burst and those between bursts
+    would give a gap that does not occur.
+    """
+    return float(np.quantile(gaps_ms, SHORT_QUANTILE, method="lower"))
 
 
 def shortest_ms(lengths_ms: Sequence[int]) -> int:
