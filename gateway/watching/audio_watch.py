@@ -42,7 +42,8 @@ class AudioWatch:
                     cursor = file.revision
                 if _all_finished(files, in_progress):
                     return
-                if len(files) < BATCH and not await wait_for_event(woken, heartbeat):
+                # The count was read before the files, so it is out of date if any of them changed.
+                if not files and not await wait_for_event(woken, heartbeat):
                     yield in_progress
 
     async def _check(self, cursor: int) -> None:
