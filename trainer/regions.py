@@ -33,10 +33,12 @@ class Region:
     end: int
     events: tuple[RegionEvent, ...] = ()
 
-    def spans_of(self, artifact_type: str) -> Spans:
-        """The events of one type, by onset."""
-        spans = [(e.onset_ms, e.offset_ms) for e in self.events if e.artifact_type == artifact_type]
-        return np.array(spans, np.int64).reshape(-1, 2)
+    def spans(self, types: Sequence[str]) -> dict[str, Spans]:
+        """The events of each of these types, by onset."""
+        spans: dict[str, list[tuple[int, int]]] = {name: [] for name in types}
+        for event in self.events:
+            spans[event.artifact_type].append((event.onset_ms, event.offset_ms))
+        return {name: np.array(of_type, np.int64).reshape(-1, 2) for name, of_type in spans.items()}
 
     @property
     def frames(self) -> int:

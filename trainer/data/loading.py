@@ -94,11 +94,8 @@ def _check_size(files: Sequence[TrainingFile], available: float) -> None:
 def _validation_region(dataset: Dataset, region: Region, types: Sequence[str]) -> ValidationRegion:
     file = dataset.files[region.file]
     features = dataset.features[region.file][region.start : region.end]
-    spans: dict[str, list[tuple[int, int]]] = {name: [] for name in types}
-    for event in region.events:
-        spans[event.artifact_type].append((event.onset_ms, event.offset_ms))
     return ValidationRegion(
         features,
-        {name: np.array(of_type, np.int64).reshape(-1, 2) for name, of_type in spans.items()},
+        region.spans(types),
         min(file.duration_ms - region.start * FRAME_MS, len(features) * FRAME_MS),
     )

@@ -40,8 +40,9 @@ def learned_types(
     types: Sequence[str], regions: Sequence[Region], positive_weight: Float32[np.ndarray, " outputs"]
 ) -> tuple[LearnedType, ...]:
     """Each type with the settings that follow from its training events and its `positive_weight`."""
+    spans = [region.spans(types) for region in regions]
     return tuple(
-        _learned_type(name, [region.spans_of(name) for region in regions], float(weight))
+        _learned_type(name, [of_region[name] for of_region in spans], float(weight))
         for name, weight in zip(types, positive_weight, strict=False)
     )
 
