@@ -55,7 +55,9 @@ def bursts(seconds: int, seed: int) -> tuple[np.ndarray, list[pb.TrainRequest.An
         audio[start : start + 4800] += rng.normal(0, 0.3, 4800)
         start_ms = start * 1000 // RATE
         annotations.append(
-            pb.TrainRequest.Annotation(artifact_type="static", start_ms=start_ms, end_ms=start_ms + 300)
+            pb.TrainRequest.Annotation(
+                artifact_type="static", start_ms=start_ms, end_ms=start_ms + 300, confidence=1
+            )
         )
     return audio.clip(-1, 1).astype(np.float32), annotations
 

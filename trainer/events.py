@@ -13,6 +13,11 @@ class NoticeCode(StrEnum):
     RESUMED = "RESUMED"
     WARM_START = "WARM_START"
     STOPPED_EARLY = "STOPPED_EARLY"
+    EVENTS_OVERLAP = "EVENTS_OVERLAP"
+    FEW_EVENTS = "FEW_EVENTS"
+    TYPE_IN_ONE_RECORDING = "TYPE_IN_ONE_RECORDING"
+    TYPE_COVERS_AUDIO = "TYPE_COVERS_AUDIO"
+    COPIES_DIFFER = "COPIES_DIFFER"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +124,15 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something the user should know; the job continues."""
+    """Something the user should know; the job continues.
+
+    `artifact_type` and `audio_file_id` are empty where it is not about one of them.
+    """
 
     code: NoticeCode
     message: str
+    artifact_type: str = ""
+    audio_file_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

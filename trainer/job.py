@@ -38,11 +38,15 @@ class TrainingConfig:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One artifact, in milliseconds from the start of its file."""
+    """One artifact, in milliseconds from the start of its file.
+
+    `confidence` (0-1) is how sure the annotator is that it is one.
+    """
 
     artifact_type: str
     start_ms: int
     end_ms: int
+    confidence: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

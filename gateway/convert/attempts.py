@@ -32,8 +32,10 @@ def train_file_request(file: ManifestFile) -> pb.TrainRequest:
             features=object_keys.features(file.id),
             duration_ms=file.duration_ms,
             annotations=[
-                pb.TrainRequest.Annotation(artifact_type=name, start_ms=start, end_ms=end)
-                for name, start, end in file.annotations
+                pb.TrainRequest.Annotation(
+                    artifact_type=name, start_ms=start, end_ms=end, confidence=confidence
+                )
+                for name, start, end, confidence in file.annotations
             ],
         )
     )

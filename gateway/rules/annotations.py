@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 from gateway.errors import FieldViolation, Violation
-from storage.queries.annotations import AnnotatedFile, Facts, PastEnd
+from storage.queries.annotations import ROUNDING_MS, AnnotatedFile, Facts, PastEnd
 from storage.records import Annotation
 
 
@@ -19,15 +19,15 @@ def of_new(dataset_id: UUID, new: Sequence[Annotation], facts: Facts) -> list[Fi
         file = facts.files.get(annotation.audio_file_id)
         violations += _file(path, dataset_id, annotation.audio_file_id, file)
         violations += _type(path, annotation.artifact_type, facts.types)
-        violations += _end(path, annotation.end_ms, file)
+        violations += _within(path, annotation.start_ms, annotation.end_ms, file)
     return violations
 
 
 def of_update(
-    artifact_type: str, end_ms: int, file: AnnotatedFile | None, types: Sequence[str]
+    artifact_type: str, start_ms: int, end_ms: int, file: AnnotatedFile | None, types: Sequence[str]
 ) -> list[FieldViolation]:
     """The violations of replacing an annotation of `file`. Empty if it may be replaced."""
-    return [*_type("", artifact_type, types), *_end("", end_ms, file)]
+    return [*_type("", artifact_type, types), *_within("", start_ms, end_ms, file)]
 
 
 def of_publishing(files: Sequence[AnnotatedFile], past_end: Sequence[PastEnd]) -> list[Violation]:
@@ -58,11 +58,16 @@ def _type(path: str, artifact_type: str, types: Sequence[str]) -> Iterator[Field
         )
 
 
-def _end(path: str, end_ms: int, file: AnnotatedFile | None) -> Iterator[FieldViolation]:
-    if file and 0 < file.duration_ms < end_ms:
+def _within(path: str, start_ms: int, end_ms: int, file: AnnotatedFile | None) -> Iterator[FieldViolation]:
+    """The duration is in whole milliseconds, rounded down: an end may have been rounded up."""
+    if file is None or file.duration_ms == 0:
+        return
+    starts_past, ends_past = start_ms >= file.duration_ms, end_ms > file.duration_ms + ROUNDING_MS
+    if starts_past or ends_past:
+        field, value = ("end_ms", end_ms) if ends_past else ("start_ms", start_ms)
         yield FieldViolation(
-            f"{path}end_ms",
-            f"{end_ms} ms is beyond the end of audio file {file.id}, which lasts {file.duration_ms} ms",
+            f"{path}{field}",
+            f"{value} ms is beyond the end of audio file {file.id}, which lasts {file.duration_ms} ms",
         )
 
 

@@ -206,7 +206,7 @@ async def _check_update(
 ) -> None:
     facts = await annotations.facts(connection, draft.dataset_id, [annotation.audio_file_id])
     file = facts.files.get(annotation.audio_file_id)
-    _check_fields(rules.of_update(request.artifact_type, request.end_ms, file, facts.types))
+    _check_fields(rules.of_update(request.artifact_type, request.start_ms, request.end_ms, file, facts.types))
 
 
 async def _update(connection: Connection, request: pb.UpdateAnnotationRequest, annotation_id: UUID) -> None:

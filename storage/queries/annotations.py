@@ -21,6 +21,7 @@ SQL = sql.load("annotations")
 
 # Each new id takes about 10 us on the event loop, so a copy is split into batches.
 COPY_BATCH = 1000
+ROUNDING_MS = 1  # how far beyond its file an annotation may end
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,8 @@ async def lock_set(connection: Connection, tenant_id: str, set_id: UUID) -> Lock
 
 
 async def publish(connection: Connection, set_id: UUID) -> None:
+    """Publishes a set without obstacles. Ends up to ROUNDING_MS beyond their file are cut to it."""
+    await connection.execute(SQL["cut_ends"], set_id, ROUNDING_MS)
     await connection.execute(SQL["publish"], set_id)
 
 
@@ -120,7 +123,7 @@ async def obstacles(
 ) -> tuple[Sequence[AnnotatedFile], Sequence[PastEnd]]:
     """What prevents publishing: annotated files that failed or are not decoded, annotations past the end."""
     files = await connection.fetch(SQL["unusable_files"], locked.dataset_id, locked.id)
-    past_end = await connection.fetch(SQL["past_end"], locked.id)
+    past_end = await connection.fetch(SQL["past_end"], locked.id, ROUNDING_MS)
     return [AnnotatedFile(**row) for row in files], [PastEnd(**row) for row in past_end]
 
 

@@ -32,6 +32,13 @@ FOR KEY SHARE
 -- Locks a set until the transaction ends: edits, publishing and deletion by others wait.
 SELECT id, dataset_id, version, status FROM annotation_sets WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 
+-- name: cut_ends
+-- Cuts the ends that are at most $2 ms beyond their file to its duration.
+UPDATE annotations a SET end_ms = f.duration_ms
+FROM audio_files f
+WHERE a.annotation_set_id = $1 AND f.id = a.audio_file_id
+    AND a.end_ms > f.duration_ms AND a.end_ms <= f.duration_ms + $2
+
 -- name: publish
 -- Publishes a set, which never changes afterwards, and stores its totals.
 UPDATE annotation_sets SET
@@ -78,11 +85,12 @@ WHERE dataset_id = $1 AND (processing_status = 'failed' OR duration_ms = 0)
 ORDER BY id
 
 -- name: past_end
--- Annotations that end after their file does.
+-- Annotations that end more than $2 ms after their file does, or start after it.
 SELECT a.id, a.audio_file_id, a.end_ms, f.duration_ms
 FROM annotations a
 JOIN audio_files f ON f.id = a.audio_file_id
-WHERE a.annotation_set_id = $1 AND f.duration_ms > 0 AND a.end_ms > f.duration_ms
+WHERE a.annotation_set_id = $1 AND f.duration_ms > 0
+    AND (a.end_ms > f.duration_ms + $2 OR a.start_ms >= f.duration_ms)
 ORDER BY a.id
 
 -- name: add

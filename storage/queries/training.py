@@ -59,12 +59,12 @@ class JobCounts:
 
 @dataclass(frozen=True, slots=True)
 class ManifestFile:
-    """A file that a job trains on. `annotations` are (artifact_type, start_ms, end_ms)."""
+    """A file that a job trains on. `annotations` are (artifact_type, start_ms, end_ms, confidence)."""
 
     id: UUID
     sha256: str
     duration_ms: int
-    annotations: Sequence[tuple[str, int, int]]
+    annotations: Sequence[tuple[str, int, int, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ async def manifest(connection: Connection, job: TrainingJob) -> list[ManifestFil
             row["id"],
             row["sha256"],
             row["duration_ms"],
-            list(zip(row["artifact_types"], row["start_ms"], row["end_ms"], strict=True)),
+            list(zip(row["artifact_types"], row["start_ms"], row["end_ms"], row["confidences"], strict=True)),
         )
         for row in rows
     ]

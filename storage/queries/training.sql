@@ -94,10 +94,11 @@ WHERE q.id = $1
 
 -- name: manifest
 -- The files that were ready when the job was created, each with its annotations of the chosen types.
-SELECT a.id, a.sha256, a.duration_ms, m.artifact_types, m.start_ms, m.end_ms
+SELECT a.id, a.sha256, a.duration_ms, m.artifact_types, m.start_ms, m.end_ms, m.confidences
 FROM audio_files a
 CROSS JOIN LATERAL (
     SELECT coalesce(array_agg(n.artifact_type ORDER BY n.start_ms, n.id), '{}') AS artifact_types,
+           coalesce(array_agg(n.confidence ORDER BY n.start_ms, n.id), '{}') AS confidences,
            coalesce(array_agg(n.start_ms ORDER BY n.start_ms, n.id), '{}') AS start_ms,
            coalesce(array_agg(n.end_ms ORDER BY n.start_ms, n.id), '{}') AS end_ms
     FROM annotations n

@@ -55,7 +55,8 @@ async def dataset(
         for name in types if annotated is None else annotated:
             await connection.execute(
                 "INSERT INTO annotations (id, tenant_id, annotation_set_id, audio_file_id, dataset_id,"
-                " artifact_type, start_ms, end_ms, confidence) VALUES ($1, $2, $3, $4, $5, $6, 100, 300, 1)",
+                " artifact_type, start_ms, end_ms, confidence)"
+                " VALUES ($1, $2, $3, $4, $5, $6, 100, 300, 0.75)",
                 *(uuid7(), tenant, built.annotation_set_id, audio_file_id, dataset_id, name),
             )
     if set_status == "published":

@@ -46,7 +46,8 @@ def load(
         try:
             values = _features(objects, file)
         except (ObjectNotFoundError, ValueError) as error:
-            yield Notice(NoticeCode.FILE_LEFT_OUT, f"audio file {file.audio_file_id} is left out: {error}")
+            message = f"audio file {file.audio_file_id} is left out: {error}"
+            yield Notice(NoticeCode.FILE_LEFT_OUT, message, audio_file_id=file.audio_file_id)
             continue
         usable.append(file)
         features.append(values)
@@ -67,9 +68,11 @@ def validation_regions(
     return [_validation_region(dataset, region, types) for region in regions]
 
 
-def _content(file: TrainingFile) -> tuple[str, list[tuple[int, int, str]]]:
+def _content(file: TrainingFile) -> tuple[str, list[tuple[int, int, str, float]]]:
     """What orders the files: ids would not do, because each upload of a recording has another."""
-    return file.sha256, sorted((a.start_ms, a.end_ms, a.artifact_type) for a in file.annotations)
+    return file.sha256, sorted(
+        (a.start_ms, a.end_ms, a.artifact_type, a.confidence) for a in file.annotations
+    )
 
 
 def _features(objects: ObjectStore, file: TrainingFile) -> Float16[np.ndarray, "_ features"]:

@@ -58,8 +58,9 @@ def pack_shards(
 def frame_targets(
     events: Sequence[RegionEvent], types: Sequence[str], frames: int
 ) -> UInt8[np.ndarray, "frames types"]:
-    """Return 1 for each frame that an event of the type overlaps, even in part, and 0 for the others.
+    """Return the label of the event of the type that overlaps each frame, even in part; 0 without an event.
 
+    Where events overlap, the more confident one counts.
     Events of one type that touch, or nearly do, would be one run of frames, which nothing could cut again.
     Therefore BOUNDARY_FRAMES around their boundary are 0, but each of the two keeps at least one frame.
     Overlapping events stay one run. `events` are ordered by onset.
@@ -69,7 +70,7 @@ def frame_targets(
     for event in events:
         column = types.index(event.artifact_type)
         first, last = event.onset_ms // FRAME_MS, -(-event.offset_ms // FRAME_MS)
-        targets[first:last, column] = 1
+        targets[first:last, column] = np.maximum(targets[first:last, column], event.label)
         earlier_first, earlier_offset_ms = previous.get(column, (0, -FRAME_MS * BOUNDARY_FRAMES))
         if 0 <= event.onset_ms - earlier_offset_ms < BOUNDARY_FRAMES * FRAME_MS:
             start = (event.onset_ms + earlier_offset_ms) // 2 // FRAME_MS - BOUNDARY_FRAMES // 2

@@ -131,8 +131,8 @@ def _part(
 
 
 def _count_events(regions: Iterable[Region]) -> Counter[str]:
-    """The number of events by type."""
-    return Counter(event.artifact_type for region in regions for event in region.events)
+    """The number of likely events by type."""
+    return Counter(event.artifact_type for region in regions for event in region.events if event.is_likely)
 
 
 def _stratify(
@@ -299,6 +299,7 @@ def _notices(
             NoticeCode.TYPE_NOT_VALIDATED,
             f"{name!r} has no event in the validation audio, so its figures are unset: "
             "annotate it in at least two files",
+            artifact_type=name,
         )
         for name in types
         if not validated[name]
@@ -307,6 +308,7 @@ def _notices(
         Notice(
             NoticeCode.TYPE_NOT_TRAINED,
             f"{name!r} has no event in the audio that is trained on, so the model will not find it",
+            artifact_type=name,
         )
         for name in types
         if not trained[name]

@@ -13,6 +13,7 @@ from storage.objects import ObjectNotFoundError, ObjectStore
 from trainer.chunks import chunk_grid, windows_per_step
 from trainer.data.copies import groups
 from trainer.data.loading import load, validation_regions
+from trainer.data.notices import annotation_notices
 from trainer.data.shards import frame_targets
 from trainer.data.split import split_files
 from trainer.events import (
@@ -140,6 +141,7 @@ def _set_up(
         dataset.files, copies, config.artifact_types, config.validation_split, gap, config.seed
     )
     yield from split.notices
+    yield from annotation_notices(dataset, copies, split.train, config.artifact_types)
 
     # 3. Prepare the training audio for the device, and derive the settings of each type from its annotations.
     windows = windows_per_step(config, grid)

@@ -13,7 +13,7 @@ from trainer.data.shards import HostShard, feature_statistics, pack_shards
 from trainer.events import TrainingFailedError
 from trainer.job import TrainingConfig
 from trainer.learning.step import StepConstants
-from trainer.regions import Region
+from trainer.regions import CERTAIN, Region
 
 POSITIVE_WEIGHT_CAP = 12.0
 
@@ -61,7 +61,7 @@ def _constants(
     """The constants of a step. The rarer a type is, the more its positive frames weigh."""
     outputs = shards[0].targets.shape[1]
     frames = sum(shard.frames for shard in shards)
-    share = sum(shard.targets.sum(axis=0, dtype=np.int64) for shard in shards) / frames
+    share = sum(shard.targets.sum(axis=0, dtype=np.int64) for shard in shards) / (CERTAIN * frames)
     weight = np.clip(np.sqrt((1 - share) / np.maximum(share, 1e-9)), 1, POSITIVE_WEIGHT_CAP)
     mean, deviation = normalization
     return StepConstants(

@@ -20,6 +20,7 @@ from trainer.chunks import Grid, core_weights
 from trainer.features.frontend import FEATURES, FLOOR_BANDS, FLOORS, MEL_BANDS, MEL_FLOOR
 from trainer.features.waveform import LEVEL_COLUMNS
 from trainer.network import Architecture, Weights, logits
+from trainer.regions import CERTAIN
 
 WARMUP_SHARE = 0.05
 FINAL_SHARE = 0.02  # of the learning rate, at the end of the cosine
@@ -190,7 +191,7 @@ def window_loss(
     target = jnp.asarray(shard.targets)[place] * valid[..., None].astype(jnp.uint8)
 
     scores = logits(shape.architecture, parameters, x, valid, drop_key)
-    positive = target.astype(jnp.float32)
+    positive = target.astype(jnp.float32) / CERTAIN
     terms = constants.positive_weight[None, None] * positive * jax.nn.softplus(-scores)
     terms += (1 - positive) * jax.nn.softplus(scores)
     terms *= constants.output_weight[None, None]

@@ -99,7 +99,9 @@ def from_file(file: pb.TrainRequest.File) -> TrainingFile:
         sha256=file.sha256,
         features=file.features,
         duration_ms=file.duration_ms,
-        annotations=tuple(Annotation(a.artifact_type, a.start_ms, a.end_ms) for a in file.annotations),
+        annotations=tuple(
+            Annotation(a.artifact_type, a.start_ms, a.end_ms, a.confidence) for a in file.annotations
+        ),
     )
 
 
@@ -123,11 +125,20 @@ def to_response(event: events.Event) -> pb.TrainResponse:
             return pb.TrainResponse(epoch_completed=to_epoch(event))
         case events.Checkpoint(epoch, step, key):
             return pb.TrainResponse(checkpoint=pb.TrainResponse.Checkpoint(epoch=epoch, step=step, key=key))
-        case events.Notice(code, message):
-            notice = training_service_pb2.TrainingEvent.Notice(code=f"NOTICE_CODE_{code}", message=message)
-            return pb.TrainResponse(notice=notice)
+        case events.Notice():
+            return pb.TrainResponse(notice=to_notice(event))
         case events.Completed():
             return pb.TrainResponse(completed=to_completed(event))
+
+
+def to_notice(event: events.Notice) -> training_service_pb2.TrainingEvent.Notice:
+    """Leaves the fields unset that the notice is not about."""
+    return training_service_pb2.TrainingEvent.Notice(
+        code=f"NOTICE_CODE_{event.code}",
+        message=event.message,
+        artifact_type=event.artifact_type,
+        audio_file_id=event.audio_file_id,
+    )
 
 
 def to_epoch(event: events.EpochCompleted) -> training_service_pb2.TrainingEvent.EpochCompleted:

@@ -60,7 +60,8 @@ async def test_the_trainer_is_sent_the_whole_job(database_url, tmp_path) -> None
         assert file.features == f"audio/{file.audio_file_id}/features"
         assert file.duration_ms == 2 * rows.MINUTE_MS
         # Only annotations of the job's type; the file has another.
-        assert [(a.artifact_type, a.start_ms, a.end_ms) for a in file.annotations] == [("glitch", 100, 300)]
+        sent_annotations = [(a.artifact_type, a.start_ms, a.end_ms, a.confidence) for a in file.annotations]
+        assert sent_annotations == [("glitch", 100, 300, 0.75)]
 
 
 @pytest.mark.parametrize(

@@ -133,8 +133,14 @@ async def test_annotations_of_files_not_decoded_yet_are_checked_when_the_set_is_
     dataset_id = await dataset(gateway, "glitch")
     set_id = (await draft(gateway, dataset_id)).id
     short, failing = (await upload(gateway, dataset_id)).id, (await upload(gateway, dataset_id)).id
-    inside, beyond, _ = await annotate(
-        gateway, set_id, new_annotation(short), new_annotation(short, end_ms=5000), new_annotation(failing)
+    inside, beyond, rounded_up, outside, _ = await annotate(
+        gateway,
+        set_id,
+        new_annotation(short),
+        new_annotation(short, end_ms=5000),
+        new_annotation(short, start_ms=999, end_ms=1001),
+        new_annotation(short, start_ms=1000, end_ms=1001),
+        new_annotation(failing),
     )
     refusal = await refused(publish(gateway, set_id), "FAILED_PRECONDITION", "WRONG_STATE")
     subjects = [f"audio_file/{short}", f"audio_file/{failing}"]
@@ -148,12 +154,16 @@ async def test_annotations_of_files_not_decoded_yet_are_checked_when_the_set_is_
     assert [v[:2] for v in refusal.violations] == [
         ("AUDIO_FAILED", f"audio_file/{failing}"),
         ("WITHIN_AUDIO", f"annotation/{beyond}"),
+        ("WITHIN_AUDIO", f"annotation/{outside}"),
     ]
     assert "no audio in it" in refusal.violations[0][2]
     assert "ends at 5000 ms" in refusal.violations[1][2]
     assert "lasts 1000 ms" in refusal.violations[1][2]
     assert (await get_set(gateway, set_id)).status == DRAFT
-    await update(gateway, beyond, end_ms=1000)
+    await update(gateway, beyond, start_ms=1, end_ms=1000)
+    await update(gateway, outside, start_ms=990, end_ms=1000)
     await gateway.execute("DELETE FROM annotations WHERE audio_file_id = $1", failing)
-    assert (await publish(gateway, set_id)).total_annotations == 2
-    assert inside in [a.id for a in await listed(gateway, set_id)]
+    assert (await publish(gateway, set_id)).total_annotations == 4
+    ends = {a.id: (a.start_ms, a.end_ms) for a in await listed(gateway, set_id)}
+    assert ends[rounded_up] == (999, 1000)
+    assert inside in ends

@@ -60,9 +60,10 @@ async def test_a_batch_is_added_whole_or_not_at_all_with_every_violation(gateway
         new_annotation(file_id),
         new_annotation(NOWHERE),
         new_annotation(of_other_dataset),
-        new_annotation(file_id, "echo", end_ms=10_001),
+        new_annotation(file_id, "echo", end_ms=10_002),
         new_annotation(failed.id),
-        new_annotation(file_id, end_ms=10_000),
+        new_annotation(file_id, start_ms=10_000, end_ms=10_001),
+        new_annotation(file_id, end_ms=10_001),
     )
     refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
     assert list(refusal.fields) == [
@@ -71,6 +72,7 @@ async def test_a_batch_is_added_whole_or_not_at_all_with_every_violation(gateway
         "annotations[3].artifact_type",
         "annotations[3].end_ms",
         "annotations[4].audio_file_id",
+        "annotations[5].start_ms",
     ]
     assert (
         "does not define 'echo' (it defines: glitch, dropout)"
@@ -129,7 +131,7 @@ async def test_an_update_replaces_everything_but_the_file(gateway) -> None:
 async def test_an_update_is_checked_as_a_new_annotation_is(gateway) -> None:
     _, set_id, ids = await draft_of_two(gateway)
     before = await listed(gateway, set_id)
-    call = update(gateway, ids[0], artifact_type="echo", end_ms=10_001)
+    call = update(gateway, ids[0], artifact_type="echo", end_ms=10_002)
     refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
     assert list(refusal.fields) == ["artifact_type", "end_ms"]
     assert await listed(gateway, set_id) == before

@@ -2,13 +2,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.data.shards import BOUNDARY_FRAMES, frame_targets
-from trainer.regions import RegionEvent
+from trainer.regions import CERTAIN, RegionEvent
 
 
 def targets(*spans, frames=40):
     """As a text: one character per frame."""
     events = [RegionEvent("x", onset, offset) for onset, offset in spans]
-    return "".join(map(str, frame_targets(events, ["x"], frames)[:, 0]))
+    return "".join(map(str, frame_targets(events, ["x"], frames)[:, 0] // CERTAIN))
 
 
 def test_an_event_is_active_in_every_frame_that_it_overlaps():
@@ -38,7 +38,12 @@ def test_of_two_short_events_that_touch_each_keeps_a_frame():
 def test_types_have_boundaries_of_their_own():
     events = [RegionEvent("a", 0, 100), RegionEvent("b", 100, 200)]
     result = frame_targets(events, ["a", "b"], 20)
-    assert result.sum(axis=0).tolist() == [10, 10]
+    assert (result == CERTAIN).sum(axis=0).tolist() == [10, 10]
+
+
+def test_the_annotators_confidence_is_a_soft_label_and_the_higher_one_counts_where_events_overlap():
+    events = [RegionEvent("x", 0, 30, 0.2), RegionEvent("x", 20, 40), RegionEvent("x", 30, 50, 0.6)]
+    assert frame_targets(events, ["x"], 6)[:, 0].tolist() == [51, 51, 255, 255, 153, 0]
 
 
 LENGTHS = st.lists(st.tuples(st.integers(0, 60), st.integers(10, 300)), min_size=1, max_size=8)

@@ -244,3 +244,27 @@ def test_events_count_from_the_start_of_their_region():
     one = file("a", "common", "rare", "unchosen")
     assert draw_region([one], 0, 100, 300, TYPES).events == (RegionEvent("rare", 200, 500),)
     assert draw_region([one], 0, 0, 140, TYPES).events == (RegionEvent("common", 200, 500),)
+
+
+def test_identical_annotations_count_once_with_the_highest_confidence():
+    annotations = (
+        Annotation("rare", 100, 200, 0.4),
+        Annotation("rare", 100, 200, 0.9),
+        Annotation("rare", 100, 200, 0.7),
+        Annotation("common", 100, 200),
+    )
+    one = replace(file("a"), annotations=annotations)
+    events = (RegionEvent("common", 100, 200), RegionEvent("rare", 100, 200, 0.9))
+    assert draw_region([one], 0, 0, 100, TYPES).events == events
+
+
+def test_unlikely_events_are_no_examples_of_a_type():
+    def rare(name, confidence):
+        one = file(name, "common", "rare")
+        return replace(one, annotations=tuple(replace(a, confidence=confidence) for a in one.annotations))
+
+    files = [rare(f"{n:02}", 0.3 if n else 0.5) for n in range(8)]
+    sides = split(files, ("rare",), 0.25, GAP, 0)
+    assert codes(sides) == [NoticeCode.TYPE_NOT_VALIDATED]
+    assert {region.file for region in sides.train} >= {0}
+    assert sum(len(region.spans(("rare",))["rare"]) for region in sides.train) == 1

@@ -85,7 +85,7 @@ def test_a_job_stopped_in_the_middle_of_any_epoch_resumes_to_the_same_bytes(
     epochs = [event for event in resumed if isinstance(event, EpochCompleted)]
     assert [event.epoch for event in epochs] == list(range(epoch, EPOCHS + 1))
     notices = [event.code for event in resumed if isinstance(event, Notice)]
-    assert notices == ([] if key is None else [NoticeCode.RESUMED])
+    assert (NoticeCode.RESUMED in notices) == (key is not None)
     assert_same(objects, resumed[-1], uninterrupted[-1])
     before = [event for event in uninterrupted if isinstance(event, EpochCompleted)][epoch - 1 :]
     for one, other in zip(epochs, before, strict=True):

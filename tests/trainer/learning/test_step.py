@@ -13,6 +13,7 @@ from trainer.features.waveform import LEVEL_COLUMNS
 from trainer.learning.step import GAIN_DB, Shape, Shard, StepConstants, augment, learning_rate, window_loss
 from trainer.network import Architecture, initial_parameters
 from trainer.pytrees import from_arrays, to_arrays
+from trainer.regions import CERTAIN
 
 LEVELS = [MEL_BANDS + FLOORS + column for column in LEVEL_COLUMNS]
 SHAPE = Shape(
@@ -29,7 +30,8 @@ def settings(total=1000, rate=0.01):
 def shard():
     rng = np.random.default_rng(0)
     values = rng.normal(size=(2048, FEATURES)).astype(np.float16)
-    return Shard(jnp.asarray(values), jnp.asarray(rng.integers(0, 2, (2048, 8)), jnp.uint8))
+    labels = CERTAIN * rng.integers(0, 2, (2048, 8))
+    return Shard(jnp.asarray(values), jnp.asarray(labels, jnp.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,7 @@ def test_an_empty_row_adds_nothing_to_the_loss(shard, loss):
     alone = loss(shard, [full, (0, 0, 0, 0)])
     assert alone > 0
     assert loss(shard, [(0, 0, 0, 0)] * 2) == 0
-    moved = shard._replace(features=shard.features.at[0].set(7), targets=shard.targets.at[0].set(1))
+    moved = shard._replace(features=shard.features.at[0].set(7), targets=shard.targets.at[0].set(CERTAIN))
     assert loss(moved, [full, (0, 0, 0, 0)]) == alone
 
 
@@ -97,7 +99,7 @@ def test_frames_outside_the_region_do_not_change_the_loss(shard, loss):
     inside[600:700] = inside[850:1000] = True
     other = shard._replace(
         features=jnp.where(inside[:, None], shard.features, 9).astype(jnp.float16),
-        targets=jnp.where(inside[:, None], shard.targets, 1 - shard.targets).astype(jnp.uint8),
+        targets=jnp.where(inside[:, None], shard.targets, CERTAIN - shard.targets).astype(jnp.uint8),
     )
     assert loss(other, rows) == loss(shard, rows)
 
@@ -108,11 +110,20 @@ def test_only_frames_in_the_chunks_of_a_window_count(shard, loss):
     near = np.zeros(2048, bool)
     near[600 - SHAPE.grid.stride : 640 + SHAPE.grid.stride] = True
     other = shard._replace(
-        targets=jnp.where(near[:, None], shard.targets, 1 - shard.targets).astype(jnp.uint8)
+        targets=jnp.where(near[:, None], shard.targets, CERTAIN - shard.targets).astype(jnp.uint8)
     )
     for key in range(5):
         assert loss(other, rows, key) == loss(shard, rows, key)
-    assert loss(shard._replace(targets=1 - shard.targets), rows) != loss(shard, rows)
+    assert loss(shard._replace(targets=CERTAIN - shard.targets), rows) != loss(shard, rows)
+
+
+def test_a_soft_label_counts_as_its_share_of_an_event_and_the_rest_as_none(shard, loss):
+    rows = [(500, 0, 2048, SHAPE.grid.chunks)]
+    none, soft, certain = (
+        loss(shard._replace(targets=jnp.full_like(shard.targets, label)), rows)
+        for label in (0, CERTAIN // 5, CERTAIN)
+    )
+    assert soft == pytest.approx(0.8 * none + 0.2 * certain, rel=1e-5)
 
 
 def test_a_tree_survives_the_round_trip_and_other_arrays_are_refused():

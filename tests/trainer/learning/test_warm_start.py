@@ -128,7 +128,9 @@ def test_an_added_type_is_learned_and_features_are_normalised_as_for_the_base_mo
     events = list(
         train(replace(job, files=tuple(files), config=changed, base=base, prefix="added"), objects, never)
     )
-    (notice,) = (event for event in events if isinstance(event, Notice))
+    (notice,) = (
+        event for event in events if isinstance(event, Notice) and event.code == NoticeCode.WARM_START
+    )
     assert notice.message.endswith("types kept: noisy; new: late; dropped: gone")
     before, after = (json.loads(objects.get(key)) for key in (base.config, events[-1].config))
     assert (after["mean"], after["deviation"]) == (before["mean"], before["deviation"])

@@ -52,6 +52,11 @@ class NoticeCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NOTICE_CODE_TRAINER_LOST: _ClassVar[NoticeCode]
     NOTICE_CODE_WARM_START: _ClassVar[NoticeCode]
     NOTICE_CODE_STOPPED_EARLY: _ClassVar[NoticeCode]
+    NOTICE_CODE_EVENTS_OVERLAP: _ClassVar[NoticeCode]
+    NOTICE_CODE_FEW_EVENTS: _ClassVar[NoticeCode]
+    NOTICE_CODE_TYPE_IN_ONE_RECORDING: _ClassVar[NoticeCode]
+    NOTICE_CODE_TYPE_COVERS_AUDIO: _ClassVar[NoticeCode]
+    NOTICE_CODE_COPIES_DIFFER: _ClassVar[NoticeCode]
 TRAINING_JOB_STATUS_UNSPECIFIED: TrainingJobStatus
 TRAINING_JOB_STATUS_PENDING: TrainingJobStatus
 TRAINING_JOB_STATUS_QUEUED: TrainingJobStatus
@@ -80,6 +85,11 @@ NOTICE_CODE_RESUMED: NoticeCode
 NOTICE_CODE_TRAINER_LOST: NoticeCode
 NOTICE_CODE_WARM_START: NoticeCode
 NOTICE_CODE_STOPPED_EARLY: NoticeCode
+NOTICE_CODE_EVENTS_OVERLAP: NoticeCode
+NOTICE_CODE_FEW_EVENTS: NoticeCode
+NOTICE_CODE_TYPE_IN_ONE_RECORDING: NoticeCode
+NOTICE_CODE_TYPE_COVERS_AUDIO: NoticeCode
+NOTICE_CODE_COPIES_DIFFER: NoticeCode
 
 class TrainingJobError(_message.Message):
     __slots__ = ("reason", "message")
@@ -211,12 +221,16 @@ class TrainingEvent(_message.Message):
         best_epoch: int
         def __init__(self, epoch: _Optional[int] = ..., train_loss: _Optional[float] = ..., validation_loss: _Optional[float] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., chunks_per_second: _Optional[float] = ..., best_epoch: _Optional[int] = ...) -> None: ...
     class Notice(_message.Message):
-        __slots__ = ("code", "message")
+        __slots__ = ("code", "message", "artifact_type", "audio_file_id")
         CODE_FIELD_NUMBER: _ClassVar[int]
         MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        ARTIFACT_TYPE_FIELD_NUMBER: _ClassVar[int]
+        AUDIO_FILE_ID_FIELD_NUMBER: _ClassVar[int]
         code: NoticeCode
         message: str
-        def __init__(self, code: _Optional[_Union[NoticeCode, str]] = ..., message: _Optional[str] = ...) -> None: ...
+        artifact_type: str
+        audio_file_id: str
+        def __init__(self, code: _Optional[_Union[NoticeCode, str]] = ..., message: _Optional[str] = ..., artifact_type: _Optional[str] = ..., audio_file_id: _Optional[str] = ...) -> None: ...
     class ModelCreated(_message.Message):
         __slots__ = ("model_id",)
         MODEL_ID_FIELD_NUMBER: _ClassVar[int]

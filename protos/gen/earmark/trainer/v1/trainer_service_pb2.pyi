@@ -31,14 +31,16 @@ class TrainRequest(_message.Message):
         base_model_config: str
         def __init__(self, training_job_id: _Optional[str] = ..., attempt: _Optional[int] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., prefix: _Optional[str] = ..., resume_from: _Optional[str] = ..., base_weights: _Optional[str] = ..., base_model_config: _Optional[str] = ...) -> None: ...
     class Annotation(_message.Message):
-        __slots__ = ("artifact_type", "start_ms", "end_ms")
+        __slots__ = ("artifact_type", "start_ms", "end_ms", "confidence")
         ARTIFACT_TYPE_FIELD_NUMBER: _ClassVar[int]
         START_MS_FIELD_NUMBER: _ClassVar[int]
         END_MS_FIELD_NUMBER: _ClassVar[int]
+        CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
         artifact_type: str
         start_ms: int
         end_ms: int
-        def __init__(self, artifact_type: _Optional[str] = ..., start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ...) -> None: ...
+        confidence: float
+        def __init__(self, artifact_type: _Optional[str] = ..., start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ..., confidence: _Optional[float] = ...) -> None: ...
     class File(_message.Message):
         __slots__ = ("audio_file_id", "sha256", "features", "duration_ms", "annotations")
         AUDIO_FILE_ID_FIELD_NUMBER: _ClassVar[int]

@@ -1,0 +1,128 @@
+"""Finds what limits the result of training in the annotations themselves, and says it in notices."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Int64
+
+from trainer.data.loading import Dataset
+from trainer.events import Notice, NoticeCode
+from trainer.features.frontend import FRAME_MS
+from trainer.regions import Region, Spans, draw_region
+
+FEW_EVENTS = 20  # injected faults of eight types: 5 examples of each gave an F1 of 0.2-0.4, 23 gave 0.7-0.76
+MOST = 0.8  # of the audio
+SAME_EVENT_MS = 500  # two people, or two copies of a recording, put the same onset this far apart at most
+
+
+def annotation_notices(
+    dataset: Dataset, copies: Sequence[Sequence[int]], train: Sequence[Region], types: Sequence[str]
+) -> list[Notice]:
+    """The notices about these types, type by type.
+
+    `copies` groups the numbers of the files by recording; `train` are the regions to train on.
+    """
+    files = [
+        draw_region(dataset.files, number, 0, len(values), types).spans(types)
+        for number, values in enumerate(dataset.features)
+    ]
+    trained = [region.spans(types) for region in train]
+    audio_ms = FRAME_MS * sum(len(values) for values in dataset.features)
+    notices: list[Notice] = []
+    for name in types:
+        of_type = [spans[name] for spans in files]
+        notices += _overlap(dataset, of_type, name)
+        notices += _few(sum(len(spans[name]) for spans in trained), name)
+        notices += _in_one_recording(dataset, of_type, copies, name)
+        notices += _covers_audio(sum(map(_covered_ms, of_type)) / audio_ms, name)
+        notices += _copies_differ(dataset, of_type, copies, name)
+    return notices
+
+
+def _overlap(dataset: Dataset, files: Sequence[np.ndarray], name: str) -> Iterator[Notice]:
+    overlapping = [np.flatnonzero(spans[1:, 0] < _latest_ends(spans)[:-1]) + 1 for spans in files]
+    count = sum(map(len, overlapping))
+    if not count:
+        return
+    number = next(number for number, events in enumerate(overlapping) if len(events))
+    file, onset_ms = dataset.files[number], files[number][overlapping[number][0], 0]
+    yield Notice(
+        NoticeCode.EVENTS_OVERLAP,
+        f"{count} of {sum(map(len, files))} annotations of {name!r} begin before an earlier one ends, such "
+        f"as the one at {onset_ms / 1000:.3f} s of audio file {file.audio_file_id}: the model learns and "
+        "finds one event where several overlap; if they are apart in the audio, correct their ends",
+        artifact_type=name,
+        audio_file_id=file.audio_file_id,
+    )
+
+
+def _few(count: int, name: str) -> Iterator[Notice]:
+    if 0 < count < FEW_EVENTS:
+        yield Notice(
+            NoticeCode.FEW_EVENTS,
+            f"there are only {count} examples of {name!r} to train on: with fewer than {FEW_EVENTS}, few of "
+            "its events will be found in new audio; annotate more",
+            artifact_type=name,
+        )
+
+
+def _in_one_recording(
+    dataset: Dataset, files: Sequence[np.ndarray], copies: Sequence[Sequence[int]], name: str
+) -> Iterator[Notice]:
+    carriers = [group for group in copies if any(len(files[number]) for number in group)]
+    if len(carriers) != 1 or len(copies) == 1:
+        return
+    number = next(number for number in carriers[0] if len(files[number]))
+    file = dataset.files[number]
+    yield Notice(
+        NoticeCode.TYPE_IN_ONE_RECORDING,
+        f"all {len(files[number])} annotations of {name!r} are in one of {len(copies)} recordings, audio "
+        f"file {file.audio_file_id}: the model may learn that recording instead of {name!r}; annotate it in "
+        "others",
+        artifact_type=name,
+        audio_file_id=file.audio_file_id,
+    )
+
+
+def _covers_audio(share: float, name: str) -> Iterator[Notice]:
+    if share > MOST:
+        yield Notice(
+            NoticeCode.TYPE_COVERS_AUDIO,
+            f"{name!r} covers {share:.0%} of the audio, which leaves little to tell it from: add audio "
+            "without it",
+            artifact_type=name,
+        )
+
+
+def _copies_differ(
+    dataset: Dataset, files: Sequence[np.ndarray], copies: Sequence[Sequence[int]], name: str
+) -> Iterator[Notice]:
+    for group in copies:
+        for first, second in pairwise(group):
+            if _same_events(files[first], files[second]):
+                continue
+            one, other = (dataset.files[number].audio_file_id for number in (first, second))
+            yield Notice(
+                NoticeCode.COPIES_DIFFER,
+                f"audio files {one} and {other} have the same recording, but different annotations of "
+                f"{name!r} ({len(files[first])} and {len(files[second])}): annotate both alike",
+                artifact_type=name,
+                audio_file_id=other,
+            )
+            return
+
+
+def _same_events(first: Int64[np.ndarray, "first 2"], second: Int64[np.ndarray, "second 2"]) -> bool:
+    return len(first) == len(second) and bool((np.abs(first[:, 0] - second[:, 0]) <= SAME_EVENT_MS).all())
+
+
+def _covered_ms(spans: Spans) -> int:
+    """How much of the audio the events cover; where they overlap, it counts once."""
+    before = np.concatenate([[0], _latest_ends(spans)[:-1]])[: len(spans)]
+    return int(np.maximum(0, spans[:, 1] - np.maximum(spans[:, 0], before)).sum())
+
+
+def _latest_ends(spans: Spans) -> np.ndarray:
+    """For each event, the latest offset of it and all that begin before it."""
+    return np.maximum.accumulate(spans[:, 1])
