@@ -53,7 +53,7 @@ def _learned_type(name: str, spans: Sequence[np.ndarray], positive_weight: float
     return LearnedType(
         name,
         smoothing=smoothing(lengths, gaps),
-        shortest_ms=shortest_ms(lengths),
+        min_duration_ms=min_duration_ms(lengths),
         offset=initial_offset(positive_weight),
         merge_window_ms=merge_window_ms(gaps),
     )
@@ -94,7 +94,7 @@ def _short_gap_ms(gaps_ms: Sequence[int]) -> float:
     return float(np.quantile(gaps_ms, SHORT_QUANTILE, method="lower"))
 
 
-def shortest_ms(lengths_ms: Sequence[int]) -> int:
+def min_duration_ms(lengths_ms: Sequence[int]) -> int:
     """The length below which a detection is dropped; 0 without lengths."""
     return int(SHORTEST_SHARE * np.quantile(lengths_ms, SHORTEST_QUANTILE)) if len(lengths_ms) else 0
 
