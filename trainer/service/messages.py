@@ -153,6 +153,8 @@ def to_completed(event: events.Completed) -> pb.TrainResponse.Completed:
         sha256=event.sha256,
         metrics=to_metrics(event.metrics),
         recommended_thresholds=event.recommended_thresholds,
+        merge_windows_ms=event.merge_windows_ms,
+        min_durations_ms=event.min_durations_ms,
         best_epoch=event.best_epoch,
     )
 
