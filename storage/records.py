@@ -164,6 +164,8 @@ class Model:
     artifact_types: list[str]
     eval_metrics: dict[str, Any]
     recommended_thresholds: dict[str, float]
+    merge_windows_ms: dict[str, int]
+    min_durations_ms: dict[str, int]
     is_active: bool
     weights: str
     model_config: str

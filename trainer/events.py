@@ -140,7 +140,7 @@ class Completed:
     """The model is stored.
 
     `weights` is the object key of the weights of `best_epoch` (safetensors), `config` that of the JSON
-    configuration.
+    configuration. `merge_windows_ms` and `min_durations_ms` have every type.
     """
 
     weights: str
@@ -149,6 +149,8 @@ class Completed:
     sha256: str
     metrics: EvalMetrics
     recommended_thresholds: dict[str, float]
+    merge_windows_ms: dict[str, int]
+    min_durations_ms: dict[str, int]
     best_epoch: int
 
 

@@ -20,7 +20,7 @@ from trainer.job import TrainingConfig
 from trainer.network import Architecture, Weights, default_dtype, initial_parameters
 from trainer.pytrees import from_arrays, to_arrays
 
-MODEL_FORMAT = 3
+MODEL_FORMAT = 4
 
 
 class UnreadableModelError(ValueError):
@@ -31,14 +31,14 @@ class UnreadableModelError(ValueError):
 class LearnedType:
     """An artifact type, and what training learned of it besides the weights.
 
-    `smoothing` is the length of the median filter for its scores, an odd number of frames. A detection under
-    `shortest_ms` is dropped. `offset` is added to its logits, so that 0.5 is a good threshold. Detections no
-    further apart than `merge_window_ms` are joined, unless the caller sets another window.
+    `smoothing` is the length of the median filter for its scores, an odd number of frames. `offset` is added
+    to its logits, so that 0.5 is a good threshold. Detections no further apart than `merge_window_ms` are
+    joined, and then those shorter than `min_duration_ms` are dropped, unless the caller sets other values.
     """
 
     name: str
     smoothing: int = 1
-    shortest_ms: int = 0
+    min_duration_ms: int = 0
     offset: float = 0.0
     merge_window_ms: int = 200
 

@@ -18,6 +18,8 @@ def model_message(model: Model) -> pb.Model:
         artifact_types=model.artifact_types,
         eval_metrics=from_json(model.eval_metrics, metrics_pb2.EvalMetrics),
         recommended_thresholds=model.recommended_thresholds,
+        merge_windows_ms=model.merge_windows_ms,
+        min_durations_ms=model.min_durations_ms,
         is_active=model.is_active,
         created_at=timestamp(model.created_at),
         updated_at=timestamp(model.updated_at),

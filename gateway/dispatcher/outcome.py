@@ -64,6 +64,8 @@ class Outcome:
             artifact_types=types,
             eval_metrics=to_json(result.metrics),
             recommended_thresholds=dict(result.recommended_thresholds),
+            merge_windows_ms=dict(result.merge_windows_ms),
+            min_durations_ms=dict(result.min_durations_ms),
             weights=result.weights,
             model_config=result.model_config,
             size_bytes=result.size_bytes,

@@ -8,6 +8,7 @@ import grpc
 from earmark.trainer.v1 import trainer_service_pb2
 from earmark.v1 import detection_service_pb2 as pb
 from earmark.v1 import detection_service_pb2_grpc
+from earmark.v1.detection_pb2 import DetectionConfig
 from grpc import aio
 
 from gateway import lookup
@@ -36,7 +37,7 @@ class DetectionService(detection_service_pb2_grpc.DetectionServiceServicer):
         async with self._app.database.connection() as connection:
             model = await lookup.model(connection, UUID(start.model_id))
         check_usable(model)
-        _check_types(start.config.thresholds, model)
+        _check_types(start.config, model)
         trainer = self._app.trainers.pick_for_detection()
         async for response in _detect(trainer, model, start, requests):
             yield response
@@ -64,14 +65,20 @@ async def _data(requests: AsyncIterator[pb.DetectRequest]) -> AsyncIterator[byte
         raise _invalid("data", "the stream ended without any: send the recording's bytes after start")
 
 
-def _check_types(thresholds: Iterable[str], model: Model) -> None:
+def _check_types(config: DetectionConfig, model: Model) -> None:
+    by_type: dict[str, Iterable[str]] = {
+        "thresholds": config.thresholds,
+        "merge_windows_ms": config.merge_windows_ms,
+        "min_durations_ms": config.min_durations_ms,
+    }
     detected = ", ".join(model.artifact_types)
     unknown = [
         FieldViolation(
-            f"start.config.thresholds[{name!r}]",
+            f"start.config.{field}[{name!r}]",
             f"model {model.id} does not detect this type; it has {detected}",
         )
-        for name in thresholds
+        for field, names in by_type.items()
+        for name in names
         if name not in model.artifact_types
     ]
     if unknown:

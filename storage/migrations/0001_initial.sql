@@ -146,6 +146,8 @@ CREATE TABLE models (
     artifact_types text[] NOT NULL,
     eval_metrics jsonb NOT NULL,
     recommended_thresholds jsonb NOT NULL,
+    merge_windows_ms jsonb NOT NULL,
+    min_durations_ms jsonb NOT NULL,
     is_active boolean NOT NULL DEFAULT false,
     -- Object keys of the weights and of their JSON configuration.
     weights text NOT NULL,

@@ -2,22 +2,22 @@
 -- Adds a job's model, inactive and without a description. The database rejects a second model of the same job.
 INSERT INTO models (
     id, tenant_id, training_job_id, dataset_id, name, artifact_types, eval_metrics, recommended_thresholds,
-    weights, model_config, size_bytes, sha256, config, best_epoch
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+    merge_windows_ms, min_durations_ms, weights, model_config, size_bytes, sha256, config, best_epoch
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 
 -- name: get
 -- One model, archived or not.
 SELECT id, training_job_id, dataset_id, name, description, artifact_types, eval_metrics, recommended_thresholds,
-    is_active, weights, model_config, size_bytes, sha256, config, best_epoch, version, created_at, updated_at,
-    deleted_at
+    merge_windows_ms, min_durations_ms, is_active, weights, model_config, size_bytes, sha256, config, best_epoch,
+    version, created_at, updated_at, deleted_at
 FROM models
 WHERE tenant_id = $1 AND id = $2
 
 -- name: get_for_update
 -- One model, archived or not, locked until the transaction ends.
 SELECT id, training_job_id, dataset_id, name, description, artifact_types, eval_metrics, recommended_thresholds,
-    is_active, weights, model_config, size_bytes, sha256, config, best_epoch, version, created_at, updated_at,
-    deleted_at
+    merge_windows_ms, min_durations_ms, is_active, weights, model_config, size_bytes, sha256, config, best_epoch,
+    version, created_at, updated_at, deleted_at
 FROM models
 WHERE tenant_id = $1 AND id = $2
 FOR UPDATE
@@ -25,8 +25,8 @@ FOR UPDATE
 -- name: list
 -- A page of a tenant's models, newest first. A filter that is null matches every model.
 SELECT id, training_job_id, dataset_id, name, description, artifact_types, eval_metrics, recommended_thresholds,
-    is_active, weights, model_config, size_bytes, sha256, config, best_epoch, version, created_at, updated_at,
-    deleted_at
+    merge_windows_ms, min_durations_ms, is_active, weights, model_config, size_bytes, sha256, config, best_epoch,
+    version, created_at, updated_at, deleted_at
 FROM models
 WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2)
     AND ($4::boolean IS NULL OR is_active = $4)

@@ -13,6 +13,7 @@ from earmark.client.cli.follow import follow
 from earmark.client.watch import watch
 from earmark.v1 import training_service_pb2 as training
 from earmark.v1 import training_service_pb2_grpc
+from earmark.v1.detection_pb2 import DetectionConfig
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -221,7 +222,15 @@ def test_detect_prints_json(serve: Serve, recording: Path) -> None:
     (detection,) = json.loads(result.stdout)
     assert detection == {"artifact_type": "dropout", "start_ms": 1200, "end_ms": 1350, "confidence": 0.9}
     assert finder.requests[0].start.config.threshold == 0.25
-    assert not finder.requests[0].start.config.HasField("merge_window_ms")
+    assert [field.name for field, _ in finder.requests[0].start.config.ListFields()] == ["threshold"]
+
+
+def test_detect_sends_a_window_and_a_minimum_of_zero(serve: Serve, recording: Path) -> None:
+    finder = Finder()
+
+    run(serve(finder), "detect", "model", str(recording), "--merge-window-ms", "0", "--min-duration-ms", "0")
+
+    assert finder.requests[0].start.config == DetectionConfig(merge_window_ms=0, min_duration_ms=0)
 
 
 def test_incomplete_detections_are_reported(serve: Serve, recording: Path) -> None:

@@ -33,6 +33,8 @@ async def model(
         "artifact_types": types,
         "eval_metrics": METRICS,
         "recommended_thresholds": {"glitch": 0.4},
+        "merge_windows_ms": dict.fromkeys(types, 30),
+        "min_durations_ms": dict.fromkeys(types, 0),
         "weights": f"jobs/{job_id}/model.safetensors",
         "model_config": f"jobs/{job_id}/model.json",
         "size_bytes": 1234,

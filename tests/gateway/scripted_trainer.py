@@ -118,6 +118,8 @@ def completed(best: int = 2) -> pb.TrainResponse:
             sha256="ab",
             metrics={"overall": {"support": 5}},
             recommended_thresholds={"glitch": 0.4},
+            merge_windows_ms={"glitch": 30},
+            min_durations_ms={"glitch": 0},
             best_epoch=best,
         )
     )

@@ -123,6 +123,8 @@ def train(
         sha256=stored.sha256,
         metrics=metrics,
         recommended_thresholds=thresholds,
+        merge_windows_ms={learned.name: learned.merge_window_ms for learned in types},
+        min_durations_ms={learned.name: learned.min_duration_ms for learned in types},
         best_epoch=best_epoch,
     )
 

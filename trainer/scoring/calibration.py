@@ -18,6 +18,7 @@ SMOOTHING_SHARE = 0.5  # of a short artifact: a longer median filter would erase
 SHORT_QUANTILE = 0.1  # of the lengths, and of the gaps
 LONGEST_MERGE_WINDOW_MS = 200
 MERGE_SHARE = 0.5  # of a short gap between two events: a longer window would join them
+LONGEST_MIN_DURATION_MS = 1000  # the most that a request for detection can set
 SHORTEST_SHARE = 0.7  # of the shortest artifact
 SHORTEST_QUANTILE = 0.02  # of the lengths: the very shortest annotation may be a slip
 
@@ -53,7 +54,7 @@ def _learned_type(name: str, spans: Sequence[np.ndarray], positive_weight: float
     return LearnedType(
         name,
         smoothing=smoothing(lengths, gaps),
-        shortest_ms=shortest_ms(lengths),
+        min_duration_ms=min_duration_ms(lengths),
         offset=initial_offset(positive_weight),
         merge_window_ms=merge_window_ms(gaps),
     )
@@ -94,9 +95,11 @@ def _short_gap_ms(gaps_ms: Sequence[int]) -> float:
     return float(np.quantile(gaps_ms, SHORT_QUANTILE, method="lower"))
 
 
-def shortest_ms(lengths_ms: Sequence[int]) -> int:
+def min_duration_ms(lengths_ms: Sequence[int]) -> int:
     """The length below which a detection is dropped; 0 without lengths."""
-    return int(SHORTEST_SHARE * np.quantile(lengths_ms, SHORTEST_QUANTILE)) if len(lengths_ms) else 0
+    if not len(lengths_ms):
+        return 0
+    return int(min(LONGEST_MIN_DURATION_MS, SHORTEST_SHARE * np.quantile(lengths_ms, SHORTEST_QUANTILE)))
 
 
 def initial_offset(positive_weight: float) -> float:

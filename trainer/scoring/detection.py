@@ -31,16 +31,27 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class DetectionConfig:
-    """The settings of a detection. `thresholds` override `threshold` for the types that they name.
+    """The settings of a detection.
 
-    Without `merge_window_ms`, each type has its own window. `min_duration_ms` can raise the shortest length
-    of a type, but not lower it.
+    `merge_window_ms` and `min_duration_ms` are for all types; without them, each type has its own. The maps
+    override `threshold`, `merge_window_ms` and `min_duration_ms` for the types that they name.
     """
 
     threshold: float = 0.5
     thresholds: Mapping[str, float] = field(default_factory=dict)
     merge_window_ms: int | None = None
-    min_duration_ms: int = 0
+    min_duration_ms: int | None = None
+    merge_windows_ms: Mapping[str, int] = field(default_factory=dict)
+    min_durations_ms: Mapping[str, int] = field(default_factory=dict)
+
+    def for_type(self, learned: LearnedType) -> tuple[float, int, int]:
+        """The threshold, the merge window in ms and the minimum duration in ms that apply to a type."""
+        window, minimum = self.merge_window_ms, self.min_duration_ms
+        return (
+            self.thresholds.get(learned.name, self.threshold),
+            self.merge_windows_ms.get(learned.name, learned.merge_window_ms if window is None else window),
+            self.min_durations_ms.get(learned.name, learned.min_duration_ms if minimum is None else minimum),
+        )
 
 
 def detect(
@@ -146,12 +157,10 @@ def detections(
     result = []
     for column, learned in enumerate(types):
         of_type = scores[:, column]
-        spans = runs(of_type >= config.thresholds.get(learned.name, config.threshold))
-        own, given = learned.merge_window_ms, config.merge_window_ms
-        spans = merged(np.minimum(spans * FRAME_MS, duration_ms), own if given is None else given)
-        shortest_ms = max(1, config.min_duration_ms, learned.shortest_ms)
-        for start, end in spans.tolist():
-            if end - start >= shortest_ms:
+        threshold, merge_window_ms, min_duration_ms = config.for_type(learned)
+        spans = np.minimum(runs(of_type >= threshold) * FRAME_MS, duration_ms)
+        for start, end in merged(spans, merge_window_ms).tolist():
+            if end - start >= max(1, min_duration_ms):
                 confidence = float(of_type[start // FRAME_MS : -(-end // FRAME_MS)].max())
                 result.append(Detection(learned.name, start, end, confidence))
     return sorted(

@@ -1,6 +1,6 @@
 """Converts between the trainer's own values and the messages of earmark.trainer.v1."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from earmark.trainer.v1 import trainer_service_pb2 as pb
 from earmark.v1 import detection_pb2, metrics_pb2, training_config_pb2, training_service_pb2
@@ -107,8 +107,10 @@ def from_file(file: pb.TrainRequest.File) -> TrainingFile:
 
 def from_detection_config(config: detection_pb2.DetectionConfig) -> dict[str, object]:
     """Returns the fields of trainer.scoring.detection.DetectionConfig that differ from their defaults."""
-    values = {field.name: value for field, value in config.ListFields() if field.name != "thresholds"}
-    return {**values, "thresholds": dict(config.thresholds)}
+    return {
+        field.name: dict(value) if isinstance(value, Mapping) else value
+        for field, value in config.ListFields()
+    }
 
 
 def to_response(event: events.Event) -> pb.TrainResponse:
@@ -162,6 +164,8 @@ def to_completed(event: events.Completed) -> pb.TrainResponse.Completed:
         sha256=event.sha256,
         metrics=to_metrics(event.metrics),
         recommended_thresholds=event.recommended_thresholds,
+        merge_windows_ms=event.merge_windows_ms,
+        min_durations_ms=event.min_durations_ms,
         best_epoch=event.best_epoch,
     )
 

@@ -43,6 +43,8 @@ async def test_a_job_completes_with_one_model(database_url, tmp_path) -> None:
         assert models.models[0].training_job_id == job.id
         assert not models.models[0].is_active
         assert models.models[0].recommended_thresholds == {"glitch": 0.4}
+        assert models.models[0].merge_windows_ms == {"glitch": 30}
+        assert models.models[0].min_durations_ms == {"glitch": 0}
 
 
 async def test_the_trainer_is_sent_the_whole_job(database_url, tmp_path) -> None:

@@ -120,6 +120,7 @@ class Front(trainer_service_pb2_grpc.TrainerServiceServicer):
     def __init__(self, code: grpc.StatusCode = grpc.StatusCode.OK, *, hangs: bool = False) -> None:
         self._code = code
         self.hangs = hangs
+        self.start = trainer_service_pb2.DetectRequest.Start()
         self.received = asyncio.Event()
         self.cancelled = asyncio.Event()
 
@@ -129,7 +130,9 @@ class Front(trainer_service_pb2_grpc.TrainerServiceServicer):
 
     async def Detect(self, requests, context):
         try:
-            async for _ in requests:
+            async for request in requests:
+                if request.HasField("start"):
+                    self.start = request.start
                 self.received.set()
             if self.hangs:
                 await asyncio.Event().wait()
@@ -171,6 +174,34 @@ async def test_a_real_trainer_detects(real, database_url) -> None:
         ("glitch", 0, 1500)
     ]
     assert (last.summary.duration_ms, last.summary.detection_count) == (1500, 1)
+
+
+SETTINGS = {
+    "threshold": 0.25,
+    "thresholds": {"glitch": 0.75},
+    "merge_window_ms": 0,
+    "merge_windows_ms": {"glitch": 20, "echo": 0},
+    "min_duration_ms": 0,
+    "min_durations_ms": {"echo": 30},
+}
+
+
+async def test_the_trainer_is_sent_every_setting(database_url, tmp_path) -> None:
+    first, front = start(await untrained_model(database_url), **SETTINGS), Front()
+    async with serving(front) as trainer, gateway_with(trainer, database_url, tmp_path) as address:
+        await detect_when_a_trainer_is_available(address, first, data(b"x"))
+    assert {field.name for field, _ in front.start.config.ListFields()} == set(SETTINGS)
+    assert front.start.config == first.start.config
+
+
+async def test_a_real_trainer_drops_what_is_too_short_for_its_type(real, database_url) -> None:
+    model_id = await untrained_model(database_url)
+    by_type = {"min_duration_ms": 1000, "min_durations_ms": {"glitch": 0}}
+    async with gateway_with(real.address, database_url, real.data_dir) as address:
+        [found, last] = await detect_when_a_trainer_is_available(
+            address, start(model_id, **by_type), data(wav(seconds=0.5))
+        )
+    assert (found.detection.artifact_type, last.summary.detection_count) == ("glitch", 1)
 
 
 async def test_a_recording_without_detections_is_not_an_error(real, database_url) -> None:
@@ -276,14 +307,19 @@ async def test_a_call_that_does_not_begin_with_start_is_refused(without_trainer)
     assert refusal.fields == {"start": "the stream has no message: the first must be start, then the data"}
 
 
-async def test_thresholds_for_types_that_the_model_lacks_are_all_named(without_trainer, database_url) -> None:
+async def test_types_that_the_model_lacks_are_all_named(without_trainer, database_url) -> None:
     first = start(
-        await untrained_model(database_url), thresholds={"glitch": 0.1, "static": 0.1, "dropout": 0.1}
+        await untrained_model(database_url),
+        thresholds={"glitch": 0.1, "static": 0.1, "dropout": 0.1},
+        merge_windows_ms={"glitch": 0, "static": 0},
+        min_durations_ms={"dropout": 0, "echo": 0},
     )
     refusal = await refused(detect(without_trainer, [first]), "INVALID_ARGUMENT", "INVALID_FIELD")
     assert set(refusal.fields) == {
         "start.config.thresholds['static']",
         "start.config.thresholds['dropout']",
+        "start.config.merge_windows_ms['static']",
+        "start.config.min_durations_ms['dropout']",
     }
     assert all("it has glitch, echo" in description for description in refusal.fields.values())
 
@@ -293,6 +329,8 @@ OUT_OF_RANGE = [
     *(("merge_window_ms", value) for value in (-1, 5001)),
     *(("min_duration_ms", value) for value in (-1, 1001)),
     *(("thresholds", {"glitch": value}) for value in (-0.01, 1.01)),
+    *(("merge_windows_ms", {"glitch": value}) for value in (-1, 5001)),
+    *(("min_durations_ms", {"glitch": value}) for value in (-1, 1001)),
 ]
 
 
@@ -304,10 +342,19 @@ async def test_a_setting_out_of_range_is_refused_by_name(without_trainer, databa
     assert name.removesuffix("['glitch']") == f"start.config.{field}"
 
 
+@pytest.mark.parametrize("field", ["thresholds", "merge_windows_ms", "min_durations_ms"])
+async def test_more_than_200_types_are_refused(without_trainer, database_url, field) -> None:
+    first = start(await untrained_model(database_url), **{field: {f"t{number}": 1 for number in range(201)}})
+    refusal = await refused(detect(without_trainer, [first]), "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert set(refusal.fields) == {f"start.config.{field}"}
+
+
 async def test_settings_at_their_limits_are_accepted(real, database_url) -> None:
     model_id = await untrained_model(database_url)
     lowest = {"threshold": 0, "merge_window_ms": 0, "min_duration_ms": 0}
+    lowest |= {"merge_windows_ms": {"glitch": 0}, "min_durations_ms": {"glitch": 0}}
     highest = {"threshold": 1, "merge_window_ms": 5000, "min_duration_ms": 1000}
+    highest |= {"merge_windows_ms": {"glitch": 5000}, "min_durations_ms": {"glitch": 1000}}
     async with gateway_with(real.address, database_url, real.data_dir) as address:
         *detections, _ = await detect_when_a_trainer_is_available(
             address, start(model_id, **lowest), data(wav())

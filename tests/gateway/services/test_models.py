@@ -38,6 +38,8 @@ async def test_a_new_model_has_its_jobs_results_and_is_inactive(stub, database_u
     assert (read.name, read.description, read.is_active) == ("glitch, dropout", "", False)
     assert list(read.artifact_types) == ["glitch", "dropout"]
     assert read.recommended_thresholds == {"glitch": 0.4}
+    assert read.merge_windows_ms == {"glitch": 30, "dropout": 30}
+    assert read.min_durations_ms == {"glitch": 0, "dropout": 0}
     assert (read.size_bytes, read.sha256) == (1234, "ab" * 32)
     assert (read.config.epochs, read.config.seed) == (CONFIG["epochs"], CONFIG["seed"])
     assert read.best_epoch == 2

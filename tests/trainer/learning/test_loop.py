@@ -107,7 +107,9 @@ def test_the_stored_model_has_the_settings_of_its_types(objects, job, events):
     assert [kind.name for kind in model.types] == list(job.config.artifact_types)
     stored = json.loads(objects.get(events[-1].config))["artifact_types"]
     assert [asdict(kind) for kind in model.types] == stored
-    assert all(kind.smoothing >= 3 and kind.shortest_ms >= 100 for kind in model.types)
+    assert all(kind.smoothing >= 3 and kind.min_duration_ms >= 100 for kind in model.types)
+    assert events[-1].merge_windows_ms == {kind.name: kind.merge_window_ms for kind in model.types}
+    assert events[-1].min_durations_ms == {kind.name: kind.min_duration_ms for kind in model.types}
 
 
 def test_progress_is_reported_for_every_step_up_to_the_last(events):

@@ -10,13 +10,14 @@ from trainer.scoring.calibration import (
     CANDIDATES,
     LOGITS,
     LONGEST_MERGE_WINDOW_MS,
+    LONGEST_MIN_DURATION_MS,
     SHORTEST_SHARE,
     gaps_ms,
     initial_offset,
     learned_types,
     merge_window_ms,
+    min_duration_ms,
     offset,
-    shortest_ms,
     smoothing,
 )
 from trainer.scoring.detection import cleaned
@@ -129,9 +130,9 @@ def test_what_is_learned_of_a_type_comes_from_its_own_events():
     events += [RegionEvent("far", 5000, 5400), RegionEvent("far", 9000, 9400)]
     regions = [Region(0, 0, 1000, tuple(events)), Region(1, 0, 1000, (RegionEvent("far", 0, 400),))]
     close, far, absent = learned_types(("close", "far", "absent"), regions, np.ones(8, np.float32))
-    assert (close.merge_window_ms, close.shortest_ms, close.smoothing) == (20, 42, 3)
-    assert (far.merge_window_ms, far.shortest_ms, far.smoothing) == (200, 280, 21)
-    assert (absent.merge_window_ms, absent.shortest_ms, absent.smoothing) == (200, 0, 1)
+    assert (close.merge_window_ms, close.min_duration_ms, close.smoothing) == (20, 42, 3)
+    assert (far.merge_window_ms, far.min_duration_ms, far.smoothing) == (200, 280, 21)
+    assert (absent.merge_window_ms, absent.min_duration_ms, absent.smoothing) == (200, 0, 1)
 
 
 @given(st.integers(4 * FRAME_MS, 5_000))
@@ -145,13 +146,18 @@ def test_smoothing_does_not_change_an_artifact_of_the_usual_length(length):
 
 @given(LENGTHS)
 def test_the_shortest_detection_is_shorter_than_the_artifacts(lengths):
-    shortest = shortest_ms(lengths)
-    assert SHORTEST_SHARE * min(lengths) - 1 <= shortest <= SHORTEST_SHARE * np.median(lengths)
+    shortest = min_duration_ms(lengths)
+    lowest = min(SHORTEST_SHARE * min(lengths), LONGEST_MIN_DURATION_MS)
+    assert lowest - 1 <= shortest <= SHORTEST_SHARE * np.median(lengths)
+
+
+def test_the_shortest_length_is_one_that_a_request_can_set():
+    assert min_duration_ms([60_000]) == LONGEST_MIN_DURATION_MS
 
 
 def test_one_very_short_annotation_hardly_lowers_the_shortest_length():
-    assert shortest_ms([500] * 99 + [10]) == int(SHORTEST_SHARE * 500)
+    assert min_duration_ms([500] * 99 + [10]) == int(SHORTEST_SHARE * 500)
 
 
 def test_without_lengths_nothing_is_smoothed_or_dropped():
-    assert (smoothing([], []), shortest_ms([])) == (1, 0)
+    assert (smoothing([], []), min_duration_ms([])) == (1, 0)

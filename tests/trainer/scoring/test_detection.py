@@ -117,15 +117,59 @@ def test_runs_cover_exactly_the_active_outputs(active):
     assert covered.tolist() == active
 
 
-def test_the_larger_of_a_types_and_the_requested_shortest_length_applies():
-    scores = scores_of((200, 300), (1000, 1200))
-    for of_type, requested, kept in ((0, 50, 2), (150, 50, 1), (150, 0, 1), (50, 150, 1), (500, 50, 0)):
-        config = DetectionConfig(merge_window_ms=0, min_duration_ms=requested)
-        assert len(detections(scores, [LearnedType("x", shortest_ms=of_type)], 2000, config)) == kept
+OWN = [LearnedType(name, min_duration_ms=101, merge_window_ms=49) for name in ("a", "b")]
+
+
+def found(**config):
+    """What is detected of two types in runs of 100, 120 and 150 ms with gaps of 50 and 30 ms."""
+    scores = np.repeat(scores_of((200, 300), (350, 470), (500, 650)), 2, axis=1)
+    result = detections(scores, OWN, 2000, DetectionConfig(**config))
+    return {name: [(d.start_ms, d.end_ms) for d in result if d.artifact_type == name] for name in ("a", "b")}
+
+
+LONG, BOTH = [(350, 650)], [(200, 300), (350, 650)]
+APART, JOINED = [(350, 470), (500, 650)], [(200, 650)]
+
+
+def test_without_settings_each_type_has_its_own_window_and_minimum():
+    assert found() == {"a": LONG, "b": LONG}
+
+
+@pytest.mark.parametrize(
+    ("minimum", "kept"), [(0, BOTH), (100, BOTH), (101, LONG), (300, LONG), (301, []), (1000, [])]
+)
+def test_a_requested_minimum_replaces_that_of_every_type(minimum, kept):
+    assert found(min_duration_ms=minimum) == {"a": kept, "b": kept}
+
+
+@pytest.mark.parametrize(("window", "kept"), [(0, APART), (29, APART), (30, LONG), (49, LONG), (50, JOINED)])
+def test_a_requested_window_replaces_that_of_every_type(window, kept):
+    assert found(merge_window_ms=window) == {"a": kept, "b": kept}
+
+
+@pytest.mark.parametrize("for_all", [None, 0, 301])
+def test_the_minimum_of_a_type_overrides_the_common_one(for_all):
+    others = found(min_duration_ms=for_all)["b"]
+    for minimum, kept in ((0, BOTH), (300, LONG), (1000, [])):
+        result = found(min_duration_ms=for_all, min_durations_ms={"a": minimum})
+        assert result == {"a": kept, "b": others}
+
+
+@pytest.mark.parametrize("for_all", [None, 0, 5000])
+def test_the_window_of_a_type_overrides_the_common_one(for_all):
+    others = found(merge_window_ms=for_all)["b"]
+    for window, kept in ((0, APART), (30, LONG), (5000, JOINED)):
+        result = found(merge_window_ms=for_all, merge_windows_ms={"a": window})
+        assert result == {"a": kept, "b": others}
+
+
+def test_the_minimum_of_zero_does_not_report_a_detection_without_length():
+    """The last frame begins where the recording ends."""
+    assert detected(np.ones((1, 1), np.float32), duration_ms=0, min_duration_ms=0) == []
 
 
 def test_the_length_of_a_joined_detection_is_that_of_the_whole():
-    scores, kind = scores_of((200, 300), (400, 500)), LearnedType("x", shortest_ms=250)
+    scores, kind = scores_of((200, 300), (400, 500)), LearnedType("x", min_duration_ms=250)
     assert len(detections(scores, [kind], 2000, DetectionConfig(merge_window_ms=100))) == 1
     assert detections(scores, [kind], 2000, DetectionConfig(merge_window_ms=99)) == []
 
@@ -143,18 +187,12 @@ def test_each_type_is_smoothed_by_its_own_length():
     assert not result[:, 1].any()
 
 
-def test_each_type_is_joined_by_its_own_window_unless_another_is_asked_for():
+def test_each_type_is_joined_by_its_own_window():
     scores = np.repeat(scores_of((200, 300), (350, 400)), 2, axis=1)
     types = [LearnedType("close", merge_window_ms=49), LearnedType("far", merge_window_ms=50)]
-    spans = {}
-    for window in (None, 49, 50):
-        result = detections(scores, types, 2000, DetectionConfig(merge_window_ms=window))
-        spans[window] = [(d.artifact_type, d.start_ms, d.end_ms) for d in result]
-    assert sorted(spans[None]) == [("close", 200, 300), ("close", 350, 400), ("far", 200, 400)]
-    assert sorted(spans[49]) == [
-        (name, *span) for name in ("close", "far") for span in ((200, 300), (350, 400))
-    ]
-    assert sorted(spans[50]) == [("close", 200, 400), ("far", 200, 400)]
+    result = detections(scores, types, 2000, DetectionConfig())
+    spans = sorted((d.artifact_type, d.start_ms, d.end_ms) for d in result)
+    assert spans == [("close", 200, 300), ("close", 350, 400), ("far", 200, 400)]
 
 
 def test_shifting_adds_to_the_logit_and_keeps_scores_of_0_and_1():

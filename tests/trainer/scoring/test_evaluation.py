@@ -130,7 +130,7 @@ def test_no_region_is_scored_with_offsets_that_were_chosen_on_it():
 def test_calibration_only_adds_to_the_offset_of_a_type():
     regions, scores = half_faint()
     (plain,), _ = calibrated(regions, scores, [LearnedType("found")], GRID)
-    kind = LearnedType("found", smoothing=3, shortest_ms=60, offset=-1.25)
+    kind = LearnedType("found", smoothing=3, min_duration_ms=60, offset=-1.25)
     (new,), _ = calibrated(regions, scores, [kind], GRID)
     assert new == replace(kind, offset=plain.offset - 1.25)
     assert plain.offset > 1

@@ -24,9 +24,16 @@ def test_detections_are_sent_by_start_and_then_the_summary(trainer, model, recor
 
 def test_the_detection_config_is_applied(trainer, model, recording):
     merged = trainer.detect(recording[0], model.weights, model.model_config, merge_window_ms=5000)
-    none = trainer.detect(recording[0], model.weights, model.model_config, thresholds={"static": 1.0})
     assert len(merged) == 2
-    assert [response.WhichOneof("content") for response in none] == ["summary"]
+    by_type = {"merge_window_ms": 0, "merge_windows_ms": {"static": 5000}}
+    assert trainer.detect(recording[0], model.weights, model.model_config, **by_type) == merged
+    for nothing in (
+        {"thresholds": {"static": 1.0}},
+        {"min_duration_ms": 1000},
+        {"min_duration_ms": 0, "min_durations_ms": {"static": 1000}},
+    ):
+        responses = trainer.detect(recording[0], model.weights, model.model_config, **nothing)
+        assert [response.WhichOneof("content") for response in responses] == ["summary"], nothing
 
 
 def test_detection_does_not_wait_for_training(trainer, model, files, recording):

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 
@@ -34,6 +35,9 @@ def test_the_model_is_stored_with_its_metrics(trainer, model):
     assert trainer.objects.get(model.model_config)
     assert model.metrics.per_type["static"].support > 0
     assert set(model.recommended_thresholds) == {"static"}
+    (static,) = json.loads(trainer.objects.get(model.model_config))["artifact_types"]
+    assert model.merge_windows_ms == {"static": static["merge_window_ms"]}
+    assert model.min_durations_ms == {"static": static["min_duration_ms"]}
 
 
 def test_every_epoch_reports_the_best_epoch_so_far(trained, model):

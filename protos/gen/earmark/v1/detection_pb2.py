@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65\x61rmark/v1/detection.proto\x12\nearmark.v1\x1a\x1b\x62uf/validate/validate.proto\"X\n\tDetection\x12\x15\n\rartifact_type\x18\x01 \x01(\t\x12\x10\n\x08start_ms\x18\x02 \x01(\x03\x12\x0e\n\x06\x65nd_ms\x18\x03 \x01(\x03\x12\x12\n\nconfidence\x18\x04 \x01(\x01\"\xe1\x02\n\x0f\x44\x65tectionConfig\x12/\n\tthreshold\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00\x88\x01\x01\x12`\n\nthresholds\x18\x02 \x03(\x0b\x32+.earmark.v1.DetectionConfig.ThresholdsEntryB\x1f\xbaH\x1c\x9a\x01\x19\x10\xc8\x01*\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12(\n\x0fmerge_window_ms\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x88\'(\x00H\x01\x88\x01\x01\x12(\n\x0fmin_duration_ms\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00H\x02\x88\x01\x01\x1a\x31\n\x0fThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0c\n\n_thresholdB\x12\n\x10_merge_window_msB\x12\n\x10_min_duration_msb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65\x61rmark/v1/detection.proto\x12\nearmark.v1\x1a\x1b\x62uf/validate/validate.proto\"X\n\tDetection\x12\x15\n\rartifact_type\x18\x01 \x01(\t\x12\x10\n\x08start_ms\x18\x02 \x01(\x03\x12\x0e\n\x06\x65nd_ms\x18\x03 \x01(\x03\x12\x12\n\nconfidence\x18\x04 \x01(\x01\"\x8d\x05\n\x0f\x44\x65tectionConfig\x12/\n\tthreshold\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00\x88\x01\x01\x12`\n\nthresholds\x18\x02 \x03(\x0b\x32+.earmark.v1.DetectionConfig.ThresholdsEntryB\x1f\xbaH\x1c\x9a\x01\x19\x10\xc8\x01*\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12(\n\x0fmerge_window_ms\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x88\'(\x00H\x01\x88\x01\x01\x12(\n\x0fmin_duration_ms\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00H\x02\x88\x01\x01\x12]\n\x10merge_windows_ms\x18\x05 \x03(\x0b\x32/.earmark.v1.DetectionConfig.MergeWindowsMsEntryB\x12\xbaH\x0f\x9a\x01\x0c\x10\xc8\x01*\x07\x1a\x05\x18\x88\'(\x00\x12]\n\x10min_durations_ms\x18\x06 \x03(\x0b\x32/.earmark.v1.DetectionConfig.MinDurationsMsEntryB\x12\xbaH\x0f\x9a\x01\x0c\x10\xc8\x01*\x07\x1a\x05\x18\xe8\x07(\x00\x1a\x31\n\x0fThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x35\n\x13MergeWindowsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a\x35\n\x13MinDurationsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x42\x0c\n\n_thresholdB\x12\n\x10_merge_window_msB\x12\n\x10_min_duration_msb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,6 +34,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DETECTIONCONFIG_THRESHOLDSENTRY']._loaded_options = None
   _globals['_DETECTIONCONFIG_THRESHOLDSENTRY']._serialized_options = b'8\001'
+  _globals['_DETECTIONCONFIG_MERGEWINDOWSMSENTRY']._loaded_options = None
+  _globals['_DETECTIONCONFIG_MERGEWINDOWSMSENTRY']._serialized_options = b'8\001'
+  _globals['_DETECTIONCONFIG_MINDURATIONSMSENTRY']._loaded_options = None
+  _globals['_DETECTIONCONFIG_MINDURATIONSMSENTRY']._serialized_options = b'8\001'
   _globals['_DETECTIONCONFIG'].fields_by_name['threshold']._loaded_options = None
   _globals['_DETECTIONCONFIG'].fields_by_name['threshold']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\000\360?)\000\000\000\000\000\000\000\000'
   _globals['_DETECTIONCONFIG'].fields_by_name['thresholds']._loaded_options = None
@@ -42,10 +46,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DETECTIONCONFIG'].fields_by_name['merge_window_ms']._serialized_options = b'\272H\007\032\005\030\210\'(\000'
   _globals['_DETECTIONCONFIG'].fields_by_name['min_duration_ms']._loaded_options = None
   _globals['_DETECTIONCONFIG'].fields_by_name['min_duration_ms']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
+  _globals['_DETECTIONCONFIG'].fields_by_name['merge_windows_ms']._loaded_options = None
+  _globals['_DETECTIONCONFIG'].fields_by_name['merge_windows_ms']._serialized_options = b'\272H\017\232\001\014\020\310\001*\007\032\005\030\210\'(\000'
+  _globals['_DETECTIONCONFIG'].fields_by_name['min_durations_ms']._loaded_options = None
+  _globals['_DETECTIONCONFIG'].fields_by_name['min_durations_ms']._serialized_options = b'\272H\017\232\001\014\020\310\001*\007\032\005\030\350\007(\000'
   _globals['_DETECTION']._serialized_start=71
   _globals['_DETECTION']._serialized_end=159
   _globals['_DETECTIONCONFIG']._serialized_start=162
-  _globals['_DETECTIONCONFIG']._serialized_end=515
-  _globals['_DETECTIONCONFIG_THRESHOLDSENTRY']._serialized_start=412
-  _globals['_DETECTIONCONFIG_THRESHOLDSENTRY']._serialized_end=461
+  _globals['_DETECTIONCONFIG']._serialized_end=815
+  _globals['_DETECTIONCONFIG_THRESHOLDSENTRY']._serialized_start=602
+  _globals['_DETECTIONCONFIG_THRESHOLDSENTRY']._serialized_end=651
+  _globals['_DETECTIONCONFIG_MERGEWINDOWSMSENTRY']._serialized_start=653
+  _globals['_DETECTIONCONFIG_MERGEWINDOWSMSENTRY']._serialized_end=706
+  _globals['_DETECTIONCONFIG_MINDURATIONSMSENTRY']._serialized_start=708
+  _globals['_DETECTIONCONFIG_MINDURATIONSMSENTRY']._serialized_end=761
 # @@protoc_insertion_point(module_scope)

@@ -20,7 +20,7 @@ class Detection(_message.Message):
     def __init__(self, artifact_type: _Optional[str] = ..., start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ..., confidence: _Optional[float] = ...) -> None: ...
 
 class DetectionConfig(_message.Message):
-    __slots__ = ("threshold", "thresholds", "merge_window_ms", "min_duration_ms")
+    __slots__ = ("threshold", "thresholds", "merge_window_ms", "min_duration_ms", "merge_windows_ms", "min_durations_ms")
     class ThresholdsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -28,12 +28,30 @@ class DetectionConfig(_message.Message):
         key: str
         value: float
         def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    class MergeWindowsMsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class MinDurationsMsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
     MERGE_WINDOW_MS_FIELD_NUMBER: _ClassVar[int]
     MIN_DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+    MERGE_WINDOWS_MS_FIELD_NUMBER: _ClassVar[int]
+    MIN_DURATIONS_MS_FIELD_NUMBER: _ClassVar[int]
     threshold: float
     thresholds: _containers.ScalarMap[str, float]
     merge_window_ms: int
     min_duration_ms: int
-    def __init__(self, threshold: _Optional[float] = ..., thresholds: _Optional[_Mapping[str, float]] = ..., merge_window_ms: _Optional[int] = ..., min_duration_ms: _Optional[int] = ...) -> None: ...
+    merge_windows_ms: _containers.ScalarMap[str, int]
+    min_durations_ms: _containers.ScalarMap[str, int]
+    def __init__(self, threshold: _Optional[float] = ..., thresholds: _Optional[_Mapping[str, float]] = ..., merge_window_ms: _Optional[int] = ..., min_duration_ms: _Optional[int] = ..., merge_windows_ms: _Optional[_Mapping[str, int]] = ..., min_durations_ms: _Optional[_Mapping[str, int]] = ...) -> None: ...

@@ -29,7 +29,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/v1/model_service.proto\x12\nearmark.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x18\x65\x61rmark/v1/metrics.proto\x1a earmark/v1/training_config.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe9\x04\n\x05Model\x12\x14\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x17\n\x0ftraining_job_id\x18\x02 \x01(\t\x12\x12\n\ndataset_id\x18\x03 \x01(\t\x12\x16\n\x04name\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x1d\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\x12\x16\n\x0e\x61rtifact_types\x18\x06 \x03(\t\x12-\n\x0c\x65val_metrics\x18\x07 \x01(\x0b\x32\x17.earmark.v1.EvalMetrics\x12L\n\x16recommended_thresholds\x18\x08 \x03(\x0b\x32,.earmark.v1.Model.RecommendedThresholdsEntry\x12\x11\n\tis_active\x18\t \x01(\x08\x12.\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndeleted_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\r \x01(\t\x12\x12\n\nsize_bytes\x18\x0e \x01(\x03\x12\x0e\n\x06sha256\x18\x0f \x01(\t\x12*\n\x06\x63onfig\x18\x10 \x01(\x0b\x32\x1a.earmark.v1.TrainingConfig\x12\x12\n\nbest_epoch\x18\x11 \x01(\x05\x1a<\n\x1aRecommendedThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"-\n\x0fGetModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"4\n\x10GetModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Model\"\xca\x01\n\x11ListModelsRequest\x12\x16\n\tis_active\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x1e\n\rartifact_type\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1f\n\ndataset_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x14\n\x0cshow_deleted\x18\x04 \x01(\x08\x12\x1a\n\tpage_size\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x42\x0c\n\n_is_active\"P\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.earmark.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xab\x02\n\x12UpdateModelRequest\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.ModelB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01:\x90\x01\xbaH\x8c\x01\x1a\x89\x01\n\nmodel.name\x12\x38must have 1 to 200 characters where update_mask names it\x1a\x41!(\'name\' in this.update_mask.paths) || size(this.model.name) >= 1\"7\n\x13UpdateModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Model\"Q\n\x12\x44\x65leteModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x15\n\x13\x44\x65leteModelResponse\"S\n\x14UndeleteModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"9\n\x15UndeleteModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Model2\x98\x03\n\x0cModelService\x12\x45\n\x08GetModel\x12\x1b.earmark.v1.GetModelRequest\x1a\x1c.earmark.v1.GetModelResponse\x12K\n\nListModels\x12\x1d.earmark.v1.ListModelsRequest\x1a\x1e.earmark.v1.ListModelsResponse\x12N\n\x0bUpdateModel\x12\x1e.earmark.v1.UpdateModelRequest\x1a\x1f.earmark.v1.UpdateModelResponse\x12N\n\x0b\x44\x65leteModel\x12\x1e.earmark.v1.DeleteModelRequest\x1a\x1f.earmark.v1.DeleteModelResponse\x12T\n\rUndeleteModel\x12 .earmark.v1.UndeleteModelRequest\x1a!.earmark.v1.UndeleteModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/v1/model_service.proto\x12\nearmark.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x18\x65\x61rmark/v1/metrics.proto\x1a earmark/v1/training_config.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd9\x06\n\x05Model\x12\x14\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x17\n\x0ftraining_job_id\x18\x02 \x01(\t\x12\x12\n\ndataset_id\x18\x03 \x01(\t\x12\x16\n\x04name\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x1d\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\x12\x16\n\x0e\x61rtifact_types\x18\x06 \x03(\t\x12-\n\x0c\x65val_metrics\x18\x07 \x01(\x0b\x32\x17.earmark.v1.EvalMetrics\x12L\n\x16recommended_thresholds\x18\x08 \x03(\x0b\x32,.earmark.v1.Model.RecommendedThresholdsEntry\x12\x11\n\tis_active\x18\t \x01(\x08\x12.\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndeleted_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\r \x01(\t\x12\x12\n\nsize_bytes\x18\x0e \x01(\x03\x12\x0e\n\x06sha256\x18\x0f \x01(\t\x12*\n\x06\x63onfig\x18\x10 \x01(\x0b\x32\x1a.earmark.v1.TrainingConfig\x12\x12\n\nbest_epoch\x18\x11 \x01(\x05\x12?\n\x10merge_windows_ms\x18\x12 \x03(\x0b\x32%.earmark.v1.Model.MergeWindowsMsEntry\x12?\n\x10min_durations_ms\x18\x13 \x03(\x0b\x32%.earmark.v1.Model.MinDurationsMsEntry\x1a<\n\x1aRecommendedThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x35\n\x13MergeWindowsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a\x35\n\x13MinDurationsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"-\n\x0fGetModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"4\n\x10GetModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Model\"\xca\x01\n\x11ListModelsRequest\x12\x16\n\tis_active\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x1e\n\rartifact_type\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1f\n\ndataset_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x14\n\x0cshow_deleted\x18\x04 \x01(\x08\x12\x1a\n\tpage_size\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x42\x0c\n\n_is_active\"P\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.earmark.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xab\x02\n\x12UpdateModelRequest\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.ModelB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01:\x90\x01\xbaH\x8c\x01\x1a\x89\x01\n\nmodel.name\x12\x38must have 1 to 200 characters where update_mask names it\x1a\x41!(\'name\' in this.update_mask.paths) || size(this.model.name) >= 1\"7\n\x13UpdateModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Model\"Q\n\x12\x44\x65leteModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x15\n\x13\x44\x65leteModelResponse\"S\n\x14UndeleteModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"9\n\x15UndeleteModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Model2\x98\x03\n\x0cModelService\x12\x45\n\x08GetModel\x12\x1b.earmark.v1.GetModelRequest\x1a\x1c.earmark.v1.GetModelResponse\x12K\n\nListModels\x12\x1d.earmark.v1.ListModelsRequest\x1a\x1e.earmark.v1.ListModelsResponse\x12N\n\x0bUpdateModel\x12\x1e.earmark.v1.UpdateModelRequest\x1a\x1f.earmark.v1.UpdateModelResponse\x12N\n\x0b\x44\x65leteModel\x12\x1e.earmark.v1.DeleteModelRequest\x1a\x1f.earmark.v1.DeleteModelResponse\x12T\n\rUndeleteModel\x12 .earmark.v1.UndeleteModelRequest\x1a!.earmark.v1.UndeleteModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MODEL_RECOMMENDEDTHRESHOLDSENTRY']._loaded_options = None
   _globals['_MODEL_RECOMMENDEDTHRESHOLDSENTRY']._serialized_options = b'8\001'
+  _globals['_MODEL_MERGEWINDOWSMSENTRY']._loaded_options = None
+  _globals['_MODEL_MERGEWINDOWSMSENTRY']._serialized_options = b'8\001'
+  _globals['_MODEL_MINDURATIONSMSENTRY']._loaded_options = None
+  _globals['_MODEL_MINDURATIONSMSENTRY']._serialized_options = b'8\001'
   _globals['_MODEL'].fields_by_name['id']._loaded_options = None
   _globals['_MODEL'].fields_by_name['id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_MODEL'].fields_by_name['name']._loaded_options = None
@@ -71,29 +75,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UNDELETEMODELREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_UNDELETEMODELREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_MODEL']._serialized_start=203
-  _globals['_MODEL']._serialized_end=820
-  _globals['_MODEL_RECOMMENDEDTHRESHOLDSENTRY']._serialized_start=760
-  _globals['_MODEL_RECOMMENDEDTHRESHOLDSENTRY']._serialized_end=820
-  _globals['_GETMODELREQUEST']._serialized_start=822
-  _globals['_GETMODELREQUEST']._serialized_end=867
-  _globals['_GETMODELRESPONSE']._serialized_start=869
-  _globals['_GETMODELRESPONSE']._serialized_end=921
-  _globals['_LISTMODELSREQUEST']._serialized_start=924
-  _globals['_LISTMODELSREQUEST']._serialized_end=1126
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1128
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1208
-  _globals['_UPDATEMODELREQUEST']._serialized_start=1211
-  _globals['_UPDATEMODELREQUEST']._serialized_end=1510
-  _globals['_UPDATEMODELRESPONSE']._serialized_start=1512
-  _globals['_UPDATEMODELRESPONSE']._serialized_end=1567
-  _globals['_DELETEMODELREQUEST']._serialized_start=1569
-  _globals['_DELETEMODELREQUEST']._serialized_end=1650
-  _globals['_DELETEMODELRESPONSE']._serialized_start=1652
-  _globals['_DELETEMODELRESPONSE']._serialized_end=1673
-  _globals['_UNDELETEMODELREQUEST']._serialized_start=1675
-  _globals['_UNDELETEMODELREQUEST']._serialized_end=1758
-  _globals['_UNDELETEMODELRESPONSE']._serialized_start=1760
-  _globals['_UNDELETEMODELRESPONSE']._serialized_end=1817
-  _globals['_MODELSERVICE']._serialized_start=1820
-  _globals['_MODELSERVICE']._serialized_end=2228
+  _globals['_MODEL']._serialized_end=1060
+  _globals['_MODEL_RECOMMENDEDTHRESHOLDSENTRY']._serialized_start=890
+  _globals['_MODEL_RECOMMENDEDTHRESHOLDSENTRY']._serialized_end=950
+  _globals['_MODEL_MERGEWINDOWSMSENTRY']._serialized_start=952
+  _globals['_MODEL_MERGEWINDOWSMSENTRY']._serialized_end=1005
+  _globals['_MODEL_MINDURATIONSMSENTRY']._serialized_start=1007
+  _globals['_MODEL_MINDURATIONSMSENTRY']._serialized_end=1060
+  _globals['_GETMODELREQUEST']._serialized_start=1062
+  _globals['_GETMODELREQUEST']._serialized_end=1107
+  _globals['_GETMODELRESPONSE']._serialized_start=1109
+  _globals['_GETMODELRESPONSE']._serialized_end=1161
+  _globals['_LISTMODELSREQUEST']._serialized_start=1164
+  _globals['_LISTMODELSREQUEST']._serialized_end=1366
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1368
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1448
+  _globals['_UPDATEMODELREQUEST']._serialized_start=1451
+  _globals['_UPDATEMODELREQUEST']._serialized_end=1750
+  _globals['_UPDATEMODELRESPONSE']._serialized_start=1752
+  _globals['_UPDATEMODELRESPONSE']._serialized_end=1807
+  _globals['_DELETEMODELREQUEST']._serialized_start=1809
+  _globals['_DELETEMODELREQUEST']._serialized_end=1890
+  _globals['_DELETEMODELRESPONSE']._serialized_start=1892
+  _globals['_DELETEMODELRESPONSE']._serialized_end=1913
+  _globals['_UNDELETEMODELREQUEST']._serialized_start=1915
+  _globals['_UNDELETEMODELREQUEST']._serialized_end=1998
+  _globals['_UNDELETEMODELRESPONSE']._serialized_start=2000
+  _globals['_UNDELETEMODELRESPONSE']._serialized_end=2057
+  _globals['_MODELSERVICE']._serialized_start=2060
+  _globals['_MODELSERVICE']._serialized_end=2468
 # @@protoc_insertion_point(module_scope)

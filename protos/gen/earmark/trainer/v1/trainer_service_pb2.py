@@ -29,7 +29,7 @@ from earmark.v1 import training_config_pb2 as earmark_dot_v1_dot_training__confi
 from earmark.v1 import training_service_pb2 as earmark_dot_v1_dot_training__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(earmark/trainer/v1/trainer_service.proto\x12\x12\x65\x61rmark.trainer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1a\x65\x61rmark/v1/detection.proto\x1a\x18\x65\x61rmark/v1/metrics.proto\x1a earmark/v1/training_config.proto\x1a!earmark/v1/training_service.proto\"\xbe\x04\n\x0cTrainRequest\x12\x33\n\x03job\x18\x01 \x01(\x0b\x32$.earmark.trainer.v1.TrainRequest.JobH\x00\x12\x35\n\x04\x66ile\x18\x02 \x01(\x0b\x32%.earmark.trainer.v1.TrainRequest.FileH\x00\x1a\xbb\x01\n\x03Job\x12!\n\x0ftraining_job_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12*\n\x06\x63onfig\x18\x03 \x01(\x0b\x32\x1a.earmark.v1.TrainingConfig\x12\x0e\n\x06prefix\x18\x04 \x01(\t\x12\x13\n\x0bresume_from\x18\x05 \x01(\t\x12\x14\n\x0c\x62\x61se_weights\x18\x06 \x01(\t\x12\x19\n\x11\x62\x61se_model_config\x18\x07 \x01(\t\x1aY\n\nAnnotation\x12\x15\n\rartifact_type\x18\x01 \x01(\t\x12\x10\n\x08start_ms\x18\x02 \x01(\x03\x12\x0e\n\x06\x65nd_ms\x18\x03 \x01(\x03\x12\x12\n\nconfidence\x18\x04 \x01(\x01\x1a\x96\x01\n\x04\x46ile\x12\x15\n\raudio_file_id\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\x04 \x01(\x03\x12@\n\x0b\x61nnotations\x18\x05 \x03(\x0b\x32+.earmark.trainer.v1.TrainRequest.AnnotationB\x10\n\x07\x63ontent\x12\x05\xbaH\x02\x08\x01\"\xbf\x08\n\rTrainResponse\x12>\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32*.earmark.trainer.v1.TrainResponse.AcceptedH\x00\x12<\n\x07loading\x18\x02 \x01(\x0b\x32).earmark.trainer.v1.TrainResponse.LoadingH\x00\x12>\n\x08progress\x18\x03 \x01(\x0b\x32*.earmark.trainer.v1.TrainResponse.ProgressH\x00\x12\x43\n\x0f\x65poch_completed\x18\x04 \x01(\x0b\x32(.earmark.v1.TrainingEvent.EpochCompletedH\x00\x12\x42\n\ncheckpoint\x18\x05 \x01(\x0b\x32,.earmark.trainer.v1.TrainResponse.CheckpointH\x00\x12\x32\n\x06notice\x18\x06 \x01(\x0b\x32 .earmark.v1.TrainingEvent.NoticeH\x00\x12@\n\tcompleted\x18\x07 \x01(\x0b\x32+.earmark.trainer.v1.TrainResponse.CompletedH\x00\x12@\n\theartbeat\x18\x08 \x01(\x0b\x32+.earmark.trainer.v1.TrainResponse.HeartbeatH\x00\x1a\x1a\n\x08\x41\x63\x63\x65pted\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x1a\'\n\x07Loading\x12\r\n\x05\x66iles\x18\x01 \x01(\x05\x12\r\n\x05total\x18\x02 \x01(\x05\x1a]\n\x08Progress\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\r\n\x05steps\x18\x03 \x01(\x05\x12\x10\n\x08\x66raction\x18\x04 \x01(\x01\x12\x13\n\x0b\x65ta_seconds\x18\x05 \x01(\x01\x1a\x36\n\nCheckpoint\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x05\x1a\xba\x02\n\tCompleted\x12\x0f\n\x07weights\x18\x01 \x01(\t\x12\x14\n\x0cmodel_config\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12(\n\x07metrics\x18\x05 \x01(\x0b\x32\x17.earmark.v1.EvalMetrics\x12\x66\n\x16recommended_thresholds\x18\x06 \x03(\x0b\x32\x46.earmark.trainer.v1.TrainResponse.Completed.RecommendedThresholdsEntry\x12\x12\n\nbest_epoch\x18\x07 \x01(\x05\x1a<\n\x1aRecommendedThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x0b\n\tHeartbeatB\t\n\x07\x63ontent\"E\n\x0fHandBackRequest\x12!\n\x0ftraining_job_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\"\x12\n\x10HandBackResponse\"]\n\x13ProcessAudioRequest\x12\x15\n\raudio_file_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05\x61udio\x18\x03 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x04 \x01(\t\"\xc0\x03\n\x14ProcessAudioResponse\x12K\n\x0bnormalizing\x18\x01 \x01(\x0b\x32\x34.earmark.trainer.v1.ProcessAudioResponse.NormalizingH\x00\x12G\n\tembedding\x18\x02 \x01(\x0b\x32\x32.earmark.trainer.v1.ProcessAudioResponse.EmbeddingH\x00\x12?\n\x05ready\x18\x03 \x01(\x0b\x32..earmark.trainer.v1.ProcessAudioResponse.ReadyH\x00\x12\x41\n\x06\x66\x61iled\x18\x04 \x01(\x0b\x32/.earmark.trainer.v1.ProcessAudioResponse.FailedH\x00\x1a\r\n\x0bNormalizing\x1aJ\n\tEmbedding\x12\x13\n\x0b\x64uration_ms\x18\x01 \x01(\x03\x12\x16\n\x0esample_rate_hz\x18\x02 \x01(\x05\x12\x10\n\x08\x63hannels\x18\x03 \x01(\x05\x1a\x07\n\x05Ready\x1a\x1f\n\x06\x46\x61iled\x12\x15\n\rerror_message\x18\x01 \x01(\tB\t\n\x07\x63ontent\"\xc8\x01\n\rDetectRequest\x12\x38\n\x05start\x18\x01 \x01(\x0b\x32\'.earmark.trainer.v1.DetectRequest.StartH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x1a[\n\x05Start\x12\x0f\n\x07weights\x18\x01 \x01(\t\x12\x14\n\x0cmodel_config\x18\x02 \x01(\t\x12+\n\x06\x63onfig\x18\x03 \x01(\x0b\x32\x1b.earmark.v1.DetectionConfigB\x10\n\x07\x63ontent\x12\x05\xbaH\x02\x08\x01\"\xa6\x01\n\x0e\x44\x65tectResponse\x12*\n\tdetection\x18\x01 \x01(\x0b\x32\x15.earmark.v1.DetectionH\x00\x12=\n\x07summary\x18\x02 \x01(\x0b\x32*.earmark.trainer.v1.DetectResponse.SummaryH\x00\x1a\x1e\n\x07Summary\x12\x13\n\x0b\x64uration_ms\x18\x01 \x01(\x03\x42\t\n\x07\x63ontent\"\x14\n\x12GetCapacityRequest\"E\n\x13GetCapacityResponse\x12.\n\x08\x63\x61pacity\x18\x01 \x01(\x0b\x32\x1c.earmark.trainer.v1.Capacity\"\x16\n\x14WatchCapacityRequest\"G\n\x15WatchCapacityResponse\x12.\n\x08\x63\x61pacity\x18\x01 \x01(\x0b\x32\x1c.earmark.trainer.v1.Capacity\"~\n\x08\x43\x61pacity\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x16\n\x0etraining_slots\x18\x02 \x01(\x05\x12\x1b\n\x13\x66ree_training_slots\x18\x03 \x01(\x05\x12\x13\n\x0b\x61udio_slots\x18\x04 \x01(\x05\x12\x18\n\x10\x66ree_audio_slots\x18\x05 \x01(\x05\x32\xbb\x04\n\x0eTrainerService\x12P\n\x05Train\x12 .earmark.trainer.v1.TrainRequest\x1a!.earmark.trainer.v1.TrainResponse(\x01\x30\x01\x12U\n\x08HandBack\x12#.earmark.trainer.v1.HandBackRequest\x1a$.earmark.trainer.v1.HandBackResponse\x12\x63\n\x0cProcessAudio\x12\'.earmark.trainer.v1.ProcessAudioRequest\x1a(.earmark.trainer.v1.ProcessAudioResponse0\x01\x12S\n\x06\x44\x65tect\x12!.earmark.trainer.v1.DetectRequest\x1a\".earmark.trainer.v1.DetectResponse(\x01\x30\x01\x12^\n\x0bGetCapacity\x12&.earmark.trainer.v1.GetCapacityRequest\x1a\'.earmark.trainer.v1.GetCapacityResponse\x12\x66\n\rWatchCapacity\x12(.earmark.trainer.v1.WatchCapacityRequest\x1a).earmark.trainer.v1.WatchCapacityResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(earmark/trainer/v1/trainer_service.proto\x12\x12\x65\x61rmark.trainer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1a\x65\x61rmark/v1/detection.proto\x1a\x18\x65\x61rmark/v1/metrics.proto\x1a earmark/v1/training_config.proto\x1a!earmark/v1/training_service.proto\"\xbe\x04\n\x0cTrainRequest\x12\x33\n\x03job\x18\x01 \x01(\x0b\x32$.earmark.trainer.v1.TrainRequest.JobH\x00\x12\x35\n\x04\x66ile\x18\x02 \x01(\x0b\x32%.earmark.trainer.v1.TrainRequest.FileH\x00\x1a\xbb\x01\n\x03Job\x12!\n\x0ftraining_job_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12*\n\x06\x63onfig\x18\x03 \x01(\x0b\x32\x1a.earmark.v1.TrainingConfig\x12\x0e\n\x06prefix\x18\x04 \x01(\t\x12\x13\n\x0bresume_from\x18\x05 \x01(\t\x12\x14\n\x0c\x62\x61se_weights\x18\x06 \x01(\t\x12\x19\n\x11\x62\x61se_model_config\x18\x07 \x01(\t\x1aY\n\nAnnotation\x12\x15\n\rartifact_type\x18\x01 \x01(\t\x12\x10\n\x08start_ms\x18\x02 \x01(\x03\x12\x0e\n\x06\x65nd_ms\x18\x03 \x01(\x03\x12\x12\n\nconfidence\x18\x04 \x01(\x01\x1a\x96\x01\n\x04\x46ile\x12\x15\n\raudio_file_id\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\x04 \x01(\x03\x12@\n\x0b\x61nnotations\x18\x05 \x03(\x0b\x32+.earmark.trainer.v1.TrainRequest.AnnotationB\x10\n\x07\x63ontent\x12\x05\xbaH\x02\x08\x01\"\xe3\n\n\rTrainResponse\x12>\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32*.earmark.trainer.v1.TrainResponse.AcceptedH\x00\x12<\n\x07loading\x18\x02 \x01(\x0b\x32).earmark.trainer.v1.TrainResponse.LoadingH\x00\x12>\n\x08progress\x18\x03 \x01(\x0b\x32*.earmark.trainer.v1.TrainResponse.ProgressH\x00\x12\x43\n\x0f\x65poch_completed\x18\x04 \x01(\x0b\x32(.earmark.v1.TrainingEvent.EpochCompletedH\x00\x12\x42\n\ncheckpoint\x18\x05 \x01(\x0b\x32,.earmark.trainer.v1.TrainResponse.CheckpointH\x00\x12\x32\n\x06notice\x18\x06 \x01(\x0b\x32 .earmark.v1.TrainingEvent.NoticeH\x00\x12@\n\tcompleted\x18\x07 \x01(\x0b\x32+.earmark.trainer.v1.TrainResponse.CompletedH\x00\x12@\n\theartbeat\x18\x08 \x01(\x0b\x32+.earmark.trainer.v1.TrainResponse.HeartbeatH\x00\x1a\x1a\n\x08\x41\x63\x63\x65pted\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x1a\'\n\x07Loading\x12\r\n\x05\x66iles\x18\x01 \x01(\x05\x12\r\n\x05total\x18\x02 \x01(\x05\x1a]\n\x08Progress\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\r\n\x05steps\x18\x03 \x01(\x05\x12\x10\n\x08\x66raction\x18\x04 \x01(\x01\x12\x13\n\x0b\x65ta_seconds\x18\x05 \x01(\x01\x1a\x36\n\nCheckpoint\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x05\x1a\xde\x04\n\tCompleted\x12\x0f\n\x07weights\x18\x01 \x01(\t\x12\x14\n\x0cmodel_config\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12(\n\x07metrics\x18\x05 \x01(\x0b\x32\x17.earmark.v1.EvalMetrics\x12\x66\n\x16recommended_thresholds\x18\x06 \x03(\x0b\x32\x46.earmark.trainer.v1.TrainResponse.Completed.RecommendedThresholdsEntry\x12\x12\n\nbest_epoch\x18\x07 \x01(\x05\x12Y\n\x10merge_windows_ms\x18\x08 \x03(\x0b\x32?.earmark.trainer.v1.TrainResponse.Completed.MergeWindowsMsEntry\x12Y\n\x10min_durations_ms\x18\t \x03(\x0b\x32?.earmark.trainer.v1.TrainResponse.Completed.MinDurationsMsEntry\x1a<\n\x1aRecommendedThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x35\n\x13MergeWindowsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a\x35\n\x13MinDurationsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a\x0b\n\tHeartbeatB\t\n\x07\x63ontent\"E\n\x0fHandBackRequest\x12!\n\x0ftraining_job_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\"\x12\n\x10HandBackResponse\"]\n\x13ProcessAudioRequest\x12\x15\n\raudio_file_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05\x61udio\x18\x03 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x04 \x01(\t\"\xc0\x03\n\x14ProcessAudioResponse\x12K\n\x0bnormalizing\x18\x01 \x01(\x0b\x32\x34.earmark.trainer.v1.ProcessAudioResponse.NormalizingH\x00\x12G\n\tembedding\x18\x02 \x01(\x0b\x32\x32.earmark.trainer.v1.ProcessAudioResponse.EmbeddingH\x00\x12?\n\x05ready\x18\x03 \x01(\x0b\x32..earmark.trainer.v1.ProcessAudioResponse.ReadyH\x00\x12\x41\n\x06\x66\x61iled\x18\x04 \x01(\x0b\x32/.earmark.trainer.v1.ProcessAudioResponse.FailedH\x00\x1a\r\n\x0bNormalizing\x1aJ\n\tEmbedding\x12\x13\n\x0b\x64uration_ms\x18\x01 \x01(\x03\x12\x16\n\x0esample_rate_hz\x18\x02 \x01(\x05\x12\x10\n\x08\x63hannels\x18\x03 \x01(\x05\x1a\x07\n\x05Ready\x1a\x1f\n\x06\x46\x61iled\x12\x15\n\rerror_message\x18\x01 \x01(\tB\t\n\x07\x63ontent\"\xc8\x01\n\rDetectRequest\x12\x38\n\x05start\x18\x01 \x01(\x0b\x32\'.earmark.trainer.v1.DetectRequest.StartH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x1a[\n\x05Start\x12\x0f\n\x07weights\x18\x01 \x01(\t\x12\x14\n\x0cmodel_config\x18\x02 \x01(\t\x12+\n\x06\x63onfig\x18\x03 \x01(\x0b\x32\x1b.earmark.v1.DetectionConfigB\x10\n\x07\x63ontent\x12\x05\xbaH\x02\x08\x01\"\xa6\x01\n\x0e\x44\x65tectResponse\x12*\n\tdetection\x18\x01 \x01(\x0b\x32\x15.earmark.v1.DetectionH\x00\x12=\n\x07summary\x18\x02 \x01(\x0b\x32*.earmark.trainer.v1.DetectResponse.SummaryH\x00\x1a\x1e\n\x07Summary\x12\x13\n\x0b\x64uration_ms\x18\x01 \x01(\x03\x42\t\n\x07\x63ontent\"\x14\n\x12GetCapacityRequest\"E\n\x13GetCapacityResponse\x12.\n\x08\x63\x61pacity\x18\x01 \x01(\x0b\x32\x1c.earmark.trainer.v1.Capacity\"\x16\n\x14WatchCapacityRequest\"G\n\x15WatchCapacityResponse\x12.\n\x08\x63\x61pacity\x18\x01 \x01(\x0b\x32\x1c.earmark.trainer.v1.Capacity\"~\n\x08\x43\x61pacity\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x16\n\x0etraining_slots\x18\x02 \x01(\x05\x12\x1b\n\x13\x66ree_training_slots\x18\x03 \x01(\x05\x12\x13\n\x0b\x61udio_slots\x18\x04 \x01(\x05\x12\x18\n\x10\x66ree_audio_slots\x18\x05 \x01(\x05\x32\xbb\x04\n\x0eTrainerService\x12P\n\x05Train\x12 .earmark.trainer.v1.TrainRequest\x1a!.earmark.trainer.v1.TrainResponse(\x01\x30\x01\x12U\n\x08HandBack\x12#.earmark.trainer.v1.HandBackRequest\x1a$.earmark.trainer.v1.HandBackResponse\x12\x63\n\x0cProcessAudio\x12\'.earmark.trainer.v1.ProcessAudioRequest\x1a(.earmark.trainer.v1.ProcessAudioResponse0\x01\x12S\n\x06\x44\x65tect\x12!.earmark.trainer.v1.DetectRequest\x1a\".earmark.trainer.v1.DetectResponse(\x01\x30\x01\x12^\n\x0bGetCapacity\x12&.earmark.trainer.v1.GetCapacityRequest\x1a\'.earmark.trainer.v1.GetCapacityResponse\x12\x66\n\rWatchCapacity\x12(.earmark.trainer.v1.WatchCapacityRequest\x1a).earmark.trainer.v1.WatchCapacityResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,6 +42,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRAINREQUEST'].oneofs_by_name['content']._serialized_options = b'\272H\002\010\001'
   _globals['_TRAINRESPONSE_COMPLETED_RECOMMENDEDTHRESHOLDSENTRY']._loaded_options = None
   _globals['_TRAINRESPONSE_COMPLETED_RECOMMENDEDTHRESHOLDSENTRY']._serialized_options = b'8\001'
+  _globals['_TRAINRESPONSE_COMPLETED_MERGEWINDOWSMSENTRY']._loaded_options = None
+  _globals['_TRAINRESPONSE_COMPLETED_MERGEWINDOWSMSENTRY']._serialized_options = b'8\001'
+  _globals['_TRAINRESPONSE_COMPLETED_MINDURATIONSMSENTRY']._loaded_options = None
+  _globals['_TRAINRESPONSE_COMPLETED_MINDURATIONSMSENTRY']._serialized_options = b'8\001'
   _globals['_HANDBACKREQUEST'].fields_by_name['training_job_id']._loaded_options = None
   _globals['_HANDBACKREQUEST'].fields_by_name['training_job_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_DETECTREQUEST'].oneofs_by_name['content']._loaded_options = None
@@ -55,7 +59,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRAINREQUEST_FILE']._serialized_start=623
   _globals['_TRAINREQUEST_FILE']._serialized_end=773
   _globals['_TRAINRESPONSE']._serialized_start=794
-  _globals['_TRAINRESPONSE']._serialized_end=1881
+  _globals['_TRAINRESPONSE']._serialized_end=2173
   _globals['_TRAINRESPONSE_ACCEPTED']._serialized_start=1322
   _globals['_TRAINRESPONSE_ACCEPTED']._serialized_end=1348
   _globals['_TRAINRESPONSE_LOADING']._serialized_start=1350
@@ -65,45 +69,49 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRAINRESPONSE_CHECKPOINT']._serialized_start=1486
   _globals['_TRAINRESPONSE_CHECKPOINT']._serialized_end=1540
   _globals['_TRAINRESPONSE_COMPLETED']._serialized_start=1543
-  _globals['_TRAINRESPONSE_COMPLETED']._serialized_end=1857
-  _globals['_TRAINRESPONSE_COMPLETED_RECOMMENDEDTHRESHOLDSENTRY']._serialized_start=1797
-  _globals['_TRAINRESPONSE_COMPLETED_RECOMMENDEDTHRESHOLDSENTRY']._serialized_end=1857
-  _globals['_TRAINRESPONSE_HEARTBEAT']._serialized_start=1859
-  _globals['_TRAINRESPONSE_HEARTBEAT']._serialized_end=1870
-  _globals['_HANDBACKREQUEST']._serialized_start=1883
-  _globals['_HANDBACKREQUEST']._serialized_end=1952
-  _globals['_HANDBACKRESPONSE']._serialized_start=1954
-  _globals['_HANDBACKRESPONSE']._serialized_end=1972
-  _globals['_PROCESSAUDIOREQUEST']._serialized_start=1974
-  _globals['_PROCESSAUDIOREQUEST']._serialized_end=2067
-  _globals['_PROCESSAUDIORESPONSE']._serialized_start=2070
-  _globals['_PROCESSAUDIORESPONSE']._serialized_end=2518
-  _globals['_PROCESSAUDIORESPONSE_NORMALIZING']._serialized_start=2376
-  _globals['_PROCESSAUDIORESPONSE_NORMALIZING']._serialized_end=2389
-  _globals['_PROCESSAUDIORESPONSE_EMBEDDING']._serialized_start=2391
-  _globals['_PROCESSAUDIORESPONSE_EMBEDDING']._serialized_end=2465
-  _globals['_PROCESSAUDIORESPONSE_READY']._serialized_start=2467
-  _globals['_PROCESSAUDIORESPONSE_READY']._serialized_end=2474
-  _globals['_PROCESSAUDIORESPONSE_FAILED']._serialized_start=2476
-  _globals['_PROCESSAUDIORESPONSE_FAILED']._serialized_end=2507
-  _globals['_DETECTREQUEST']._serialized_start=2521
-  _globals['_DETECTREQUEST']._serialized_end=2721
-  _globals['_DETECTREQUEST_START']._serialized_start=2612
-  _globals['_DETECTREQUEST_START']._serialized_end=2703
-  _globals['_DETECTRESPONSE']._serialized_start=2724
-  _globals['_DETECTRESPONSE']._serialized_end=2890
-  _globals['_DETECTRESPONSE_SUMMARY']._serialized_start=2849
-  _globals['_DETECTRESPONSE_SUMMARY']._serialized_end=2879
-  _globals['_GETCAPACITYREQUEST']._serialized_start=2892
-  _globals['_GETCAPACITYREQUEST']._serialized_end=2912
-  _globals['_GETCAPACITYRESPONSE']._serialized_start=2914
-  _globals['_GETCAPACITYRESPONSE']._serialized_end=2983
-  _globals['_WATCHCAPACITYREQUEST']._serialized_start=2985
-  _globals['_WATCHCAPACITYREQUEST']._serialized_end=3007
-  _globals['_WATCHCAPACITYRESPONSE']._serialized_start=3009
-  _globals['_WATCHCAPACITYRESPONSE']._serialized_end=3080
-  _globals['_CAPACITY']._serialized_start=3082
-  _globals['_CAPACITY']._serialized_end=3208
-  _globals['_TRAINERSERVICE']._serialized_start=3211
-  _globals['_TRAINERSERVICE']._serialized_end=3782
+  _globals['_TRAINRESPONSE_COMPLETED']._serialized_end=2149
+  _globals['_TRAINRESPONSE_COMPLETED_RECOMMENDEDTHRESHOLDSENTRY']._serialized_start=1979
+  _globals['_TRAINRESPONSE_COMPLETED_RECOMMENDEDTHRESHOLDSENTRY']._serialized_end=2039
+  _globals['_TRAINRESPONSE_COMPLETED_MERGEWINDOWSMSENTRY']._serialized_start=2041
+  _globals['_TRAINRESPONSE_COMPLETED_MERGEWINDOWSMSENTRY']._serialized_end=2094
+  _globals['_TRAINRESPONSE_COMPLETED_MINDURATIONSMSENTRY']._serialized_start=2096
+  _globals['_TRAINRESPONSE_COMPLETED_MINDURATIONSMSENTRY']._serialized_end=2149
+  _globals['_TRAINRESPONSE_HEARTBEAT']._serialized_start=2151
+  _globals['_TRAINRESPONSE_HEARTBEAT']._serialized_end=2162
+  _globals['_HANDBACKREQUEST']._serialized_start=2175
+  _globals['_HANDBACKREQUEST']._serialized_end=2244
+  _globals['_HANDBACKRESPONSE']._serialized_start=2246
+  _globals['_HANDBACKRESPONSE']._serialized_end=2264
+  _globals['_PROCESSAUDIOREQUEST']._serialized_start=2266
+  _globals['_PROCESSAUDIOREQUEST']._serialized_end=2359
+  _globals['_PROCESSAUDIORESPONSE']._serialized_start=2362
+  _globals['_PROCESSAUDIORESPONSE']._serialized_end=2810
+  _globals['_PROCESSAUDIORESPONSE_NORMALIZING']._serialized_start=2668
+  _globals['_PROCESSAUDIORESPONSE_NORMALIZING']._serialized_end=2681
+  _globals['_PROCESSAUDIORESPONSE_EMBEDDING']._serialized_start=2683
+  _globals['_PROCESSAUDIORESPONSE_EMBEDDING']._serialized_end=2757
+  _globals['_PROCESSAUDIORESPONSE_READY']._serialized_start=2759
+  _globals['_PROCESSAUDIORESPONSE_READY']._serialized_end=2766
+  _globals['_PROCESSAUDIORESPONSE_FAILED']._serialized_start=2768
+  _globals['_PROCESSAUDIORESPONSE_FAILED']._serialized_end=2799
+  _globals['_DETECTREQUEST']._serialized_start=2813
+  _globals['_DETECTREQUEST']._serialized_end=3013
+  _globals['_DETECTREQUEST_START']._serialized_start=2904
+  _globals['_DETECTREQUEST_START']._serialized_end=2995
+  _globals['_DETECTRESPONSE']._serialized_start=3016
+  _globals['_DETECTRESPONSE']._serialized_end=3182
+  _globals['_DETECTRESPONSE_SUMMARY']._serialized_start=3141
+  _globals['_DETECTRESPONSE_SUMMARY']._serialized_end=3171
+  _globals['_GETCAPACITYREQUEST']._serialized_start=3184
+  _globals['_GETCAPACITYREQUEST']._serialized_end=3204
+  _globals['_GETCAPACITYRESPONSE']._serialized_start=3206
+  _globals['_GETCAPACITYRESPONSE']._serialized_end=3275
+  _globals['_WATCHCAPACITYREQUEST']._serialized_start=3277
+  _globals['_WATCHCAPACITYREQUEST']._serialized_end=3299
+  _globals['_WATCHCAPACITYRESPONSE']._serialized_start=3301
+  _globals['_WATCHCAPACITYRESPONSE']._serialized_end=3372
+  _globals['_CAPACITY']._serialized_start=3374
+  _globals['_CAPACITY']._serialized_end=3500
+  _globals['_TRAINERSERVICE']._serialized_start=3503
+  _globals['_TRAINERSERVICE']._serialized_end=4074
 # @@protoc_insertion_point(module_scope)

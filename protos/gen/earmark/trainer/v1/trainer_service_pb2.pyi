@@ -97,7 +97,7 @@ class TrainResponse(_message.Message):
         step: int
         def __init__(self, epoch: _Optional[int] = ..., key: _Optional[str] = ..., step: _Optional[int] = ...) -> None: ...
     class Completed(_message.Message):
-        __slots__ = ("weights", "model_config", "size_bytes", "sha256", "metrics", "recommended_thresholds", "best_epoch")
+        __slots__ = ("weights", "model_config", "size_bytes", "sha256", "metrics", "recommended_thresholds", "best_epoch", "merge_windows_ms", "min_durations_ms")
         class RecommendedThresholdsEntry(_message.Message):
             __slots__ = ("key", "value")
             KEY_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +105,20 @@ class TrainResponse(_message.Message):
             key: str
             value: float
             def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+        class MergeWindowsMsEntry(_message.Message):
+            __slots__ = ("key", "value")
+            KEY_FIELD_NUMBER: _ClassVar[int]
+            VALUE_FIELD_NUMBER: _ClassVar[int]
+            key: str
+            value: int
+            def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+        class MinDurationsMsEntry(_message.Message):
+            __slots__ = ("key", "value")
+            KEY_FIELD_NUMBER: _ClassVar[int]
+            VALUE_FIELD_NUMBER: _ClassVar[int]
+            key: str
+            value: int
+            def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
         WEIGHTS_FIELD_NUMBER: _ClassVar[int]
         MODEL_CONFIG_FIELD_NUMBER: _ClassVar[int]
         SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -112,6 +126,8 @@ class TrainResponse(_message.Message):
         METRICS_FIELD_NUMBER: _ClassVar[int]
         RECOMMENDED_THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
         BEST_EPOCH_FIELD_NUMBER: _ClassVar[int]
+        MERGE_WINDOWS_MS_FIELD_NUMBER: _ClassVar[int]
+        MIN_DURATIONS_MS_FIELD_NUMBER: _ClassVar[int]
         weights: str
         model_config: str
         size_bytes: int
@@ -119,7 +135,9 @@ class TrainResponse(_message.Message):
         metrics: _metrics_pb2.EvalMetrics
         recommended_thresholds: _containers.ScalarMap[str, float]
         best_epoch: int
-        def __init__(self, weights: _Optional[str] = ..., model_config: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., recommended_thresholds: _Optional[_Mapping[str, float]] = ..., best_epoch: _Optional[int] = ...) -> None: ...
+        merge_windows_ms: _containers.ScalarMap[str, int]
+        min_durations_ms: _containers.ScalarMap[str, int]
+        def __init__(self, weights: _Optional[str] = ..., model_config: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., recommended_thresholds: _Optional[_Mapping[str, float]] = ..., best_epoch: _Optional[int] = ..., merge_windows_ms: _Optional[_Mapping[str, int]] = ..., min_durations_ms: _Optional[_Mapping[str, int]] = ...) -> None: ...
     class Heartbeat(_message.Message):
         __slots__ = ()
         def __init__(self) -> None: ...
