@@ -159,8 +159,8 @@ async def _jobs(database: Database) -> dict[str, list[str]]:
     """The ids of all jobs by the request in their metadata; an id occurs once per creation event."""
     async with database.connection() as connection:
         rows = await connection.fetch(
-            "SELECT metadata ->> 'request' AS request, id FROM training_jobs"
-            " JOIN training_events ON training_job_id = id AND body @> $1",
+            "SELECT training_jobs.metadata ->> 'request' AS request, training_jobs.id FROM training_jobs"
+            " JOIN events ON resource_id = training_jobs.id AND body @> $1",
             {"status_changed": {"from": "TRAINING_JOB_STATUS_UNSPECIFIED"}},
         )
     jobs = defaultdict(list)

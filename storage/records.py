@@ -109,7 +109,6 @@ class TrainingJob:
 
     `attempt` is the fencing token: it counts how often the job was claimed, and a write with an older number
     changes nothing. `attempts` is filled when the job was read and empty when it comes from an update.
-    The job's events up to `compacted_revision` were removed; it is 0 if all events still exist.
     """
 
     id: UUID
@@ -137,18 +136,27 @@ class TrainingJob:
     queued_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
-    compacted_revision: int
     attempts: Sequence[TrainingAttempt] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingEvent:
-    """A row of training_events. `body` is the JSON form of the event's oneof."""
+class Event:
+    """A row of events. `body` has the event's kind and the JSON form of that field in the event's oneof.
 
-    training_job_id: UUID
-    revision: int
-    attempt: int
+    `status` is the resource's status after the event, None after its deletion. Only a job's events have a
+    `revision`.
+    """
+
+    sequence: int
     time: datetime
+    resource: str
+    resource_id: UUID
+    dataset_id: UUID
+    kind: str
+    status: str | None
+    attempt: int
+    revision: int
+    metadata: dict[str, str]
     body: dict[str, Any]
 
 

@@ -19,10 +19,12 @@ async def logs(api: Api, all_ended: asyncio.Event) -> None:
     `all_ended`: set when all jobs have ended. Returns when every watcher has received all events.
     """
     async with asyncio.TaskGroup() as watchers:
-        watchers.create_task(_watch(api, all_ended, LogWatcher("all jobs")))
-        watchers.create_task(_watch(api, all_ended, LogWatcher("completed jobs", statuses=(COMPLETED,))))
+        everything = LogWatcher("all jobs", from_start=True)
+        completed = LogWatcher("completed jobs", from_start=True, statuses=(COMPLETED,))
+        watchers.create_task(_watch(api, all_ended, everything))
+        watchers.create_task(_watch(api, all_ended, completed))
         await api.pause(5, 20)
-        watchers.create_task(_watch(api, all_ended, LogWatcher("all jobs from now", from_now=True)))
+        watchers.create_task(_watch(api, all_ended, LogWatcher("all jobs from now")))
 
 
 async def _watch(api: Api, all_ended: asyncio.Event, watcher: LogWatcher) -> None:
@@ -40,7 +42,7 @@ async def _read(api: Api, all_ended: asyncio.Event, watcher: LogWatcher) -> bool
     stream = LogStream(gateway, time.time())
     watcher.streams.append(stream)
     request = pb.WatchTrainingJobsRequest(
-        after_cursor=cursor, from_now=watcher.from_now and not cursor, statuses=watcher.statuses
+        after_cursor=cursor, from_start=watcher.from_start and not cursor, statuses=watcher.statuses
     )
     call = api.stream(gateway, "WatchTrainingJobs", request)
     try:

@@ -106,7 +106,7 @@ class LogWatcher:
 
     name: str
     statuses: tuple["training.TrainingJobStatus", ...] = ()
-    from_now: bool = False
+    from_start: bool = False
     streams: list[LogStream] = field(default_factory=list)
 
     @property

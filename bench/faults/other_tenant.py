@@ -57,9 +57,10 @@ async def insert(dsn: str) -> OtherTenant:
             *(job_id, TENANT, dataset_id, set_id, {"artifact_types": [SECRET]}, {SECRET: SECRET}, model_id),
         )
         await connection.execute(
-            "INSERT INTO training_events (training_job_id, tenant_id, revision, attempt, status, xid, body)"
-            " VALUES ($1, $2, 1, 1, 'completed', pg_current_xact_id(), $3)",
-            *(job_id, TENANT, {"notice": {"message": SECRET}}),
+            "INSERT INTO events"
+            " (tenant_id, resource, resource_id, dataset_id, kind, status, attempt, revision, body)"
+            " VALUES ($1, 'training_job', $2, $3, 'notice', 'completed', 1, 1, $4)",
+            *(TENANT, job_id, dataset_id, {"notice": {"message": SECRET}}),
         )
         await connection.execute(
             "INSERT INTO models (id, tenant_id, training_job_id, dataset_id, name, artifact_types,"

@@ -97,9 +97,7 @@ async def _jobs(connection: Connection) -> list[Job]:
 
 
 async def _events(connection: Connection, job_id: str) -> list[training.TrainingEvent]:
-    rows = await connection.fetch(
-        "SELECT * FROM training_events WHERE training_job_id = $1 ORDER BY revision", job_id
-    )
+    rows = await connection.fetch("SELECT * FROM events WHERE resource_id = $1 ORDER BY revision", job_id)
     events = []
     for row in rows:
         event = json_format.ParseDict(row["body"], training.TrainingEvent())

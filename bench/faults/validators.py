@@ -79,7 +79,7 @@ def logs_are_whole(observed: Observations, tables: Tables) -> Iterator[str]:
             yield f"{watcher.name}: events of job {job_id}, which does not exist"
         for job_id, recorded in tables.events.items():
             expected: Events = list(_in_statuses(recorded, watcher.statuses))
-            if watcher.from_now:
+            if not watcher.from_start:
                 expected = _after_start(watcher, expected, received[job_id])
             if received[job_id] != expected:
                 pair = (received[job_id], expected)

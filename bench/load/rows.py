@@ -107,7 +107,7 @@ async def record_event(database: Database, bus: Bus, job_id: UUID) -> int:
         event = notice("LOADING", LOADING_MESSAGE)
         advanced = await training.advance(connection, job_id, 1, locked.revision, LEASE_SECONDS, event)
     assert advanced
-    bus.publish(*topics.of_job(DEFAULT_TENANT, job_id))
+    bus.publish(topics.events(DEFAULT_TENANT))
     return advanced.revision
 
 

@@ -8,9 +8,10 @@ from earmark.v1 import metrics_pb2, training_config_pb2, training_service_pb2
 from gateway.convert import values
 from gateway.fleet.trainers import TrainerStatus
 from gateway.fleet.waiting import Waiting
-from storage.records import TrainingAttempt, TrainingEvent, TrainingJob
+from storage.records import Event, TrainingAttempt, TrainingJob
 
 _STATUS_PREFIX = "TRAINING_JOB_STATUS_"
+_EVENT_KIND_PREFIX = "TRAINING_EVENT_KIND_"
 _OUTCOME_PREFIX = "TRAINING_ATTEMPT_OUTCOME_"
 _WAITING_PREFIX = "WAITING_FOR_"
 DEFAULTS: dict[str, float | int] = {
@@ -95,10 +96,10 @@ def waiting_message(waiting: Waiting) -> training_service_pb2.Waiting:
     )
 
 
-def training_event_message(event: TrainingEvent) -> training_service_pb2.TrainingEvent:
+def training_event_message(event: Event) -> training_service_pb2.TrainingEvent:
     """The event as watchers receive it."""
     message = values.from_json(event.body, training_service_pb2.TrainingEvent)
-    message.training_job_id = str(event.training_job_id)
+    message.training_job_id = str(event.resource_id)
     message.revision = event.revision
     message.attempt = event.attempt
     message.time.FromDatetime(event.time)
@@ -129,3 +130,8 @@ def training_job_status(name: str) -> training_service_pb2.TrainingJobStatus:
 def training_job_status_name(number: int) -> str | None:
     """The stored name of a status; None for UNSPECIFIED."""
     return values.enum_name(training_service_pb2.TrainingJobStatus, _STATUS_PREFIX, number)
+
+
+def training_event_kind_name(number: int) -> str | None:
+    """The stored name of an event's kind; None for UNSPECIFIED."""
+    return values.enum_name(training_service_pb2.TrainingEventKind, _EVENT_KIND_PREFIX, number)

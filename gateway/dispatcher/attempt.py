@@ -159,7 +159,7 @@ class Attempt:
         was_current = await retry_until_available(end)
         self._log.info("attempt over", recorded=was_current)
         await self._remove_checkpoints()
-        self._app.bus.publish(topics.QUEUE, *topics.of_job(self._job.tenant_id, self._job.id))
+        self._app.bus.publish(topics.QUEUE, topics.events(self._job.tenant_id))
 
     async def _remove_checkpoints(self) -> None:
         """Removes the checkpoints of all the job's attempts if the job is finished."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,8 +27,6 @@ log = structlog.get_logger("dispatcher")
 POLL_SECONDS = 2.0
 BACKOFF_SECONDS = 0.5
 CLEAN_UP_SECONDS = 600.0
-# Jobs compacted in one transaction: a running transaction delays the watches of all jobs.
-COMPACTION_BATCH = 20
 
 
 class Dispatcher:
@@ -87,9 +85,12 @@ class Dispatcher:
 
     async def _dispatch_jobs(self) -> None:
         event = event_bodies.status_changed("pending", "queued", "waiting for a trainer")
-        async with self._app.database.transaction() as connection:
-            queued = await training.queue_pending(connection, event)
-        self._publish(*queued)
+        queued = True
+        while queued:
+            async with self._app.database.transaction() as connection:
+                jobs = await training.queue_pending(connection, event)
+            self._publish(jobs)
+            queued = bool(jobs)
         for trainer in self._app.trainers.for_training():
             while self._free_slots(trainer) and await self._start_job(trainer):
                 pass
@@ -108,7 +109,7 @@ class Dispatcher:
             )
         if job is None:
             return False
-        self._publish(job)
+        self._publish([job])
         self._start(self._run(Attempt(self._app, trainer, job)), self._jobs, trainer.address, topics.QUEUE)
         return True
 
@@ -152,26 +153,27 @@ class Dispatcher:
 
     async def _take_over_lost_jobs(self) -> None:
         """Queues the jobs whose lease has expired: their gateway was lost."""
-        async with self._app.database.transaction() as connection:
-            expired = await training.expired(connection)
-            for job in expired:
-                outcome = Outcome(self._app, job)
-                await outcome.lost(connection, "its gateway was lost")
-        if expired:
-            self._app.bus.publish(topics.QUEUE)
-            self._publish(*expired)
+        expired = True
+        while expired:
+            async with self._app.database.transaction() as connection:
+                jobs = await training.expired(connection)
+                for job in jobs:
+                    outcome = Outcome(self._app, job)
+                    await outcome.lost(connection, "its gateway was lost")
+            expired = bool(jobs)
+            if expired:
+                self._app.bus.publish(topics.QUEUE)
+                self._publish(jobs)
 
-    def _publish(self, *jobs: TrainingJob) -> None:
+    def _publish(self, jobs: Sequence[TrainingJob]) -> None:
         """Notifies watchers of the jobs' new events."""
-        for job in jobs:
-            self._app.bus.publish(*topics.of_job(job.tenant_id, job.id))
+        self._app.bus.publish(*{topics.events(job.tenant_id) for job in jobs})
 
     async def _clean_up(self) -> None:
         days = self._app.settings.event_retention_days
         async with self._app.database.connection() as connection:
             await idempotency.delete_old(connection)
-            while await events.compact(connection, days, COMPACTION_BATCH):
-                pass
+        await events.compact(self._app.database, days)
         await remove_orphans(self._app.database, self._app.objects)
 
 

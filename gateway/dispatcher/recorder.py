@@ -87,7 +87,7 @@ class Recorder:
         if updated is None:
             raise StaleAttemptError
         self._revision = updated.revision
-        self._app.bus.publish(*topics.of_job(job.tenant_id, job.id))
+        self._app.bus.publish(topics.events(job.tenant_id))
 
     async def _record_checkpoint(self, key: str) -> None:
         """Records a checkpoint within an epoch, which has no event."""

@@ -1,6 +1,6 @@
 """earmark.v1.TrainingService."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from gateway.convert import event_bodies
 from gateway.convert.training import (
     config_with_defaults,
     trainer_status_message,
+    training_event_kind_name,
     training_event_message,
     training_job_message,
     training_job_status,
@@ -31,12 +32,13 @@ from gateway.read_batcher import ReadBatcher
 from gateway.rules import prerequisites
 from gateway.rules.models import check_not_archived
 from gateway.watching import topics
-from gateway.watching.job_watch import JobWatches
-from gateway.watching.log_watch import Cursor, LogWatch
+from gateway.watching.cursor import Cursor
+from gateway.watching.job_watch import follow_job
+from gateway.watching.log_watch import LogWatch
+from gateway.watching.tenant_log import Entry, TenantLogs
 from storage.database import Connection
 from storage.queries import training
-from storage.queries.events import LogFilter
-from storage.records import TrainingEvent, TrainingJob
+from storage.records import Event, TrainingJob
 
 # Retry delay after a quota error. Jobs take minutes, so a place in the queue does not become free at once.
 RETRY_SECONDS = 10.0
@@ -45,11 +47,11 @@ RETRY_SECONDS = 10.0
 class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
     """Creates, reads, cancels and watches training jobs. The dispatcher runs them."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, logs: TenantLogs) -> None:
         self._app = app
+        self._logs = logs
         # Many clients poll their jobs, so their reads are batched.
         self._job_reads = ReadBatcher(app.database, training.get_many)
-        self._watches = JobWatches(app, _watch_response)
 
     async def CreateTrainingJob(
         self, request: pb.CreateTrainingJobRequest, _: Any
@@ -67,8 +69,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             return pb.CreateTrainingJobResponse(training_job=training_job_message(job))
 
         response = await run_once(self._app.database, request, pb.CreateTrainingJobResponse, create)
-        job_topics = topics.of_job(tenant(), UUID(response.training_job.id))
-        self._app.bus.publish(topics.QUEUE, *job_topics)
+        self._app.bus.publish(topics.QUEUE, topics.events(tenant()))
         return response
 
     async def GetTrainingJob(self, request: pb.GetTrainingJobRequest, _: Any) -> pb.GetTrainingJobResponse:
@@ -105,31 +106,29 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             return pb.CancelTrainingJobResponse(training_job=training_job_message(job))
 
         response = await run_once(self._app.database, request, pb.CancelTrainingJobResponse, cancel)
-        self._app.bus.publish(*topics.of_job(tenant(), job_id), topics.cancel(job_id))
+        self._app.bus.publish(topics.events(tenant()), topics.cancel(job_id))
         return response
 
     async def WatchTrainingJob(
         self, request: pb.WatchTrainingJobRequest, _: Any
     ) -> AsyncIterator[pb.WatchTrainingJobResponse]:
         job_id = UUID(request.training_job_id)
-        async with self._app.database.connection() as connection:
-            job = await lookup.training_job(connection, job_id)
-        async for content in self._watches.follow(job, request.after_revision):
+        async for content in follow_job(self._logs, tenant(), job_id, request.after_revision):
             if isinstance(content, int):
                 heartbeat = pb.WatchTrainingJobResponse.Heartbeat(revision=content)
                 yield pb.WatchTrainingJobResponse(heartbeat=heartbeat)
             else:
-                yield content
+                yield content.message(_job_response)
 
     async def WatchTrainingJobs(
         self, request: pb.WatchTrainingJobsRequest, _: Any
     ) -> AsyncIterator[pb.WatchTrainingJobsResponse]:
-        watch = LogWatch(self._app, tenant(), _log_filter(request))
-        start = await watch.start(request.after_cursor, from_now=request.from_now)
-        if request.from_now:
-            yield _log_response(None, start)
-        async for event, cursor in watch.follow(start):
-            yield _log_response(event, cursor)
+        watch = LogWatch(self._logs, tenant(), _event_filter(request))
+        start = await watch.start(request.after_cursor, from_start=request.from_start)
+        if not (request.after_cursor or request.from_start):
+            yield _heartbeat(start)
+        async for entry, cursor in watch.follow(start):
+            yield entry.message(_jobs_response) if entry else _heartbeat(cursor)
 
     async def GetCapacity(self, _request: pb.GetCapacityRequest, _: Any) -> pb.GetCapacityResponse:
         async with self._app.database.connection() as connection:
@@ -160,21 +159,36 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             message.waiting.CopyFrom(waiting_message(waiting(place, self._app.trainers.slots(), limit)))
 
 
-def _watch_response(event: TrainingEvent) -> pb.WatchTrainingJobResponse:
-    return pb.WatchTrainingJobResponse(event=training_event_message(event))
+def _job_response(entry: Entry) -> pb.WatchTrainingJobResponse:
+    return pb.WatchTrainingJobResponse(event=training_event_message(entry.event))
 
 
-def _log_filter(request: pb.WatchTrainingJobsRequest) -> LogFilter:
+def _jobs_response(entry: Entry) -> pb.WatchTrainingJobsResponse:
+    return pb.WatchTrainingJobsResponse(event=training_event_message(entry.event), cursor=str(entry.cursor))
+
+
+def _heartbeat(cursor: Cursor) -> pb.WatchTrainingJobsResponse:
+    heartbeat = pb.WatchTrainingJobsResponse.Heartbeat()
+    return pb.WatchTrainingJobsResponse(heartbeat=heartbeat, cursor=str(cursor))
+
+
+def _event_filter(request: pb.WatchTrainingJobsRequest) -> Callable[[Event], bool]:
+    """Whether the watch sends an event."""
     dataset_id = UUID(request.dataset_id) if request.dataset_id else None
-    statuses = [name for number in request.statuses if (name := training_job_status_name(number))]
-    return LogFilter(dataset_id, statuses, dict(request.metadata))
+    statuses = {training_job_status_name(number) for number in request.statuses}
+    kinds = {training_event_kind_name(number) for number in request.kinds}
+    pairs = dict(request.metadata).items()
 
+    def is_wanted(event: Event) -> bool:
+        return (
+            event.resource == "training_job"
+            and dataset_id in (None, event.dataset_id)
+            and (not statuses or event.status in statuses)
+            and (not kinds or event.kind in kinds)
+            and pairs <= event.metadata.items()
+        )
 
-def _log_response(event: TrainingEvent | None, cursor: Cursor) -> pb.WatchTrainingJobsResponse:
-    if event is None:
-        heartbeat = pb.WatchTrainingJobsResponse.Heartbeat()
-        return pb.WatchTrainingJobsResponse(heartbeat=heartbeat, cursor=str(cursor))
-    return pb.WatchTrainingJobsResponse(event=training_event_message(event), cursor=str(cursor))
+    return is_wanted
 
 
 async def _check_prerequisites(connection: Connection, request: pb.CreateTrainingJobRequest) -> None:

@@ -9,20 +9,10 @@ QUEUE = "queue"
 AUDIO = "audio"
 
 
-def of_job(tenant_id: str, training_job_id: UUID) -> tuple[str, str]:
-    """Both topics to publish when a job has new events."""
-    return job(training_job_id), jobs(tenant_id)
-
-
-def job(training_job_id: UUID) -> str:
-    """The job has new events."""
-    return f"job:{training_job_id}"
-
-
-def jobs(tenant_id: str) -> str:
-    """A job of the tenant has new events."""
+def events(tenant_id: str) -> str:
+    """The tenant's log has new events."""
     # A tenant's name is free text, but a topic must be one short word.
-    return f"jobs:{sha256(tenant_id.encode()).hexdigest()[:32]}"
+    return f"events:{sha256(tenant_id.encode()).hexdigest()[:32]}"
 
 
 def cancel(training_job_id: UUID) -> str:

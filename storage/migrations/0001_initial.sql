@@ -126,16 +126,6 @@ CREATE INDEX training_jobs_by_tenant ON training_jobs (tenant_id, id);
 CREATE INDEX training_jobs_by_dataset ON training_jobs (dataset_id, id);
 CREATE INDEX training_jobs_unfinished ON training_jobs (id) WHERE status IN ('pending', 'queued', 'training');
 
-CREATE TABLE training_events (
-    training_job_id uuid NOT NULL REFERENCES training_jobs,
-    revision bigint NOT NULL,
-    attempt integer NOT NULL,
-    time timestamptz NOT NULL DEFAULT now(),
-    -- The JSON form of earmark.v1.TrainingEvent's oneof: {"status_changed": {...}}.
-    body jsonb NOT NULL,
-    PRIMARY KEY (training_job_id, revision)
-);
-
 CREATE TABLE models (
     id uuid PRIMARY KEY,
     tenant_id text NOT NULL,

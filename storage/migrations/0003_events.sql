@@ -1,48 +1,77 @@
--- One log of all events of a tenant, readable in an order that never skips an event which commits late; and the
--- removal of old events.
+-- The log of each tenant: what happened to its training jobs, without gaps and in the order of the commits.
 
-ALTER TABLE training_jobs
-    -- The job's events up to this revision were removed; 0 if all still exist.
-    ADD COLUMN compacted_revision bigint NOT NULL DEFAULT 0;
--- Has no column that changes while a job trains: each such update would add an entry to every index.
-CREATE INDEX training_jobs_uncompacted ON training_jobs (finished_at)
-    WHERE finished_at IS NOT NULL AND compacted_revision = 0;
-
-ALTER TABLE training_events
-    ADD COLUMN tenant_id text,
-    -- The job's status after the event.
-    ADD COLUMN status text,
-    -- The position in the log: the event's transaction id, or the job's previous xid if that is higher. Readers stop
-    -- at the watermark (pg_snapshot_xmin), below which no running transaction can still add an event.
-    ADD COLUMN xid xid8 NOT NULL DEFAULT '0';
-UPDATE training_events e
-SET tenant_id = j.tenant_id,
-    status = lower(replace(
-        (SELECT c.body -> 'status_changed' ->> 'to'
-         FROM training_events c
-         WHERE c.training_job_id = e.training_job_id AND c.revision <= e.revision AND c.body ? 'status_changed'
-         ORDER BY c.revision DESC LIMIT 1),
-        'TRAINING_JOB_STATUS_', ''))
-FROM training_jobs j
-WHERE j.id = e.training_job_id;
-ALTER TABLE training_events
-    ALTER COLUMN tenant_id SET NOT NULL,
-    ALTER COLUMN status SET NOT NULL,
-    ALTER COLUMN xid DROP DEFAULT;
-CREATE INDEX training_events_log ON training_events (tenant_id, xid, training_job_id, revision);
-
--- One row. Cursors of another era are invalid: their transaction ids come from another cluster.
-CREATE TABLE training_log (
-    is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
-    era uuid NOT NULL DEFAULT gen_random_uuid()
-);
-INSERT INTO training_log DEFAULT VALUES;
-
--- For each tenant with removed events: the number of removals and the log position of the last removed event.
-CREATE TABLE training_log_compactions (
+CREATE TABLE tenant_logs (
     tenant_id text PRIMARY KEY,
-    compactions bigint NOT NULL,
-    xid xid8 NOT NULL,
-    training_job_id uuid NOT NULL,
-    revision bigint NOT NULL
+    -- The sequence number of the last event.
+    last_sequence bigint NOT NULL,
+    -- Of the events up to this number, only the last of each resource is kept.
+    compacted_sequence bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 10);
+
+CREATE TABLE events (
+    -- Orders the events of a transaction.
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant_id text NOT NULL,
+    -- The position in the tenant's log, assigned when the transaction commits.
+    sequence bigint,
+    time timestamptz NOT NULL DEFAULT now(),
+    -- What the event is about. It may have been deleted since.
+    resource text NOT NULL CHECK (resource IN ('training_job')),
+    resource_id uuid NOT NULL,
+    dataset_id uuid NOT NULL,
+    kind text NOT NULL,
+    -- The resource's status after the event; NULL after its deletion.
+    status text,
+    -- Of a job: the attempt, the number of the event within the job, and the job's metadata.
+    attempt integer NOT NULL DEFAULT 0,
+    revision bigint,
+    metadata jsonb NOT NULL DEFAULT '{}',
+    -- {kind: the JSON form of this field in the event's oneof}
+    body jsonb NOT NULL,
+    CHECK ((kind = 'deleted') = (status IS NULL))
 );
+CREATE UNIQUE INDEX events_by_sequence ON events (tenant_id, sequence) WHERE sequence IS NOT NULL;
+CREATE UNIQUE INDEX events_by_resource ON events (resource_id, revision);
+
+-- Numbers the events of a transaction. It is deferred, so it runs within COMMIT, when the transaction waits for nothing
+-- more: the lock on the tenant's row, which orders the commits, is taken for no longer than the commit takes, whatever
+-- the transaction did before, and even if its client is suspended. Each transaction takes one such lock only.
+CREATE FUNCTION number_events() RETURNS trigger LANGUAGE plpgsql
+-- A generic plan might read the whole table.
+SET plan_cache_mode = force_custom_plan
+AS $$
+DECLARE
+    ids bigint[];
+    tenants bigint;
+    latest bigint;
+BEGIN
+    IF (SELECT sequence FROM events WHERE id = NEW.id) IS NOT NULL THEN
+        RETURN NULL;
+    END IF;
+    -- This is the transaction's first event. It numbers the others too; those of other transactions are not visible.
+    SELECT array_agg(id ORDER BY id), count(DISTINCT tenant_id) INTO ids, tenants
+    FROM events WHERE id >= NEW.id AND sequence IS NULL;
+    IF tenants > 1 THEN
+        RAISE EXCEPTION 'a transaction may record events of one tenant only, so that transactions cannot deadlock';
+    END IF;
+    INSERT INTO tenant_logs AS l (tenant_id, last_sequence) VALUES (NEW.tenant_id, cardinality(ids))
+    ON CONFLICT (tenant_id) DO UPDATE SET last_sequence = l.last_sequence + excluded.last_sequence
+    RETURNING last_sequence INTO latest;
+    UPDATE events e SET sequence = latest - cardinality(ids) + n.place
+    FROM unnest(ids) WITH ORDINALITY AS n (id, place)
+    WHERE e.id = n.id;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER number_events AFTER INSERT ON events
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION number_events();
+
+-- Records the deletion of jobs, whichever statement deletes them.
+CREATE FUNCTION record_deleted_jobs() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO events (tenant_id, resource, resource_id, dataset_id, kind, attempt, revision, metadata, body)
+    SELECT tenant_id, 'training_job', id, dataset_id, 'deleted', attempt, revision + 1, metadata, '{"deleted": {}}'
+    FROM deleted ORDER BY id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER record_deleted_jobs AFTER DELETE ON training_jobs
+REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION record_deleted_jobs();

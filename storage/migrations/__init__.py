@@ -7,7 +7,6 @@ import asyncpg
 import structlog
 
 from storage.database import UNAVAILABLE, OwnConnection
-from storage.queries import events
 
 _MIGRATION_LOCK = 0x6561726D  # "earm"
 CONNECT_SECONDS = 5.0
@@ -26,7 +25,6 @@ async def migrate(dsn: str, patience_seconds: float = 60.0) -> None:
     try:
         await connection.execute(f"SELECT pg_advisory_lock({_MIGRATION_LOCK})")
         await _apply_missing(connection)
-        await events.restart_restored_log(connection)
     finally:
         await connection.close()
 

@@ -1,144 +1,103 @@
-"""Training events: each job's events by revision, and one log of all events of a tenant.
+"""The log of a tenant's events, and the events of one job.
 
-The log is read in the order of its keys and only up to the watermark, the id of the oldest running
-transaction (pg_snapshot_xmin): no transaction can still add an event below it. So an event that commits late
-is never skipped, and a job's events are read in order of revision.
+The sequence numbers of a log have no gap and follow the order of the commits (see the migration that creates
+the table): a reader that sees an event sees all events before it. So a reader needs no more than the number
+of the last event that it has read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
 
 from storage import sql
-from storage.database import Connection
-from storage.records import TrainingEvent, TrainingJob
+from storage.database import Connection, Database
+from storage.records import Event, TrainingJob
 
 SQL = sql.load("events")
 
-
-class LogKey(NamedTuple):
-    """An event's position in its tenant's log. `xid` is a transaction id; it never decreases within a job."""
-
-    xid: int
-    training_job_id: UUID
-    revision: int
+# Events that one transaction of a compaction walks over.
+COMPACTION_BATCH = 500
 
 
-# The position before every event.
-START = LogKey(0, UUID(int=0), 0)
+class LogEnd(NamedTuple):
+    """The last event's number and time, 0 and None in an empty log, and how far the log is compacted."""
 
-
-@dataclass(frozen=True, slots=True)
-class LogFilter:
-    """Selects events whose job has one of `statuses` after the event (empty: any) and all of `metadata`.
-
-    `dataset_id`: None for every dataset.
-    """
-
-    dataset_id: UUID | None
-    statuses: Sequence[str]
-    metadata: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class LogState:
-    """Decides whether a cursor is still valid.
-
-    A cursor of another era is not valid. Neither is a cursor below `compacted`, the key of the last removed
-    event, unless `compactions`, the number of removals, has not changed since the cursor was issued.
-    """
-
-    era: UUID
-    compactions: int
-    compacted: LogKey
+    last_sequence: int
+    time: datetime | None
+    compacted_sequence: int
 
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """A part of the log, in order: each key with its event, or None if the filter excludes the event.
+    """A part of a log: the event with the number that was asked for, if it is kept, and those after it.
 
-    `waits_for_watermark`: more committed events follow, but they are above the watermark.
+    Of the events up to `compacted_sequence`, only the last of each resource is kept.
     """
 
-    state: LogState
-    entries: Sequence[tuple[LogKey, TrainingEvent | None]]
-    waits_for_watermark: bool
+    last_sequence: int
+    compacted_sequence: int
+    first: Event | None
+    events: Sequence[Event]
 
 
 async def record(connection: Connection, job: TrainingJob, body: dict[str, Any]) -> None:
-    """Adds the event for the job's revision, which this transaction has just assigned."""
+    """Adds the event for the job's revision, which this transaction has just assigned.
+
+    `body`: the event's kind, and the JSON form of its field.
+    """
+    (kind,) = body
+    owner = (job.tenant_id, job.id, job.dataset_id)
     await connection.execute(
-        SQL["record"], job.id, job.revision, job.attempt, job.tenant_id, job.status, body
+        SQL["record"], *owner, kind, job.status, job.attempt, job.revision, job.metadata, body
     )
 
 
-async def of_job(connection: Connection, job_id: UUID, after: int, limit: int) -> list[TrainingEvent]:
+async def of_job(connection: Connection, job_id: UUID, after: int, limit: int) -> list[Event]:
     """Up to `limit` events after revision `after`, in order."""
-    return [_event(row) for row in await connection.fetch(SQL["of_job"], job_id, after, limit)]
+    return [Event(**row) for row in await connection.fetch(SQL["of_job"], job_id, after, limit)]
 
 
-async def log(
-    connection: Connection, tenant_id: str, after: LogKey, limit: int, wanted: LogFilter
-) -> LogPage:
-    """Those of the next `limit` events after the key `after` that are below the watermark."""
-    rows = await connection.fetch(
-        SQL["log"],
-        *(tenant_id, *after, limit),
-        *(wanted.dataset_id, wanted.statuses, dict(wanted.metadata)),
-    )
-    event_rows = [row for row in rows if row["xid"] is not None]
-    entries = [
-        (_key(row), _event(row) if row["body"] is not None else None)
-        for row in event_rows
-        if row["below_watermark"]
-    ]
-    return LogPage(_state(rows[0]), entries, waits_for_watermark=len(entries) < len(event_rows))
+async def log(connection: Connection, tenant_id: str, after: int, limit: int) -> LogPage:
+    """The event with the number `after`, and up to `limit` events after it."""
+    rows = await connection.fetch(SQL["log"], tenant_id, after, limit + 1)
+    events = [_event(row) for row in rows if row["sequence"] is not None]
+    first = events.pop(0) if events and events[0].sequence == after else None
+    return LogPage(rows[0]["last_sequence"], rows[0]["compacted_sequence"], first, events[:limit])
 
 
-async def log_end(connection: Connection, tenant_id: str) -> tuple[LogState, LogKey]:
-    """The key of the last event below the watermark; every later event has a higher key."""
+async def log_end(connection: Connection, tenant_id: str) -> LogEnd:
     row = await connection.fetchrow(SQL["log_end"], tenant_id)
-    return _state(row), _key(row) if row["xid"] is not None else START
+    return LogEnd(0, None, 0) if row is None else LogEnd(**row)
 
 
-async def log_has(connection: Connection, tenant_id: str, key: LogKey) -> bool:
-    has_event: bool = await connection.fetchval(SQL["log_has"], tenant_id, *key)
-    return has_event
+async def compact(database: Database, retention_days: float) -> None:
+    """Removes the events that a later event of the same resource has superseded for `retention_days`."""
+    async with database.connection() as connection:
+        tenants = [row["tenant_id"] for row in await connection.fetch(SQL["tenants"])]
+    for tenant_id in tenants:
+        while await _compact_batch(database, tenant_id, retention_days):
+            pass
 
 
-async def compact(connection: Connection, retention_days: float, jobs: int) -> int:
-    """Removes all but the last event of up to `jobs` jobs that finished more than `retention_days` ago.
-
-    Returns the number of jobs.
-    """
-    count: int = await connection.fetchval(SQL["compact"], retention_days, jobs)
-    return count
-
-
-async def restart_restored_log(connection: Connection) -> None:
-    """Starts a new era if the database was restored into another cluster.
-
-    The restored events would otherwise have transaction ids that the new cluster has not reached yet.
-    """
-    async with connection.transaction():
-        if await connection.fetchval(SQL["is_restored"]):
-            await connection.execute(SQL["reset_events"])
-            await connection.execute(SQL["delete_compactions"])
-            await connection.execute(SQL["start_era"])
+async def _compact_batch(database: Database, tenant_id: str, retention_days: float) -> bool:
+    """Returns whether more events may be old enough."""
+    async with database.transaction() as connection:
+        if not await connection.fetchval(SQL["lock_compaction"]):
+            return False
+        compacted = await connection.fetchval(
+            SQL["remove_superseded"], tenant_id, retention_days, COMPACTION_BATCH
+        )
+        if compacted is None:
+            return False
+        await connection.execute(SQL["set_compacted"], tenant_id, compacted)
+        return True
 
 
-def _state(row: asyncpg.Record) -> LogState:
-    never_compacted = row["compacted_xid"] is None
-    compacted = LogKey(row["compacted_xid"], row["compacted_job_id"], row["compacted_revision"])
-    return LogState(row["era"], row["compactions"], START if never_compacted else compacted)
-
-
-def _key(row: asyncpg.Record) -> LogKey:
-    return LogKey(row["xid"], row["training_job_id"], row["revision"])
-
-
-def _event(row: asyncpg.Record) -> TrainingEvent:
-    return TrainingEvent(row["training_job_id"], row["revision"], row["attempt"], row["time"], row["body"])
+def _event(row: asyncpg.Record) -> Event:
+    columns = dict(row)
+    del columns["last_sequence"], columns["compacted_sequence"]
+    return Event(**columns)

@@ -1,110 +1,69 @@
 -- name: record
--- Adds an event with the revision that was just assigned to its job, after the job's other events in the log. The lock
--- on the job's row orders the events. Transaction ids alone do not: an older transaction may get a later revision.
-INSERT INTO training_events (training_job_id, revision, attempt, tenant_id, status, body, xid)
-VALUES ($1, $2, $3, $4, $5, $6, greatest(
-    pg_current_xact_id(),
-    (SELECT xid FROM training_events WHERE training_job_id = $1 AND revision < $2 ORDER BY revision DESC LIMIT 1)))
+-- Adds an event of a job with the revision that was just assigned under the lock on the job's row.
+INSERT INTO events
+    (tenant_id, resource, resource_id, dataset_id, kind, status, attempt, revision, metadata, body)
+VALUES ($1, 'training_job', $2, $3, $4, $5, $6, $7, $8, $9)
 
 -- name: of_job
 -- A job's events after a revision, in order.
-SELECT training_job_id, revision, attempt, time, body FROM training_events
-WHERE training_job_id = $1 AND revision > $2
+SELECT sequence, time, resource, resource_id, dataset_id, kind, status, attempt, revision, metadata, body
+FROM events
+WHERE resource_id = $1 AND revision > $2
 ORDER BY revision
 LIMIT $3
 
 -- name: log
--- A tenant's log after a key. Every row has the log's state; if no event follows, one row has the state alone.
--- pg_snapshot_xmin, the id of the oldest running transaction, is the watermark: no transaction can still add an event
--- below it.
-SELECT l.era, coalesce(c.compactions, 0) AS compactions, c.xid AS compacted_xid,
-    c.training_job_id AS compacted_job_id, c.revision AS compacted_revision, e.*
-FROM training_log l
-LEFT JOIN training_log_compactions c ON c.tenant_id = $1
+-- A tenant's log from an event on. Every row has the log's state; without events, one row has the state alone.
+SELECT coalesce(l.last_sequence, 0) AS last_sequence, coalesce(l.compacted_sequence, 0) AS compacted_sequence, e.*
+FROM (VALUES ($1::text)) AS t (tenant_id)
+LEFT JOIN tenant_logs l USING (tenant_id)
 LEFT JOIN LATERAL (
-    SELECT n.xid, n.training_job_id, n.revision, n.xid < pg_snapshot_xmin(pg_current_snapshot()) AS below_watermark,
-        n.attempt, n.time, CASE WHEN m.matches THEN n.body END AS body
-    FROM training_events n
-    JOIN training_jobs j ON j.id = n.training_job_id
-    CROSS JOIN LATERAL (
-        SELECT ($6::uuid IS NULL OR j.dataset_id = $6) AND (cardinality($7::text[]) = 0 OR n.status = ANY ($7))
-            AND j.metadata @> $8 AS matches
-    ) m
-    WHERE n.tenant_id = $1 AND (n.xid, n.training_job_id, n.revision) > ($2, $3, $4)
-    ORDER BY n.xid, n.training_job_id, n.revision
-    LIMIT $5
+    SELECT sequence, time, resource, resource_id, dataset_id, kind, status, attempt, revision, metadata, body
+    FROM events n
+    WHERE n.tenant_id = t.tenant_id AND n.sequence >= $2
+    ORDER BY n.sequence
+    LIMIT $3
 ) e ON true
-ORDER BY e.xid, e.training_job_id, e.revision
+ORDER BY e.sequence
 
 -- name: log_end
--- The last event below the watermark of a tenant's log, with the log's state; without such an event, the state alone.
-SELECT l.era, coalesce(c.compactions, 0) AS compactions, c.xid AS compacted_xid,
-    c.training_job_id AS compacted_job_id, c.revision AS compacted_revision, e.*
-FROM training_log l
-LEFT JOIN training_log_compactions c ON c.tenant_id = $1
-LEFT JOIN LATERAL (
-    SELECT n.xid, n.training_job_id, n.revision FROM training_events n
-    WHERE n.tenant_id = $1 AND n.xid < pg_snapshot_xmin(pg_current_snapshot())
-    ORDER BY n.xid DESC, n.training_job_id DESC, n.revision DESC
-    LIMIT 1
-) e ON true
+-- The state of a tenant's log, and the time of its last event, if that is kept.
+SELECT l.last_sequence, l.compacted_sequence, e.time
+FROM tenant_logs l
+LEFT JOIN events e ON e.tenant_id = l.tenant_id AND e.sequence = l.last_sequence
+WHERE l.tenant_id = $1
 
--- name: log_has
--- Whether a tenant's log has an event with this key.
-SELECT EXISTS (
-    SELECT FROM training_events
-    WHERE training_job_id = $3 AND revision = $4 AND tenant_id = $1 AND xid = $2
-)
+-- name: tenants
+-- The tenants that have a log.
+SELECT tenant_id FROM tenant_logs ORDER BY tenant_id
 
--- name: compact
--- Removes all but the last event of up to $2 jobs that finished more than $1 days ago, and counts these jobs.
-WITH old AS (
-    SELECT id, revision FROM training_jobs
-    WHERE finished_at < now() - $1::float8 * interval '1 day' AND compacted_revision = 0
-    ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED
+-- name: lock_compaction
+-- Lets one transaction at a time remove events; false if another one does.
+SELECT pg_try_advisory_xact_lock(hashtextextended('earmark compaction', 0))
+
+-- name: remove_superseded
+-- Walks on over up to $3 events that are at least $2 days old. For each resource that they belong to, removes the events
+-- before the last one of them, and this one too if it is the resource's deletion. Returns the last number walked over.
+-- The age is counted in whole hours, so that a replay of the kept events can be resumed for some time.
+WITH walked AS (
+    SELECT e.sequence, e.resource_id, e.kind,
+        e.time < date_trunc('hour', now() - $2::float8 * interval '1 day') AS is_old
+    FROM events e
+    WHERE e.tenant_id = $1 AND e.sequence > (SELECT compacted_sequence FROM tenant_logs WHERE tenant_id = $1)
+    ORDER BY e.sequence
+    LIMIT $3
+), old AS (
+    SELECT * FROM walked
+    WHERE sequence < coalesce((SELECT min(sequence) FROM walked WHERE NOT is_old), 9223372036854775807)
+), last_old AS (
+    SELECT resource_id, max(sequence) AS sequence, bool_or(kind = 'deleted') AS is_deleted FROM old GROUP BY resource_id
 ), removed AS (
-    DELETE FROM training_events e USING old WHERE e.training_job_id = old.id AND e.revision < old.revision
-    RETURNING e.tenant_id, e.xid, e.training_job_id, e.revision
-), updated_jobs AS (
-    UPDATE training_jobs j SET compacted_revision = old.revision - 1 FROM old WHERE j.id = old.id
-), updated_state AS (
-    INSERT INTO training_log_compactions AS c (tenant_id, compactions, xid, training_job_id, revision)
-    SELECT DISTINCT ON (tenant_id) tenant_id, 1, xid, training_job_id, revision FROM removed
-    ORDER BY tenant_id, xid DESC, training_job_id DESC, revision DESC
-    ON CONFLICT (tenant_id) DO UPDATE
-    SET compactions = c.compactions + 1,
-        (xid, training_job_id, revision) = (
-            SELECT p.xid, p.training_job_id, p.revision
-            FROM (VALUES (c.xid, c.training_job_id, c.revision),
-                         (excluded.xid, excluded.training_job_id, excluded.revision)
-                 ) AS p (xid, training_job_id, revision)
-            ORDER BY p.xid DESC, p.training_job_id DESC, p.revision DESC LIMIT 1)
+    DELETE FROM events e USING last_old l
+    WHERE e.tenant_id = $1 AND e.resource_id = l.resource_id
+        AND (e.sequence < l.sequence OR (l.is_deleted AND e.sequence = l.sequence))
 )
-SELECT count(*) FROM old
+SELECT max(sequence) FROM old
 
--- name: is_restored
--- Whether an event has a transaction id that this cluster has not reached: the database comes from another cluster.
--- The query steps from tenant to tenant because the index starts with the tenant.
-WITH RECURSIVE tenants AS (
-    SELECT min(tenant_id) AS tenant_id FROM training_events
-    UNION ALL
-    SELECT (SELECT min(tenant_id) FROM training_events WHERE tenant_id > t.tenant_id)
-    FROM tenants t WHERE t.tenant_id IS NOT NULL
-)
-SELECT EXISTS (
-    SELECT FROM tenants t
-    WHERE EXISTS (SELECT FROM training_events e
-                  WHERE e.tenant_id = t.tenant_id AND e.xid >= pg_snapshot_xmax(pg_current_snapshot()))
-)
-
--- name: reset_events
--- Moves all events before every future one; each job's events keep their order.
-UPDATE training_events SET xid = '0'
-
--- name: delete_compactions
--- Deletes the records of removals, because no event has been removed from the log of the new era.
-DELETE FROM training_log_compactions
-
--- name: start_era
--- Starts a new era, which invalidates all cursors issued so far.
-UPDATE training_log SET era = gen_random_uuid()
+-- name: set_compacted
+-- Stores how far events were removed. Comes last, since it locks the tenant's row.
+UPDATE tenant_logs SET compacted_sequence = $2 WHERE tenant_id = $1

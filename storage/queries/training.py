@@ -159,6 +159,7 @@ async def counts(connection: Connection, tenant_id: str) -> JobCounts:
 
 
 async def queue_pending(connection: Connection, event: Body) -> list[TrainingJob]:
+    """Queues up to 100 pending jobs of one tenant: a transaction records events of one tenant only."""
     rows = await connection.fetch(SQL["queue"])
     return [await _with_event(connection, row, event) for row in sorted(rows, key=lambda row: row["id"])]
 
@@ -295,7 +296,7 @@ async def requeue(
 
 
 async def expired(connection: Connection) -> list[TrainingJob]:
-    """Up to 100 jobs whose lease has expired, locked until the transaction ends."""
+    """Up to 100 jobs of one tenant whose lease has expired, locked until the transaction ends."""
     return [_job(row) for row in await connection.fetch(SQL["expired"])]
 
 

@@ -48,9 +48,13 @@ FROM training_jobs
 WHERE tenant_id = $1 AND status IN ('pending', 'queued', 'training')
 
 -- name: queue
--- Moves up to 100 pending jobs to the queue, the oldest first.
+-- Moves up to 100 pending jobs of one tenant to the queue, the oldest first.
 UPDATE training_jobs SET status = 'queued', queued_at = now(), revision = revision + 1
-WHERE id IN (SELECT id FROM training_jobs WHERE status = 'pending' ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED)
+WHERE id IN (SELECT id FROM training_jobs
+             WHERE status = 'pending'
+                 AND tenant_id = (SELECT tenant_id FROM training_jobs WHERE status = 'pending'
+                                  ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
+             ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED)
 RETURNING *
 
 -- name: lock_waiting
@@ -154,9 +158,11 @@ WHERE id = $1 AND attempt = $2 AND status = 'training'
 RETURNING *
 
 -- name: expired
--- Jobs whose lease has expired because their gateway stopped renewing it.
+-- Jobs of one tenant whose lease has expired because their gateway stopped renewing it.
 SELECT * FROM training_jobs
 WHERE status = 'training' AND lease_until < now()
+    AND tenant_id = (SELECT tenant_id FROM training_jobs WHERE status = 'training' AND lease_until < now()
+                     ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
 ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
 
 -- name: cancel_waiting

@@ -117,7 +117,7 @@ class TestWatchesAreWhole:
 class TestLogsAreWhole:
     def violations(self, *received: list[pb.TrainingEvent], cursors=None, **watcher) -> list[str]:
         """The violations of one watcher of all jobs that received these events, stream by stream."""
-        log, number = LogWatcher("all jobs", **watcher), 0
+        log, number = LogWatcher("all jobs", **{"from_start": True} | watcher), 0
         for events in received:
             stream = LogStream(0, START - 60, 1.0)
             for event in events:
@@ -146,8 +146,8 @@ class TestLogsAreWhole:
 
     def test_a_watch_from_some_moment_has_all_that_came_after_it(self):
         events = resumed_job().events
-        assert self.violations(events, from_now=True) == []
-        assert_one(self.violations(events[3:], from_now=True), "received [4, 5")
+        assert self.violations(events, from_start=False) == []
+        assert_one(self.violations(events[3:], from_start=False), "received [4, 5")
 
     def test_a_job_that_is_not_there_is_reported(self):
         event = pb.TrainingEvent(training_job_id="another", revision=1)

@@ -107,7 +107,7 @@ class TwoJobs(OneJob):
         return training.GetTrainingJobResponse(training_job=self.job)
 
     def WatchTrainingJobs(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        assert request.from_now
+        assert (request.after_cursor, request.from_start) == ("", False)
         for response in self.WatchTrainingJob(None, context):
             event = response.event
             for job_id in ("019a9f45-0000-7000-8000-00000000aaaa", "019a9f45-0000-7000-8000-00000000bbbb"):

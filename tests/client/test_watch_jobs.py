@@ -13,6 +13,7 @@ from earmark.v1 import training_service_pb2_grpc
 from tests.client.small_gateway import QUICK, Serve, cut, early_end, refuse, unavailable
 
 COMPLETED = training.TRAINING_JOB_STATUS_COMPLETED
+DELETED = training.TRAINING_EVENT_KIND_DELETED
 
 
 def event(number: int) -> training.WatchTrainingJobsResponse:
@@ -36,7 +37,7 @@ class Log(training_service_pb2_grpc.TrainingServiceServicer):
     def WatchTrainingJobs(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         self.asked.append(request)
         after = int(request.after_cursor or 0)
-        if request.from_now:
+        if not (request.after_cursor or request.from_start):
             after = 40
             yield heartbeat(after)
         yield from (event(after + 1), event(after + 2))
@@ -57,8 +58,13 @@ def next_cursors(events: Iterator[JobEvent], count: int) -> list[str]:
 def test_a_broken_stream_is_resumed_by_cursor(serve: Serve, ending: Any) -> None:
     log = Log(ending)
 
-    assert next_cursors(watch_jobs(serve(log), backoff=QUICK), 5) == ["1", "2", "3", "4", "5"]
-    assert [request.after_cursor for request in log.asked] == ["", "2", "4"]
+    events = watch_jobs(serve(log), from_start=True, backoff=QUICK)
+    assert next_cursors(events, 5) == ["1", "2", "3", "4", "5"]
+    assert [(request.from_start, request.after_cursor) for request in log.asked] == [
+        (True, ""),
+        (False, "2"),
+        (False, "4"),
+    ]
 
 
 def test_a_watch_resumes_after_the_cursor_of_a_heartbeat(serve: Serve) -> None:
@@ -71,8 +77,11 @@ def test_a_watch_resumes_after_the_cursor_of_a_heartbeat(serve: Serve) -> None:
 def test_only_the_first_stream_begins_from_now(serve: Serve) -> None:
     log = Log(unavailable)
 
-    assert next_cursors(watch_jobs(serve(log), from_now=True, backoff=QUICK), 4) == ["41", "42", "43", "44"]
-    assert [(request.from_now, request.after_cursor) for request in log.asked] == [(True, ""), (False, "42")]
+    assert next_cursors(watch_jobs(serve(log), backoff=QUICK), 4) == ["41", "42", "43", "44"]
+    assert [(request.from_start, request.after_cursor) for request in log.asked] == [
+        (False, ""),
+        (False, "42"),
+    ]
 
 
 def test_every_stream_has_the_filter(serve: Serve) -> None:
@@ -80,6 +89,7 @@ def test_every_stream_has_the_filter(serve: Serve) -> None:
     events = watch_jobs(
         serve(log),
         dataset_id="d",
+        kinds=iter([DELETED]),
         statuses=iter([COMPLETED]),
         metadata={"team": "tts"},
         backoff=QUICK,
@@ -89,6 +99,7 @@ def test_every_stream_has_the_filter(serve: Serve) -> None:
 
     for request in log.asked:
         assert (request.dataset_id, list(request.statuses)) == ("d", [COMPLETED])
+        assert list(request.kinds) == [DELETED]
         assert dict(request.metadata) == {"team": "tts"}
 
 

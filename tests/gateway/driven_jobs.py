@@ -25,7 +25,7 @@ class Job:
 
     def publish(self) -> None:
         """Notifies the gateway of a change."""
-        self._bus.publish(*topics.of_job(rows.TENANT, self.job_id))
+        self._bus.publish(topics.events(rows.TENANT))
 
     async def record(self, message: str) -> None:
         """Records a notice."""
@@ -39,6 +39,12 @@ class Job:
         async with self._gateway.database.transaction() as connection:
             event = status_changed("training", "cancelled", "")
             assert await training.finish(connection, self.job_id, 1, "cancelled", event)
+        self.publish()
+
+    async def delete(self) -> None:
+        async with self._gateway.database.transaction() as connection:
+            await connection.execute("DELETE FROM training_attempts WHERE training_job_id = $1", self.job_id)
+            await connection.execute("DELETE FROM training_jobs WHERE id = $1", self.job_id)
         self.publish()
 
     def watch(self, after: int = 0):

@@ -6,10 +6,8 @@ from uuid_utils.compat import uuid7
 
 from storage.database import Connection
 from storage.queries import events, training
-from storage.queries.events import LogFilter, LogKey, LogPage
 from tests.gateway import rows
 
-ALL = LogFilter(None, (), {})
 ATTEMPT = 1
 
 
@@ -47,17 +45,14 @@ async def cancel(connection: Connection, job_id: UUID) -> None:
     assert await training.finish(connection, job_id, ATTEMPT, "cancelled", body)
 
 
-async def page(
-    connection: Connection,
-    after: LogKey = events.START,
-    wanted: LogFilter = ALL,
-    tenant: str = rows.TENANT,
-    limit: int = 1000,
-) -> LogPage:
-    return await events.log(connection, tenant, after, limit, wanted)
+async def age(connection: Connection, up_to: int, days: float) -> None:
+    """Makes the events up to this number `days` old."""
+    await connection.execute(
+        "UPDATE events SET time = time - $2::float8 * interval '1 day' WHERE sequence <= $1", up_to, days
+    )
 
 
-async def logged(connection: Connection, wanted: LogFilter = ALL, **arguments) -> list[tuple[UUID, int]]:
-    """The job and the revision of each event that matches the filter."""
-    log_page = await page(connection, wanted=wanted, **arguments)
-    return [(event.training_job_id, event.revision) for _, event in log_page.entries if event]
+async def logged(connection: Connection, tenant: str = rows.TENANT) -> list[tuple[int, UUID, int]]:
+    """The number, the job and the revision of each event that is kept."""
+    page = await events.log(connection, tenant, 0, 10_000)
+    return [(event.sequence, event.resource_id, event.revision) for event in page.events]

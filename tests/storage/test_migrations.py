@@ -1,16 +1,11 @@
 """Each migration runs once and in order, even if several gateways start at the same time."""
 
 import asyncio
-import json
-from uuid import uuid4
 
 import asyncpg
 import pytest
 
-from storage.database import Database
 from storage.migrations import migrate, migrations
-from storage.queries import training
-from tests.storage import jobs
 
 
 async def applied(url: str) -> list[tuple]:
@@ -30,48 +25,6 @@ async def test_a_second_run_changes_nothing(empty_database_url) -> None:
     assert [version for version, _ in before] == sorted(migrations())
     await migrate(empty_database_url)
     assert await applied(empty_database_url) == before
-
-
-async def test_older_jobs_keep_their_events_and_have_no_best_epoch(empty_database_url) -> None:
-    connection = await asyncpg.connect(empty_database_url)
-    await connection.execute(migrations()[1])
-    await connection.execute(
-        "CREATE TABLE schema_migrations"
-        " (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());"
-        "INSERT INTO schema_migrations (version) VALUES (1)"
-    )
-    ids = [uuid4() for _ in range(3)]
-    await connection.execute(
-        "INSERT INTO datasets (id, tenant_id, name, description) VALUES ($1, 'default', '', '')", ids[0]
-    )
-    await connection.execute(
-        "INSERT INTO annotation_sets (id, tenant_id, dataset_id, version) VALUES ($2, 'default', $1, 1)",
-        *ids[:2],
-    )
-    await connection.execute(
-        "INSERT INTO training_jobs"
-        " (id, tenant_id, dataset_id, annotation_set_id, config, metadata, total_epochs)"
-        " VALUES ($3, 'default', $1, $2, '{}', '{}', 20)",
-        *ids,
-    )
-    statuses = ["PENDING", None, "QUEUED", "TRAINING", None]
-    bodies = [
-        {"status_changed": {"to": f"TRAINING_JOB_STATUS_{status}"}} if status else {"notice": {}}
-        for status in statuses
-    ]
-    await connection.executemany(
-        "INSERT INTO training_events (training_job_id, revision, attempt, body) VALUES ($1, $2, 1, $3)",
-        [(ids[2], revision, json.dumps(body)) for revision, body in enumerate(bodies, start=1)],
-    )
-    await connection.close()
-    await migrate(empty_database_url)
-    async with Database(empty_database_url) as database, database.connection() as connection:
-        job = await training.get(connection, "default", ids[2])
-        log = await jobs.page(connection)
-        statuses = await connection.fetch("SELECT status FROM training_events ORDER BY revision")
-    assert (job.id, job.total_epochs, job.best_epoch) == (ids[2], 20, 0)
-    assert [key for key, _ in log.entries] == [(0, ids[2], revision) for revision in range(1, 6)]
-    assert [row["status"] for row in statuses] == ["pending", "pending", "queued", "training", "training"]
 
 
 async def test_many_gateways_can_start_at_the_same_time(empty_database_url) -> None:

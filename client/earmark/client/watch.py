@@ -60,26 +60,28 @@ def watch_jobs(
     client: Client,
     *,
     after_cursor: str = "",
-    from_now: bool = False,
+    from_start: bool = False,
     dataset_id: str | None = None,
+    kinds: Iterable[training.TrainingEventKind] = (),
     statuses: Iterable[training.TrainingJobStatus] = (),
     metadata: Mapping[str, str] | None = None,
     backoff: Backoff | None = None,
 ) -> Iterator[JobEvent]:
-    """Yield the events of all jobs that match the filters, without an end; each job's events are in order.
+    """Yield the events of all jobs that match the filters, in order and without an end.
 
-    The first event is the one after `after_cursor`, or the oldest that is kept, or with `from_now` the next
-    one. If `statuses` are given, only those events are yielded after which the job has one of them: COMPLETED
-    gives one event of each completed job. Resumes by cursor, and raises as `watch` does.
+    The first event is the next one, or the one after `after_cursor`, or with `from_start` the oldest that is
+    kept. If `statuses` are given, only those events are yielded after which the job has one of them:
+    COMPLETED gives one event of each completed job. Resumes by cursor, and raises as `watch` does.
     """
-    cursor, status_filter = after_cursor, tuple(statuses)
+    cursor, kind_filter, status_filter = after_cursor, tuple(kinds), tuple(statuses)
 
     def open_stream() -> Any:
         return client.training.WatchTrainingJobs(
             training.WatchTrainingJobsRequest(
                 after_cursor=cursor,
-                from_now=from_now and cursor == after_cursor,
+                from_start=from_start and not cursor,
                 dataset_id=dataset_id,
+                kinds=kind_filter,
                 statuses=status_filter,
                 metadata=metadata,
             )

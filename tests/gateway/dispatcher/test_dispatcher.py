@@ -190,7 +190,7 @@ async def test_a_trainer_is_not_silent_while_its_event_waits_for_the_database(da
         job = await create(channel, built)
         await until(channel, job.id, "notice")
         async with database.transaction() as connection:
-            await connection.execute("LOCK TABLE training_events IN SHARE ROW EXCLUSIVE MODE")
+            await connection.execute("LOCK TABLE events IN SHARE ROW EXCLUSIVE MODE")
             is_locked.set()
             with suppress(TimeoutError):
                 async with asyncio.timeout(1):
@@ -259,20 +259,22 @@ async def test_a_gateway_removes_old_events_of_finished_jobs(database_url, tmp_p
     built = await build_one(database_url)
     trainer = script.ScriptedTrainer(*[script.whole] * 2)
     async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
-        old, recent = [await create(channel, built) for _ in range(2)]
-        for job in (old, recent):
-            *_, last = await watched(channel, job.id)
+        jobs = []
+        for _ in range(2):
+            jobs.append(await create(channel, built))
+            *_, last = await watched(channel, jobs[-1].id)
+        old, recent = jobs
     async with Database(database_url) as database, database.connection() as connection:
-        finish = "UPDATE training_jobs SET finished_at = now() - $2::interval WHERE id = $1"
+        age = "UPDATE events SET time = now() - $2::interval WHERE resource_id = $1"
         for job, hours in ((old, 37), (recent, 35)):
-            await connection.execute(finish, UUID(job.id), timedelta(hours=hours))
+            await connection.execute(age, UUID(job.id), timedelta(hours=hours))
     async with gateway(database_url, tmp_path, event_retention_days=1.5) as channel:
         stream = TrainingServiceStub(channel).WatchTrainingJob(
             pb.WatchTrainingJobRequest(training_job_id=old.id, after_revision=last.revision - 1)
         )
         assert [response.event.revision async for response in stream] == [last.revision]
         async with Database(database_url) as database, database.connection() as connection:
-            count = "SELECT count(*) FROM training_events WHERE training_job_id = $1"
+            count = "SELECT count(*) FROM events WHERE resource_id = $1"
             while await connection.fetchval(count, UUID(old.id)) > 1:
                 pass
             assert await connection.fetchval(count, UUID(recent.id)) == last.revision

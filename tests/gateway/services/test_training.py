@@ -257,7 +257,7 @@ async def test_a_finished_job_cannot_be_cancelled(gateway, stub, status) -> None
     await gateway.execute("UPDATE training_jobs SET status = 'training', attempt = 1, lease_until = now()")
     result = {"model_id": uuid4()} if status == "completed" else {"error_reason": "TRAINING_CRASHED"}
     async with gateway.database.transaction() as connection:
-        assert await training.finish(connection, job.id, 1, status, {}, **result)
+        assert await training.finish(connection, job.id, 1, status, {"status_changed": {}}, **result)
     call = stub.CancelTrainingJob(pb.CancelTrainingJobRequest(training_job_id=job.id))
     refusal = await refused(call, "FAILED_PRECONDITION", "WRONG_STATE")
     assert refusal.info.metadata["state"] == status

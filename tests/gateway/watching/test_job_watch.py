@@ -8,7 +8,7 @@ from earmark.v1 import training_service_pb2 as pb
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 
 from gateway.convert.event_bodies import notice, status_changed
-from gateway.watching import job_feeds
+from gateway.watching import tenant_log
 from storage.queries import events, training
 from tests.gateway import rows
 from tests.gateway.calls import NOWHERE, opened, refused
@@ -95,30 +95,10 @@ async def _until_heartbeats(watch, beats: int):
             return
 
 
-async def test_watchers_of_a_job_share_one_reader(job, monkeypatch) -> None:
-    reads = 0
-
-    async def counted_read(*arguments):
-        nonlocal reads
-        reads += 1
-        return await of_job(*arguments)
-
-    of_job = events.of_job
-    monkeypatch.setattr(events, "of_job", counted_read)
-    watches = [asyncio.create_task(job.revisions(after=3)) for _ in range(30)]
-    first = job.watch(after=3)
-    for number in range(20):
-        await job.record(str(number))
-        assert (await first.read()).event.revision == 4 + number
-    await job.cancel()
-    assert await asyncio.gather(*watches) == [list(range(4, 25))] * 30
-    assert reads < 30 * 21 / 4
-    first.cancel()
-
-
-async def test_a_slow_watcher_misses_nothing_and_delays_nobody(job) -> None:
+async def test_a_slow_watcher_misses_nothing_and_delays_nobody(job, monkeypatch) -> None:
+    monkeypatch.setattr(tenant_log, "KEPT", 64)
     # More events than are kept in memory, with more bytes than the connection buffers.
-    big, many = "x" * 100_000, job_feeds.KEPT + 30
+    big, many = "x" * 100_000, 94
     slow, quick = job.watch(after=3), job.watch(after=3)
     for number in range(many):
         await job.record(f"{number} {big}")
@@ -134,7 +114,7 @@ async def test_watches_end_when_the_database_fails_and_later_ones_are_served(gat
     for watch in watches:
         await watch.read()
     async with gateway.database.transaction() as connection:
-        await connection.execute("LOCK TABLE training_events")
+        await connection.execute("LOCK TABLE events")
         job.publish()
         await _kill_waiting_connection(connection)
         for watch in watches:
@@ -159,9 +139,8 @@ async def _kill_waiting_connection(connection) -> None:
 async def test_a_revision_before_removed_events_is_out_of_range(gateway, job) -> None:
     await job.record("first")
     await job.cancel()
-    await gateway.execute("UPDATE training_jobs SET finished_at = now() - interval '91 days'")
-    async with gateway.database.connection() as connection:
-        assert await events.compact(connection, 90, 1) == 1
+    await gateway.execute("UPDATE events SET time = now() - interval '91 days'")
+    await events.compact(gateway.database, 90)
     for revision in (0, 3):
         refusal = await refused(job.watch(revision).read(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
         assert dict(refusal.info.metadata) == {"oldest_revision": "5", "latest_revision": "5"}
@@ -170,17 +149,17 @@ async def test_a_revision_before_removed_events_is_out_of_range(gateway, job) ->
     assert await job.revisions(after=5) == []
 
 
-async def test_removing_events_that_a_watcher_has_not_read_ends_its_watch(gateway, job) -> None:
-    big, many = "x" * 100_000, job_feeds.KEPT + 240
+async def test_removing_events_that_a_watcher_has_not_read_ends_its_watch(gateway, job, monkeypatch) -> None:
+    monkeypatch.setattr(tenant_log, "KEPT", 64)
+    big, many = "x" * 100_000, 304
     watch = job.watch(after=3)
     await job.record(f"0 {big}")
     assert (await watch.read()).event.revision == 4
     for number in range(many):
         await job.record(f"{number} {big}")
     await job.cancel()
-    await gateway.execute("UPDATE training_jobs SET finished_at = now() - interval '91 days'")
-    async with gateway.database.connection() as connection:
-        assert await events.compact(connection, 90, 1) == 1
+    await gateway.execute("UPDATE events SET time = now() - interval '91 days'")
+    await events.compact(gateway.database, 90)
     seen = []
 
     async def read_all() -> None:

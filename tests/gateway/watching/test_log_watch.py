@@ -2,19 +2,22 @@
 
 import asyncio
 import base64
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from earmark.v1 import training_service_pb2 as pb
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 
-from gateway.watching.log_watch import Cursor
+from gateway.watching import tenant_log
+from gateway.watching.cursor import Cursor
 from storage.queries import events
-from storage.queries.events import LogKey
 from tests.gateway import rows
 from tests.gateway.calls import opened, refused
 from tests.gateway.driven_jobs import driving
+from tests.storage import jobs as stored_jobs
 
+DELETED, STATUS_CHANGED = pb.TRAINING_EVENT_KIND_DELETED, pb.TRAINING_EVENT_KIND_STATUS_CHANGED
 CANCELLED = pb.TRAINING_JOB_STATUS_CANCELLED
 
 
@@ -25,6 +28,8 @@ async def driver(gateway):
 
 
 def watch(gateway, after_cursor: str = "", **fields):
+    """A watch after the cursor; without one, from the start unless `from_start` is false."""
+    fields = {"from_start": not after_cursor} | fields
     request = pb.WatchTrainingJobsRequest(after_cursor=after_cursor, **fields)
     return TrainingServiceStub(gateway.channel).WatchTrainingJobs(request)
 
@@ -61,22 +66,20 @@ async def test_every_cursor_resumes_right_after_its_event(gateway, driver) -> No
         assert await take(watch(gateway, response.cursor), 14 - number) == responses[number:]
 
 
-async def test_a_stream_from_now_starts_with_a_cursor_and_yields_later_events(gateway, driver) -> None:
+async def test_a_stream_begins_now_unless_told_otherwise_and_starts_with_a_cursor(gateway, driver) -> None:
     before = await driver.job()
-    call = watch(gateway, from_now=True)
+    call = watch(gateway, from_start=False)
     start = await call.read()
     assert start.HasField("heartbeat")
     after = await driver.job()
     await before.record("on")
     responses = await take(call, 4)
-    assert sorted(summaries(responses)) == sorted(
-        [(after.id, 1), (after.id, 2), (after.id, 3), (before.id, 4)]
-    )
+    assert summaries(responses) == [(after.id, 1), (after.id, 2), (after.id, 3), (before.id, 4)]
     assert await take(watch(gateway, start.cursor), 4) == responses
 
 
-async def test_a_stream_from_now_of_an_empty_log_can_be_resumed(gateway, driver) -> None:
-    call = watch(gateway, from_now=True)
+async def test_a_stream_of_an_empty_log_stays_open_and_can_be_resumed(gateway, driver) -> None:
+    call = watch(gateway, from_start=False)
     start = await call.read()
     call.cancel()
     job = await driver.job()
@@ -113,19 +116,40 @@ async def test_the_cursor_advances_over_events_that_the_filter_excludes(database
         assert summaries(await take(narrow, 1)) == [(job.id, 4)]
 
 
-async def test_an_event_above_the_watermark_comes_later_without_a_notification(gateway, driver) -> None:
+async def test_a_filter_by_kind_yields_the_events_of_these_kinds(gateway, driver) -> None:
+    job = await driver.job()
+    await job.record("on")
+    await job.cancel()
+    await job.delete()
+    changes = await take(watch(gateway, kinds=[STATUS_CHANGED, DELETED]), 5)
+    assert summaries(changes) == [(job.id, revision) for revision in (1, 2, 3, 5, 6)]
+    final = watch(gateway, kinds=[STATUS_CHANGED], statuses=[CANCELLED])
+    assert summaries(await take(final, 1)) == [(job.id, 5)]
+
+
+async def test_a_deletion_is_an_event_that_ends_the_jobs_own_watch(gateway, driver) -> None:
+    job, other = await driver.job(team="tts"), await driver.job()
+    call = watch(gateway, from_start=False, kinds=[DELETED], metadata={"team": "tts"})
+    await call.read()
+    own = job.watch(after=3)
+    await other.delete()
+    await job.delete()
+    (response,) = await take(call, 1)
+    assert summaries([response]) == [(job.id, 4)]
+    assert response.event.HasField("deleted")
+    assert [r.event async for r in own] == [response.event]
+    await refused(job.watch().read(), "NOT_FOUND", "NOT_FOUND")
+
+
+async def test_an_event_is_not_delayed_by_a_transaction_that_stays_open(gateway, driver) -> None:
     job = await driver.job()
     call = watch(gateway)
     for _ in range(3):
         await call.read()
     async with gateway.database.transaction() as connection:
-        await connection.fetchval("SELECT pg_current_xact_id()")
-        reading = asyncio.create_task(call.read())
-        await job.record("above the watermark")
-        # The job's own watch does not wait for others' transactions.
-        assert (await job.watch(after=3).read()).event.revision == 4
-        assert not reading.done()
-    assert (await reading).event.revision == 4
+        await connection.execute("CREATE TABLE busy AS SELECT pg_current_xact_id()")
+        await job.record("on")
+        assert (await call.read()).event.revision == 4
     call.cancel()
 
 
@@ -142,42 +166,47 @@ async def test_events_of_concurrent_writers_come_in_order(gateway, driver) -> No
     assert all(one.cursor != other.cursor for one, other in pairwise(responses))
 
 
-@pytest.mark.parametrize("cursor", ["x", "ünfug", "AAAA", base64.urlsafe_b64encode(bytes(57)).decode()])
+@pytest.mark.parametrize("cursor", ["x", "ünfug", "AAAA", base64.urlsafe_b64encode(bytes(25)).decode()])
 async def test_a_malformed_cursor_is_an_invalid_argument(gateway, cursor) -> None:
     refusal = await refused(watch(gateway, cursor).read(), "INVALID_ARGUMENT", "INVALID_FIELD")
     assert "after_cursor" in refusal.fields
 
 
-async def test_a_cursor_and_from_now_are_refused_together(gateway) -> None:
-    refusal = await refused(watch(gateway, "x", from_now=True).read(), "INVALID_ARGUMENT", "INVALID_FIELD")
+async def test_a_cursor_and_from_start_are_refused_together(gateway) -> None:
+    call = watch(gateway, "x", from_start=True)
+    refusal = await refused(call.read(), "INVALID_ARGUMENT", "INVALID_FIELD")
     assert "not both" in refusal.message
 
 
 async def test_a_cursor_of_another_log_is_out_of_range(gateway, driver) -> None:
-    await driver.job()
-    *_, last = await take(watch(gateway), 3)
+    job = await driver.job()
+    first, _, last = await take(watch(gateway), 3)
     cursor = Cursor.parse(last.cursor)
-    xid, job_id, revision = cursor.key
     strange = [
-        Cursor(cursor.era, 0, LogKey(xid, job_id, revision + 1)),
-        Cursor(cursor.era, 0, LogKey(xid + 1, job_id, revision)),
-        Cursor(cursor.era, 0, LogKey(2**64 - 1, job_id, 2**63 - 1)),
-        Cursor(job_id, 0, cursor.key),
+        replace(cursor, sequence=cursor.sequence + 1),
+        replace(cursor, sequence=cursor.sequence - 1),
+        replace(cursor, sequence=2**63 - 1),
+        replace(cursor, time=cursor.time + 1),
     ]
     for other in strange:
         refusal = await refused(watch(gateway, str(other)).read(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
         assert "another log" in refusal.message
-    await gateway.execute("UPDATE training_log SET era = gen_random_uuid()")
+    # A database restored from a backup, in which another event gets the number.
+    await gateway.execute("DELETE FROM events WHERE sequence > 1")
+    await gateway.execute("UPDATE tenant_logs SET last_sequence = 1")
+    await gateway.execute("UPDATE training_jobs SET revision = 1")
     await refused(watch(gateway, last.cursor).read(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
+    await job.record("on")
+    await job.record("on")
+    await refused(watch(gateway, last.cursor).read(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
+    assert summaries(await take(watch(gateway, first.cursor), 2)) == [(job.id, 2), (job.id, 3)]
 
 
-async def remove_events(gateway, job) -> None:
-    """Removes all of the job's events but the last, as too old."""
-    await gateway.execute(
-        "UPDATE training_jobs SET finished_at = now() - interval '91 days' WHERE id = $1", job.job_id
-    )
+async def remove_events(gateway, sequence: int) -> None:
+    """Removes what the events up to this number supersede, as too old."""
     async with gateway.database.connection() as connection:
-        assert await events.compact(connection, 90, 1) == 1
+        await stored_jobs.age(connection, sequence, 91)
+    await events.compact(gateway.database, 90)
 
 
 async def test_a_cursor_from_before_removed_events_is_out_of_range_and_a_later_one_is_not(
@@ -185,46 +214,42 @@ async def test_a_cursor_from_before_removed_events_is_out_of_range_and_a_later_o
 ) -> None:
     old, running = await driver.job(), await driver.job()
     await old.cancel()
-    responses = await take(watch(gateway), 7)
-    await remove_events(gateway, old)
-    kept = [response for response in responses if response.event.training_job_id == running.id]
-    last = responses[-1]
-    assert summaries([last]) == [(old.id, 4)]
-    # After the last removed event, revision 3 of `old`, come the three of `running` and the last of `old`.
-    for response in responses[:2]:
-        refusal = await refused(watch(gateway, response.cursor).read(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
-        assert "too old" in refusal.message
-    assert summaries(await take(watch(gateway, responses[2].cursor), 4)) == summaries([*kept, last])
     await running.record("on")
-    assert summaries(await take(watch(gateway, last.cursor), 1)) == [(running.id, 4)]
+    await remove_events(gateway, 7)
+    responses = await take(watch(gateway), 3)
+    assert summaries(responses) == [(running.id, 3), (old.id, 4), (running.id, 4)]
+    # Cursors from before the removal.
+    stale, last = [str(replace(Cursor.parse(response.cursor), compacted=0)) for response in responses[:2]]
+    refusal = await refused(watch(gateway, stale).read(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
+    assert "too old" in refusal.message
+    assert summaries(await take(watch(gateway, last), 1)) == [(running.id, 4)]
 
 
 async def test_a_replay_of_the_remaining_events_can_be_resumed_until_more_are_removed(
     gateway, driver
 ) -> None:
-    # Only the last events of the first two jobs remain. They precede the last removed event.
-    early, late, later = [await driver.job() for _ in range(3)]
-    for job in (early, late, later):
+    jobs = [await driver.job() for _ in range(3)]
+    for job in jobs:
         await job.cancel()
-    await remove_events(gateway, early)
-    await remove_events(gateway, late)
-    whole = await take(watch(gateway), 6)
+    await remove_events(gateway, 11)
+    whole = await take(watch(gateway), 4)
+    assert summaries(whole) == [(jobs[2].id, 3), *((job.id, 4) for job in jobs)]
     for number, response in enumerate(whole[:-1], start=1):
-        assert summaries(await take(watch(gateway, response.cursor), 6 - number)) == summaries(whole[number:])
-    await remove_events(gateway, later)
+        assert summaries(await take(watch(gateway, response.cursor), 4 - number)) == summaries(whole[number:])
+    await remove_events(gateway, 12)
     await refused(watch(gateway, whole[0].cursor).read(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
-    assert summaries(await take(watch(gateway), 3)) == [(job.id, 4) for job in (early, late, later)]
+    assert summaries(await take(watch(gateway), 3)) == [(job.id, 4) for job in jobs]
 
 
-async def test_removing_events_that_a_stream_has_not_read_ends_it(gateway, driver) -> None:
+async def test_removing_events_that_a_stream_has_not_read_ends_it(gateway, driver, monkeypatch) -> None:
+    monkeypatch.setattr(tenant_log, "KEPT", 20)
     job = await driver.job()
     call, big = watch(gateway), "x" * 100_000
     for _ in range(3):
         await call.read()
     for _ in range(300):
         await job.record(big)
-    await job.cancel()
-    await remove_events(gateway, job)
+    await remove_events(gateway, 303)
     seen = []
 
     async def read_all() -> None:
@@ -234,3 +259,46 @@ async def test_removing_events_that_a_stream_has_not_read_ends_it(gateway, drive
     await refused(read_all(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
     assert seen == list(range(4, 4 + len(seen)))
     assert len(seen) < 300
+
+
+async def test_all_watches_of_a_tenant_share_one_reader(gateway, driver, monkeypatch) -> None:
+    jobs, reads = [await driver.job() for _ in range(3)], 0
+    calls = [watch(gateway, from_start=False) for _ in range(20)]
+    own = [job.watch(after=2) for job in jobs for _ in range(10)]
+    for call in calls:
+        assert (await call.read()).HasField("heartbeat")
+    for call in own:
+        assert (await call.read()).event.revision == 3
+    log = events.log
+
+    async def counted(*arguments):
+        nonlocal reads
+        reads += 1
+        return await log(*arguments)
+
+    monkeypatch.setattr(events, "log", counted)
+    monkeypatch.setattr(events, "of_job", None)
+    for number in range(10):
+        for job in jobs:
+            await job.record(str(number))
+    for call in calls:
+        assert len(await take(call, 30)) == 30
+    for call in own:
+        assert [(await call.read()).event.revision for _ in range(10)] == list(range(4, 14))
+        call.cancel()
+    assert reads <= 60
+
+
+async def test_a_slow_stream_misses_nothing_and_delays_nobody(gateway, driver, monkeypatch) -> None:
+    monkeypatch.setattr(tenant_log, "KEPT", 20)
+    job = await driver.job()
+    # More events than are kept in memory, with more bytes than the connection buffers.
+    big, many = "x" * 100_000, 100
+    slow, quick = watch(gateway, from_start=False), watch(gateway, from_start=False)
+    for call in (slow, quick):
+        await call.read()
+    for _ in range(many):
+        await job.record(big)
+        await quick.read()
+    quick.cancel()
+    assert [r.event.revision for r in await take(slow, many)] == list(range(4, 4 + many))

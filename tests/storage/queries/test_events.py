@@ -1,28 +1,28 @@
-"""The log of a tenant's events: a reader gets every event once, and each job's events in order."""
+"""The log of a tenant's events: without gaps, in the order of the commits, and each event read once."""
 
 import asyncio
 import random
-from contextlib import AsyncExitStack
-from datetime import timedelta
+from itertools import chain
 from uuid import UUID
 
+import asyncpg
 import pytest
 import pytest_asyncio
+from uuid_utils.compat import uuid7
 
 from storage.database import Connection, Database
-from storage.migrations import migrate
 from storage.queries import events, training
-from storage.queries.events import START, LogFilter, LogKey
 from tests.gateway import rows
 from tests.storage import jobs
 
 WRITERS = 6
-STEPS = 250
+JOBS = 8
+TRANSACTIONS = 25
 
 
 @pytest_asyncio.fixture
 async def database(database_url):
-    async with Database(database_url, pool_size=WRITERS + 2) as opened:
+    async with Database(database_url, pool_size=WRITERS + 6) as opened:
         yield opened
 
 
@@ -38,238 +38,179 @@ async def built(connection):
     return await rows.dataset(connection)
 
 
-class Writer:
-    """A connection with a transaction that a test begins and ends."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.locked_jobs: set[UUID] = set()
-        self._transaction = None
-
-    async def begin(self) -> None:
-        self._transaction = self.connection.transaction()
-        await self._transaction.start()
-        # This assigns the transaction id now, long before the revisions that the transaction will record.
-        await self.connection.fetchval("SELECT pg_current_xact_id()")
-
-    @property
-    def is_open(self) -> bool:
-        return self._transaction is not None
-
-    async def add_event(self, job_id: UUID) -> None:
-        await jobs.add_event(self.connection, job_id)
-        self.locked_jobs.add(job_id)
-
-    async def end(self, *, commit: bool) -> None:
-        await (self._transaction.commit() if commit else self._transaction.rollback())
-        self._transaction = None
-        self.locked_jobs.clear()
+async def started(connection: Connection, built: rows.Built, count: int) -> list[UUID]:
+    """New jobs in their first attempt, each at revision 3."""
+    job_ids = [await jobs.create(connection, built) for _ in range(count)]
+    await jobs.start(connection, *job_ids)
+    return job_ids
 
 
-class Reader:
-    """Follows the log with a cursor and records the keys that it received."""
-
-    def __init__(self, connection: Connection, limit: int) -> None:
-        self.connection, self.limit = connection, limit
-        self.after = START
-        self.seen: list[LogKey] = []
-
-    async def read(self) -> bool:
-        """Reads one page. Returns whether committed events wait for the watermark."""
-        page = await jobs.page(self.connection, self.after, limit=self.limit)
-        for key, event in page.entries:
-            assert (key.training_job_id, key.revision) == (event.training_job_id, event.revision)
-            self.seen.append(key)
-            self.after = key
-        return page.waits_for_watermark
+async def read(connection: Connection, limit: int, writing: asyncio.Event) -> list[events.Event]:
+    """Follows the log until `writing` is set and all events have been read. Nothing may be missing."""
+    seen: list[events.Event] = []
+    while True:
+        is_over = writing.is_set()
+        after = seen[-1].sequence if seen else 0
+        page = await events.log(connection, rows.TENANT, after, limit)
+        assert page.first == (seen[-1] if seen else None)
+        assert [event.sequence for event in page.events] == [after + n + 1 for n in range(len(page.events))]
+        seen += page.events
+        if is_over and not page.events:
+            return seen
 
 
-async def interleave(chance: random.Random, writers: list[Writer], readers, job_ids: list[UUID]) -> None:
-    """Transactions begin, write to jobs and end in three different orders while the readers read."""
-    for _ in range(STEPS):
-        writer = chance.choice(writers)
-        free = [job for job in job_ids if not any(job in other.locked_jobs for other in writers)]
-        if not writer.is_open:
-            await writer.begin()
-        elif free and chance.random() < 0.6:
-            await writer.add_event(chance.choice(free))
-        else:
-            await writer.end(commit=chance.random() < 0.8)
-        for reader in readers:
-            if chance.random() < 0.5:
-                await reader.read()
-    for writer in writers:
-        if writer.is_open:
-            await writer.end(commit=True)
+async def write(database: Database, chance: random.Random, job_ids: list[UUID]) -> list[tuple[UUID, int]]:
+    """Runs transactions of some events each, of which some roll back. Returns the committed events."""
+    committed = []
+    for _ in range(TRANSACTIONS):
+        async with database.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            written = []
+            # Rows are locked in the same order by all, so that there is no deadlock among the jobs.
+            for job_id in sorted(chance.sample(job_ids, chance.randint(1, 3))):
+                await jobs.add_event(connection, job_id)
+                job = await training.get(connection, rows.TENANT, job_id)
+                written.append((job_id, job.revision))
+            if chance.random() < 0.2:
+                await transaction.rollback()
+            else:
+                await transaction.commit()
+                committed += written
+    return committed
 
 
-@pytest.mark.parametrize("seed", range(6))
-async def test_each_event_is_read_once_and_in_order_in_whichever_order_transactions_end(
+@pytest.mark.parametrize("seed", range(4))
+async def test_the_log_of_concurrent_writers_has_no_gap_and_each_event_is_read_once(
     database, connection, built, seed
 ) -> None:
-    chance = random.Random(seed)
-    job_ids = [await jobs.create(connection, built) for _ in range(4)]
-    await jobs.start(connection, *job_ids)
-    async with AsyncExitStack() as stack:
-        writers = [Writer(await stack.enter_async_context(database.connection())) for _ in range(WRITERS)]
-        readers = [Reader(connection, limit) for limit in (1, 3, 1000)]
-        await interleave(chance, writers, readers, job_ids)
-    revisions = {job: (await training.get(connection, rows.TENANT, job)).revision for job in job_ids}
-    assert sum(revisions.values()) > STEPS / 8
-    for reader in readers:
-        while len(reader.seen) < sum(revisions.values()):
-            before = len(reader.seen)
-            await reader.read()
-            assert len(reader.seen) > before
-        assert reader.seen == sorted(reader.seen)
-        for job, latest in revisions.items():
-            seen = [key.revision for key in reader.seen if key.training_job_id == job]
-            assert seen == list(range(1, latest + 1))
+    chance, over = random.Random(seed), asyncio.Event()
+    job_ids = await started(connection, built, JOBS)
+    before = [(job, revision) for _, job, revision in await jobs.logged(connection)]
+    async with database.connection() as one, database.connection() as two, database.connection() as three:
+        readers = [
+            asyncio.create_task(read(reader, limit, over))
+            for reader, limit in ((one, 1), (two, 7), (three, 1000))
+        ]
+        writers = [write(database, random.Random(chance.random()), job_ids) for _ in range(WRITERS)]
+        committed = [*before, *chain.from_iterable(await asyncio.gather(*writers))]
+        over.set()
+        seen, *others = await asyncio.gather(*readers)
+    assert others == [seen, seen]
+    assert sorted((event.resource_id, event.revision) for event in seen) == sorted(committed)
+    for job in job_ids:
+        revisions = [event.revision for event in seen if event.resource_id == job]
+        assert revisions == list(range(1, len(revisions) + 1))
 
 
-async def test_transaction_ids_alone_do_not_order_a_jobs_events(database, connection, built) -> None:
-    job = await jobs.create(connection, built)
-    await jobs.start(connection, job)
-    async with database.connection() as one, database.connection() as other:
-        early, late = Writer(one), Writer(other)
-        await early.begin()
-        await late.begin()
-        await late.add_event(job)
-        # Waits for the lock on the job's row, and gets the later revision with the older transaction id.
-        waiting = asyncio.create_task(early.add_event(job))
-        await wait_for_blocked_transaction(connection)
-        await late.end(commit=True)
-        await waiting
-        early_id = await one.fetchval("SELECT pg_current_xact_id()")
-        await early.end(commit=True)
-    keys = [key for key, _ in (await jobs.page(connection)).entries]
-    assert [key.revision for key in keys] == [1, 2, 3, 4, 5]
-    assert early_id < keys[3].xid == keys[4].xid
-
-
-async def wait_for_blocked_transaction(connection: Connection) -> None:
-    """Returns once some transaction waits for a lock."""
-    while not await connection.fetchval(
-        "SELECT EXISTS (SELECT FROM pg_stat_activity"
-        " WHERE datname = current_database() AND wait_event_type = 'Lock')"
-    ):
-        pass
-
-
-async def test_events_above_the_watermark_are_not_read_yet(database, connection, built) -> None:
-    first, second = [await jobs.create(connection, built) for _ in range(2)]
-    await jobs.start(connection, first, second)
-    reader = Reader(connection, 1000)
-    assert not await reader.read()
-    async with database.connection() as one:
-        running = Writer(one)
-        await running.begin()
+async def test_the_order_is_that_of_the_commits_and_a_transaction_that_stays_open_delays_nobody(
+    database, connection, built
+) -> None:
+    first, second = await started(connection, built, 2)
+    async with database.transaction() as open_first:
+        await jobs.add_event(open_first, first)
+        await connection.execute("CREATE TABLE busy AS SELECT pg_current_xact_id()")
         await jobs.add_event(connection, second)
-        assert await reader.read()
-        assert len(reader.seen) == 6
-        await running.add_event(first)
-        await running.end(commit=True)
-    assert not await reader.read()
-    assert [key.training_job_id for key in reader.seen[6:]] == [first, second]
+        assert (await jobs.logged(connection))[6:] == [(7, second, 4)]
+    assert (await jobs.logged(connection))[6:] == [(7, second, 4), (8, first, 4)]
 
 
-async def test_the_log_has_one_tenant_and_filters_by_dataset_status_and_metadata(connection, built) -> None:
-    mine = await jobs.create(connection, built, team="tts", stage="x")
-    other = await jobs.create(connection, await rows.dataset(connection), team="tts")
-    theirs = await jobs.create(
-        connection, await rows.dataset(connection, tenant="other"), "other", team="tts"
-    )
-    await jobs.start(connection, mine, other, theirs)
-    await jobs.cancel(connection, mine)
-    assert {job for job, _ in await jobs.logged(connection)} == {mine, other}
-    assert {job for job, _ in await jobs.logged(connection, tenant="other")} == {theirs}
-    by_dataset = LogFilter(built.dataset_id, (), {})
-    assert await jobs.logged(connection, by_dataset) == [(mine, revision) for revision in range(1, 5)]
-    by_metadata = LogFilter(None, (), {"team": "tts", "stage": "x"})
-    assert {job for job, _ in await jobs.logged(connection, by_metadata)} == {mine}
-    assert await jobs.logged(connection, LogFilter(None, (), {"team": "x"})) == []
-    assert await jobs.logged(connection, LogFilter(None, ("cancelled",), {})) == [(mine, 4)]
-    by_statuses = LogFilter(built.dataset_id, ("pending", "training"), {"team": "tts"})
-    assert await jobs.logged(connection, by_statuses) == [(mine, 1), (mine, 3)]
+async def test_events_of_one_transaction_are_numbered_in_their_order(database, connection, built) -> None:
+    first, second = await started(connection, built, 2)
+    async with database.transaction() as one:
+        for job in (second, first, second):
+            await jobs.add_event(one, job)
+    assert (await jobs.logged(connection))[6:] == [(7, second, 4), (8, first, 4), (9, second, 5)]
 
 
-async def finished_ago(connection: Connection, job: UUID, age: timedelta) -> None:
+async def test_each_tenant_has_a_log_of_its_own(connection, built) -> None:
+    mine = await jobs.create(connection, built)
+    theirs = await jobs.create(connection, await rows.dataset(connection, tenant="other"), "other")
+    assert await jobs.logged(connection) == [(1, mine, 1)]
+    assert await jobs.logged(connection, "other") == [(1, theirs, 1)]
+    assert await jobs.logged(connection, "nobody") == []
+
+
+async def test_a_transaction_records_events_of_one_tenant_only(database, connection, built) -> None:
+    elsewhere = await rows.dataset(connection, tenant="other")
+
+    async def create_both() -> None:
+        async with database.transaction() as one:
+            await jobs.create(one, built)
+            await jobs.create(one, elsewhere, "other")
+
+    with pytest.raises(asyncpg.RaiseError, match="one tenant only"):
+        await create_both()
+    assert await jobs.logged(connection) == []
+
+
+async def test_jobs_are_queued_and_taken_over_one_tenant_at_a_time(connection, built) -> None:
+    theirs = [await jobs.create(connection, await rows.dataset(connection, tenant="other"), "other")]
+    mine = [await jobs.create(connection, built) for _ in range(2)]
+    body = jobs.status_changed("queued")
+    for expected in (theirs, mine, []):
+        assert [job.id for job in await training.queue_pending(connection, body)] == expected
     await connection.execute(
-        "UPDATE training_jobs SET finished_at = now() - $2::interval WHERE id = $1", job, age
+        "UPDATE training_jobs SET status = 'training', lease_until = now() - interval '1 s'"
     )
+    assert [job.id for job in await training.expired(connection)] == theirs
 
 
-async def test_only_the_last_event_of_a_job_that_finished_long_ago_is_kept(connection, built) -> None:
-    old, recent, running = [await jobs.create(connection, built) for _ in range(3)]
-    await jobs.start(connection, old, recent, running)
-    for job in (old, recent):
-        await jobs.cancel(connection, job)
-    await finished_ago(connection, old, timedelta(days=90, minutes=1))
-    await finished_ago(connection, recent, timedelta(days=89))
-    await connection.execute("UPDATE training_events SET time = now() - interval '1 year'")
-    keys = [key for key, _ in (await jobs.page(connection)).entries]
-    assert await events.compact(connection, 90, 20) == 1
-    assert await events.compact(connection, 90, 20) == 0
-    remaining = await jobs.logged(connection)
-    assert [(job, revision) for job, revision in remaining if job == old] == [(old, 4)]
-    assert len(remaining) == 1 + 4 + 3
-    assert (await training.get(connection, rows.TENANT, old)).compacted_revision == 3
-    assert (await training.get(connection, rows.TENANT, recent)).compacted_revision == 0
-    state = (await jobs.page(connection)).state
-    assert state.compactions == 1
-    assert state.compacted == max(key for key in keys if key.training_job_id == old and key.revision < 4)
+async def test_a_deleted_job_leaves_an_event_whichever_statement_deletes_it(connection, built) -> None:
+    job = await jobs.create(connection, built, team="tts")
+    await connection.execute("DELETE FROM training_jobs WHERE dataset_id = $1", built.dataset_id)
+    *_, deleted = (await events.log(connection, rows.TENANT, 0, 10)).events
+    assert (deleted.sequence, deleted.resource, deleted.resource_id) == (2, "training_job", job)
+    assert (deleted.kind, deleted.status, deleted.revision) == ("deleted", None, 2)
+    assert (deleted.dataset_id, deleted.metadata) == (built.dataset_id, {"team": "tts"})
 
 
-async def test_the_log_state_has_the_last_of_all_removed_events(connection, built) -> None:
-    chance = random.Random(1)
-    job_ids = [await jobs.create(connection, built) for _ in range(5)]
-    await jobs.start(connection, *job_ids)
-    for job in job_ids:
-        await jobs.cancel(connection, job)
-        # The first job to end is not the first whose events are removed.
-        await finished_ago(connection, job, timedelta(days=chance.randint(100, 200)))
-    keys = [key for key, _ in (await jobs.page(connection)).entries]
-    while await events.compact(connection, 90, 2):
-        pass
-    state = (await jobs.page(connection)).state
-    assert (state.compactions, state.compacted) == (3, max(key for key in keys if key.revision < 4))
-    theirs = (await jobs.page(connection, tenant="other")).state
-    assert (theirs.era, theirs.compactions, theirs.compacted) == (state.era, 0, START)
+async def test_many_events_of_one_transaction_are_numbered_at_once(database, connection) -> None:
+    async with database.transaction() as one:
+        await one.execute(
+            "INSERT INTO events (tenant_id, resource, resource_id, dataset_id, kind, status, body)"
+            " SELECT $1, 'training_job', $2, $2, 'notice', 'training', '{}' FROM generate_series(1, 5000)",
+            *(rows.TENANT, uuid7()),
+        )
+    numbers = [number for number, *_ in await jobs.logged(connection)]
+    assert numbers == list(range(1, 5001))
 
 
-async def test_gateways_can_remove_events_at_the_same_time(database, connection, built) -> None:
-    job_ids = [await jobs.create(connection, built) for _ in range(30)]
-    await jobs.start(connection, *job_ids)
-    for job in job_ids:
-        await jobs.cancel(connection, job)
-        await finished_ago(connection, job, timedelta(days=100))
+async def test_an_event_is_removed_when_the_one_that_supersedes_it_is_old(
+    database, connection, built
+) -> None:
+    old, running = await started(connection, built, 2)
+    await jobs.cancel(connection, old)
+    end = await events.log_end(connection, rows.TENANT)
+    await jobs.age(connection, end.last_sequence, 90)
+    await jobs.add_event(connection, running)
+    before = await jobs.logged(connection)
+    await events.compact(database, 90.1)
+    assert await jobs.logged(connection) == before
+    await events.compact(database, 89)
+    latest = [entry for entry in before if entry[1:] in ((running, 3), (old, 4), (running, 4))]
+    assert await jobs.logged(connection) == latest
+    assert (await events.log_end(connection, rows.TENANT)).compacted_sequence == end.last_sequence
+    await jobs.age(connection, end.last_sequence + 1, 90)
+    await events.compact(database, 89)
+    assert await jobs.logged(connection) == latest[1:]
 
-    async def compact() -> int:
-        async with database.connection() as one:
-            return await events.compact(one, 90, 3)
 
-    counts = [1]
-    while any(counts):
-        counts = await asyncio.gather(*(compact() for _ in range(4)))
-    assert sorted(await jobs.logged(connection)) == [(job, 4) for job in job_ids]
-    keys = [key for key, _ in (await jobs.page(connection)).entries]
-    state = (await jobs.page(connection)).state
-    assert state.compactions >= 10
-    assert (state.compacted.training_job_id, state.compacted.revision) == (keys[-1].training_job_id, 3)
+async def test_nothing_is_left_of_a_job_that_was_deleted_long_ago(database, connection, built) -> None:
+    await jobs.create(connection, built)
+    await connection.execute("DELETE FROM training_jobs")
+    await jobs.age(connection, 2, 91)
+    await events.compact(database, 90)
+    assert await jobs.logged(connection) == []
+    assert await events.log_end(connection, rows.TENANT) == (2, None, 2)
 
 
-async def test_a_log_restored_into_another_cluster_starts_a_new_era(database_url, connection, built) -> None:
-    job = await jobs.create(connection, built)
-    await jobs.start(connection, job)
-    before = (await jobs.page(connection)).state
-    # Like a dump of a cluster with far higher transaction ids.
-    await connection.execute("UPDATE training_events SET xid = (xid::text::bigint + 1000000)::text::xid8")
-    assert (await jobs.page(connection)).waits_for_watermark
-    await migrate(database_url)
-    await jobs.add_event(connection, job)
-    page = await jobs.page(connection)
-    assert [key.revision for key, _ in page.entries] == [1, 2, 3, 4]
-    assert [key.xid for key, _ in page.entries][:3] == [0, 0, 0]
-    assert page.state.era != before.era
-    await migrate(database_url)
-    assert (await jobs.page(connection)).state == page.state
+async def test_gateways_can_remove_events_at_the_same_time(database, connection, built, monkeypatch) -> None:
+    monkeypatch.setattr(events, "COMPACTION_BATCH", 7)
+    job_ids = await started(connection, built, 20)
+    await jobs.age(connection, 60, 91)
+    await asyncio.gather(*(events.compact(database, 90) for _ in range(4)))
+    await events.compact(database, 90)
+    assert sorted((job, revision) for _, job, revision in await jobs.logged(connection)) == [
+        (job, 3) for job in job_ids
+    ]

@@ -48,7 +48,7 @@ async def end(connection: Connection, job) -> None:
 
 
 async def test_a_tenant_with_one_job_does_not_wait_behind_one_with_many(database) -> None:
-    async with database.transaction() as connection:
+    async with database.connection() as connection:
         many = await queue(connection, "many", 4)
         few = await queue(connection, "few", 2)
         order = [(await claim(connection)).id for _ in range(6)]
@@ -56,7 +56,7 @@ async def test_a_tenant_with_one_job_does_not_wait_behind_one_with_many(database
 
 
 async def test_a_tenant_with_running_jobs_waits_behind_one_without(database) -> None:
-    async with database.transaction() as connection:
+    async with database.connection() as connection:
         many = await queue(connection, "many", 3)
         running = [await claim(connection) for _ in range(2)]
         few = await queue(connection, "few", 1)

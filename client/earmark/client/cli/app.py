@@ -133,7 +133,7 @@ def watch_job(
     """Follow a training job to its end (exit code 1 unless it completes), or all jobs until Ctrl-C."""
     with errors_on_stderr(), connect(address) as client:
         if job is None:
-            follow_all(Console(), client, watch_jobs(client, from_now=True))
+            follow_all(Console(), client, watch_jobs(client))
             return
         finished = follow(Console(), client, job, watch(client, job))
         if finished.status != training.TRAINING_JOB_STATUS_COMPLETED:

@@ -101,6 +101,10 @@ def follow_all(console: Console, client: Client, events: Iterable[JobEvent]) -> 
     jobs: dict[str, JobProgress] = {}
     for event in (each.event for each in events):
         job_id = event.training_job_id
+        if event.HasField("deleted"):
+            _print(console, event, f"{job_id[-8:]}  deleted")
+            jobs.pop(job_id, None)
+            continue
         if job_id not in jobs:
             jobs[job_id] = _initial_progress(_read(client, job_id))
         progress = jobs[job_id]

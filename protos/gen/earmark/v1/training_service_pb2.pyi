@@ -40,6 +40,16 @@ class WaitingFor(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WAITING_FOR_TENANT: _ClassVar[WaitingFor]
     WAITING_FOR_RETRY: _ClassVar[WaitingFor]
 
+class TrainingEventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TRAINING_EVENT_KIND_UNSPECIFIED: _ClassVar[TrainingEventKind]
+    TRAINING_EVENT_KIND_STATUS_CHANGED: _ClassVar[TrainingEventKind]
+    TRAINING_EVENT_KIND_PROGRESS: _ClassVar[TrainingEventKind]
+    TRAINING_EVENT_KIND_EPOCH_COMPLETED: _ClassVar[TrainingEventKind]
+    TRAINING_EVENT_KIND_NOTICE: _ClassVar[TrainingEventKind]
+    TRAINING_EVENT_KIND_MODEL_CREATED: _ClassVar[TrainingEventKind]
+    TRAINING_EVENT_KIND_DELETED: _ClassVar[TrainingEventKind]
+
 class NoticeCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     NOTICE_CODE_UNSPECIFIED: _ClassVar[NoticeCode]
@@ -75,6 +85,13 @@ WAITING_FOR_TRAINER: WaitingFor
 WAITING_FOR_SLOT: WaitingFor
 WAITING_FOR_TENANT: WaitingFor
 WAITING_FOR_RETRY: WaitingFor
+TRAINING_EVENT_KIND_UNSPECIFIED: TrainingEventKind
+TRAINING_EVENT_KIND_STATUS_CHANGED: TrainingEventKind
+TRAINING_EVENT_KIND_PROGRESS: TrainingEventKind
+TRAINING_EVENT_KIND_EPOCH_COMPLETED: TrainingEventKind
+TRAINING_EVENT_KIND_NOTICE: TrainingEventKind
+TRAINING_EVENT_KIND_MODEL_CREATED: TrainingEventKind
+TRAINING_EVENT_KIND_DELETED: TrainingEventKind
 NOTICE_CODE_UNSPECIFIED: NoticeCode
 NOTICE_CODE_ACCEPTED: NoticeCode
 NOTICE_CODE_LOADING: NoticeCode
@@ -183,7 +200,7 @@ class TrainingJob(_message.Message):
     def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., annotation_set_id: _Optional[str] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., status: _Optional[_Union[TrainingJobStatus, str]] = ..., progress: _Optional[float] = ..., current_epoch: _Optional[int] = ..., total_epochs: _Optional[int] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., eta: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model_id: _Optional[str] = ..., error: _Optional[_Union[TrainingJobError, _Mapping]] = ..., attempt: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., queued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., best_epoch: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[TrainingAttempt, _Mapping]]] = ..., waiting: _Optional[_Union[Waiting, _Mapping]] = ...) -> None: ...
 
 class TrainingEvent(_message.Message):
-    __slots__ = ("training_job_id", "revision", "attempt", "time", "status_changed", "progress", "epoch_completed", "notice", "model_created")
+    __slots__ = ("training_job_id", "revision", "attempt", "time", "status_changed", "progress", "epoch_completed", "notice", "model_created", "deleted")
     class StatusChanged(_message.Message):
         __slots__ = ("to", "reason")
         FROM_FIELD_NUMBER: _ClassVar[int]
@@ -236,6 +253,9 @@ class TrainingEvent(_message.Message):
         MODEL_ID_FIELD_NUMBER: _ClassVar[int]
         model_id: str
         def __init__(self, model_id: _Optional[str] = ...) -> None: ...
+    class Deleted(_message.Message):
+        __slots__ = ()
+        def __init__(self) -> None: ...
     TRAINING_JOB_ID_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -245,6 +265,7 @@ class TrainingEvent(_message.Message):
     EPOCH_COMPLETED_FIELD_NUMBER: _ClassVar[int]
     NOTICE_FIELD_NUMBER: _ClassVar[int]
     MODEL_CREATED_FIELD_NUMBER: _ClassVar[int]
+    DELETED_FIELD_NUMBER: _ClassVar[int]
     training_job_id: str
     revision: int
     attempt: int
@@ -254,7 +275,8 @@ class TrainingEvent(_message.Message):
     epoch_completed: TrainingEvent.EpochCompleted
     notice: TrainingEvent.Notice
     model_created: TrainingEvent.ModelCreated
-    def __init__(self, training_job_id: _Optional[str] = ..., revision: _Optional[int] = ..., attempt: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., status_changed: _Optional[_Union[TrainingEvent.StatusChanged, _Mapping]] = ..., progress: _Optional[_Union[TrainingEvent.Progress, _Mapping]] = ..., epoch_completed: _Optional[_Union[TrainingEvent.EpochCompleted, _Mapping]] = ..., notice: _Optional[_Union[TrainingEvent.Notice, _Mapping]] = ..., model_created: _Optional[_Union[TrainingEvent.ModelCreated, _Mapping]] = ...) -> None: ...
+    deleted: TrainingEvent.Deleted
+    def __init__(self, training_job_id: _Optional[str] = ..., revision: _Optional[int] = ..., attempt: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., status_changed: _Optional[_Union[TrainingEvent.StatusChanged, _Mapping]] = ..., progress: _Optional[_Union[TrainingEvent.Progress, _Mapping]] = ..., epoch_completed: _Optional[_Union[TrainingEvent.EpochCompleted, _Mapping]] = ..., notice: _Optional[_Union[TrainingEvent.Notice, _Mapping]] = ..., model_created: _Optional[_Union[TrainingEvent.ModelCreated, _Mapping]] = ..., deleted: _Optional[_Union[TrainingEvent.Deleted, _Mapping]] = ...) -> None: ...
 
 class CreateTrainingJobRequest(_message.Message):
     __slots__ = ("dataset_id", "annotation_set_id", "config", "metadata", "request_id", "validate_only")
@@ -353,7 +375,7 @@ class WatchTrainingJobResponse(_message.Message):
     def __init__(self, event: _Optional[_Union[TrainingEvent, _Mapping]] = ..., heartbeat: _Optional[_Union[WatchTrainingJobResponse.Heartbeat, _Mapping]] = ...) -> None: ...
 
 class WatchTrainingJobsRequest(_message.Message):
-    __slots__ = ("after_cursor", "from_now", "dataset_id", "statuses", "metadata")
+    __slots__ = ("after_cursor", "from_start", "dataset_id", "statuses", "metadata", "kinds")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -362,16 +384,18 @@ class WatchTrainingJobsRequest(_message.Message):
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     AFTER_CURSOR_FIELD_NUMBER: _ClassVar[int]
-    FROM_NOW_FIELD_NUMBER: _ClassVar[int]
+    FROM_START_FIELD_NUMBER: _ClassVar[int]
     DATASET_ID_FIELD_NUMBER: _ClassVar[int]
     STATUSES_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
     after_cursor: str
-    from_now: bool
+    from_start: bool
     dataset_id: str
     statuses: _containers.RepeatedScalarFieldContainer[TrainingJobStatus]
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, after_cursor: _Optional[str] = ..., from_now: _Optional[bool] = ..., dataset_id: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[TrainingJobStatus, str]]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    kinds: _containers.RepeatedScalarFieldContainer[TrainingEventKind]
+    def __init__(self, after_cursor: _Optional[str] = ..., from_start: _Optional[bool] = ..., dataset_id: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[TrainingJobStatus, str]]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., kinds: _Optional[_Iterable[_Union[TrainingEventKind, str]]] = ...) -> None: ...
 
 class WatchTrainingJobsResponse(_message.Message):
     __slots__ = ("event", "heartbeat", "cursor")

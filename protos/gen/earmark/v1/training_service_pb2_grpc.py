@@ -129,13 +129,14 @@ class TrainingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchTrainingJobs(self, request, context):
-        """Sends the events of all jobs, or of those that match the filter: first the events after `after_cursor`, then each
-        new event as it happens. The stream does not end. Each job's events come in order, without gaps or duplicates, no
-        matter how late they were committed; events of different jobs come roughly in the order in which they happened.
-        Every response has a cursor. To resume a broken watch, pass the last cursor received, with the same filter or
-        another. If events after the cursor were removed because of their age, the call fails with OUT_OF_RANGE.
+        """Sends the events of all jobs, or of those that match the filter, in the order in which they were committed, without
+        gaps or duplicates: each new event as it happens, or first those after `after_cursor`, or with `from_start` all that
+        are kept. The stream does not end. Every response has a cursor; a watch that begins now starts with a heartbeat, so
+        a client that reads the jobs after it misses no event. To resume a broken watch, pass the last cursor received, with
+        the same filter or another. If events after the cursor were removed because of their age, the call fails with
+        OUT_OF_RANGE.
 
-        grpcurl -plaintext -d '{"from_now": true, "statuses": ["TRAINING_JOB_STATUS_COMPLETED", "TRAINING_JOB_STATUS_FAILED"]}' localhost:50051 earmark.v1.TrainingService/WatchTrainingJobs
+        grpcurl -plaintext -d '{"kinds": ["TRAINING_EVENT_KIND_STATUS_CHANGED"], "statuses": ["TRAINING_JOB_STATUS_COMPLETED", "TRAINING_JOB_STATUS_FAILED"]}' localhost:50051 earmark.v1.TrainingService/WatchTrainingJobs
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
