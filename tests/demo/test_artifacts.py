@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
-from demo.artifacts import CROSSTALK, GAP_MS, INSERTED, LONG_PAUSE, REPETITION, TYPES, Annotation, inject
+from demo.artifacts import INSERTED, LONG_PAUSE, REPETITION, TYPES, inject
+from demo.effects import CROSSTALK
+from demo.placing import GAP_MS, Annotation
 
 RATE = 22_050
 
