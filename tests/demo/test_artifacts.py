@@ -6,11 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
+from bench.quality.sets import FAULTS
 from demo.artifacts import INSERTED, LONG_PAUSE, REPETITION, TYPES, inject
-from demo.effects import CROSSTALK
+from demo.effects import CROSSTALK, KINDS
 from demo.placing import GAP_MS, Annotation
 
 RATE = 22_050
+TABLES = {"the demo's": KINDS, "the benchmark's": FAULTS}
 
 
 def babble(seconds: float, rate: int, seed: int = 0) -> np.ndarray:
@@ -21,9 +23,9 @@ def babble(seconds: float, rate: int, seed: int = 0) -> np.ndarray:
     return (noise * np.where(loud, 0.1, 0.0005)).clip(-0.9, 0.9).astype(np.float32)
 
 
-def planted(seconds=40.0, rate=RATE, seed=1, types=TYPES, per_minute=24.0):
+def planted(seconds=40.0, rate=RATE, seed=1, types=TYPES, per_minute=24.0, kinds=KINDS):
     clean, second = babble(seconds, rate), babble(10, rate, seed=1)
-    return clean, *inject(clean, rate, np.random.default_rng(seed), types, per_minute, second)
+    return clean, *inject(clean, rate, np.random.default_rng(seed), types, per_minute, second, kinds)
 
 
 def samples(annotation: Annotation, rate: int) -> slice:
@@ -58,11 +60,13 @@ def test_every_type_is_planted_about_equally_often():
     seed=st.integers(0, 2**32 - 1),
     types=st.lists(st.sampled_from(TYPES), unique=True),
     per_minute=st.floats(0, 200),
+    table=st.sampled_from(sorted(TABLES)),
 )
 def test_annotations_are_in_order_apart_inside_the_audio_and_cover_every_change(
-    seconds, rate, seed, types, per_minute
+    seconds, rate, seed, types, per_minute, table
 ):
-    clean, audio, annotations = planted(seconds, rate, seed, types, per_minute)
+    kinds = TABLES[table]
+    clean, audio, annotations = planted(seconds, rate, seed, types, per_minute, kinds)
     assert audio.dtype == np.float32
     assert np.isfinite(audio).all()
     assert np.abs(audio).max(initial=0) <= 1
@@ -71,7 +75,11 @@ def test_annotations_are_in_order_apart_inside_the_audio_and_cover_every_change(
     last = -GAP_MS
     for annotation in annotations:
         assert annotation.start_ms >= max(0, last + GAP_MS)
-        assert annotation.end_ms - annotation.start_ms >= 50
+        length = annotation.end_ms - annotation.start_ms
+        if kind := kinds.get(annotation.artifact_type):
+            assert kind.shortest_ms <= length <= kind.longest_ms
+        else:
+            assert length >= 120
         last = annotation.end_ms
     assert last <= int(len(audio) * 1000 / rate)
     rest, covered = without_insertions(audio, annotations, rate)
@@ -79,9 +87,10 @@ def test_annotations_are_in_order_apart_inside_the_audio_and_cover_every_change(
     assert np.array_equal(rest[~covered], clean[~covered])
 
 
-@pytest.mark.parametrize("artifact", sorted(set(TYPES) - set(INSERTED)))
-def test_the_signal_changes_from_the_first_to_the_last_millisecond_of_an_annotation(artifact):
-    clean, audio, annotations = planted(types=[artifact])
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("artifact", KINDS)
+def test_the_signal_changes_from_the_first_to_the_last_millisecond_of_an_annotation(artifact, table):
+    clean, audio, annotations = planted(types=[artifact], kinds=TABLES[table])
     assert len(annotations) >= 8
     fade = RATE * 6 // 1000  # of the last click of a glitch
     for annotation in annotations:
@@ -142,6 +151,16 @@ def repeats(audio: np.ndarray, part: slice, fade: int) -> int:
         if unit * count == length and (units == units[0]).all():
             return count
     return 0
+
+
+def test_a_dropout_of_the_benchmark_is_silence_or_repeats_its_first_sample():
+    clean, audio, annotations = planted(90, types=["dropout"], kinds=FAULTS)
+    parts = [audio[samples(annotation, RATE)] for annotation in annotations]
+    assert all((part == part[0]).all() for part in parts)
+    starts = [clean[samples(annotation, RATE)][0] for annotation in annotations]
+    frozen = [part[0] == start for part, start in zip(parts, starts, strict=True)]
+    assert {part[0] for part, repeats in zip(parts, frozen, strict=True) if not repeats} == {0}
+    assert 0.1 < np.mean(frozen) < 0.6
 
 
 def test_crosstalk_is_speech_of_the_second_voice_at_a_third_to_nine_tenths_of_the_level():
