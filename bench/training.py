@@ -25,6 +25,7 @@ from bench.tools.folder import (
     UploadedDataset,
     annotations,
     detect_all,
+    durations_ms,
     publish_annotations,
     upload_folder,
     write,
@@ -125,7 +126,7 @@ def measure(client: Client, task: Task) -> dict[str, Any]:
         "chunks_per_second": round(rate, 1),
         "audio_seconds_per_second": round(rate * job.config.stride_ms / 1000, 1),
         "parameters": model.size_bytes // WEIGHT_BYTES,
-        **scores(annotations(task.test), detections),
+        **scores(annotations(task.test), detections, durations_ms(task.test)),
         "validation": validation(job.metrics),
     }
 
