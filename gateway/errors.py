@@ -147,7 +147,7 @@ class StaleEtagError(EarmarkError):
     def __init__(self, kind: str, name: str, sent: str, current: str) -> None:
         super().__init__(
             f"{kind} {name} has changed: its etag is {current}, not {sent}; read it and repeat the change",
-            {"etag": current},
+            {"current_etag": current},
         )
 
 

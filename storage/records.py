@@ -66,20 +66,21 @@ class TypeTotals:
 
 @dataclass(frozen=True, slots=True)
 class AnnotationSet:
-    """A row of annotation_sets with its totals by artifact type."""
+    """A row of annotation_sets with its totals by artifact type. `revision` increases with every edit."""
 
     id: UUID
     dataset_id: UUID
     version: int
     status: str
     totals: dict[str, TypeTotals]
+    revision: int
     created_at: datetime
     published_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A row of annotations."""
+    """A row of annotations. `version` increases with every edit."""
 
     id: UUID
     annotation_set_id: UUID
@@ -89,6 +90,7 @@ class Annotation:
     end_ms: int
     confidence: float
     extra_data: dict[str, Any] | None
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Converts annotation sets and annotations between records and messages."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +29,7 @@ def annotation_set_message(annotation_set: AnnotationSet) -> pb.AnnotationSet:
         total_positive_duration_ms=sum(of_type.duration_ms for of_type in totals.values()),
         created_at=values.timestamp(annotation_set.created_at),
         published_at=values.timestamp(annotation_set.published_at),
+        etag=values.etag(annotation_set.revision),
     )
 
 
@@ -41,6 +43,7 @@ def annotation_message(annotation: Annotation) -> pb.Annotation:
         start_ms=annotation.start_ms,
         end_ms=annotation.end_ms,
         confidence=annotation.confidence,
+        etag=values.etag(annotation.version),
     )
     if annotation.extra_data is not None:
         json_format.ParseDict(annotation.extra_data, message.extra_data)
@@ -48,26 +51,38 @@ def annotation_message(annotation: Annotation) -> pb.Annotation:
 
 
 def annotation_records(set_id: UUID, batch: Sequence[pb.NewAnnotation]) -> list[Annotation]:
-    """Records, with new ids, of a batch of annotations. Raises as `annotation_extra_data` does."""
+    """Records, with new ids, of a batch of annotations. Raises as `_extra_data` does."""
     return [_annotation_record(set_id, index, new) for index, new in enumerate(batch)]
 
 
-def annotation_confidence(request: pb.NewAnnotation | pb.UpdateAnnotationRequest) -> float:
-    """The annotator's confidence; 1 if the request has none."""
-    return request.confidence if request.HasField("confidence") else 1.0
+def edited_annotation(old: Annotation, new: pb.Annotation, paths: Collection[str]) -> Annotation:
+    """`old` with those fields of `new` that `paths` names. Raises as `_extra_data` does."""
+    values_of_new = {
+        "artifact_type": new.artifact_type,
+        "start_ms": new.start_ms,
+        "end_ms": new.end_ms,
+        "confidence": _confidence(new),
+    }
+    changed: dict[str, Any] = {name: value for name, value in values_of_new.items() if name in paths}
+    if "extra_data" in paths:
+        changed["extra_data"] = _extra_data(new, "annotation.extra_data")
+    return replace(old, **changed)
 
 
-def annotation_extra_data(
-    request: pb.NewAnnotation | pb.UpdateAnnotationRequest, field: str
-) -> dict[str, Any] | None:
-    """The annotation's extra data as it is stored; None if the request has none.
+def _confidence(message: pb.NewAnnotation | pb.Annotation) -> float:
+    """The annotator's confidence; 1 if the message has none."""
+    return message.confidence if message.HasField("confidence") else 1.0
+
+
+def _extra_data(message: pb.NewAnnotation | pb.Annotation, field: str) -> dict[str, Any] | None:
+    """The annotation's extra data as it is stored; None if the message has none.
 
     Raises InvalidArgumentError, naming `field`, for numbers that JSON cannot represent.
     """
-    if not request.HasField("extra_data"):
+    if not message.HasField("extra_data"):
         return None
     try:
-        value: dict[str, Any] = json_format.MessageToDict(request.extra_data)
+        value: dict[str, Any] = json_format.MessageToDict(message.extra_data)
     except ValueError:
         problem = "has a number that JSON cannot say: numbers must be finite"
         raise InvalidArgumentError([FieldViolation(field, problem)]) from None
@@ -82,6 +97,6 @@ def _annotation_record(set_id: UUID, index: int, new: pb.NewAnnotation) -> Annot
         artifact_type=new.artifact_type,
         start_ms=new.start_ms,
         end_ms=new.end_ms,
-        confidence=annotation_confidence(new),
-        extra_data=annotation_extra_data(new, f"annotations[{index}].extra_data"),
+        confidence=_confidence(new),
+        extra_data=_extra_data(new, f"annotations[{index}].extra_data"),
     )

@@ -13,11 +13,10 @@ from gateway import lookup
 from gateway.app import App
 from gateway.caller import tenant
 from gateway.convert.annotations import (
-    annotation_confidence,
-    annotation_extra_data,
     annotation_message,
     annotation_records,
     annotation_set_message,
+    edited_annotation,
 )
 from gateway.errors import (
     FieldViolation,
@@ -27,6 +26,7 @@ from gateway.errors import (
     Violation,
     wrong_state,
 )
+from gateway.field_masks import check_etag, masked_paths
 from gateway.idempotency import run_once
 from gateway.paging import PageRequest
 from gateway.rules import annotations as rules
@@ -34,6 +34,8 @@ from storage.database import Connection
 from storage.queries import annotations
 from storage.queries.annotations import LockedSet
 from storage.records import Annotation, AnnotationSet
+
+EDITABLE = ("artifact_type", "start_ms", "end_ms", "confidence", "extra_data")
 
 
 class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
@@ -86,6 +88,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
         async def publish(connection: Connection) -> pb.PublishAnnotationSetResponse:
             locked = await lookup.lock_annotation_set(connection, UUID(request.annotation_set_id))
             if locked.status == "draft":
+                check_etag("annotation_set", request.annotation_set_id, request.etag, locked.revision)
                 _check_publishable(rules.of_publishing(*await annotations.obstacles(connection, locked)))
                 await annotations.publish(connection, locked.id)
             published = await lookup.annotation_set(connection, locked.id)
@@ -98,6 +101,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
     ) -> pb.DeleteAnnotationSetResponse:
         async def delete(connection: Connection) -> pb.DeleteAnnotationSetResponse:
             draft = await _lock_draft(connection, UUID(request.annotation_set_id))
+            check_etag("annotation_set", request.annotation_set_id, request.etag, draft.revision)
             await annotations.delete_set(connection, draft.id)
             return pb.DeleteAnnotationSetResponse()
 
@@ -135,10 +139,15 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
     async def UpdateAnnotation(
         self, request: pb.UpdateAnnotationRequest, _: Any
     ) -> pb.UpdateAnnotationResponse:
+        paths = masked_paths(request.update_mask, EDITABLE)
+
         async def update(connection: Connection) -> pb.UpdateAnnotationResponse:
-            annotation, draft = await _lock_annotation(connection, UUID(request.annotation_id))
-            await _check_update(connection, request, annotation, draft)
-            await _update(connection, request, annotation.id)
+            annotation, draft = await _lock_annotation(connection, UUID(request.annotation.id))
+            check_etag("annotation", request.annotation.id, request.annotation.etag, annotation.version)
+            edited = edited_annotation(annotation, request.annotation, paths)
+            facts = await annotations.facts(connection, draft.dataset_id, [edited.audio_file_id])
+            _check_fields(rules.of_edit(edited, facts))
+            await annotations.update(connection, edited)
             updated = await lookup.annotation(connection, annotation.id)
             return pb.UpdateAnnotationResponse(annotation=annotation_message(updated))
 
@@ -149,7 +158,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
     ) -> pb.DeleteAnnotationResponse:
         async def delete(connection: Connection) -> pb.DeleteAnnotationResponse:
             annotation, _ = await _lock_annotation(connection, UUID(request.annotation_id))
-            await annotations.delete(connection, annotation.id)
+            await annotations.delete(connection, annotation)
             return pb.DeleteAnnotationResponse()
 
         return await run_once(self._app.database, request, pb.DeleteAnnotationResponse, delete)
@@ -199,26 +208,6 @@ async def _check_new(connection: Connection, draft: LockedSet, new: Sequence[Ann
     files = list({annotation.audio_file_id for annotation in new})
     facts = await annotations.facts(connection, draft.dataset_id, files)
     _check_fields(rules.of_new(draft.dataset_id, new, facts))
-
-
-async def _check_update(
-    connection: Connection, request: pb.UpdateAnnotationRequest, annotation: Annotation, draft: LockedSet
-) -> None:
-    facts = await annotations.facts(connection, draft.dataset_id, [annotation.audio_file_id])
-    file = facts.files.get(annotation.audio_file_id)
-    _check_fields(rules.of_update(request.artifact_type, request.start_ms, request.end_ms, file, facts.types))
-
-
-async def _update(connection: Connection, request: pb.UpdateAnnotationRequest, annotation_id: UUID) -> None:
-    await annotations.update(
-        connection,
-        annotation_id,
-        request.artifact_type,
-        request.start_ms,
-        request.end_ms,
-        annotation_confidence(request),
-        annotation_extra_data(request, "extra_data"),
-    )
 
 
 def _check_fields(violations: Sequence[FieldViolation]) -> None:

@@ -60,7 +60,7 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
             dataset_id = UUID(request.dataset.id)
             await lookup.lock_dataset(connection, dataset_id)
             dataset = await lookup.dataset(connection, dataset_id)
-            check_etag("dataset", request.dataset, dataset.version)
+            check_etag("dataset", request.dataset.id, request.dataset.etag, dataset.version)
             await _update(connection, dataset, request.dataset, paths)
             updated = await lookup.dataset(connection, dataset_id)
             return pb.UpdateDatasetResponse(dataset=dataset_message(updated))

@@ -55,7 +55,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
         async def update(connection: Connection) -> pb.UpdateModelResponse:
             model = await lookup.lock_model(connection, UUID(request.model.id))
-            check_etag("model", request.model, model.version)
+            check_etag("model", request.model.id, request.model.etag, model.version)
             rules.check_not_archived(model)
             await _update(connection, model, request.model, paths)
             return pb.UpdateModelResponse(model=model_message(await lookup.model(connection, model.id)))

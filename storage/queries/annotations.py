@@ -6,7 +6,6 @@ A transaction that removes types or files locks the dataset's row FOR UPDATE, so
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -32,6 +31,7 @@ class LockedSet:
     dataset_id: UUID
     version: int
     status: str
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +141,7 @@ async def add(
         [a.extra_data for a in new],
     )
     await connection.execute(SQL["add"], tenant_id, set_id, dataset_id, *columns)
+    await connection.execute(SQL["touch_set"], set_id)
 
 
 async def get(connection: Connection, tenant_id: str, annotation_id: UUID) -> Annotation | None:
@@ -162,21 +163,17 @@ async def page(
     return [Annotation(**row) for row in rows]
 
 
-async def update(
-    connection: Connection,
-    annotation_id: UUID,
-    artifact_type: str,
-    start_ms: int,
-    end_ms: int,
-    confidence: float,
-    extra_data: dict[str, Any] | None,
-) -> None:
-    columns = (artifact_type, start_ms, end_ms, confidence, extra_data)
-    await connection.execute(SQL["update"], annotation_id, *columns)
+async def update(connection: Connection, new: Annotation) -> None:
+    """Stores everything but the annotation's file. The caller must have locked its set and checked it."""
+    columns = (new.artifact_type, new.start_ms, new.end_ms, new.confidence, new.extra_data)
+    await connection.execute(SQL["update"], new.id, *columns)
+    await connection.execute(SQL["touch_set"], new.annotation_set_id)
 
 
-async def delete(connection: Connection, annotation_id: UUID) -> None:
-    await connection.execute(SQL["delete"], annotation_id)
+async def delete(connection: Connection, annotation: Annotation) -> None:
+    """Deletes the annotation. The caller must have locked its set."""
+    await connection.execute(SQL["delete"], annotation.id)
+    await connection.execute(SQL["touch_set"], annotation.annotation_set_id)
 
 
 def _set(row: asyncpg.Record) -> AnnotationSet:

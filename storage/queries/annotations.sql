@@ -10,13 +10,13 @@ SELECT $1::uuid, $2::text, $3::uuid, coalesce(max(version), 0) + 1 FROM annotati
 
 -- name: get_set
 -- One set with its totals.
-SELECT id, dataset_id, version, status, totals, created_at, published_at
+SELECT id, dataset_id, version, status, totals, revision, created_at, published_at
 FROM annotation_set_details
 WHERE tenant_id = $1 AND id = $2
 
 -- name: list_sets
 -- A page of a dataset's sets, newest version first.
-SELECT id, dataset_id, version, status, totals, created_at, published_at
+SELECT id, dataset_id, version, status, totals, revision, created_at, published_at
 FROM annotation_set_details
 WHERE tenant_id = $1 AND dataset_id = $2 AND ($3::integer IS NULL OR version < $3)
 ORDER BY version DESC
@@ -30,7 +30,11 @@ FOR KEY SHARE
 
 -- name: lock_set
 -- Locks a set until the transaction ends: edits, publishing and deletion by others wait.
-SELECT id, dataset_id, version, status FROM annotation_sets WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT id, dataset_id, version, status, revision FROM annotation_sets WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+
+-- name: touch_set
+-- Gives a draft its next revision after an edit.
+UPDATE annotation_sets SET revision = revision + 1 WHERE id = $1
 
 -- name: cut_ends
 -- Cuts the ends that are at most $2 ms beyond their file to its duration.
@@ -44,6 +48,7 @@ WHERE a.annotation_set_id = $1 AND f.id = a.audio_file_id
 UPDATE annotation_sets SET
     status = 'published',
     published_at = now(),
+    revision = revision + 1,
     totals = (SELECT d.totals FROM annotation_set_details d WHERE d.id = annotation_sets.id)
 WHERE id = $1
 
@@ -103,13 +108,13 @@ SELECT $1, $2, $3, * FROM unnest(
 
 -- name: get
 -- One annotation.
-SELECT id, annotation_set_id, audio_file_id, artifact_type, start_ms, end_ms, confidence, extra_data
+SELECT id, annotation_set_id, audio_file_id, artifact_type, start_ms, end_ms, confidence, extra_data, version
 FROM annotations
 WHERE tenant_id = $1 AND id = $2
 
 -- name: list
 -- A page of a set's annotations, in order of creation.
-SELECT id, annotation_set_id, audio_file_id, artifact_type, start_ms, end_ms, confidence, extra_data
+SELECT id, annotation_set_id, audio_file_id, artifact_type, start_ms, end_ms, confidence, extra_data, version
 FROM annotations
 WHERE tenant_id = $1 AND annotation_set_id = $2
     AND ($3::uuid IS NULL OR audio_file_id = $3)
@@ -120,7 +125,8 @@ LIMIT $6
 
 -- name: update
 -- Replaces everything but an annotation's file.
-UPDATE annotations SET artifact_type = $2, start_ms = $3, end_ms = $4, confidence = $5, extra_data = $6
+UPDATE annotations SET
+    artifact_type = $2, start_ms = $3, end_ms = $4, confidence = $5, extra_data = $6, version = version + 1
 WHERE id = $1
 
 -- name: delete

@@ -49,8 +49,9 @@ SELECT
      WHERE j.dataset_id = $1 AND j.status IN ('pending', 'queued', 'training')) AS jobs
 
 -- name: delete_annotations
--- Deletes a file's annotations, which are all in drafts.
-DELETE FROM annotations WHERE audio_file_id = $1
+-- Deletes a file's annotations, which are all in drafts, and gives those drafts their next revision.
+WITH deleted AS (DELETE FROM annotations WHERE audio_file_id = $1 RETURNING annotation_set_id)
+UPDATE annotation_sets SET revision = revision + 1 WHERE id IN (SELECT annotation_set_id FROM deleted)
 
 -- name: delete
 -- Deletes the file's row.

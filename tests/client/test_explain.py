@@ -79,13 +79,15 @@ def test_metadata_resource_and_retry(serve: Serve) -> None:
     retry.retry_delay.FromMilliseconds(1500)
     resource = details.ResourceInfo(resource_type="dataset", resource_name="42")
 
-    explanation = refused(serve, "ABORTED", "it was changed", "STALE_ETAG", retry, resource, etag="e7")
+    explanation = refused(
+        serve, "ABORTED", "it was changed", "STALE_ETAG", retry, resource, current_etag="e7"
+    )
 
-    assert explanation.metadata == {"etag": "e7"}
+    assert explanation.metadata == {"current_etag": "e7"}
     assert explanation.retry_after == 1.5
     assert str(explanation).splitlines()[1:] == [
         "  resource: dataset 42",
-        "  etag: e7",
+        "  current_etag: e7",
         "  try again in 1.5 s",
     ]
 

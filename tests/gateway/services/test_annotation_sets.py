@@ -2,6 +2,7 @@
 
 import grpc
 from earmark.v1 import annotation_service_pb2 as pb
+from earmark.v1 import audio_service_pb2 as audio_pb
 from grpc import aio
 
 from tests.gateway.annotation_calls import delete, delete_set, draft_of_two, get_set, listed, update, versions
@@ -112,6 +113,33 @@ async def test_no_call_changes_a_published_set(gateway) -> None:
         assert f"annotation set {set_id} (version 1) is published" in refusal.message
         assert refusal.info.metadata["state"] == "published"
     assert (await get_set(gateway, set_id), await listed(gateway, set_id)) == before
+
+
+async def test_every_edit_of_a_draft_changes_its_etag(gateway) -> None:
+    file_id, set_id, ids = await draft_of_two(gateway)
+    etags = [(await get_set(gateway, set_id)).etag]
+    delete_file = audio_pb.DeleteAudioFileRequest(audio_file_id=file_id)
+    for edit in (
+        lambda: annotate(gateway, set_id, new_annotation(file_id)),
+        lambda: update(gateway, ids[0]),
+        lambda: delete(gateway, ids[0]),
+        lambda: gateway.audio.DeleteAudioFile(delete_file),
+    ):
+        await edit()
+        etags.append((await get_set(gateway, set_id)).etag)
+    assert len(set(etags)) == 5
+
+
+async def test_a_draft_that_changed_after_it_was_read_is_neither_published_nor_deleted(gateway) -> None:
+    _, set_id, ids = await draft_of_two(gateway)
+    stale = (await get_set(gateway, set_id)).etag
+    await update(gateway, ids[0])
+    current = (await get_set(gateway, set_id)).etag
+    for call in (publish(gateway, set_id, etag=stale), delete_set(gateway, set_id, etag=stale)):
+        refusal = await refused(call, "ABORTED", "STALE_ETAG")
+        assert dict(refusal.info.metadata) == {"current_etag": current}
+    assert (await get_set(gateway, set_id)).status == DRAFT
+    assert (await publish(gateway, set_id, etag=current)).etag != current
 
 
 async def test_concurrent_edits_and_a_publish_leave_correct_totals(gateway) -> None:

@@ -83,7 +83,7 @@ async def test_a_stale_etag_is_refused_with_the_current_one(gateway) -> None:
     current = await update(gateway, created.id, "name", name="second", etag=created.etag)
     call = update(gateway, created.id, "name", name="third", etag=created.etag)
     refusal = await refused(call, "ABORTED", "STALE_ETAG")
-    assert refusal.info.metadata["etag"] == current.etag
+    assert refusal.info.metadata["current_etag"] == current.etag
     assert (await get(gateway, created.id)).name == "second"
 
 

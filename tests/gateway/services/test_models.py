@@ -122,7 +122,7 @@ async def test_a_stale_etag_changes_nothing(stub, database_url) -> None:
     stale = (await get(stub, model_id)).etag
     current = (await update(stub, "name", id=model_id, name="new", etag=stale)).etag
     call = update(stub, "name", id=model_id, name="x", etag=stale)
-    assert (await refused(call, "ABORTED", "STALE_ETAG")).info.metadata["etag"] == current
+    assert (await refused(call, "ABORTED", "STALE_ETAG")).info.metadata["current_etag"] == current
     assert (await get(stub, model_id)).name == "new"
 
 

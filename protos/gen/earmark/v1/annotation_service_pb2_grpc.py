@@ -154,9 +154,9 @@ class AnnotationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateAnnotation(self, request, context):
-        """Replaces every field of one annotation of a draft except its file.
+        """Changes one annotation of a draft. Its file cannot be changed.
 
-        grpcurl -plaintext -d '{"annotation_id": "019a9f42-0b7e-7f00-91aa-6e5d4c3b2a44", "artifact_type": "dropout", "start_ms": 1200, "end_ms": 1400}' localhost:50051 earmark.v1.AnnotationService/UpdateAnnotation
+        grpcurl -plaintext -d '{"annotation": {"id": "019a9f42-0b7e-7f00-91aa-6e5d4c3b2a44", "start_ms": 1200, "end_ms": 1400}, "update_mask": "startMs,endMs"}' localhost:50051 earmark.v1.AnnotationService/UpdateAnnotation
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
