@@ -1,6 +1,6 @@
 """Converts annotation sets and annotations between records and messages."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -14,6 +14,7 @@ from gateway.errors import FieldViolation, InvalidArgumentError
 from storage.records import Annotation, AnnotationSet
 
 _STATUS_PREFIX = "ANNOTATION_SET_STATUS_"
+EXTRA_DATA_BYTES = 16 << 10
 
 
 def annotation_set_message(annotation_set: AnnotationSet) -> pb.AnnotationSet:
@@ -31,6 +32,11 @@ def annotation_set_message(annotation_set: AnnotationSet) -> pb.AnnotationSet:
         published_at=values.timestamp(annotation_set.published_at),
         etag=values.etag(annotation_set.revision),
     )
+
+
+def annotation_set_status_names(numbers: Iterable[int]) -> list[str]:
+    """The stored names of statuses."""
+    return values.enum_names(pb.AnnotationSetStatus, _STATUS_PREFIX, numbers)
 
 
 def annotation_message(annotation: Annotation) -> pb.Annotation:
@@ -77,10 +83,13 @@ def _confidence(message: pb.NewAnnotation | pb.Annotation) -> float:
 def _extra_data(message: pb.NewAnnotation | pb.Annotation, field: str) -> dict[str, Any] | None:
     """The annotation's extra data as it is stored; None if the message has none.
 
-    Raises InvalidArgumentError, naming `field`, for numbers that JSON cannot represent.
+    Raises InvalidArgumentError, naming `field`, if it is too large or has numbers that JSON cannot represent.
     """
     if not message.HasField("extra_data"):
         return None
+    if (size := message.extra_data.ByteSize()) > EXTRA_DATA_BYTES:
+        problem = f"has {size} bytes as a serialized message; at most {EXTRA_DATA_BYTES} are allowed"
+        raise InvalidArgumentError([FieldViolation(field, problem)])
     try:
         value: dict[str, Any] = json_format.MessageToDict(message.extra_data)
     except ValueError:

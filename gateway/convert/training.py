@@ -1,11 +1,13 @@
 """Converts training jobs, their attempts and events, and trainers' states from records to messages."""
 
+from collections.abc import Iterable
 from secrets import randbits
 from typing import Any
 
 from earmark.v1 import metrics_pb2, training_config_pb2, training_service_pb2
 
 from gateway.convert import values
+from gateway.convert.metrics import MetricsView, eval_metrics_message
 from gateway.fleet.trainers import TrainerStatus
 from gateway.fleet.waiting import Waiting
 from storage.records import TrainingAttempt, TrainingEvent, TrainingJob
@@ -41,7 +43,9 @@ def training_config_message(config: dict[str, Any]) -> training_config_pb2.Train
     return values.from_json(config, training_config_pb2.TrainingConfig)
 
 
-def training_job_message(job: TrainingJob) -> training_service_pb2.TrainingJob:
+def training_job_message(
+    job: TrainingJob, view: MetricsView = metrics_pb2.METRICS_VIEW_FULL
+) -> training_service_pb2.TrainingJob:
     """The training job as the API shows it."""
     message = training_service_pb2.TrainingJob(
         id=str(job.id),
@@ -65,7 +69,7 @@ def training_job_message(job: TrainingJob) -> training_service_pb2.TrainingJob:
         attempts=map(training_attempt_message, job.attempts),
     )
     if job.metrics is not None:
-        message.metrics.CopyFrom(values.from_json(job.metrics, metrics_pb2.EvalMetrics))
+        message.metrics.CopyFrom(eval_metrics_message(job.metrics, view))
     if job.error_reason is not None:
         message.error.reason = job.error_reason
         message.error.message = job.error_message or ""
@@ -126,6 +130,6 @@ def training_job_status(name: str) -> training_service_pb2.TrainingJobStatus:
     return values.enum_number(training_service_pb2.TrainingJobStatus, _STATUS_PREFIX, name)
 
 
-def training_job_status_name(number: int) -> str | None:
-    """The stored name of a status; None for UNSPECIFIED."""
-    return values.enum_name(training_service_pb2.TrainingJobStatus, _STATUS_PREFIX, number)
+def training_job_status_names(numbers: Iterable[int]) -> list[str]:
+    """The stored names of statuses."""
+    return values.enum_names(training_service_pb2.TrainingJobStatus, _STATUS_PREFIX, numbers)

@@ -16,6 +16,7 @@ from gateway.convert.annotations import (
     annotation_message,
     annotation_records,
     annotation_set_message,
+    annotation_set_status_names,
     edited_annotation,
 )
 from gateway.errors import (
@@ -69,18 +70,18 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
     async def ListAnnotationSets(
         self, request: pb.ListAnnotationSetsRequest, _: Any
     ) -> pb.ListAnnotationSetsResponse:
-        page_request = PageRequest.of(request)
-        # A page token contains a UUID, and this list is ordered by version: the version is sent as a UUID.
-        below_version = page_request.after.int if page_request.after else None
+        page_request = PageRequest.by_number(request)
         dataset_id = UUID(request.dataset_id)
+        statuses = annotation_set_status_names(request.statuses)
         async with self._app.database.connection() as connection:
             await lookup.dataset(connection, dataset_id)
             rows = await annotations.page_of_sets(
-                connection, tenant(), dataset_id, below_version, page_request.limit
+                connection, tenant(), dataset_id, statuses, page_request.after, page_request.limit
             )
-        page = page_request.cut(rows, key=lambda annotation_set: UUID(int=annotation_set.version))
-        sets = map(annotation_set_message, page.rows)
-        return pb.ListAnnotationSetsResponse(annotation_sets=sets, next_page_token=page.next_page_token)
+        page = page_request.cut(rows, annotation_set_message, lambda annotation_set: annotation_set.version)
+        return pb.ListAnnotationSetsResponse(
+            annotation_sets=page.messages, next_page_token=page.next_page_token
+        )
 
     async def PublishAnnotationSet(
         self, request: pb.PublishAnnotationSetRequest, _: Any
@@ -123,18 +124,14 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
     async def ListAnnotations(self, request: pb.ListAnnotationsRequest, _: Any) -> pb.ListAnnotationsResponse:
         page_request = PageRequest.of(request)
         set_id = UUID(request.annotation_set_id)
-        filters = (
-            UUID(request.audio_file_id) if request.audio_file_id else None,
-            request.artifact_type or None,
-        )
+        filters = [UUID(i) for i in request.audio_file_ids], list(request.artifact_types)
         async with self._app.database.connection() as connection:
             await lookup.annotation_set(connection, set_id)
             rows = await annotations.page(
                 connection, tenant(), set_id, *filters, page_request.after, page_request.limit
             )
-        page = page_request.cut(rows, key=lambda annotation: annotation.id)
-        messages = map(annotation_message, page.rows)
-        return pb.ListAnnotationsResponse(annotations=messages, next_page_token=page.next_page_token)
+        page = page_request.cut(rows, annotation_message, lambda annotation: annotation.id)
+        return pb.ListAnnotationsResponse(annotations=page.messages, next_page_token=page.next_page_token)
 
     async def UpdateAnnotation(
         self, request: pb.UpdateAnnotationRequest, _: Any

@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from gateway import lookup, object_keys
 from gateway.app import App
 from gateway.caller import tenant
-from gateway.convert.audio import audio_file_message, audio_status_name
+from gateway.convert.audio import audio_file_message, audio_status_names
 from gateway.errors import NotFoundError, in_use
 from gateway.idempotency import earlier_reply, run_once
 from gateway.paging import PageRequest
@@ -49,15 +49,14 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
     async def ListAudioFiles(self, request: pb.ListAudioFilesRequest, _: Any) -> pb.ListAudioFilesResponse:
         page_request = PageRequest.of(request)
         dataset_id = UUID(request.dataset_id)
-        status = audio_status_name(request.processing_status)
+        statuses = audio_status_names(request.processing_statuses)
         async with self._app.database.connection() as connection:
             await lookup.dataset(connection, dataset_id)
             rows = await audio.page(
-                connection, tenant(), dataset_id, status, page_request.after, page_request.limit
+                connection, tenant(), dataset_id, statuses, page_request.after, page_request.limit
             )
-        page = page_request.cut(rows, key=lambda audio_file: audio_file.id)
-        files = map(audio_file_message, page.rows)
-        return pb.ListAudioFilesResponse(audio_files=files, next_page_token=page.next_page_token)
+        page = page_request.cut(rows, audio_file_message, lambda audio_file: audio_file.id)
+        return pb.ListAudioFilesResponse(audio_files=page.messages, next_page_token=page.next_page_token)
 
     async def DeleteAudioFile(self, request: pb.DeleteAudioFileRequest, _: Any) -> pb.DeleteAudioFileResponse:
         deleted: list[AudioFile] = []

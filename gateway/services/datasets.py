@@ -48,10 +48,8 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
         page_request = PageRequest.of(request)
         async with self._app.database.connection() as connection:
             rows = await datasets.page(connection, tenant(), page_request.after, page_request.limit)
-        page = page_request.cut(rows, key=lambda dataset: dataset.id)
-        return pb.ListDatasetsResponse(
-            datasets=map(dataset_message, page.rows), next_page_token=page.next_page_token
-        )
+        page = page_request.cut(rows, dataset_message, lambda dataset: dataset.id)
+        return pb.ListDatasetsResponse(datasets=page.messages, next_page_token=page.next_page_token)
 
     async def UpdateDataset(self, request: pb.UpdateDatasetRequest, _: Any) -> pb.UpdateDatasetResponse:
         paths = masked_paths(request.update_mask, EDITABLE)

@@ -1,5 +1,6 @@
 """earmark.v1.ModelService."""
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -41,14 +42,12 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
                 page_request.after,
                 page_request.limit,
                 is_active=request.is_active if request.HasField("is_active") else None,
-                artifact_type=request.artifact_type or None,
-                dataset_id=UUID(request.dataset_id) if request.dataset_id else None,
+                artifact_types=list(request.artifact_types),
+                dataset_ids=[UUID(dataset_id) for dataset_id in request.dataset_ids],
                 show_deleted=request.show_deleted,
             )
-        page = page_request.cut(rows, key=lambda model: model.id)
-        return pb.ListModelsResponse(
-            models=map(model_message, page.rows), next_page_token=page.next_page_token
-        )
+        page = page_request.cut(rows, partial(model_message, view=request.view), lambda model: model.id)
+        return pb.ListModelsResponse(models=page.messages, next_page_token=page.next_page_token)
 
     async def UpdateModel(self, request: pb.UpdateModelRequest, _: Any) -> pb.UpdateModelResponse:
         paths = masked_paths(request.update_mask, EDITABLE)

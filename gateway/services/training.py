@@ -1,6 +1,7 @@
 """earmark.v1.TrainingService."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from gateway.convert.training import (
     training_event_message,
     training_job_message,
     training_job_status,
-    training_job_status_name,
+    training_job_status_names,
     waiting_message,
 )
 from gateway.convert.values import to_json
@@ -84,16 +85,18 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         self, request: pb.ListTrainingJobsRequest, _: Any
     ) -> pb.ListTrainingJobsResponse:
         page_request = PageRequest.of(request)
-        dataset_id = UUID(request.dataset_id) if request.dataset_id else None
-        status = training_job_status_name(request.status)
         async with self._app.database.connection() as connection:
             rows = await training.page(
-                connection, tenant(), page_request.after, dataset_id, status, page_request.limit
+                connection,
+                tenant(),
+                page_request.after,
+                page_request.limit,
+                dataset_ids=[UUID(dataset_id) for dataset_id in request.dataset_ids],
+                statuses=training_job_status_names(request.statuses),
+                metadata=dict(request.metadata),
             )
-        page = page_request.cut(rows, key=lambda job: job.id)
-        return pb.ListTrainingJobsResponse(
-            training_jobs=map(training_job_message, page.rows), next_page_token=page.next_page_token
-        )
+        page = page_request.cut(rows, partial(training_job_message, view=request.view), lambda job: job.id)
+        return pb.ListTrainingJobsResponse(training_jobs=page.messages, next_page_token=page.next_page_token)
 
     async def CancelTrainingJob(
         self, request: pb.CancelTrainingJobRequest, _: Any
@@ -166,8 +169,7 @@ def _watch_response(event: TrainingEvent) -> pb.WatchTrainingJobResponse:
 
 def _log_filter(request: pb.WatchTrainingJobsRequest) -> LogFilter:
     dataset_id = UUID(request.dataset_id) if request.dataset_id else None
-    statuses = [name for number in request.statuses if (name := training_job_status_name(number))]
-    return LogFilter(dataset_id, statuses, dict(request.metadata))
+    return LogFilter(dataset_id, training_job_status_names(request.statuses), dict(request.metadata))
 
 
 def _log_response(event: TrainingEvent | None, cursor: Cursor) -> pb.WatchTrainingJobsResponse:

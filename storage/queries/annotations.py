@@ -77,9 +77,15 @@ async def get_set(connection: Connection, tenant_id: str, set_id: UUID) -> Annot
 
 
 async def page_of_sets(
-    connection: Connection, tenant_id: str, dataset_id: UUID, below_version: int | None, limit: int
+    connection: Connection,
+    tenant_id: str,
+    dataset_id: UUID,
+    statuses: Sequence[str],
+    below_version: int | None,
+    limit: int,
 ) -> list[AnnotationSet]:
-    rows = await connection.fetch(SQL["list_sets"], tenant_id, dataset_id, below_version, limit)
+    """A page, newest version first. `statuses`: empty for all."""
+    rows = await connection.fetch(SQL["list_sets"], tenant_id, dataset_id, statuses, below_version, limit)
     return [_set(row) for row in rows]
 
 
@@ -153,13 +159,14 @@ async def page(
     connection: Connection,
     tenant_id: str,
     set_id: UUID,
-    audio_file_id: UUID | None,
-    artifact_type: str | None,
+    audio_file_ids: Sequence[UUID],
+    artifact_types: Sequence[str],
     after: UUID | None,
     limit: int,
 ) -> list[Annotation]:
-    """A page in order of creation. `audio_file_id`, `artifact_type`: None for all."""
-    rows = await connection.fetch(SQL["list"], tenant_id, set_id, audio_file_id, artifact_type, after, limit)
+    """A page in order of creation. `audio_file_ids`, `artifact_types`: empty for all."""
+    filters = (audio_file_ids, artifact_types)
+    rows = await connection.fetch(SQL["list"], tenant_id, set_id, *filters, after, limit)
     return [Annotation(**row) for row in rows]
 
 

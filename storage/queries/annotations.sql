@@ -18,9 +18,11 @@ WHERE tenant_id = $1 AND id = $2
 -- A page of a dataset's sets, newest version first.
 SELECT id, dataset_id, version, status, totals, revision, created_at, published_at
 FROM annotation_set_details
-WHERE tenant_id = $1 AND dataset_id = $2 AND ($3::integer IS NULL OR version < $3)
+WHERE tenant_id = $1 AND dataset_id = $2
+    AND (cardinality($3::text[]) = 0 OR status = ANY ($3))
+    AND ($4::integer IS NULL OR version < $4)
 ORDER BY version DESC
-LIMIT $4
+LIMIT $5
 
 -- name: lock_dataset_of_set
 -- Locks a set's dataset as datasets.lock_for_key_share does: its types and files cannot be deleted.
@@ -117,8 +119,8 @@ WHERE tenant_id = $1 AND id = $2
 SELECT id, annotation_set_id, audio_file_id, artifact_type, start_ms, end_ms, confidence, extra_data, version
 FROM annotations
 WHERE tenant_id = $1 AND annotation_set_id = $2
-    AND ($3::uuid IS NULL OR audio_file_id = $3)
-    AND ($4::text IS NULL OR artifact_type = $4)
+    AND (cardinality($3::uuid[]) = 0 OR audio_file_id = ANY ($3))
+    AND (cardinality($4::text[]) = 0 OR artifact_type = ANY ($4))
     AND ($5::uuid IS NULL OR id > $5)
 ORDER BY id
 LIMIT $6

@@ -52,12 +52,12 @@ async def page(
     connection: Connection,
     tenant_id: str,
     dataset_id: UUID,
-    processing_status: str | None,
+    processing_statuses: Sequence[str],
     after: UUID | None,
     limit: int,
 ) -> list[AudioFile]:
-    """A page in order of creation. `processing_status`: None for every status."""
-    rows = await connection.fetch(SQL["list"], tenant_id, dataset_id, processing_status, after, limit)
+    """A page in order of creation. `processing_statuses`: empty for all."""
+    rows = await connection.fetch(SQL["list"], tenant_id, dataset_id, processing_statuses, after, limit)
     return [AudioFile(**row) for row in rows]
 
 

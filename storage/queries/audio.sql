@@ -28,7 +28,7 @@ SELECT id, dataset_id, original_filename, content_type, size_bytes, sha256, dura
     processing_status, error_message, revision, attempt, created_at, updated_at
 FROM audio_files
 WHERE tenant_id = $1 AND dataset_id = $2
-    AND ($3::text IS NULL OR processing_status = $3)
+    AND (cardinality($3::text[]) = 0 OR processing_status = ANY ($3))
     AND ($4::uuid IS NULL OR id > $4)
 ORDER BY id
 LIMIT $5

@@ -75,13 +75,13 @@ async def page(
     limit: int,
     *,
     is_active: bool | None = None,
-    artifact_type: str | None = None,
-    dataset_id: UUID | None = None,
+    artifact_types: Sequence[str] = (),
+    dataset_ids: Sequence[UUID] = (),
     show_deleted: bool = False,
 ) -> list[Model]:
-    """A page of models, newest first. A filter that is None matches every model."""
+    """A page of models, newest first. A filter that is None or empty matches every model."""
     rows = await connection.fetch(
-        SQL["list"], tenant_id, after, limit, is_active, artifact_type, dataset_id, show_deleted
+        SQL["list"], tenant_id, after, limit, is_active, artifact_types, dataset_ids, show_deleted
     )
     return [Model(**row) for row in rows]
 

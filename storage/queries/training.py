@@ -140,11 +140,15 @@ async def page(
     connection: Connection,
     tenant_id: str,
     after: UUID | None,
-    dataset_id: UUID | None,
-    status: str | None,
     limit: int,
+    *,
+    dataset_ids: Sequence[UUID],
+    statuses: Sequence[str],
+    metadata: dict[str, str],
 ) -> list[TrainingJob]:
-    rows = await connection.fetch(SQL["page"], tenant_id, after, dataset_id, status, limit)
+    """A page of jobs, newest first. A filter that is empty matches every job."""
+    filters = (dataset_ids, statuses, metadata)
+    rows = await connection.fetch(SQL["page"], tenant_id, after, limit, *filters)
     return [_job(row) for row in rows]
 
 

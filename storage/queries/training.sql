@@ -33,12 +33,14 @@ SELECT jobs.* FROM unnest($1::text[], $2::uuid[]) AS wanted (tenant_id, id)
 JOIN training_job_details AS jobs USING (tenant_id, id)
 
 -- name: page
--- A page of a tenant's jobs, newest first.
+-- A page of a tenant's jobs, newest first. A filter that is empty matches every job.
 SELECT * FROM training_job_details
 WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2)
-    AND ($3::uuid IS NULL OR dataset_id = $3) AND ($4::text IS NULL OR status = $4)
+    AND (cardinality($4::uuid[]) = 0 OR dataset_id = ANY ($4))
+    AND (cardinality($5::text[]) = 0 OR status = ANY ($5))
+    AND metadata @> $6
 ORDER BY id DESC
-LIMIT $5
+LIMIT $3
 
 -- name: counts
 -- The numbers of a tenant's waiting and training jobs.

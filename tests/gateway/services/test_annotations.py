@@ -2,6 +2,7 @@
 
 from uuid import uuid4
 
+from earmark.v1 import annotation_service_pb2 as pb
 from earmark.v1 import dataset_service_pb2
 from google.protobuf import struct_pb2
 from grpc import aio
@@ -44,9 +45,10 @@ async def test_annotations_are_stored_unchanged_and_listed_in_order_of_creation(
 
 async def test_a_list_can_be_filtered_by_file_and_type(gateway) -> None:
     file_id, set_id, ids = await draft_of_two(gateway)
-    assert [a.id for a in await listed(gateway, set_id, artifact_type="dropout")] == ids[1:]
-    assert [a.id for a in await listed(gateway, set_id, audio_file_id=file_id)] == ids
-    assert await listed(gateway, set_id, audio_file_id=NOWHERE) == []
+    assert [a.id for a in await listed(gateway, set_id, artifact_types=["dropout"])] == ids[1:]
+    assert [a.id for a in await listed(gateway, set_id, audio_file_ids=[file_id, NOWHERE])] == ids
+    assert await listed(gateway, set_id, audio_file_ids=[NOWHERE]) == []
+    assert [a.id for a in await listed(gateway, set_id, artifact_types=["glitch", "dropout"])] == ids
 
 
 async def test_a_batch_is_added_whole_or_not_at_all_with_every_violation(gateway) -> None:
@@ -96,6 +98,30 @@ async def test_the_largest_batch_is_added_and_the_largest_refusal_arrives(gatewa
     assert (await get_set(gateway, set_id)).total_annotations == 10_000
     call = annotate(gateway, set_id, *([new_annotation(file_id)] * 10_001))
     await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
+
+
+async def test_extra_data_has_a_size_limit_and_a_page_of_the_largest_still_fits(gateway) -> None:
+    file_id, set_id, ids = await draft_of_two(gateway)
+    largest = struct_pb2.Struct(fields={"x": struct_pb2.Value(string_value="x" * (16 * 1024 - 16))})
+    too_large = struct_pb2.Struct(fields={"x": struct_pb2.Value(string_value="x" * (16 * 1024 - 10))})
+    assert largest.ByteSize() <= 16_384 < too_large.ByteSize()
+    call = annotate(gateway, set_id, new_annotation(file_id), new_annotation(file_id, extra_data=too_large))
+    refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert refusal.fields == {
+        "annotations[1].extra_data": "has 16386 bytes as a serialized message; at most 16384 are allowed"
+    }
+    call = update(gateway, ids[0], extra_data=too_large)
+    refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert list(refusal.fields) == ["annotation.extra_data"]
+    await annotate(gateway, set_id, *([new_annotation(file_id, extra_data=largest)] * 300))
+    request = pb.ListAnnotationsRequest(annotation_set_id=set_id, page_size=1000)
+    pages = []
+    while not pages or request.page_token:
+        pages.append(await gateway.annotations.ListAnnotations(request))
+        request.page_token = pages[-1].next_page_token
+    assert sum(len(page.annotations) for page in pages) == 302
+    assert [page.ByteSize() > 1 << 20 for page in pages] == [True, False]
+    assert pages[0].ByteSize() <= 4 << 20
 
 
 async def test_extra_data_that_json_cannot_represent_is_refused(gateway) -> None:
@@ -227,8 +253,8 @@ async def test_fields_are_checked(gateway) -> None:
         (f"{first}.confidence", annotate(gateway, NOWHERE, new_annotation(NOWHERE, confidence=1.5))),
         (f"{first}.confidence", annotate(gateway, NOWHERE, new_annotation(NOWHERE, confidence=float("nan")))),
         (first, annotate(gateway, NOWHERE, new_annotation(NOWHERE, end_ms=100))),
-        ("audio_file_id", listed(gateway, NOWHERE, audio_file_id="x")),
-        ("artifact_type", listed(gateway, NOWHERE, artifact_type="x" * 101)),
+        ("audio_file_ids[0]", listed(gateway, NOWHERE, audio_file_ids=["x"])),
+        ("artifact_types[0]", listed(gateway, NOWHERE, artifact_types=["x" * 101])),
         ("annotation.id", update(gateway, "x")),
         ("annotation.start_ms", update(gateway, NOWHERE, start_ms=-1)),
         ("annotation.confidence", update(gateway, NOWHERE, confidence=1.5)),

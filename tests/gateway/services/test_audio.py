@@ -220,8 +220,8 @@ async def test_a_list_is_oldest_first_and_can_be_filtered_by_status(gateway) -> 
     ready = await decoded(gateway, dataset_id)
     pending = (await upload(gateway, dataset_id)).id
     assert await listed(gateway, dataset_id) == [ready, pending]
-    assert await listed(gateway, dataset_id, processing_status=PENDING) == [pending]
-    assert await listed(gateway, dataset_id, processing_status=S.AUDIO_PROCESSING_STATUS_FAILED) == []
+    assert await listed(gateway, dataset_id, processing_statuses=[PENDING]) == [pending]
+    assert await listed(gateway, dataset_id, processing_statuses=[S.AUDIO_PROCESSING_STATUS_FAILED]) == []
 
 
 async def test_missing_resources_are_not_found(gateway) -> None:
@@ -254,7 +254,7 @@ async def test_fields_are_checked(gateway) -> None:
         ("request_id", delete(gateway, NOWHERE, request_id="1")),
         ("audio_file_id", download(gateway, "x").read()),
         ("dataset_id", listed(gateway, "x")),
-        ("processing_status", listed(gateway, NOWHERE, processing_status=99)),
+        ("processing_statuses[0]", listed(gateway, NOWHERE, processing_statuses=[99])),
         ("page_size", listed(gateway, NOWHERE, page_size=-1)),
         ("dataset_id", watch(gateway, "x").read()),
         ("after_revision", watch(gateway, NOWHERE, -1).read()),

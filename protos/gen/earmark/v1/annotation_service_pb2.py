@@ -28,7 +28,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#earmark/v1/annotation_service.proto\x12\nearmark.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x03\n\rAnnotationSet\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\ndataset_id\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12/\n\x06status\x18\x04 \x01(\x0e\x32\x1f.earmark.v1.AnnotationSetStatus\x12\x19\n\x11total_annotations\x18\x05 \x01(\x05\x12M\n\x13\x61nnotations_by_type\x18\x06 \x03(\x0b\x32\x30.earmark.v1.AnnotationSet.AnnotationsByTypeEntry\x12\"\n\x1atotal_positive_duration_ms\x18\x07 \x01(\x03\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cpublished_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\n \x01(\t\x1a\x38\n\x16\x41nnotationsByTypeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"\x9b\x02\n\nAnnotation\x12\x14\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x19\n\x11\x61nnotation_set_id\x18\x02 \x01(\t\x12\x15\n\raudio_file_id\x18\x03 \x01(\t\x12\x1e\n\rartifact_type\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x19\n\x08start_ms\x18\x05 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x0e\n\x06\x65nd_ms\x18\x06 \x01(\x03\x12\x30\n\nconfidence\x18\x07 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00\x88\x01\x01\x12+\n\nextra_data\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0c\n\x04\x65tag\x18\t \x01(\tB\r\n\x0b_confidence\"y\n\x1a\x43reateAnnotationSetRequest\x12\x1c\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\x07\x63opy_of\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"P\n\x1b\x43reateAnnotationSetResponse\x12\x31\n\x0e\x61nnotation_set\x18\x01 \x01(\x0b\x32\x19.earmark.v1.AnnotationSet\">\n\x17GetAnnotationSetRequest\x12#\n\x11\x61nnotation_set_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"M\n\x18GetAnnotationSetResponse\x12\x31\n\x0e\x61nnotation_set\x18\x01 \x01(\x0b\x32\x19.earmark.v1.AnnotationSet\"s\n\x19ListAnnotationSetsRequest\x12\x1c\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\"i\n\x1aListAnnotationSetsResponse\x12\x32\n\x0f\x61nnotation_sets\x18\x01 \x03(\x0b\x32\x19.earmark.v1.AnnotationSet\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"z\n\x1bPublishAnnotationSetRequest\x12#\n\x11\x61nnotation_set_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"Q\n\x1cPublishAnnotationSetResponse\x12\x31\n\x0e\x61nnotation_set\x18\x01 \x01(\x0b\x32\x19.earmark.v1.AnnotationSet\"y\n\x1a\x44\x65leteAnnotationSetRequest\x12#\n\x11\x61nnotation_set_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x1d\n\x1b\x44\x65leteAnnotationSetResponse\"\x94\x03\n\rNewAnnotation\x12\x1f\n\raudio_file_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\rartifact_type\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\x19\n\x08start_ms\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x0e\n\x06\x65nd_ms\x18\x04 \x01(\x03\x12\x30\n\nconfidence\x18\x05 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00\x88\x01\x01\x12+\n\nextra_data\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct:\xa6\x01\xbaH\xa2\x01\x1a\x9f\x01\n\x1a\x61nnotation.end_after_start\x1a\x80\x01this.end_ms > this.start_ms ? \'\' : \'end_ms (\' + string(this.end_ms) + \') must be after start_ms (\' + string(this.start_ms) + \')\'B\r\n\x0b_confidence\"\xa2\x01\n\x1d\x42\x61tchCreateAnnotationsRequest\x12#\n\x11\x61nnotation_set_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12;\n\x0b\x61nnotations\x18\x02 \x03(\x0b\x32\x19.earmark.v1.NewAnnotationB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"8\n\x1e\x42\x61tchCreateAnnotationsResponse\x12\x16\n\x0e\x61nnotation_ids\x18\x01 \x03(\t\"\xbb\x01\n\x16ListAnnotationsRequest\x12#\n\x11\x61nnotation_set_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\"\n\raudio_file_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1e\n\rartifact_type\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1a\n\tpage_size\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\"_\n\x17ListAnnotationsResponse\x12+\n\x0b\x61nnotations\x18\x01 \x03(\x0b\x32\x16.earmark.v1.Annotation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa7\x01\n\x17UpdateAnnotationRequest\x12\x32\n\nannotation\x18\x01 \x01(\x0b\x32\x16.earmark.v1.AnnotationB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"F\n\x18UpdateAnnotationResponse\x12*\n\nannotation\x18\x01 \x01(\x0b\x32\x16.earmark.v1.Annotation\"[\n\x17\x44\x65leteAnnotationRequest\x12\x1f\n\rannotation_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x1a\n\x18\x44\x65leteAnnotationResponse*\x82\x01\n\x13\x41nnotationSetStatus\x12%\n!ANNOTATION_SET_STATUS_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41NNOTATION_SET_STATUS_DRAFT\x10\x01\x12#\n\x1f\x41NNOTATION_SET_STATUS_PUBLISHED\x10\x02\x32\x9d\x07\n\x11\x41nnotationService\x12\x66\n\x13\x43reateAnnotationSet\x12&.earmark.v1.CreateAnnotationSetRequest\x1a\'.earmark.v1.CreateAnnotationSetResponse\x12]\n\x10GetAnnotationSet\x12#.earmark.v1.GetAnnotationSetRequest\x1a$.earmark.v1.GetAnnotationSetResponse\x12\x63\n\x12ListAnnotationSets\x12%.earmark.v1.ListAnnotationSetsRequest\x1a&.earmark.v1.ListAnnotationSetsResponse\x12i\n\x14PublishAnnotationSet\x12\'.earmark.v1.PublishAnnotationSetRequest\x1a(.earmark.v1.PublishAnnotationSetResponse\x12\x66\n\x13\x44\x65leteAnnotationSet\x12&.earmark.v1.DeleteAnnotationSetRequest\x1a\'.earmark.v1.DeleteAnnotationSetResponse\x12o\n\x16\x42\x61tchCreateAnnotations\x12).earmark.v1.BatchCreateAnnotationsRequest\x1a*.earmark.v1.BatchCreateAnnotationsResponse\x12Z\n\x0fListAnnotations\x12\".earmark.v1.ListAnnotationsRequest\x1a#.earmark.v1.ListAnnotationsResponse\x12]\n\x10UpdateAnnotation\x12#.earmark.v1.UpdateAnnotationRequest\x1a$.earmark.v1.UpdateAnnotationResponse\x12]\n\x10\x44\x65leteAnnotation\x12#.earmark.v1.DeleteAnnotationRequest\x1a$.earmark.v1.DeleteAnnotationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#earmark/v1/annotation_service.proto\x12\nearmark.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x03\n\rAnnotationSet\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\ndataset_id\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12/\n\x06status\x18\x04 \x01(\x0e\x32\x1f.earmark.v1.AnnotationSetStatus\x12\x19\n\x11total_annotations\x18\x05 \x01(\x05\x12M\n\x13\x61nnotations_by_type\x18\x06 \x03(\x0b\x32\x30.earmark.v1.AnnotationSet.AnnotationsByTypeEntry\x12\"\n\x1atotal_positive_duration_ms\x18\x07 \x01(\x03\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cpublished_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\n \x01(\t\x1a\x38\n\x16\x41nnotationsByTypeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"\x9b\x02\n\nAnnotation\x12\x14\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x19\n\x11\x61nnotation_set_id\x18\x02 \x01(\t\x12\x15\n\raudio_file_id\x18\x03 \x01(\t\x12\x1e\n\rartifact_type\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x19\n\x08start_ms\x18\x05 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x0e\n\x06\x65nd_ms\x18\x06 \x01(\x03\x12\x30\n\nconfidence\x18\x07 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00\x88\x01\x01\x12+\n\nextra_data\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0c\n\x04\x65tag\x18\t \x01(\tB\r\n\x0b_confidence\"y\n\x1a\x43reateAnnotationSetRequest\x12\x1c\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\x07\x63opy_of\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"P\n\x1b\x43reateAnnotationSetResponse\x12\x31\n\x0e\x61nnotation_set\x18\x01 \x01(\x0b\x32\x19.earmark.v1.AnnotationSet\">\n\x17GetAnnotationSetRequest\x12#\n\x11\x61nnotation_set_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"M\n\x18GetAnnotationSetResponse\x12\x31\n\x0e\x61nnotation_set\x18\x01 \x01(\x0b\x32\x19.earmark.v1.AnnotationSet\"\xbb\x01\n\x19ListAnnotationSetsRequest\x12\x1c\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x46\n\x08statuses\x18\x04 \x03(\x0e\x32\x1f.earmark.v1.AnnotationSetStatusB\x13\xbaH\x10\x92\x01\r\x10\x64\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\"i\n\x1aListAnnotationSetsResponse\x12\x32\n\x0f\x61nnotation_sets\x18\x01 \x03(\x0b\x32\x19.earmark.v1.AnnotationSet\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"z\n\x1bPublishAnnotationSetRequest\x12#\n\x11\x61nnotation_set_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"Q\n\x1cPublishAnnotationSetResponse\x12\x31\n\x0e\x61nnotation_set\x18\x01 \x01(\x0b\x32\x19.earmark.v1.AnnotationSet\"y\n\x1a\x44\x65leteAnnotationSetRequest\x12#\n\x11\x61nnotation_set_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\x1d\n\x1b\x44\x65leteAnnotationSetResponse\"\x94\x03\n\rNewAnnotation\x12\x1f\n\raudio_file_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\rartifact_type\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\x19\n\x08start_ms\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x0e\n\x06\x65nd_ms\x18\x04 \x01(\x03\x12\x30\n\nconfidence\x18\x05 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00\x88\x01\x01\x12+\n\nextra_data\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct:\xa6\x01\xbaH\xa2\x01\x1a\x9f\x01\n\x1a\x61nnotation.end_after_start\x1a\x80\x01this.end_ms > this.start_ms ? \'\' : \'end_ms (\' + string(this.end_ms) + \') must be after start_ms (\' + string(this.start_ms) + \')\'B\r\n\x0b_confidence\"\xa2\x01\n\x1d\x42\x61tchCreateAnnotationsRequest\x12#\n\x11\x61nnotation_set_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12;\n\x0b\x61nnotations\x18\x02 \x03(\x0b\x32\x19.earmark.v1.NewAnnotationB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"8\n\x1e\x42\x61tchCreateAnnotationsResponse\x12\x16\n\x0e\x61nnotation_ids\x18\x01 \x03(\t\"\xce\x01\n\x16ListAnnotationsRequest\x12#\n\x11\x61nnotation_set_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12)\n\x0e\x61udio_file_ids\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\x18\x01\"\x05r\x03\xb0\x01\x01\x12*\n\x0e\x61rtifact_types\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x64\x18\x01\"\x06r\x04\x10\x01\x18\x64\x12\x1a\n\tpage_size\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\"_\n\x17ListAnnotationsResponse\x12+\n\x0b\x61nnotations\x18\x01 \x03(\x0b\x32\x16.earmark.v1.Annotation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa7\x01\n\x17UpdateAnnotationRequest\x12\x32\n\nannotation\x18\x01 \x01(\x0b\x32\x16.earmark.v1.AnnotationB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"F\n\x18UpdateAnnotationResponse\x12*\n\nannotation\x18\x01 \x01(\x0b\x32\x16.earmark.v1.Annotation\"[\n\x17\x44\x65leteAnnotationRequest\x12\x1f\n\rannotation_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x1a\n\x18\x44\x65leteAnnotationResponse*\x82\x01\n\x13\x41nnotationSetStatus\x12%\n!ANNOTATION_SET_STATUS_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41NNOTATION_SET_STATUS_DRAFT\x10\x01\x12#\n\x1f\x41NNOTATION_SET_STATUS_PUBLISHED\x10\x02\x32\x9d\x07\n\x11\x41nnotationService\x12\x66\n\x13\x43reateAnnotationSet\x12&.earmark.v1.CreateAnnotationSetRequest\x1a\'.earmark.v1.CreateAnnotationSetResponse\x12]\n\x10GetAnnotationSet\x12#.earmark.v1.GetAnnotationSetRequest\x1a$.earmark.v1.GetAnnotationSetResponse\x12\x63\n\x12ListAnnotationSets\x12%.earmark.v1.ListAnnotationSetsRequest\x1a&.earmark.v1.ListAnnotationSetsResponse\x12i\n\x14PublishAnnotationSet\x12\'.earmark.v1.PublishAnnotationSetRequest\x1a(.earmark.v1.PublishAnnotationSetResponse\x12\x66\n\x13\x44\x65leteAnnotationSet\x12&.earmark.v1.DeleteAnnotationSetRequest\x1a\'.earmark.v1.DeleteAnnotationSetResponse\x12o\n\x16\x42\x61tchCreateAnnotations\x12).earmark.v1.BatchCreateAnnotationsRequest\x1a*.earmark.v1.BatchCreateAnnotationsResponse\x12Z\n\x0fListAnnotations\x12\".earmark.v1.ListAnnotationsRequest\x1a#.earmark.v1.ListAnnotationsResponse\x12]\n\x10UpdateAnnotation\x12#.earmark.v1.UpdateAnnotationRequest\x1a$.earmark.v1.UpdateAnnotationResponse\x12]\n\x10\x44\x65leteAnnotation\x12#.earmark.v1.DeleteAnnotationRequest\x1a$.earmark.v1.DeleteAnnotationResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,6 +55,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETANNOTATIONSETREQUEST'].fields_by_name['annotation_set_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_LISTANNOTATIONSETSREQUEST'].fields_by_name['dataset_id']._loaded_options = None
   _globals['_LISTANNOTATIONSETSREQUEST'].fields_by_name['dataset_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_LISTANNOTATIONSETSREQUEST'].fields_by_name['statuses']._loaded_options = None
+  _globals['_LISTANNOTATIONSETSREQUEST'].fields_by_name['statuses']._serialized_options = b'\272H\020\222\001\r\020d\030\001\"\007\202\001\004\020\001 \000'
   _globals['_LISTANNOTATIONSETSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTANNOTATIONSETSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTANNOTATIONSETSREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -89,10 +91,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHCREATEANNOTATIONSREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_LISTANNOTATIONSREQUEST'].fields_by_name['annotation_set_id']._loaded_options = None
   _globals['_LISTANNOTATIONSREQUEST'].fields_by_name['annotation_set_id']._serialized_options = b'\272H\005r\003\260\001\001'
-  _globals['_LISTANNOTATIONSREQUEST'].fields_by_name['audio_file_id']._loaded_options = None
-  _globals['_LISTANNOTATIONSREQUEST'].fields_by_name['audio_file_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
-  _globals['_LISTANNOTATIONSREQUEST'].fields_by_name['artifact_type']._loaded_options = None
-  _globals['_LISTANNOTATIONSREQUEST'].fields_by_name['artifact_type']._serialized_options = b'\272H\004r\002\030d'
+  _globals['_LISTANNOTATIONSREQUEST'].fields_by_name['audio_file_ids']._loaded_options = None
+  _globals['_LISTANNOTATIONSREQUEST'].fields_by_name['audio_file_ids']._serialized_options = b'\272H\016\222\001\013\020d\030\001\"\005r\003\260\001\001'
+  _globals['_LISTANNOTATIONSREQUEST'].fields_by_name['artifact_types']._loaded_options = None
+  _globals['_LISTANNOTATIONSREQUEST'].fields_by_name['artifact_types']._serialized_options = b'\272H\017\222\001\014\020d\030\001\"\006r\004\020\001\030d'
   _globals['_LISTANNOTATIONSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTANNOTATIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTANNOTATIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -107,8 +109,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEANNOTATIONREQUEST'].fields_by_name['annotation_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_DELETEANNOTATIONREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_DELETEANNOTATIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
-  _globals['_ANNOTATIONSETSTATUS']._serialized_start=3105
-  _globals['_ANNOTATIONSETSTATUS']._serialized_end=3235
+  _globals['_ANNOTATIONSETSTATUS']._serialized_start=3197
+  _globals['_ANNOTATIONSETSTATUS']._serialized_end=3327
   _globals['_ANNOTATIONSET']._serialized_start=178
   _globals['_ANNOTATIONSET']._serialized_end=603
   _globals['_ANNOTATIONSET_ANNOTATIONSBYTYPEENTRY']._serialized_start=547
@@ -123,36 +125,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETANNOTATIONSETREQUEST']._serialized_end=1158
   _globals['_GETANNOTATIONSETRESPONSE']._serialized_start=1160
   _globals['_GETANNOTATIONSETRESPONSE']._serialized_end=1237
-  _globals['_LISTANNOTATIONSETSREQUEST']._serialized_start=1239
-  _globals['_LISTANNOTATIONSETSREQUEST']._serialized_end=1354
-  _globals['_LISTANNOTATIONSETSRESPONSE']._serialized_start=1356
-  _globals['_LISTANNOTATIONSETSRESPONSE']._serialized_end=1461
-  _globals['_PUBLISHANNOTATIONSETREQUEST']._serialized_start=1463
-  _globals['_PUBLISHANNOTATIONSETREQUEST']._serialized_end=1585
-  _globals['_PUBLISHANNOTATIONSETRESPONSE']._serialized_start=1587
-  _globals['_PUBLISHANNOTATIONSETRESPONSE']._serialized_end=1668
-  _globals['_DELETEANNOTATIONSETREQUEST']._serialized_start=1670
-  _globals['_DELETEANNOTATIONSETREQUEST']._serialized_end=1791
-  _globals['_DELETEANNOTATIONSETRESPONSE']._serialized_start=1793
-  _globals['_DELETEANNOTATIONSETRESPONSE']._serialized_end=1822
-  _globals['_NEWANNOTATION']._serialized_start=1825
-  _globals['_NEWANNOTATION']._serialized_end=2229
-  _globals['_BATCHCREATEANNOTATIONSREQUEST']._serialized_start=2232
-  _globals['_BATCHCREATEANNOTATIONSREQUEST']._serialized_end=2394
-  _globals['_BATCHCREATEANNOTATIONSRESPONSE']._serialized_start=2396
-  _globals['_BATCHCREATEANNOTATIONSRESPONSE']._serialized_end=2452
-  _globals['_LISTANNOTATIONSREQUEST']._serialized_start=2455
-  _globals['_LISTANNOTATIONSREQUEST']._serialized_end=2642
-  _globals['_LISTANNOTATIONSRESPONSE']._serialized_start=2644
-  _globals['_LISTANNOTATIONSRESPONSE']._serialized_end=2739
-  _globals['_UPDATEANNOTATIONREQUEST']._serialized_start=2742
-  _globals['_UPDATEANNOTATIONREQUEST']._serialized_end=2909
-  _globals['_UPDATEANNOTATIONRESPONSE']._serialized_start=2911
-  _globals['_UPDATEANNOTATIONRESPONSE']._serialized_end=2981
-  _globals['_DELETEANNOTATIONREQUEST']._serialized_start=2983
-  _globals['_DELETEANNOTATIONREQUEST']._serialized_end=3074
-  _globals['_DELETEANNOTATIONRESPONSE']._serialized_start=3076
-  _globals['_DELETEANNOTATIONRESPONSE']._serialized_end=3102
-  _globals['_ANNOTATIONSERVICE']._serialized_start=3238
-  _globals['_ANNOTATIONSERVICE']._serialized_end=4163
+  _globals['_LISTANNOTATIONSETSREQUEST']._serialized_start=1240
+  _globals['_LISTANNOTATIONSETSREQUEST']._serialized_end=1427
+  _globals['_LISTANNOTATIONSETSRESPONSE']._serialized_start=1429
+  _globals['_LISTANNOTATIONSETSRESPONSE']._serialized_end=1534
+  _globals['_PUBLISHANNOTATIONSETREQUEST']._serialized_start=1536
+  _globals['_PUBLISHANNOTATIONSETREQUEST']._serialized_end=1658
+  _globals['_PUBLISHANNOTATIONSETRESPONSE']._serialized_start=1660
+  _globals['_PUBLISHANNOTATIONSETRESPONSE']._serialized_end=1741
+  _globals['_DELETEANNOTATIONSETREQUEST']._serialized_start=1743
+  _globals['_DELETEANNOTATIONSETREQUEST']._serialized_end=1864
+  _globals['_DELETEANNOTATIONSETRESPONSE']._serialized_start=1866
+  _globals['_DELETEANNOTATIONSETRESPONSE']._serialized_end=1895
+  _globals['_NEWANNOTATION']._serialized_start=1898
+  _globals['_NEWANNOTATION']._serialized_end=2302
+  _globals['_BATCHCREATEANNOTATIONSREQUEST']._serialized_start=2305
+  _globals['_BATCHCREATEANNOTATIONSREQUEST']._serialized_end=2467
+  _globals['_BATCHCREATEANNOTATIONSRESPONSE']._serialized_start=2469
+  _globals['_BATCHCREATEANNOTATIONSRESPONSE']._serialized_end=2525
+  _globals['_LISTANNOTATIONSREQUEST']._serialized_start=2528
+  _globals['_LISTANNOTATIONSREQUEST']._serialized_end=2734
+  _globals['_LISTANNOTATIONSRESPONSE']._serialized_start=2736
+  _globals['_LISTANNOTATIONSRESPONSE']._serialized_end=2831
+  _globals['_UPDATEANNOTATIONREQUEST']._serialized_start=2834
+  _globals['_UPDATEANNOTATIONREQUEST']._serialized_end=3001
+  _globals['_UPDATEANNOTATIONRESPONSE']._serialized_start=3003
+  _globals['_UPDATEANNOTATIONRESPONSE']._serialized_end=3073
+  _globals['_DELETEANNOTATIONREQUEST']._serialized_start=3075
+  _globals['_DELETEANNOTATIONREQUEST']._serialized_end=3166
+  _globals['_DELETEANNOTATIONRESPONSE']._serialized_start=3168
+  _globals['_DELETEANNOTATIONRESPONSE']._serialized_end=3194
+  _globals['_ANNOTATIONSERVICE']._serialized_start=3330
+  _globals['_ANNOTATIONSERVICE']._serialized_end=4255
 # @@protoc_insertion_point(module_scope)

@@ -104,14 +104,16 @@ class GetAnnotationSetResponse(_message.Message):
     def __init__(self, annotation_set: _Optional[_Union[AnnotationSet, _Mapping]] = ...) -> None: ...
 
 class ListAnnotationSetsRequest(_message.Message):
-    __slots__ = ("dataset_id", "page_size", "page_token")
+    __slots__ = ("dataset_id", "statuses", "page_size", "page_token")
     DATASET_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUSES_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     dataset_id: str
+    statuses: _containers.RepeatedScalarFieldContainer[AnnotationSetStatus]
     page_size: int
     page_token: str
-    def __init__(self, dataset_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, dataset_id: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[AnnotationSetStatus, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListAnnotationSetsResponse(_message.Message):
     __slots__ = ("annotation_sets", "next_page_token")
@@ -184,18 +186,18 @@ class BatchCreateAnnotationsResponse(_message.Message):
     def __init__(self, annotation_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListAnnotationsRequest(_message.Message):
-    __slots__ = ("annotation_set_id", "audio_file_id", "artifact_type", "page_size", "page_token")
+    __slots__ = ("annotation_set_id", "audio_file_ids", "artifact_types", "page_size", "page_token")
     ANNOTATION_SET_ID_FIELD_NUMBER: _ClassVar[int]
-    AUDIO_FILE_ID_FIELD_NUMBER: _ClassVar[int]
-    ARTIFACT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_FILE_IDS_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_TYPES_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     annotation_set_id: str
-    audio_file_id: str
-    artifact_type: str
+    audio_file_ids: _containers.RepeatedScalarFieldContainer[str]
+    artifact_types: _containers.RepeatedScalarFieldContainer[str]
     page_size: int
     page_token: str
-    def __init__(self, annotation_set_id: _Optional[str] = ..., audio_file_id: _Optional[str] = ..., artifact_type: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, annotation_set_id: _Optional[str] = ..., audio_file_ids: _Optional[_Iterable[str]] = ..., artifact_types: _Optional[_Iterable[str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListAnnotationsResponse(_message.Message):
     __slots__ = ("annotations", "next_page_token")

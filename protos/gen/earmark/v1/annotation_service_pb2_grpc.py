@@ -147,7 +147,7 @@ class AnnotationServiceServicer:
     def ListAnnotations(self, request, context):
         """Lists a set's annotations, in order of creation.
 
-        grpcurl -plaintext -d '{"annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33", "artifact_type": "dropout"}' localhost:50051 earmark.v1.AnnotationService/ListAnnotations
+        grpcurl -plaintext -d '{"annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33", "artifact_types": ["dropout"]}' localhost:50051 earmark.v1.AnnotationService/ListAnnotations
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

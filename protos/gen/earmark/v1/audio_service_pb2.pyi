@@ -107,16 +107,16 @@ class GetAudioFileResponse(_message.Message):
     def __init__(self, audio_file: _Optional[_Union[AudioFile, _Mapping]] = ...) -> None: ...
 
 class ListAudioFilesRequest(_message.Message):
-    __slots__ = ("dataset_id", "processing_status", "page_size", "page_token")
+    __slots__ = ("dataset_id", "processing_statuses", "page_size", "page_token")
     DATASET_ID_FIELD_NUMBER: _ClassVar[int]
-    PROCESSING_STATUS_FIELD_NUMBER: _ClassVar[int]
+    PROCESSING_STATUSES_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     dataset_id: str
-    processing_status: AudioProcessingStatus
+    processing_statuses: _containers.RepeatedScalarFieldContainer[AudioProcessingStatus]
     page_size: int
     page_token: str
-    def __init__(self, dataset_id: _Optional[str] = ..., processing_status: _Optional[_Union[AudioProcessingStatus, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, dataset_id: _Optional[str] = ..., processing_statuses: _Optional[_Iterable[_Union[AudioProcessingStatus, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListAudioFilesResponse(_message.Message):
     __slots__ = ("audio_files", "next_page_token")

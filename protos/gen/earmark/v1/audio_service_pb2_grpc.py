@@ -98,7 +98,7 @@ class AudioServiceServicer:
     def ListAudioFiles(self, request, context):
         """Lists a dataset's files, oldest first.
 
-        grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "processing_status": "AUDIO_PROCESSING_STATUS_FAILED"}' localhost:50051 earmark.v1.AudioService/ListAudioFiles
+        grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "processing_statuses": ["AUDIO_PROCESSING_STATUS_FAILED"]}' localhost:50051 earmark.v1.AudioService/ListAudioFiles
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

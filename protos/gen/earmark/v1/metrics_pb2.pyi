@@ -1,10 +1,20 @@
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class MetricsView(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    METRICS_VIEW_UNSPECIFIED: _ClassVar[MetricsView]
+    METRICS_VIEW_BASIC: _ClassVar[MetricsView]
+    METRICS_VIEW_FULL: _ClassVar[MetricsView]
+METRICS_VIEW_UNSPECIFIED: MetricsView
+METRICS_VIEW_BASIC: MetricsView
+METRICS_VIEW_FULL: MetricsView
 
 class Figures(_message.Message):
     __slots__ = ("precision", "recall", "f1_score", "support")

@@ -298,16 +298,27 @@ class GetTrainingJobResponse(_message.Message):
     def __init__(self, training_job: _Optional[_Union[TrainingJob, _Mapping]] = ...) -> None: ...
 
 class ListTrainingJobsRequest(_message.Message):
-    __slots__ = ("dataset_id", "status", "page_size", "page_token")
-    DATASET_ID_FIELD_NUMBER: _ClassVar[int]
-    STATUS_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("dataset_ids", "statuses", "page_size", "page_token", "metadata", "view")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    DATASET_IDS_FIELD_NUMBER: _ClassVar[int]
+    STATUSES_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
-    dataset_id: str
-    status: TrainingJobStatus
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    dataset_ids: _containers.RepeatedScalarFieldContainer[str]
+    statuses: _containers.RepeatedScalarFieldContainer[TrainingJobStatus]
     page_size: int
     page_token: str
-    def __init__(self, dataset_id: _Optional[str] = ..., status: _Optional[_Union[TrainingJobStatus, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    metadata: _containers.ScalarMap[str, str]
+    view: _metrics_pb2.MetricsView
+    def __init__(self, dataset_ids: _Optional[_Iterable[str]] = ..., statuses: _Optional[_Iterable[_Union[TrainingJobStatus, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., view: _Optional[_Union[_metrics_pb2.MetricsView, str]] = ...) -> None: ...
 
 class ListTrainingJobsResponse(_message.Message):
     __slots__ = ("training_jobs", "next_page_token")

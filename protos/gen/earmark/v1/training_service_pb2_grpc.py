@@ -100,7 +100,7 @@ class TrainingServiceServicer:
     def ListTrainingJobs(self, request, context):
         """Lists jobs, newest first.
 
-        grpcurl -plaintext -d '{"status": "TRAINING_JOB_STATUS_TRAINING"}' localhost:50051 earmark.v1.TrainingService/ListTrainingJobs
+        grpcurl -plaintext -d '{"statuses": ["TRAINING_JOB_STATUS_TRAINING"], "metadata": {"requested_by": "quality team"}}' localhost:50051 earmark.v1.TrainingService/ListTrainingJobs
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
