@@ -16,16 +16,15 @@ from gateway.caller import tenant
 from gateway.convert import event_bodies
 from gateway.convert.training import (
     config_with_defaults,
-    trainer_status_message,
+    queue_state_message,
     training_event_message,
     training_job_message,
     training_job_status,
     training_job_status_names,
-    waiting_message,
 )
 from gateway.convert.values import to_json
 from gateway.errors import NotFoundError, PreconditionError, QuotaError, wrong_state
-from gateway.fleet.waiting import waiting
+from gateway.fleet.queue_state import queue_state
 from gateway.idempotency import run_once
 from gateway.paging import PageRequest
 from gateway.read_batcher import ReadBatcher
@@ -37,7 +36,7 @@ from gateway.watching.log_watch import Cursor, LogWatch
 from storage.database import Connection
 from storage.queries import training
 from storage.queries.events import LogFilter
-from storage.records import TrainingEvent, TrainingJob
+from storage.records import QueuePlace, TrainingEvent, TrainingJob
 
 # Retry delay after a quota error. Jobs take minutes, so a place in the queue does not become free at once.
 RETRY_SECONDS = 10.0
@@ -77,8 +76,8 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         if job is None:
             raise NotFoundError("training_job", request.training_job_id)
         message = training_job_message(job)
-        if job.status == "queued":
-            await self._add_waiting(message)
+        if job.queue_place is not None:
+            message.queue_state.CopyFrom(self._queue_state(job.queue_place))
         return pb.GetTrainingJobResponse(training_job=message)
 
     async def ListTrainingJobs(
@@ -134,15 +133,6 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         async for event, cursor in watch.follow(start):
             yield _log_response(event, cursor)
 
-    async def GetCapacity(self, _request: pb.GetCapacityRequest, _: Any) -> pb.GetCapacityResponse:
-        async with self._app.database.connection() as connection:
-            counts = await training.counts(connection, tenant())
-        return pb.GetCapacityResponse(
-            trainers=map(trainer_status_message, self._app.trainers.statuses()),
-            waiting_jobs=counts.waiting,
-            training_jobs=counts.training,
-        )
-
     async def _check_quota(self, connection: Connection) -> None:
         """Raises QuotaError if too many jobs wait. Comes last: it locks out the tenant's other new jobs."""
         limit = self._app.settings.max_waiting_jobs
@@ -155,12 +145,9 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
                 RETRY_SECONDS,
             )
 
-    async def _add_waiting(self, message: pb.TrainingJob) -> None:
-        async with self._app.database.connection() as connection:
-            place = await training.place(connection, UUID(message.id))
-        if place is not None:
-            limit = self._app.settings.max_training_jobs or None
-            message.waiting.CopyFrom(waiting_message(waiting(place, self._app.trainers.slots(), limit)))
+    def _queue_state(self, place: QueuePlace) -> pb.QueueState:
+        limit = self._app.settings.max_training_jobs or None
+        return queue_state_message(queue_state(place, self._app.trainers.slots(), limit))
 
 
 def _watch_response(event: TrainingEvent) -> pb.WatchTrainingJobResponse:

@@ -3,6 +3,7 @@
 CREATE TABLE training_attempts (
     training_job_id uuid NOT NULL REFERENCES training_jobs,
     number integer NOT NULL,
+    -- The trainer's address, for those who run Earmark; no tenant sees it.
     trainer text NOT NULL,
     started_at timestamptz NOT NULL DEFAULT now(),
     ended_at timestamptz,
@@ -53,7 +54,7 @@ LEFT JOIN (
 CREATE VIEW training_job_details AS
 SELECT j.*,
     (SELECT coalesce(jsonb_agg(jsonb_build_object(
-                'number', a.number, 'trainer', a.trainer, 'started_at', a.started_at, 'ended_at', a.ended_at,
+                'number', a.number, 'started_at', a.started_at, 'ended_at', a.ended_at,
                 'outcome', a.outcome, 'reason', a.reason) ORDER BY a.number), '[]')
      FROM training_attempts a WHERE a.training_job_id = j.id) AS attempts
 FROM training_jobs j;

@@ -43,11 +43,11 @@ ORDER BY id DESC
 LIMIT $3
 
 -- name: counts
--- The numbers of a tenant's waiting and training jobs.
+-- The numbers of all tenants' waiting and training jobs.
 SELECT count(*) FILTER (WHERE status IN ('pending', 'queued')) AS waiting,
     count(*) FILTER (WHERE status = 'training') AS training
 FROM training_jobs
-WHERE tenant_id = $1 AND status IN ('pending', 'queued', 'training')
+WHERE status IN ('pending', 'queued', 'training')
 
 -- name: queue
 -- Moves up to 100 pending jobs to the queue, the oldest first.
@@ -87,12 +87,14 @@ INSERT INTO training_attempts (training_job_id, number, trainer) VALUES ($1, $2,
 UPDATE training_attempts SET ended_at = now(), outcome = $3, reason = $4
 WHERE training_job_id = $1 AND number = $2 AND outcome IS NULL
 
--- name: place
--- A queued job's place, from 1, and the reasons why it waits.
-SELECT q.place, q.turn, j.not_before, q.is_due
-FROM (SELECT *, row_number() OVER (ORDER BY is_due DESC, turn, id) AS place FROM training_queue) q
+-- name: places
+-- The places, from 1, of those of the given jobs that are queued, and the reasons why they wait.
+SELECT q.id, q.place, q.overall_place, q.turn, j.not_before, q.is_due
+FROM (SELECT *, row_number() OVER (PARTITION BY tenant_id ORDER BY is_due DESC, turn, id) AS place,
+             row_number() OVER (ORDER BY is_due DESC, turn, id) AS overall_place
+      FROM training_queue) q
 JOIN training_jobs j USING (id)
-WHERE q.id = $1
+WHERE q.id = ANY ($1::uuid[])
 
 -- name: manifest
 -- The files that were ready when the job was created, each with its annotations of the chosen types.

@@ -20,6 +20,7 @@ from protos import generate
 # Imported to register their messages in the default descriptor pool.
 from earmark.trainer.v1 import trainer_service_pb2  # noqa: F401 isort: skip
 from earmark.v1 import (  # noqa: F401 isort: skip
+    admin_service_pb2,
     annotation_service_pb2,
     audio_service_pb2,
     dataset_service_pb2,

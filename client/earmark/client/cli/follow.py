@@ -84,8 +84,8 @@ def follow(
     """Show a job's events to the last one, then its final figures, and return the finished job."""
     job = _read(client, job_id)
     progress = _initial_progress(job)
-    if job.HasField("waiting"):
-        place = f"number {job.waiting.place} in the queue: {job.waiting.message}"
+    if job.HasField("queue_state"):
+        place = f"number {job.queue_state.place} of your jobs in the queue: {job.queue_state.message}"
         console.print(place, markup=False, highlight=False, soft_wrap=True)
     show = _show_live if console.is_terminal else _show_lines
     show(console, progress, events)

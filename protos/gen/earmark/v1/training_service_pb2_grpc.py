@@ -65,11 +65,6 @@ class TrainingServiceStub:
                 request_serializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsResponse.FromString,
                 _registered_method=True)
-        self.GetCapacity = channel.unary_unary(
-                '/earmark.v1.TrainingService/GetCapacity',
-                request_serializer=earmark_dot_v1_dot_training__service__pb2.GetCapacityRequest.SerializeToString,
-                response_deserializer=earmark_dot_v1_dot_training__service__pb2.GetCapacityResponse.FromString,
-                _registered_method=True)
 
 
 class TrainingServiceServicer:
@@ -141,16 +136,6 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def GetCapacity(self, request, context):
-        """Returns the state of this gateway's trainers, and how many of the caller's jobs are waiting and training. Another
-        gateway on the same database may have other trainers.
-
-        grpcurl -plaintext localhost:50051 earmark.v1.TrainingService/GetCapacity
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_TrainingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -183,11 +168,6 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.WatchTrainingJobs,
                     request_deserializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsResponse.SerializeToString,
-            ),
-            'GetCapacity': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetCapacity,
-                    request_deserializer=earmark_dot_v1_dot_training__service__pb2.GetCapacityRequest.FromString,
-                    response_serializer=earmark_dot_v1_dot_training__service__pb2.GetCapacityResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -353,33 +333,6 @@ class TrainingService:
             '/earmark.v1.TrainingService/WatchTrainingJobs',
             earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsRequest.SerializeToString,
             earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def GetCapacity(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/earmark.v1.TrainingService/GetCapacity',
-            earmark_dot_v1_dot_training__service__pb2.GetCapacityRequest.SerializeToString,
-            earmark_dot_v1_dot_training__service__pb2.GetCapacityResponse.FromString,
             options,
             channel_credentials,
             insecure,
