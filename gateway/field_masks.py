@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from google.protobuf import field_mask_pb2
 
 from gateway.convert import values
-from gateway.errors import FieldViolation, InvalidArgumentError, StaleEtagError
+from gateway.errors import FieldViolation, InvalidArgumentError, ResourceType, StaleEtagError
 
 
 def masked_paths(mask: field_mask_pb2.FieldMask, editable: Sequence[str]) -> frozenset[str]:
@@ -23,7 +23,7 @@ def masked_paths(mask: field_mask_pb2.FieldMask, editable: Sequence[str]) -> fro
     return frozenset(mask.paths)
 
 
-def check_etag(kind: str, resource_id: str, sent: str, version: int) -> None:
+def check_etag(kind: ResourceType, resource_id: str, sent: str, version: int) -> None:
     """Raises StaleEtagError if the caller sent an etag and it is not that of the current version."""
     current = values.etag(version)
     if sent and sent != current:

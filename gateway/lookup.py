@@ -4,7 +4,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from gateway.caller import tenant
-from gateway.errors import NotFoundError
+from gateway.errors import NotFoundError, ResourceType
 from storage.database import Connection
 from storage.queries import annotations, audio, datasets, models, training
 from storage.queries.annotations import LockedSet
@@ -30,16 +30,16 @@ async def share_dataset(connection: Connection, dataset_id: UUID) -> None:
 
 
 async def audio_file(connection: Connection, audio_file_id: UUID) -> AudioFile:
-    return _existing(await audio.get(connection, tenant(), audio_file_id), "audio file", audio_file_id)
+    return _existing(await audio.get(connection, tenant(), audio_file_id), "audio_file", audio_file_id)
 
 
 async def annotation_set(connection: Connection, set_id: UUID) -> AnnotationSet:
-    return _existing(await annotations.get_set(connection, tenant(), set_id), "annotation set", set_id)
+    return _existing(await annotations.get_set(connection, tenant(), set_id), "annotation_set", set_id)
 
 
 async def lock_annotation_set(connection: Connection, set_id: UUID) -> LockedSet:
     """Until the transaction ends, nobody else edits the set."""
-    return _existing(await annotations.lock_set(connection, tenant(), set_id), "annotation set", set_id)
+    return _existing(await annotations.lock_set(connection, tenant(), set_id), "annotation_set", set_id)
 
 
 async def annotation(connection: Connection, annotation_id: UUID) -> Annotation:
@@ -65,7 +65,7 @@ async def lock_model(connection: Connection, model_id: UUID) -> Model:
     return _existing(await models.get_for_update(connection, tenant(), model_id), "model", model_id)
 
 
-def _existing(row: Row | None, kind: str, row_id: UUID) -> Row:
+def _existing(row: Row | None, kind: ResourceType, row_id: UUID) -> Row:
     if row is None:
         raise NotFoundError(kind, str(row_id))
     return row

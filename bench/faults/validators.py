@@ -184,7 +184,7 @@ def _acknowledged(observed: Observations, method: str) -> Iterator[Call]:
     return (call for call in observed.of(method) if call.reply is not None)
 
 
-def _annotation_row(annotation: pb_annotations.NewAnnotation) -> AnnotationRow:
+def _annotation_row(annotation: pb_annotations.AnnotationSpec) -> AnnotationRow:
     return annotation.audio_file_id, annotation.artifact_type, annotation.start_ms, annotation.end_ms
 
 

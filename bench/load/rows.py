@@ -117,7 +117,7 @@ def _config() -> dict[str, Any]:
 
 def _metrics() -> metrics_pb2.EvalMetrics:
     """Metrics as large as those of a real job with these types."""
-    figures = metrics_pb2.Figures(precision=0.91, recall=0.87, f1_score=2 / 3, support=241)
+    figures = metrics_pb2.DetectionFigures(precision=0.91, recall=0.87, f1_score=2 / 3, support=241)
     of_type = metrics_pb2.TypeMetrics(
         precision=0.91,
         recall=0.87,

@@ -56,7 +56,7 @@ def annotation_message(annotation: Annotation) -> pb.Annotation:
     return message
 
 
-def annotation_records(set_id: UUID, batch: Sequence[pb.NewAnnotation]) -> list[Annotation]:
+def annotation_records(set_id: UUID, batch: Sequence[pb.AnnotationSpec]) -> list[Annotation]:
     """Records, with new ids, of a batch of annotations. Raises as `_extra_data` does."""
     return [_annotation_record(set_id, index, new) for index, new in enumerate(batch)]
 
@@ -75,12 +75,12 @@ def edited_annotation(old: Annotation, new: pb.Annotation, paths: Collection[str
     return replace(old, **changed)
 
 
-def _confidence(message: pb.NewAnnotation | pb.Annotation) -> float:
+def _confidence(message: pb.AnnotationSpec | pb.Annotation) -> float:
     """The annotator's confidence; 1 if the message has none."""
     return message.confidence if message.HasField("confidence") else 1.0
 
 
-def _extra_data(message: pb.NewAnnotation | pb.Annotation, field: str) -> dict[str, Any] | None:
+def _extra_data(message: pb.AnnotationSpec | pb.Annotation, field: str) -> dict[str, Any] | None:
     """The annotation's extra data as it is stored; None if the message has none.
 
     Raises InvalidArgumentError, naming `field`, if it is too large or has numbers that JSON cannot represent.
@@ -98,7 +98,7 @@ def _extra_data(message: pb.NewAnnotation | pb.Annotation, field: str) -> dict[s
     return value
 
 
-def _annotation_record(set_id: UUID, index: int, new: pb.NewAnnotation) -> Annotation:
+def _annotation_record(set_id: UUID, index: int, new: pb.AnnotationSpec) -> Annotation:
     return Annotation(
         id=uuid7(),
         annotation_set_id=set_id,

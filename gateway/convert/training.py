@@ -5,12 +5,14 @@ from secrets import randbits
 from typing import Any
 
 from earmark.v1 import metrics_pb2, training_config_pb2, training_service_pb2
+from earmark.v1.error_reason_pb2 import ErrorReason
 
 from gateway.convert import values
 from gateway.convert.metrics import MetricsView, eval_metrics_message
 from gateway.fleet.queue_state import QueueState
 from storage.records import TrainingAttempt, TrainingEvent, TrainingJob
 
+_ERROR_REASON_PREFIX = "ERROR_REASON_"
 _STATUS_PREFIX = "TRAINING_JOB_STATUS_"
 _OUTCOME_PREFIX = "TRAINING_ATTEMPT_OUTCOME_"
 _WAIT_REASON_PREFIX = "WAIT_REASON_"
@@ -70,7 +72,7 @@ def training_job_message(
     if job.metrics is not None:
         message.metrics.CopyFrom(eval_metrics_message(job.metrics, view))
     if job.error_reason is not None:
-        message.error.reason = job.error_reason
+        message.error.reason = values.enum_number(ErrorReason, _ERROR_REASON_PREFIX, job.error_reason)
         message.error.message = job.error_message or ""
     return message
 

@@ -9,6 +9,7 @@ from uuid import UUID
 import grpc
 import structlog
 from earmark.trainer.v1 import trainer_service_pb2 as pb
+from earmark.v1.error_reason_pb2 import ErrorReason
 from google.rpc import error_details_pb2
 from grpc import aio
 from grpc_status import rpc_status
@@ -132,7 +133,10 @@ class Attempt:
         self._log.warning("the trainer ended the attempt", code=error.code().name, message=message)
         if error.code() == grpc.StatusCode.FAILED_PRECONDITION:
             self._trainer.record_success()
-            return lambda connection: self._outcome.failed(connection, reason or "TRAINING_CRASHED", message)
+            # A newer trainer may have reasons that this gateway does not know.
+            is_known = f"ERROR_REASON_{reason}" in ErrorReason.keys()  # noqa: SIM118 (no mapping)
+            known = reason if is_known else "TRAINING_CRASHED"
+            return lambda connection: self._outcome.failed(connection, known, message)
         if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
             # Corrected by the trainer's next report of its capacity.
             self._trainer.capacity.free_training_slots = 0

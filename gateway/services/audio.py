@@ -157,7 +157,7 @@ async def _check_unused(connection: Connection, audio_file: AudioFile) -> None:
     if versions:
         shown = ", ".join(str(version) for version in versions)
         raise in_use(
-            "audio file",
+            "audio_file",
             str(audio_file.id),
             f"published annotation sets mark the file (versions {shown}), and stay as the record of what "
             "models were trained on: it cannot be deleted",
@@ -165,7 +165,7 @@ async def _check_unused(connection: Connection, audio_file: AudioFile) -> None:
     if jobs:
         shown = ", ".join(str(job) for job in jobs)
         raise in_use(
-            "audio file",
+            "audio_file",
             str(audio_file.id),
             f"training jobs use its dataset's audio ({shown}): cancel them or wait for their end first",
         )

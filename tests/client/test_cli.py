@@ -15,6 +15,7 @@ from earmark.v1 import admin_service_pb2 as admin
 from earmark.v1 import admin_service_pb2_grpc, training_service_pb2_grpc
 from earmark.v1 import training_service_pb2 as training
 from earmark.v1.detection_pb2 import DetectionConfig
+from earmark.v1.error_reason_pb2 import ERROR_REASON_LOSS_NOT_FINITE
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -41,7 +42,7 @@ class OneJob(training_service_pb2_grpc.TrainingServiceServicer):
         self.job.metrics.per_type["dropout"].f1_score = 0.75
         self.job.metrics.per_type["echo [rare]"].support = 0
         if status == FAILED:
-            self.job.error.reason = "LOSS_NOT_FINITE"
+            self.job.error.reason = ERROR_REASON_LOSS_NOT_FINITE
             self.job.error.message = "the loss was not finite in epoch 1"
 
     def GetTrainingJob(self, request: Any, context: grpc.ServicerContext) -> Any:

@@ -203,11 +203,11 @@ async def test_missing_resources_are_not_found(gateway) -> None:
     calls = [
         ("dataset", draft(gateway, NOWHERE)),
         ("dataset", versions(gateway, NOWHERE)),
-        ("annotation set", get_set(gateway, NOWHERE)),
-        ("annotation set", publish(gateway, NOWHERE)),
-        ("annotation set", delete_set(gateway, NOWHERE)),
-        ("annotation set", annotate(gateway, NOWHERE, new_annotation(NOWHERE))),
-        ("annotation set", listed(gateway, NOWHERE)),
+        ("annotation_set", get_set(gateway, NOWHERE)),
+        ("annotation_set", publish(gateway, NOWHERE)),
+        ("annotation_set", delete_set(gateway, NOWHERE)),
+        ("annotation_set", annotate(gateway, NOWHERE, new_annotation(NOWHERE))),
+        ("annotation_set", listed(gateway, NOWHERE)),
         ("annotation", update(gateway, NOWHERE)),
         ("annotation", delete(gateway, NOWHERE)),
     ]

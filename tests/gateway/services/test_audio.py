@@ -37,7 +37,7 @@ def meta(**fields: Any) -> pb.UploadAudioRequest:
     return pb.UploadAudioRequest(metadata={"filename": "a.wav", "size_bytes": 4} | fields)
 
 
-def part(data: bytes, offset: int = 0) -> pb.UploadAudioRequest:
+def part(data: bytes, offset: int | None = None) -> pb.UploadAudioRequest:
     return pb.UploadAudioRequest(part={"data": data, "offset": offset})
 
 
@@ -101,6 +101,12 @@ WRONG = {
         "announced 4 bytes, but the stream ended after 3",
     ),
     "too long": ([meta, part(b"RIFF"), part(b"!", 4)], "part.data", "more than the 4 bytes"),
+    "a first part that is not the first": ([meta, part(b"RIFF", 4)], "part.offset", "is 4, but 0 bytes"),
+    "a later part that says that it is the first": (
+        [meta, part(b"RI", 0), part(b"FF", 0)],
+        "part.offset",
+        "is 0, but 2 bytes came before",
+    ),
     "out of order": ([meta, part(b"RI"), part(b"FF", 3)], "part.offset", "is 3, but 2 bytes came before"),
     "another hash": (
         [lambda **ids: meta(sha256="0" * 64, **ids), part(b"RIFF")],
@@ -226,9 +232,9 @@ async def test_a_list_is_oldest_first_and_can_be_filtered_by_status(gateway) -> 
 
 async def test_missing_resources_are_not_found(gateway) -> None:
     calls = [
-        ("audio file", get(gateway, NOWHERE)),
-        ("audio file", delete(gateway, NOWHERE)),
-        ("audio file", download(gateway, NOWHERE).read()),
+        ("audio_file", get(gateway, NOWHERE)),
+        ("audio_file", delete(gateway, NOWHERE)),
+        ("audio_file", download(gateway, NOWHERE).read()),
         ("dataset", listed(gateway, NOWHERE)),
         ("dataset", watch(gateway, NOWHERE).read()),
     ]
@@ -285,7 +291,7 @@ async def test_a_file_with_annotations_in_a_published_set_cannot_be_deleted(gate
     await annotate(gateway, set_id, new_annotation(file_id))
     await publish(gateway, set_id)
     refusal = await refused(delete(gateway, file_id), "FAILED_PRECONDITION", "IN_USE")
-    assert refusal.violations[0][:2] == ("IN_USE", f"audio file/{file_id}")
+    assert refusal.violations[0][:2] == ("IN_USE", f"audio_file/{file_id}")
     assert "versions 1" in refusal.message
     assert gateway.objects() == [f"audio/{file_id}/source"]
 

@@ -5,7 +5,7 @@ from datetime import UTC
 
 from earmark.v1.admin_service_pb2 import GetCapacityResponse, Trainer
 from earmark.v1.detection_pb2 import Detection
-from earmark.v1.metrics_pb2 import EvalMetrics, Figures, TypeMetrics
+from earmark.v1.metrics_pb2 import DetectionFigures, EvalMetrics, TypeMetrics
 from rich.markup import escape
 from rich.table import Table
 
@@ -86,11 +86,11 @@ def seconds(ms: int) -> str:
     return f"{ms / 1000:.3f} s"
 
 
-def figure(figures: Figures | TypeMetrics, name: str) -> str:
+def figure(figures: DetectionFigures | TypeMetrics, name: str) -> str:
     """Return one of `precision`, `recall` and `f1_score` with two decimals, or a dash if it is unset."""
     return f"{getattr(figures, name):.2f}" if figures.HasField(name) else "–"  # noqa: RUF001
 
 
-def _row(figures: Figures | TypeMetrics) -> list[str]:
+def _row(figures: DetectionFigures | TypeMetrics) -> list[str]:
     names = ("precision", "recall", "f1_score")
     return [*(figure(figures, name) for name in names), str(figures.support)]

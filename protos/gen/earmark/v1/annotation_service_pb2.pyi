@@ -153,7 +153,7 @@ class DeleteAnnotationSetResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
-class NewAnnotation(_message.Message):
+class AnnotationSpec(_message.Message):
     __slots__ = ("audio_file_id", "artifact_type", "start_ms", "end_ms", "confidence", "extra_data")
     AUDIO_FILE_ID_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -175,9 +175,9 @@ class BatchCreateAnnotationsRequest(_message.Message):
     ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     annotation_set_id: str
-    annotations: _containers.RepeatedCompositeFieldContainer[NewAnnotation]
+    annotations: _containers.RepeatedCompositeFieldContainer[AnnotationSpec]
     request_id: str
-    def __init__(self, annotation_set_id: _Optional[str] = ..., annotations: _Optional[_Iterable[_Union[NewAnnotation, _Mapping]]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, annotation_set_id: _Optional[str] = ..., annotations: _Optional[_Iterable[_Union[AnnotationSpec, _Mapping]]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class BatchCreateAnnotationsResponse(_message.Message):
     __slots__ = ("annotation_ids",)

@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from earmark.v1 import error_reason_pb2 as earmark_dot_v1_dot_error__reason__pb2
 from earmark.v1 import metrics_pb2 as earmark_dot_v1_dot_metrics__pb2
 from earmark.v1 import training_config_pb2 as earmark_dot_v1_dot_training__config__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!earmark/v1/training_service.proto\x12\nearmark.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x18\x65\x61rmark/v1/metrics.proto\x1a earmark/v1/training_config.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"3\n\x10TrainingJobError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xc4\x01\n\x0fTrainingAttempt\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12.\n\nstarted_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x07outcome\x18\x04 \x01(\x0e\x32\".earmark.v1.TrainingAttemptOutcome\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\x84\x01\n\nQueueState\x12\r\n\x05place\x18\x01 \x01(\x05\x12&\n\x06reason\x18\x02 \x01(\x0e\x32\x16.earmark.v1.WaitReason\x12\x0f\n\x07message\x18\x03 \x01(\t\x12.\n\nnot_before\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb1\x06\n\x0bTrainingJob\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\ndataset_id\x18\x02 \x01(\t\x12\x19\n\x11\x61nnotation_set_id\x18\x03 \x01(\t\x12*\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x1a.earmark.v1.TrainingConfig\x12-\n\x06status\x18\x05 \x01(\x0e\x32\x1d.earmark.v1.TrainingJobStatus\x12\x10\n\x08progress\x18\x06 \x01(\x01\x12\x15\n\rcurrent_epoch\x18\x07 \x01(\x05\x12\x14\n\x0ctotal_epochs\x18\x08 \x01(\x05\x12(\n\x07metrics\x18\t \x01(\x0b\x32\x17.earmark.v1.EvalMetrics\x12\'\n\x03\x65ta\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08model_id\x18\x0b \x01(\t\x12+\n\x05\x65rror\x18\x0c \x01(\x0b\x32\x1c.earmark.v1.TrainingJobError\x12\x0f\n\x07\x61ttempt\x18\r \x01(\x05\x12\x37\n\x08metadata\x18\x0e \x03(\x0b\x32%.earmark.v1.TrainingJob.MetadataEntry\x12.\n\ncreated_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tqueued_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inished_at\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x13 \x01(\x03\x12\x12\n\nbest_epoch\x18\x14 \x01(\x05\x12-\n\x08\x61ttempts\x18\x15 \x03(\x0b\x32\x1b.earmark.v1.TrainingAttempt\x12+\n\x0bqueue_state\x18\x16 \x01(\x0b\x32\x16.earmark.v1.QueueState\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf0\x07\n\rTrainingEvent\x12\x17\n\x0ftraining_job_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x41\n\x0estatus_changed\x18\x05 \x01(\x0b\x32\'.earmark.v1.TrainingEvent.StatusChangedH\x00\x12\x36\n\x08progress\x18\x06 \x01(\x0b\x32\".earmark.v1.TrainingEvent.ProgressH\x00\x12\x43\n\x0f\x65poch_completed\x18\x07 \x01(\x0b\x32(.earmark.v1.TrainingEvent.EpochCompletedH\x00\x12\x32\n\x06notice\x18\x08 \x01(\x0b\x32 .earmark.v1.TrainingEvent.NoticeH\x00\x12?\n\rmodel_created\x18\t \x01(\x0b\x32&.earmark.v1.TrainingEvent.ModelCreatedH\x00\x1aw\n\rStatusChanged\x12+\n\x04\x66rom\x18\x01 \x01(\x0e\x32\x1d.earmark.v1.TrainingJobStatus\x12)\n\x02to\x18\x02 \x01(\x0e\x32\x1d.earmark.v1.TrainingJobStatus\x12\x0e\n\x06reason\x18\x03 \x01(\t\x1aq\n\x08Progress\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\r\n\x05steps\x18\x03 \x01(\x05\x12\x10\n\x08\x66raction\x18\x04 \x01(\x01\x12\'\n\x03\x65ta\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\xbe\x01\n\x0e\x45pochCompleted\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x12\n\ntrain_loss\x18\x02 \x01(\x01\x12\x1c\n\x0fvalidation_loss\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12(\n\x07metrics\x18\x04 \x01(\x0b\x32\x17.earmark.v1.EvalMetrics\x12\x19\n\x11\x63hunks_per_second\x18\x05 \x01(\x01\x12\x12\n\nbest_epoch\x18\x06 \x01(\x05\x42\x12\n\x10_validation_loss\x1am\n\x06Notice\x12$\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x16.earmark.v1.NoticeCode\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x15\n\rartifact_type\x18\x03 \x01(\t\x12\x15\n\raudio_file_id\x18\x04 \x01(\t\x1a \n\x0cModelCreated\x12\x10\n\x08model_id\x18\x01 \x01(\tB\x06\n\x04kind\"\xda\x02\n\x18\x43reateTrainingJobRequest\x12\x1c\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12#\n\x11\x61nnotation_set_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x32\n\x06\x63onfig\x18\x03 \x01(\x0b\x32\x1a.earmark.v1.TrainingConfigB\x06\xbaH\x03\xc8\x01\x01\x12^\n\x08metadata\x18\x04 \x03(\x0b\x32\x32.earmark.v1.CreateTrainingJobRequest.MetadataEntryB\x18\xbaH\x15\x9a\x01\x12\x10\x10\"\x07r\x05\x10\x01(\x80\x01*\x05r\x03(\x80\x07\x12\x1f\n\nrequest_id\x18\x05 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"J\n\x19\x43reateTrainingJobResponse\x12-\n\x0ctraining_job\x18\x01 \x01(\x0b\x32\x17.earmark.v1.TrainingJob\":\n\x15GetTrainingJobRequest\x12!\n\x0ftraining_job_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"G\n\x16GetTrainingJobResponse\x12-\n\x0ctraining_job\x18\x01 \x01(\x0b\x32\x17.earmark.v1.TrainingJob\"\xf2\x02\n\x17ListTrainingJobsRequest\x12&\n\x0b\x64\x61taset_ids\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x44\n\x08statuses\x18\x02 \x03(\x0e\x32\x1d.earmark.v1.TrainingJobStatusB\x13\xbaH\x10\x92\x01\r\x10\x64\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12M\n\x08metadata\x18\x05 \x03(\x0b\x32\x31.earmark.v1.ListTrainingJobsRequest.MetadataEntryB\x08\xbaH\x05\x9a\x01\x02\x10\x10\x12/\n\x04view\x18\x06 \x01(\x0e\x32\x17.earmark.v1.MetricsViewB\x08\xbaH\x05\x82\x01\x02\x10\x01\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"c\n\x18ListTrainingJobsResponse\x12.\n\rtraining_jobs\x18\x01 \x03(\x0b\x32\x17.earmark.v1.TrainingJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"^\n\x18\x43\x61ncelTrainingJobRequest\x12!\n\x0ftraining_job_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"J\n\x19\x43\x61ncelTrainingJobResponse\x12-\n\x0ctraining_job\x18\x01 \x01(\x0b\x32\x17.earmark.v1.TrainingJob\"]\n\x17WatchTrainingJobRequest\x12!\n\x0ftraining_job_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\x0e\x61\x66ter_revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\xb5\x01\n\x18WatchTrainingJobResponse\x12*\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x19.earmark.v1.TrainingEventH\x00\x12\x43\n\theartbeat\x18\x02 \x01(\x0b\x32..earmark.v1.WatchTrainingJobResponse.HeartbeatH\x00\x1a\x1d\n\tHeartbeat\x12\x10\n\x08revision\x18\x01 \x01(\x03\x42\t\n\x07\x63ontent\"\xad\x03\n\x18WatchTrainingJobsRequest\x12\x1e\n\x0c\x61\x66ter_cursor\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x10\n\x08\x66rom_now\x18\x02 \x01(\x08\x12\x1f\n\ndataset_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x42\n\x08statuses\x18\x04 \x03(\x0e\x32\x1d.earmark.v1.TrainingJobStatusB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12N\n\x08metadata\x18\x05 \x03(\x0b\x32\x32.earmark.v1.WatchTrainingJobsRequest.MetadataEntryB\x08\xbaH\x05\x9a\x01\x02\x10\x10\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:y\xbaHv\x1at\n\x1dwatch_training_jobs.one_start\x12&set after_cursor or from_now, not both\x1a+!(this.from_now && this.after_cursor != \'\')\"\xb5\x01\n\x19WatchTrainingJobsResponse\x12*\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x19.earmark.v1.TrainingEventH\x00\x12\x44\n\theartbeat\x18\x02 \x01(\x0b\x32/.earmark.v1.WatchTrainingJobsResponse.HeartbeatH\x00\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x1a\x0b\n\tHeartbeatB\t\n\x07\x63ontent*\x81\x02\n\x11TrainingJobStatus\x12#\n\x1fTRAINING_JOB_STATUS_UNSPECIFIED\x10\x00\x12\x1f\n\x1bTRAINING_JOB_STATUS_PENDING\x10\x01\x12\x1e\n\x1aTRAINING_JOB_STATUS_QUEUED\x10\x02\x12 \n\x1cTRAINING_JOB_STATUS_TRAINING\x10\x03\x12!\n\x1dTRAINING_JOB_STATUS_COMPLETED\x10\x04\x12\x1e\n\x1aTRAINING_JOB_STATUS_FAILED\x10\x05\x12!\n\x1dTRAINING_JOB_STATUS_CANCELLED\x10\x06*\xaa\x02\n\x16TrainingAttemptOutcome\x12(\n$TRAINING_ATTEMPT_OUTCOME_UNSPECIFIED\x10\x00\x12$\n TRAINING_ATTEMPT_OUTCOME_RUNNING\x10\x01\x12&\n\"TRAINING_ATTEMPT_OUTCOME_COMPLETED\x10\x02\x12#\n\x1fTRAINING_ATTEMPT_OUTCOME_FAILED\x10\x03\x12&\n\"TRAINING_ATTEMPT_OUTCOME_CANCELLED\x10\x04\x12!\n\x1dTRAINING_ATTEMPT_OUTCOME_LOST\x10\x05\x12(\n$TRAINING_ATTEMPT_OUTCOME_HANDED_BACK\x10\x06*\xb4\x01\n\nWaitReason\x12\x1b\n\x17WAIT_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14WAIT_REASON_STARTING\x10\x01\x12\x1a\n\x16WAIT_REASON_NO_TRAINER\x10\x02\x12\x1c\n\x18WAIT_REASON_NO_FREE_SLOT\x10\x03\x12\x1c\n\x18WAIT_REASON_TENANT_LIMIT\x10\x04\x12\x17\n\x13WAIT_REASON_BACKOFF\x10\x05*\xd8\x03\n\nNoticeCode\x12\x1b\n\x17NOTICE_CODE_UNSPECIFIED\x10\x00\x12\x18\n\x14NOTICE_CODE_ACCEPTED\x10\x01\x12\x17\n\x13NOTICE_CODE_LOADING\x10\x02\x12\x1d\n\x19NOTICE_CODE_FILE_LEFT_OUT\x10\x03\x12\"\n\x1eNOTICE_CODE_TYPE_NOT_VALIDATED\x10\x04\x12 \n\x1cNOTICE_CODE_TYPE_NOT_TRAINED\x10\x05\x12\x17\n\x13NOTICE_CODE_RESUMED\x10\x06\x12\x1c\n\x18NOTICE_CODE_TRAINER_LOST\x10\x07\x12\x1a\n\x16NOTICE_CODE_WARM_START\x10\x08\x12\x1d\n\x19NOTICE_CODE_STOPPED_EARLY\x10\t\x12\x1e\n\x1aNOTICE_CODE_EVENTS_OVERLAP\x10\n\x12\x1a\n\x16NOTICE_CODE_FEW_EVENTS\x10\x0b\x12%\n!NOTICE_CODE_TYPE_IN_ONE_RECORDING\x10\x0c\x12!\n\x1dNOTICE_CODE_TYPE_COVERS_AUDIO\x10\r\x12\x1d\n\x19NOTICE_CODE_COPIES_DIFFER\x10\x0e\x32\xd2\x04\n\x0fTrainingService\x12`\n\x11\x43reateTrainingJob\x12$.earmark.v1.CreateTrainingJobRequest\x1a%.earmark.v1.CreateTrainingJobResponse\x12W\n\x0eGetTrainingJob\x12!.earmark.v1.GetTrainingJobRequest\x1a\".earmark.v1.GetTrainingJobResponse\x12]\n\x10ListTrainingJobs\x12#.earmark.v1.ListTrainingJobsRequest\x1a$.earmark.v1.ListTrainingJobsResponse\x12`\n\x11\x43\x61ncelTrainingJob\x12$.earmark.v1.CancelTrainingJobRequest\x1a%.earmark.v1.CancelTrainingJobResponse\x12_\n\x10WatchTrainingJob\x12#.earmark.v1.WatchTrainingJobRequest\x1a$.earmark.v1.WatchTrainingJobResponse0\x01\x12\x62\n\x11WatchTrainingJobs\x12$.earmark.v1.WatchTrainingJobsRequest\x1a%.earmark.v1.WatchTrainingJobsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!earmark/v1/training_service.proto\x12\nearmark.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1d\x65\x61rmark/v1/error_reason.proto\x1a\x18\x65\x61rmark/v1/metrics.proto\x1a earmark/v1/training_config.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"L\n\x10TrainingJobError\x12\'\n\x06reason\x18\x01 \x01(\x0e\x32\x17.earmark.v1.ErrorReason\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xc4\x01\n\x0fTrainingAttempt\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12.\n\nstarted_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x07outcome\x18\x04 \x01(\x0e\x32\".earmark.v1.TrainingAttemptOutcome\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\x84\x01\n\nQueueState\x12\r\n\x05place\x18\x01 \x01(\x05\x12&\n\x06reason\x18\x02 \x01(\x0e\x32\x16.earmark.v1.WaitReason\x12\x0f\n\x07message\x18\x03 \x01(\t\x12.\n\nnot_before\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb1\x06\n\x0bTrainingJob\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\ndataset_id\x18\x02 \x01(\t\x12\x19\n\x11\x61nnotation_set_id\x18\x03 \x01(\t\x12*\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x1a.earmark.v1.TrainingConfig\x12-\n\x06status\x18\x05 \x01(\x0e\x32\x1d.earmark.v1.TrainingJobStatus\x12\x10\n\x08progress\x18\x06 \x01(\x01\x12\x15\n\rcurrent_epoch\x18\x07 \x01(\x05\x12\x14\n\x0ctotal_epochs\x18\x08 \x01(\x05\x12(\n\x07metrics\x18\t \x01(\x0b\x32\x17.earmark.v1.EvalMetrics\x12\'\n\x03\x65ta\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08model_id\x18\x0b \x01(\t\x12+\n\x05\x65rror\x18\x0c \x01(\x0b\x32\x1c.earmark.v1.TrainingJobError\x12\x0f\n\x07\x61ttempt\x18\r \x01(\x05\x12\x37\n\x08metadata\x18\x0e \x03(\x0b\x32%.earmark.v1.TrainingJob.MetadataEntry\x12.\n\ncreated_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tqueued_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inished_at\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x13 \x01(\x03\x12\x12\n\nbest_epoch\x18\x14 \x01(\x05\x12-\n\x08\x61ttempts\x18\x15 \x03(\x0b\x32\x1b.earmark.v1.TrainingAttempt\x12+\n\x0bqueue_state\x18\x16 \x01(\x0b\x32\x16.earmark.v1.QueueState\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf0\x07\n\rTrainingEvent\x12\x17\n\x0ftraining_job_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x41\n\x0estatus_changed\x18\x05 \x01(\x0b\x32\'.earmark.v1.TrainingEvent.StatusChangedH\x00\x12\x36\n\x08progress\x18\x06 \x01(\x0b\x32\".earmark.v1.TrainingEvent.ProgressH\x00\x12\x43\n\x0f\x65poch_completed\x18\x07 \x01(\x0b\x32(.earmark.v1.TrainingEvent.EpochCompletedH\x00\x12\x32\n\x06notice\x18\x08 \x01(\x0b\x32 .earmark.v1.TrainingEvent.NoticeH\x00\x12?\n\rmodel_created\x18\t \x01(\x0b\x32&.earmark.v1.TrainingEvent.ModelCreatedH\x00\x1aw\n\rStatusChanged\x12+\n\x04\x66rom\x18\x01 \x01(\x0e\x32\x1d.earmark.v1.TrainingJobStatus\x12)\n\x02to\x18\x02 \x01(\x0e\x32\x1d.earmark.v1.TrainingJobStatus\x12\x0e\n\x06reason\x18\x03 \x01(\t\x1aq\n\x08Progress\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\r\n\x05steps\x18\x03 \x01(\x05\x12\x10\n\x08\x66raction\x18\x04 \x01(\x01\x12\'\n\x03\x65ta\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\xbe\x01\n\x0e\x45pochCompleted\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x12\n\ntrain_loss\x18\x02 \x01(\x01\x12\x1c\n\x0fvalidation_loss\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12(\n\x07metrics\x18\x04 \x01(\x0b\x32\x17.earmark.v1.EvalMetrics\x12\x19\n\x11\x63hunks_per_second\x18\x05 \x01(\x01\x12\x12\n\nbest_epoch\x18\x06 \x01(\x05\x42\x12\n\x10_validation_loss\x1am\n\x06Notice\x12$\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x16.earmark.v1.NoticeCode\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x15\n\rartifact_type\x18\x03 \x01(\t\x12\x15\n\raudio_file_id\x18\x04 \x01(\t\x1a \n\x0cModelCreated\x12\x10\n\x08model_id\x18\x01 \x01(\tB\x06\n\x04kind\"\xda\x02\n\x18\x43reateTrainingJobRequest\x12\x1c\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12#\n\x11\x61nnotation_set_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x32\n\x06\x63onfig\x18\x03 \x01(\x0b\x32\x1a.earmark.v1.TrainingConfigB\x06\xbaH\x03\xc8\x01\x01\x12^\n\x08metadata\x18\x04 \x03(\x0b\x32\x32.earmark.v1.CreateTrainingJobRequest.MetadataEntryB\x18\xbaH\x15\x9a\x01\x12\x10\x10\"\x07r\x05\x10\x01(\x80\x01*\x05r\x03(\x80\x07\x12\x1f\n\nrequest_id\x18\x05 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"J\n\x19\x43reateTrainingJobResponse\x12-\n\x0ctraining_job\x18\x01 \x01(\x0b\x32\x17.earmark.v1.TrainingJob\":\n\x15GetTrainingJobRequest\x12!\n\x0ftraining_job_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"G\n\x16GetTrainingJobResponse\x12-\n\x0ctraining_job\x18\x01 \x01(\x0b\x32\x17.earmark.v1.TrainingJob\"\xf2\x02\n\x17ListTrainingJobsRequest\x12&\n\x0b\x64\x61taset_ids\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x44\n\x08statuses\x18\x02 \x03(\x0e\x32\x1d.earmark.v1.TrainingJobStatusB\x13\xbaH\x10\x92\x01\r\x10\x64\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12M\n\x08metadata\x18\x05 \x03(\x0b\x32\x31.earmark.v1.ListTrainingJobsRequest.MetadataEntryB\x08\xbaH\x05\x9a\x01\x02\x10\x10\x12/\n\x04view\x18\x06 \x01(\x0e\x32\x17.earmark.v1.MetricsViewB\x08\xbaH\x05\x82\x01\x02\x10\x01\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"c\n\x18ListTrainingJobsResponse\x12.\n\rtraining_jobs\x18\x01 \x03(\x0b\x32\x17.earmark.v1.TrainingJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"^\n\x18\x43\x61ncelTrainingJobRequest\x12!\n\x0ftraining_job_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"J\n\x19\x43\x61ncelTrainingJobResponse\x12-\n\x0ctraining_job\x18\x01 \x01(\x0b\x32\x17.earmark.v1.TrainingJob\"]\n\x17WatchTrainingJobRequest\x12!\n\x0ftraining_job_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\x0e\x61\x66ter_revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\xb5\x01\n\x18WatchTrainingJobResponse\x12*\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x19.earmark.v1.TrainingEventH\x00\x12\x43\n\theartbeat\x18\x02 \x01(\x0b\x32..earmark.v1.WatchTrainingJobResponse.HeartbeatH\x00\x1a\x1d\n\tHeartbeat\x12\x10\n\x08revision\x18\x01 \x01(\x03\x42\t\n\x07\x63ontent\"\xad\x03\n\x18WatchTrainingJobsRequest\x12\x1e\n\x0c\x61\x66ter_cursor\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x10\n\x08\x66rom_now\x18\x02 \x01(\x08\x12\x1f\n\ndataset_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x42\n\x08statuses\x18\x04 \x03(\x0e\x32\x1d.earmark.v1.TrainingJobStatusB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12N\n\x08metadata\x18\x05 \x03(\x0b\x32\x32.earmark.v1.WatchTrainingJobsRequest.MetadataEntryB\x08\xbaH\x05\x9a\x01\x02\x10\x10\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:y\xbaHv\x1at\n\x1dwatch_training_jobs.one_start\x12&set after_cursor or from_now, not both\x1a+!(this.from_now && this.after_cursor != \'\')\"\xb5\x01\n\x19WatchTrainingJobsResponse\x12*\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x19.earmark.v1.TrainingEventH\x00\x12\x44\n\theartbeat\x18\x02 \x01(\x0b\x32/.earmark.v1.WatchTrainingJobsResponse.HeartbeatH\x00\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x1a\x0b\n\tHeartbeatB\t\n\x07\x63ontent*\x81\x02\n\x11TrainingJobStatus\x12#\n\x1fTRAINING_JOB_STATUS_UNSPECIFIED\x10\x00\x12\x1f\n\x1bTRAINING_JOB_STATUS_PENDING\x10\x01\x12\x1e\n\x1aTRAINING_JOB_STATUS_QUEUED\x10\x02\x12 \n\x1cTRAINING_JOB_STATUS_TRAINING\x10\x03\x12!\n\x1dTRAINING_JOB_STATUS_COMPLETED\x10\x04\x12\x1e\n\x1aTRAINING_JOB_STATUS_FAILED\x10\x05\x12!\n\x1dTRAINING_JOB_STATUS_CANCELLED\x10\x06*\xaa\x02\n\x16TrainingAttemptOutcome\x12(\n$TRAINING_ATTEMPT_OUTCOME_UNSPECIFIED\x10\x00\x12$\n TRAINING_ATTEMPT_OUTCOME_RUNNING\x10\x01\x12&\n\"TRAINING_ATTEMPT_OUTCOME_COMPLETED\x10\x02\x12#\n\x1fTRAINING_ATTEMPT_OUTCOME_FAILED\x10\x03\x12&\n\"TRAINING_ATTEMPT_OUTCOME_CANCELLED\x10\x04\x12!\n\x1dTRAINING_ATTEMPT_OUTCOME_LOST\x10\x05\x12(\n$TRAINING_ATTEMPT_OUTCOME_HANDED_BACK\x10\x06*\xb4\x01\n\nWaitReason\x12\x1b\n\x17WAIT_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14WAIT_REASON_STARTING\x10\x01\x12\x1a\n\x16WAIT_REASON_NO_TRAINER\x10\x02\x12\x1c\n\x18WAIT_REASON_NO_FREE_SLOT\x10\x03\x12\x1c\n\x18WAIT_REASON_TENANT_LIMIT\x10\x04\x12\x17\n\x13WAIT_REASON_BACKOFF\x10\x05*\xd8\x03\n\nNoticeCode\x12\x1b\n\x17NOTICE_CODE_UNSPECIFIED\x10\x00\x12\x18\n\x14NOTICE_CODE_ACCEPTED\x10\x01\x12\x17\n\x13NOTICE_CODE_LOADING\x10\x02\x12\x1d\n\x19NOTICE_CODE_FILE_LEFT_OUT\x10\x03\x12\"\n\x1eNOTICE_CODE_TYPE_NOT_VALIDATED\x10\x04\x12 \n\x1cNOTICE_CODE_TYPE_NOT_TRAINED\x10\x05\x12\x17\n\x13NOTICE_CODE_RESUMED\x10\x06\x12\x1c\n\x18NOTICE_CODE_TRAINER_LOST\x10\x07\x12\x1a\n\x16NOTICE_CODE_WARM_START\x10\x08\x12\x1d\n\x19NOTICE_CODE_STOPPED_EARLY\x10\t\x12\x1e\n\x1aNOTICE_CODE_EVENTS_OVERLAP\x10\n\x12\x1a\n\x16NOTICE_CODE_FEW_EVENTS\x10\x0b\x12%\n!NOTICE_CODE_TYPE_IN_ONE_RECORDING\x10\x0c\x12!\n\x1dNOTICE_CODE_TYPE_COVERS_AUDIO\x10\r\x12\x1d\n\x19NOTICE_CODE_COPIES_DIFFER\x10\x0e\x32\xd2\x04\n\x0fTrainingService\x12`\n\x11\x43reateTrainingJob\x12$.earmark.v1.CreateTrainingJobRequest\x1a%.earmark.v1.CreateTrainingJobResponse\x12W\n\x0eGetTrainingJob\x12!.earmark.v1.GetTrainingJobRequest\x1a\".earmark.v1.GetTrainingJobResponse\x12]\n\x10ListTrainingJobs\x12#.earmark.v1.ListTrainingJobsRequest\x1a$.earmark.v1.ListTrainingJobsResponse\x12`\n\x11\x43\x61ncelTrainingJob\x12$.earmark.v1.CancelTrainingJobRequest\x1a%.earmark.v1.CancelTrainingJobResponse\x12_\n\x10WatchTrainingJob\x12#.earmark.v1.WatchTrainingJobRequest\x1a$.earmark.v1.WatchTrainingJobResponse0\x01\x12\x62\n\x11WatchTrainingJobs\x12$.earmark.v1.WatchTrainingJobsRequest\x1a%.earmark.v1.WatchTrainingJobsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -85,70 +86,70 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHTRAININGJOBSREQUEST'].fields_by_name['metadata']._serialized_options = b'\272H\005\232\001\002\020\020'
   _globals['_WATCHTRAININGJOBSREQUEST']._loaded_options = None
   _globals['_WATCHTRAININGJOBSREQUEST']._serialized_options = b'\272Hv\032t\n\035watch_training_jobs.one_start\022&set after_cursor or from_now, not both\032+!(this.from_now && this.after_cursor != \'\')'
-  _globals['_TRAININGJOBSTATUS']._serialized_start=4489
-  _globals['_TRAININGJOBSTATUS']._serialized_end=4746
-  _globals['_TRAININGATTEMPTOUTCOME']._serialized_start=4749
-  _globals['_TRAININGATTEMPTOUTCOME']._serialized_end=5047
-  _globals['_WAITREASON']._serialized_start=5050
-  _globals['_WAITREASON']._serialized_end=5230
-  _globals['_NOTICECODE']._serialized_start=5233
-  _globals['_NOTICECODE']._serialized_end=5705
-  _globals['_TRAININGJOBERROR']._serialized_start=171
-  _globals['_TRAININGJOBERROR']._serialized_end=222
-  _globals['_TRAININGATTEMPT']._serialized_start=225
-  _globals['_TRAININGATTEMPT']._serialized_end=421
-  _globals['_QUEUESTATE']._serialized_start=424
-  _globals['_QUEUESTATE']._serialized_end=556
-  _globals['_TRAININGJOB']._serialized_start=559
-  _globals['_TRAININGJOB']._serialized_end=1376
-  _globals['_TRAININGJOB_METADATAENTRY']._serialized_start=1329
-  _globals['_TRAININGJOB_METADATAENTRY']._serialized_end=1376
-  _globals['_TRAININGEVENT']._serialized_start=1379
-  _globals['_TRAININGEVENT']._serialized_end=2387
-  _globals['_TRAININGEVENT_STATUSCHANGED']._serialized_start=1807
-  _globals['_TRAININGEVENT_STATUSCHANGED']._serialized_end=1926
-  _globals['_TRAININGEVENT_PROGRESS']._serialized_start=1928
-  _globals['_TRAININGEVENT_PROGRESS']._serialized_end=2041
-  _globals['_TRAININGEVENT_EPOCHCOMPLETED']._serialized_start=2044
-  _globals['_TRAININGEVENT_EPOCHCOMPLETED']._serialized_end=2234
-  _globals['_TRAININGEVENT_NOTICE']._serialized_start=2236
-  _globals['_TRAININGEVENT_NOTICE']._serialized_end=2345
-  _globals['_TRAININGEVENT_MODELCREATED']._serialized_start=2347
-  _globals['_TRAININGEVENT_MODELCREATED']._serialized_end=2379
-  _globals['_CREATETRAININGJOBREQUEST']._serialized_start=2390
-  _globals['_CREATETRAININGJOBREQUEST']._serialized_end=2736
-  _globals['_CREATETRAININGJOBREQUEST_METADATAENTRY']._serialized_start=1329
-  _globals['_CREATETRAININGJOBREQUEST_METADATAENTRY']._serialized_end=1376
-  _globals['_CREATETRAININGJOBRESPONSE']._serialized_start=2738
-  _globals['_CREATETRAININGJOBRESPONSE']._serialized_end=2812
-  _globals['_GETTRAININGJOBREQUEST']._serialized_start=2814
-  _globals['_GETTRAININGJOBREQUEST']._serialized_end=2872
-  _globals['_GETTRAININGJOBRESPONSE']._serialized_start=2874
-  _globals['_GETTRAININGJOBRESPONSE']._serialized_end=2945
-  _globals['_LISTTRAININGJOBSREQUEST']._serialized_start=2948
-  _globals['_LISTTRAININGJOBSREQUEST']._serialized_end=3318
-  _globals['_LISTTRAININGJOBSREQUEST_METADATAENTRY']._serialized_start=1329
-  _globals['_LISTTRAININGJOBSREQUEST_METADATAENTRY']._serialized_end=1376
-  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_start=3320
-  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_end=3419
-  _globals['_CANCELTRAININGJOBREQUEST']._serialized_start=3421
-  _globals['_CANCELTRAININGJOBREQUEST']._serialized_end=3515
-  _globals['_CANCELTRAININGJOBRESPONSE']._serialized_start=3517
-  _globals['_CANCELTRAININGJOBRESPONSE']._serialized_end=3591
-  _globals['_WATCHTRAININGJOBREQUEST']._serialized_start=3593
-  _globals['_WATCHTRAININGJOBREQUEST']._serialized_end=3686
-  _globals['_WATCHTRAININGJOBRESPONSE']._serialized_start=3689
-  _globals['_WATCHTRAININGJOBRESPONSE']._serialized_end=3870
-  _globals['_WATCHTRAININGJOBRESPONSE_HEARTBEAT']._serialized_start=3830
-  _globals['_WATCHTRAININGJOBRESPONSE_HEARTBEAT']._serialized_end=3859
-  _globals['_WATCHTRAININGJOBSREQUEST']._serialized_start=3873
-  _globals['_WATCHTRAININGJOBSREQUEST']._serialized_end=4302
-  _globals['_WATCHTRAININGJOBSREQUEST_METADATAENTRY']._serialized_start=1329
-  _globals['_WATCHTRAININGJOBSREQUEST_METADATAENTRY']._serialized_end=1376
-  _globals['_WATCHTRAININGJOBSRESPONSE']._serialized_start=4305
-  _globals['_WATCHTRAININGJOBSRESPONSE']._serialized_end=4486
-  _globals['_WATCHTRAININGJOBSRESPONSE_HEARTBEAT']._serialized_start=3830
-  _globals['_WATCHTRAININGJOBSRESPONSE_HEARTBEAT']._serialized_end=3841
-  _globals['_TRAININGSERVICE']._serialized_start=5708
-  _globals['_TRAININGSERVICE']._serialized_end=6302
+  _globals['_TRAININGJOBSTATUS']._serialized_start=4545
+  _globals['_TRAININGJOBSTATUS']._serialized_end=4802
+  _globals['_TRAININGATTEMPTOUTCOME']._serialized_start=4805
+  _globals['_TRAININGATTEMPTOUTCOME']._serialized_end=5103
+  _globals['_WAITREASON']._serialized_start=5106
+  _globals['_WAITREASON']._serialized_end=5286
+  _globals['_NOTICECODE']._serialized_start=5289
+  _globals['_NOTICECODE']._serialized_end=5761
+  _globals['_TRAININGJOBERROR']._serialized_start=202
+  _globals['_TRAININGJOBERROR']._serialized_end=278
+  _globals['_TRAININGATTEMPT']._serialized_start=281
+  _globals['_TRAININGATTEMPT']._serialized_end=477
+  _globals['_QUEUESTATE']._serialized_start=480
+  _globals['_QUEUESTATE']._serialized_end=612
+  _globals['_TRAININGJOB']._serialized_start=615
+  _globals['_TRAININGJOB']._serialized_end=1432
+  _globals['_TRAININGJOB_METADATAENTRY']._serialized_start=1385
+  _globals['_TRAININGJOB_METADATAENTRY']._serialized_end=1432
+  _globals['_TRAININGEVENT']._serialized_start=1435
+  _globals['_TRAININGEVENT']._serialized_end=2443
+  _globals['_TRAININGEVENT_STATUSCHANGED']._serialized_start=1863
+  _globals['_TRAININGEVENT_STATUSCHANGED']._serialized_end=1982
+  _globals['_TRAININGEVENT_PROGRESS']._serialized_start=1984
+  _globals['_TRAININGEVENT_PROGRESS']._serialized_end=2097
+  _globals['_TRAININGEVENT_EPOCHCOMPLETED']._serialized_start=2100
+  _globals['_TRAININGEVENT_EPOCHCOMPLETED']._serialized_end=2290
+  _globals['_TRAININGEVENT_NOTICE']._serialized_start=2292
+  _globals['_TRAININGEVENT_NOTICE']._serialized_end=2401
+  _globals['_TRAININGEVENT_MODELCREATED']._serialized_start=2403
+  _globals['_TRAININGEVENT_MODELCREATED']._serialized_end=2435
+  _globals['_CREATETRAININGJOBREQUEST']._serialized_start=2446
+  _globals['_CREATETRAININGJOBREQUEST']._serialized_end=2792
+  _globals['_CREATETRAININGJOBREQUEST_METADATAENTRY']._serialized_start=1385
+  _globals['_CREATETRAININGJOBREQUEST_METADATAENTRY']._serialized_end=1432
+  _globals['_CREATETRAININGJOBRESPONSE']._serialized_start=2794
+  _globals['_CREATETRAININGJOBRESPONSE']._serialized_end=2868
+  _globals['_GETTRAININGJOBREQUEST']._serialized_start=2870
+  _globals['_GETTRAININGJOBREQUEST']._serialized_end=2928
+  _globals['_GETTRAININGJOBRESPONSE']._serialized_start=2930
+  _globals['_GETTRAININGJOBRESPONSE']._serialized_end=3001
+  _globals['_LISTTRAININGJOBSREQUEST']._serialized_start=3004
+  _globals['_LISTTRAININGJOBSREQUEST']._serialized_end=3374
+  _globals['_LISTTRAININGJOBSREQUEST_METADATAENTRY']._serialized_start=1385
+  _globals['_LISTTRAININGJOBSREQUEST_METADATAENTRY']._serialized_end=1432
+  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_start=3376
+  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_end=3475
+  _globals['_CANCELTRAININGJOBREQUEST']._serialized_start=3477
+  _globals['_CANCELTRAININGJOBREQUEST']._serialized_end=3571
+  _globals['_CANCELTRAININGJOBRESPONSE']._serialized_start=3573
+  _globals['_CANCELTRAININGJOBRESPONSE']._serialized_end=3647
+  _globals['_WATCHTRAININGJOBREQUEST']._serialized_start=3649
+  _globals['_WATCHTRAININGJOBREQUEST']._serialized_end=3742
+  _globals['_WATCHTRAININGJOBRESPONSE']._serialized_start=3745
+  _globals['_WATCHTRAININGJOBRESPONSE']._serialized_end=3926
+  _globals['_WATCHTRAININGJOBRESPONSE_HEARTBEAT']._serialized_start=3886
+  _globals['_WATCHTRAININGJOBRESPONSE_HEARTBEAT']._serialized_end=3915
+  _globals['_WATCHTRAININGJOBSREQUEST']._serialized_start=3929
+  _globals['_WATCHTRAININGJOBSREQUEST']._serialized_end=4358
+  _globals['_WATCHTRAININGJOBSREQUEST_METADATAENTRY']._serialized_start=1385
+  _globals['_WATCHTRAININGJOBSREQUEST_METADATAENTRY']._serialized_end=1432
+  _globals['_WATCHTRAININGJOBSRESPONSE']._serialized_start=4361
+  _globals['_WATCHTRAININGJOBSRESPONSE']._serialized_end=4542
+  _globals['_WATCHTRAININGJOBSRESPONSE_HEARTBEAT']._serialized_start=3886
+  _globals['_WATCHTRAININGJOBSRESPONSE_HEARTBEAT']._serialized_end=3897
+  _globals['_TRAININGSERVICE']._serialized_start=5764
+  _globals['_TRAININGSERVICE']._serialized_end=6358
 # @@protoc_insertion_point(module_scope)

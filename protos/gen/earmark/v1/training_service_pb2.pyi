@@ -1,6 +1,7 @@
 import datetime
 
 from buf.validate import validate_pb2 as _validate_pb2
+from earmark.v1 import error_reason_pb2 as _error_reason_pb2
 from earmark.v1 import metrics_pb2 as _metrics_pb2
 from earmark.v1 import training_config_pb2 as _training_config_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -99,9 +100,9 @@ class TrainingJobError(_message.Message):
     __slots__ = ("reason", "message")
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
-    reason: str
+    reason: _error_reason_pb2.ErrorReason
     message: str
-    def __init__(self, reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    def __init__(self, reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class TrainingAttempt(_message.Message):
     __slots__ = ("number", "started_at", "ended_at", "outcome", "reason")
