@@ -37,6 +37,11 @@ async def annotation_set(connection: Connection, set_id: UUID) -> AnnotationSet:
     return _existing(await annotations.get_set(connection, tenant(), set_id), "annotation_set", set_id)
 
 
+async def lock_dataset_of_set(connection: Connection, set_id: UUID) -> None:
+    """Until the transaction ends, nobody else changes the set's dataset, its sets or its files."""
+    await annotations.lock_dataset(connection, tenant(), set_id)
+
+
 async def lock_annotation_set(connection: Connection, set_id: UUID) -> LockedSet:
     """Until the transaction ends, nobody else edits the set."""
     return _existing(await annotations.lock_set(connection, tenant(), set_id), "annotation_set", set_id)
@@ -58,6 +63,12 @@ async def lock_training_job(connection: Connection, job_id: UUID) -> TrainingJob
 async def model(connection: Connection, model_id: UUID) -> Model:
     """The model may be archived."""
     return _existing(await models.get(connection, tenant(), model_id), "model", model_id)
+
+
+async def share_model(connection: Connection, model_id: UUID) -> Model:
+    """Until the transaction ends, nobody deletes the model, which may be archived."""
+    await models.lock_for_key_share(connection, tenant(), model_id)
+    return await model(connection, model_id)
 
 
 async def lock_model(connection: Connection, model_id: UUID) -> Model:

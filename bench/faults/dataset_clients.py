@@ -74,7 +74,7 @@ async def _try_to_change(api: Api, data: TrainingData, set_id: str, annotation_i
             ("DeleteAnnotationSet", delete_set),
         )
     )
-    await api.answer(method, request, expected=("WRONG_STATE",))
+    await api.answer(method, request, expected=("WRONG_STATE", "IN_USE"))
 
 
 async def uploads(api: Api, dataset_id: str, stop: asyncio.Event) -> None:

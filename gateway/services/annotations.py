@@ -31,8 +31,9 @@ from gateway.field_masks import check_etag, masked_paths
 from gateway.idempotency import run_once
 from gateway.paging import PageRequest
 from gateway.rules import annotations as rules
+from gateway.rules.deletions import check_deletable
 from storage.database import Connection
-from storage.queries import annotations
+from storage.queries import annotations, deletions
 from storage.queries.annotations import LockedSet
 from storage.records import Annotation, AnnotationSet
 
@@ -100,11 +101,19 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
     async def DeleteAnnotationSet(
         self, request: pb.DeleteAnnotationSetRequest, _: Any
     ) -> pb.DeleteAnnotationSetResponse:
+        set_id = UUID(request.annotation_set_id)
+
         async def delete(connection: Connection) -> pb.DeleteAnnotationSetResponse:
-            draft = await _lock_draft(connection, UUID(request.annotation_set_id))
-            check_etag("annotation_set", request.annotation_set_id, request.etag, draft.revision)
-            await annotations.delete_set(connection, draft.id)
-            return pb.DeleteAnnotationSetResponse()
+            if request.force:
+                # No new job of the set begins meanwhile.
+                await lookup.lock_dataset_of_set(connection, set_id)
+            locked = await lookup.lock_annotation_set(connection, set_id)
+            check_etag("annotation_set", request.annotation_set_id, request.etag, locked.revision)
+            is_published = locked.status == "published"
+            removal = await deletions.of_set(connection, locked.dataset_id, set_id, is_published=is_published)
+            unfinished = await deletions.unfinished_jobs(connection, tenant(), removal)
+            check_deletable(removal, unfinished, force=request.force)
+            return pb.DeleteAnnotationSetResponse(deleted_counts=await deletions.delete(connection, removal))
 
         return await run_once(self._app.database, request, pb.DeleteAnnotationSetResponse, delete)
 

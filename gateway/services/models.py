@@ -15,8 +15,9 @@ from gateway.field_masks import check_etag, masked_paths
 from gateway.idempotency import run_once
 from gateway.paging import PageRequest
 from gateway.rules import models as rules
+from gateway.rules.deletions import check_deletable
 from storage.database import Connection
-from storage.queries import models
+from storage.queries import deletions, models
 from storage.records import Model
 
 EDITABLE = ("name", "description", "is_active")
@@ -64,8 +65,13 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     async def DeleteModel(self, request: pb.DeleteModelRequest, _: Any) -> pb.DeleteModelResponse:
         async def delete(connection: Connection) -> pb.DeleteModelResponse:
             model = await lookup.lock_model(connection, UUID(request.model_id))
-            await models.archive(connection, tenant(), model.id)
-            return pb.DeleteModelResponse()
+            if not request.force:
+                await models.archive(connection, tenant(), model.id)
+                return pb.DeleteModelResponse()
+            removal = deletions.of_model(model.id)
+            unfinished = await deletions.unfinished_jobs(connection, tenant(), removal)
+            check_deletable(removal, unfinished, force=True)
+            return pb.DeleteModelResponse(deleted_counts=await deletions.delete(connection, removal))
 
         return await run_once(self._app.database, request, pb.DeleteModelResponse, delete)
 

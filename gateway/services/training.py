@@ -1,6 +1,7 @@
 """earmark.v1.TrainingService."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -29,12 +30,13 @@ from gateway.idempotency import run_once
 from gateway.paging import PageRequest
 from gateway.read_batcher import ReadBatcher
 from gateway.rules import prerequisites
+from gateway.rules.deletions import check_deletable
 from gateway.rules.models import check_not_archived
 from gateway.watching import topics
 from gateway.watching.job_watch import JobWatches
 from gateway.watching.log_watch import Cursor, LogWatch
 from storage.database import Connection
-from storage.queries import training
+from storage.queries import deletions, training
 from storage.queries.events import LogFilter
 from storage.records import QueuePlace, TrainingEvent, TrainingJob
 
@@ -110,6 +112,21 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         self._app.bus.publish(*topics.of_job(tenant(), job_id), topics.cancel(job_id))
         return response
 
+    async def DeleteTrainingJob(
+        self, request: pb.DeleteTrainingJobRequest, _: Any
+    ) -> pb.DeleteTrainingJobResponse:
+        job_id = UUID(request.training_job_id)
+
+        async def delete(connection: Connection) -> pb.DeleteTrainingJobResponse:
+            await lookup.lock_training_job(connection, job_id)
+            removal = await deletions.of_job(connection, job_id)
+            unfinished = await deletions.unfinished_jobs(connection, tenant(), removal)
+            # The job itself is what the caller wants to delete, and keeps nothing.
+            check_deletable(replace(removal, job_ids=[]), unfinished, force=request.force)
+            return pb.DeleteTrainingJobResponse(deleted_counts=await deletions.delete(connection, removal))
+
+        return await run_once(self._app.database, request, pb.DeleteTrainingJobResponse, delete)
+
     async def WatchTrainingJob(
         self, request: pb.WatchTrainingJobRequest, _: Any
     ) -> AsyncIterator[pb.WatchTrainingJobResponse]:
@@ -173,8 +190,8 @@ async def _check_prerequisites(connection: Connection, request: pb.CreateTrainin
     if facts is None:
         raise NotFoundError("annotation_set", str(set_id))
     if request.config.base_model_id:
-        # Not locked: a model that is archived later keeps its files, and the job needs only those.
-        check_not_archived(await lookup.model(connection, UUID(request.config.base_model_id)))
+        # A model that is archived later keeps its files, which are all that the job needs.
+        check_not_archived(await lookup.share_model(connection, UUID(request.config.base_model_id)))
     violations = prerequisites.violations(dataset_id, set_id, request.config.artifact_types, facts)
     if violations:
         raise PreconditionError("PREREQUISITES_NOT_MET", violations)

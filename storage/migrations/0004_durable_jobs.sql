@@ -22,11 +22,16 @@ DROP INDEX training_jobs_unfinished;
 CREATE INDEX training_jobs_unfinished ON training_jobs (tenant_id, id)
     WHERE status IN ('pending', 'queued', 'training');
 
--- Audio files whose objects may be orphans, that is, stored objects without a row. An upload adds itself here before
--- it stores an object, a deletion in the transaction that deletes the row. A sweep checks each some hours later.
+-- Audio files and jobs whose objects may be orphans, that is, stored objects without a row. An upload adds itself here
+-- before it stores an object, a deletion in the transaction that deletes the row. A sweep checks a deletion at once, and
+-- each candidate some hours later: a trainer may still have been writing objects of what was deleted.
 CREATE TABLE orphan_candidates (
-    audio_file_id uuid PRIMARY KEY,
-    since timestamptz NOT NULL DEFAULT now()
+    kind text NOT NULL CHECK (kind IN ('audio_file', 'training_job')),
+    id uuid NOT NULL,
+    since timestamptz NOT NULL DEFAULT now(),
+    -- True for a deletion until a sweep has checked it.
+    is_deletion boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (kind, id)
 );
 CREATE INDEX orphan_candidates_by_age ON orphan_candidates (since);
 

@@ -89,6 +89,11 @@ async def page_of_sets(
     return [_set(row) for row in rows]
 
 
+async def lock_dataset(connection: Connection, tenant_id: str, set_id: UUID) -> None:
+    """Locks the set's dataset, its sets and its files until the transaction ends."""
+    await connection.execute(SQL["lock_dataset"], tenant_id, set_id)
+
+
 async def lock_set(connection: Connection, tenant_id: str, set_id: UUID) -> LockedSet | None:
     """Locks the set until the transaction ends: nobody else edits it, and its types and files remain.
 
@@ -103,10 +108,6 @@ async def publish(connection: Connection, set_id: UUID) -> None:
     """Publishes a set without obstacles. Ends up to ROUNDING_MS beyond their file are cut to it."""
     await connection.execute(SQL["cut_ends"], set_id, ROUNDING_MS)
     await connection.execute(SQL["publish"], set_id)
-
-
-async def delete_set(connection: Connection, set_id: UUID) -> None:
-    await connection.execute(SQL["delete_set"], set_id)
 
 
 async def copy(connection: Connection, from_set_id: UUID, to_set_id: UUID) -> None:

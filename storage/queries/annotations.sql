@@ -30,6 +30,12 @@ SELECT id FROM datasets
 WHERE id = (SELECT dataset_id FROM annotation_sets WHERE tenant_id = $1 AND id = $2)
 FOR KEY SHARE
 
+-- name: lock_dataset
+-- Locks a set's dataset until the transaction ends, which protects its sets and files as well.
+SELECT id FROM datasets
+WHERE id = (SELECT dataset_id FROM annotation_sets WHERE tenant_id = $1 AND id = $2)
+FOR UPDATE
+
 -- name: lock_set
 -- Locks a set until the transaction ends: edits, publishing and deletion by others wait.
 SELECT id, dataset_id, version, status, revision FROM annotation_sets WHERE tenant_id = $1 AND id = $2 FOR UPDATE
@@ -53,10 +59,6 @@ UPDATE annotation_sets SET
     revision = revision + 1,
     totals = (SELECT d.totals FROM annotation_set_details d WHERE d.id = annotation_sets.id)
 WHERE id = $1
-
--- name: delete_set
--- Deletes a draft with its annotations.
-DELETE FROM annotation_sets WHERE id = $1
 
 -- name: ids_to_copy
 -- The next batch of a set's annotations, by id.

@@ -66,21 +66,6 @@ async def lock_dataset(connection: Connection, tenant_id: str, audio_file_id: UU
     await connection.execute(SQL["lock_dataset"], tenant_id, audio_file_id)
 
 
-async def dependents(
-    connection: Connection, dataset_id: UUID, audio_file_id: UUID
-) -> tuple[Sequence[int], Sequence[UUID]]:
-    """Published versions that annotate the file, unfinished jobs on its dataset: each prevents deletion."""
-    row = await connection.fetchrow(SQL["dependents"], dataset_id, audio_file_id)
-    return row["versions"], row["jobs"]
-
-
-async def delete(connection: Connection, tenant_id: str, audio_file: AudioFile) -> None:
-    """Deletes the file with its annotations, in a transaction. Its objects remain in the store."""
-    await connection.fetchval(SQL["draw_revision"], tenant_id, audio_file.dataset_id)
-    await connection.execute(SQL["delete_annotations"], audio_file.id)
-    await connection.execute(SQL["delete"], audio_file.id)
-
-
 async def latest_revision(connection: Connection, tenant_id: str, dataset_id: UUID) -> int | None:
     """The revision of the last change to the dataset's files, 0 if none; None if no such dataset exists."""
     revision: int | None = await connection.fetchval(SQL["latest_revision"], tenant_id, dataset_id)

@@ -39,24 +39,6 @@ SELECT id FROM datasets
 WHERE id = (SELECT dataset_id FROM audio_files WHERE tenant_id = $1 AND id = $2)
 FOR UPDATE
 
--- name: dependents
--- What prevents deleting a file: published versions that annotate it and unfinished jobs on its dataset.
-SELECT
-    (SELECT coalesce(array_agg(s.version ORDER BY s.version), '{}') FROM annotation_sets s
-     WHERE s.dataset_id = $1 AND s.status = 'published'
-         AND EXISTS (SELECT FROM annotations a WHERE a.annotation_set_id = s.id AND a.audio_file_id = $2)) AS versions,
-    (SELECT coalesce(array_agg(j.id ORDER BY j.id), '{}') FROM training_jobs j
-     WHERE j.dataset_id = $1 AND j.status IN ('pending', 'queued', 'training')) AS jobs
-
--- name: delete_annotations
--- Deletes a file's annotations, which are all in drafts, and gives those drafts their next revision.
-WITH deleted AS (DELETE FROM annotations WHERE audio_file_id = $1 RETURNING annotation_set_id)
-UPDATE annotation_sets SET revision = revision + 1 WHERE id IN (SELECT annotation_set_id FROM deleted)
-
--- name: delete
--- Deletes the file's row.
-DELETE FROM audio_files WHERE id = $1
-
 -- name: latest_revision
 -- The revision of the last change to any file of the dataset.
 SELECT audio_revision FROM datasets WHERE tenant_id = $1 AND id = $2

@@ -64,20 +64,6 @@ async def types_in_use(connection: Connection, dataset_id: UUID, names: Sequence
     return [row["name"] for row in rows]
 
 
-async def dependents(connection: Connection, dataset_id: UUID) -> tuple[int, int]:
-    """The numbers of published annotation sets and of training jobs: each prevents deleting the dataset."""
-    row = await connection.fetchrow(SQL["dependents"], dataset_id)
-    return row["published_sets"], row["training_jobs"]
-
-
-async def delete(connection: Connection, dataset_id: UUID) -> list[UUID]:
-    """Deletes the dataset with its drafts and audio. Returns the audio files' ids; their objects remain."""
-    await connection.execute(SQL["delete_drafts"], dataset_id)
-    rows = await connection.fetch(SQL["delete_audio"], dataset_id)
-    await connection.execute(SQL["delete"], dataset_id)
-    return [row["id"] for row in rows]
-
-
 def _record(row: asyncpg.Record) -> Dataset:
     columns = dict(row)
     columns["artifact_types"] = [ArtifactType(**t) for t in columns["artifact_types"]]

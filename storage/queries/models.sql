@@ -22,6 +22,10 @@ FROM models
 WHERE tenant_id = $1 AND id = $2
 FOR UPDATE
 
+-- name: lock_for_key_share
+-- Prevents the deletion of a model; other edits do not wait.
+SELECT id FROM models WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE
+
 -- name: list
 -- A page of a tenant's models, newest first. A filter that is null or empty matches every model.
 SELECT id, training_job_id, dataset_id, name, description, artifact_types, eval_metrics, recommended_thresholds,

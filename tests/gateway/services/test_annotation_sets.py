@@ -106,12 +106,12 @@ async def test_no_call_changes_a_published_set(gateway) -> None:
         annotate(gateway, set_id, new_annotation(file_id)),
         update(gateway, ids[0]),
         delete(gateway, ids[0]),
-        delete_set(gateway, set_id),
     ):
         refusal = await refused(call, "FAILED_PRECONDITION", "WRONG_STATE")
         assert refusal.violations[0][:2] == ("WRONG_STATE", f"annotation_set/{set_id}")
         assert f"annotation set {set_id} (version 1) is published" in refusal.message
         assert refusal.info.metadata["state"] == "published"
+    await refused(delete_set(gateway, set_id), "FAILED_PRECONDITION", "IN_USE")
     assert (await get_set(gateway, set_id), await listed(gateway, set_id)) == before
 
 

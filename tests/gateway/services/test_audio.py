@@ -25,6 +25,7 @@ from tests.gateway.calls import (
     opened,
     publish,
     refused,
+    sweep,
     together,
     upload,
 )
@@ -270,7 +271,7 @@ async def test_fields_are_checked(gateway) -> None:
         assert list(refusal.fields) == [field]
 
 
-async def test_deleting_removes_the_objects_and_the_annotations_in_drafts(gateway) -> None:
+async def test_deleting_removes_the_annotations_in_drafts_and_the_objects_later(gateway) -> None:
     dataset_id = await dataset(gateway, "glitch")
     file_id, other_id = await decoded(gateway, dataset_id), await decoded(gateway, dataset_id)
     set_id = (await draft(gateway, dataset_id)).id
@@ -279,6 +280,7 @@ async def test_deleting_removes_the_objects_and_the_annotations_in_drafts(gatewa
     await delete(gateway, file_id, request_id=request_id)
     await delete(gateway, file_id, request_id=request_id)
     assert await listed(gateway, dataset_id) == [other_id]
+    await sweep(gateway)
     assert gateway.objects() == [f"audio/{other_id}/source"]
     assert await gateway.count("annotations") == 1
     await refused(delete(gateway, file_id), "NOT_FOUND", "NOT_FOUND")
@@ -291,8 +293,8 @@ async def test_a_file_with_annotations_in_a_published_set_cannot_be_deleted(gate
     await annotate(gateway, set_id, new_annotation(file_id))
     await publish(gateway, set_id)
     refusal = await refused(delete(gateway, file_id), "FAILED_PRECONDITION", "IN_USE")
-    assert refusal.violations[0][:2] == ("IN_USE", f"audio_file/{file_id}")
-    assert "versions 1" in refusal.message
+    assert [violation[:2] for violation in refusal.violations] == [("IN_USE", f"annotation_set/{set_id}")]
+    await sweep(gateway)
     assert gateway.objects() == [f"audio/{file_id}/source"]
 
 
@@ -306,7 +308,8 @@ async def test_a_file_cannot_be_deleted_while_a_job_runs_on_its_dataset(gateway)
         )
     file_id = str(built.audio_file_ids[0])
     refusal = await refused(delete(gateway, file_id), "FAILED_PRECONDITION", "IN_USE")
-    assert "training jobs use its dataset's audio" in refusal.message
+    assert "is not finished: cancel it" in refusal.message
+    await refused(delete(gateway, file_id, force=True), "FAILED_PRECONDITION", "IN_USE")
     await gateway.execute("UPDATE training_jobs SET status = 'cancelled', finished_at = now()")
     await delete(gateway, file_id)
 

@@ -140,18 +140,29 @@ class PublishAnnotationSetResponse(_message.Message):
     def __init__(self, annotation_set: _Optional[_Union[AnnotationSet, _Mapping]] = ...) -> None: ...
 
 class DeleteAnnotationSetRequest(_message.Message):
-    __slots__ = ("annotation_set_id", "request_id", "etag")
+    __slots__ = ("annotation_set_id", "request_id", "etag", "force")
     ANNOTATION_SET_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
     annotation_set_id: str
     request_id: str
     etag: str
-    def __init__(self, annotation_set_id: _Optional[str] = ..., request_id: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
+    force: bool
+    def __init__(self, annotation_set_id: _Optional[str] = ..., request_id: _Optional[str] = ..., etag: _Optional[str] = ..., force: _Optional[bool] = ...) -> None: ...
 
 class DeleteAnnotationSetResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("deleted_counts",)
+    class DeletedCountsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    DELETED_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    deleted_counts: _containers.ScalarMap[str, int]
+    def __init__(self, deleted_counts: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class AnnotationSpec(_message.Message):
     __slots__ = ("audio_file_id", "artifact_type", "start_ms", "end_ms", "confidence", "extra_data")

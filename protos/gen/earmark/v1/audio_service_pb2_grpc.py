@@ -105,10 +105,11 @@ class AudioServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAudioFile(self, request, context):
-        """Deletes a file and its annotations in drafts. Refused if a published annotation set annotates the file, and
-        while a training job uses the dataset.
+        """Deletes a file and its annotations in drafts. If published annotation sets annotate the file, the call fails with
+        FAILED_PRECONDITION and names each, unless `force` is set. Unfinished jobs of the dataset prevent it in any case. The
+        stored audio is removed within minutes.
 
-        grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22"}' localhost:50051 earmark.v1.AudioService/DeleteAudioFile
+        grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "force": true}' localhost:50051 earmark.v1.AudioService/DeleteAudioFile
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

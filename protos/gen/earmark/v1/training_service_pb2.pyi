@@ -345,6 +345,29 @@ class CancelTrainingJobResponse(_message.Message):
     training_job: TrainingJob
     def __init__(self, training_job: _Optional[_Union[TrainingJob, _Mapping]] = ...) -> None: ...
 
+class DeleteTrainingJobRequest(_message.Message):
+    __slots__ = ("training_job_id", "request_id", "force")
+    TRAINING_JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    training_job_id: str
+    request_id: str
+    force: bool
+    def __init__(self, training_job_id: _Optional[str] = ..., request_id: _Optional[str] = ..., force: _Optional[bool] = ...) -> None: ...
+
+class DeleteTrainingJobResponse(_message.Message):
+    __slots__ = ("deleted_counts",)
+    class DeletedCountsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    DELETED_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    deleted_counts: _containers.ScalarMap[str, int]
+    def __init__(self, deleted_counts: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
 class WatchTrainingJobRequest(_message.Message):
     __slots__ = ("training_job_id", "after_revision")
     TRAINING_JOB_ID_FIELD_NUMBER: _ClassVar[int]

@@ -55,6 +55,11 @@ class TrainingServiceStub:
                 request_serializer=earmark_dot_v1_dot_training__service__pb2.CancelTrainingJobRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_training__service__pb2.CancelTrainingJobResponse.FromString,
                 _registered_method=True)
+        self.DeleteTrainingJob = channel.unary_unary(
+                '/earmark.v1.TrainingService/DeleteTrainingJob',
+                request_serializer=earmark_dot_v1_dot_training__service__pb2.DeleteTrainingJobRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_training__service__pb2.DeleteTrainingJobResponse.FromString,
+                _registered_method=True)
         self.WatchTrainingJob = channel.unary_stream(
                 '/earmark.v1.TrainingService/WatchTrainingJob',
                 request_serializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobRequest.SerializeToString,
@@ -111,6 +116,16 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteTrainingJob(self, request, context):
+        """Deletes a finished job with its attempts and events. If it has a model, the call fails with FAILED_PRECONDITION and
+        names it, unless `force` is set. An unfinished job cannot be deleted: cancel it first.
+
+        grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "force": true}' localhost:50051 earmark.v1.TrainingService/DeleteTrainingJob
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchTrainingJob(self, request, context):
         """Sends a job's events in order, without gaps or duplicates: first the events after `after_revision`, then each new
         event as it happens. The stream ends after the job's last event. To resume a broken watch, pass the last revision
@@ -158,6 +173,11 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.CancelTrainingJob,
                     request_deserializer=earmark_dot_v1_dot_training__service__pb2.CancelTrainingJobRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_training__service__pb2.CancelTrainingJobResponse.SerializeToString,
+            ),
+            'DeleteTrainingJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTrainingJob,
+                    request_deserializer=earmark_dot_v1_dot_training__service__pb2.DeleteTrainingJobRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_training__service__pb2.DeleteTrainingJobResponse.SerializeToString,
             ),
             'WatchTrainingJob': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchTrainingJob,
@@ -279,6 +299,33 @@ class TrainingService:
             '/earmark.v1.TrainingService/CancelTrainingJob',
             earmark_dot_v1_dot_training__service__pb2.CancelTrainingJobRequest.SerializeToString,
             earmark_dot_v1_dot_training__service__pb2.CancelTrainingJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTrainingJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.TrainingService/DeleteTrainingJob',
+            earmark_dot_v1_dot_training__service__pb2.DeleteTrainingJobRequest.SerializeToString,
+            earmark_dot_v1_dot_training__service__pb2.DeleteTrainingJobResponse.FromString,
             options,
             channel_credentials,
             insecure,
