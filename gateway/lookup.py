@@ -17,6 +17,12 @@ async def dataset(connection: Connection, dataset_id: UUID) -> Dataset:
     return _existing(await datasets.get(connection, tenant(), dataset_id), "dataset", dataset_id)
 
 
+async def check_dataset(connection: Connection, dataset_id: UUID) -> None:
+    """Only checks that there is such a dataset: reading it would count its files."""
+    if not await datasets.exists(connection, tenant(), dataset_id):
+        raise NotFoundError("dataset", str(dataset_id))
+
+
 async def lock_dataset(connection: Connection, dataset_id: UUID) -> None:
     """Until the transaction ends, nobody else changes the dataset."""
     if not await datasets.lock_for_update(connection, tenant(), dataset_id):
@@ -35,6 +41,17 @@ async def audio_file(connection: Connection, audio_file_id: UUID) -> AudioFile:
 
 async def annotation_set(connection: Connection, set_id: UUID) -> AnnotationSet:
     return _existing(await annotations.get_set(connection, tenant(), set_id), "annotation_set", set_id)
+
+
+async def check_annotation_set(connection: Connection, set_id: UUID) -> None:
+    """Only checks that there is such a set: reading a draft would count its annotations."""
+    if not await annotations.set_exists(connection, tenant(), set_id):
+        raise NotFoundError("annotation_set", str(set_id))
+
+
+async def share_annotation_set(connection: Connection, set_id: UUID) -> LockedSet:
+    """Until the transaction ends, nobody edits or deletes the set."""
+    return _existing(await annotations.share_set(connection, tenant(), set_id), "annotation_set", set_id)
 
 
 async def lock_dataset_of_set(connection: Connection, set_id: UUID) -> None:

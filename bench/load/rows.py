@@ -58,6 +58,8 @@ async def _insert_files(connection: Connection, dataset: Dataset, file_ids: list
         for number, id_ in enumerate(file_ids, start=1)
     ]
     await connection.copy_records_to_table("audio_files", columns=columns.split(), records=rows)
+    update = "UPDATE datasets SET audio_revision = $2 WHERE id = $1"
+    await connection.execute(update, dataset.id, len(rows))
 
 
 async def _insert_set(connection: Connection, dataset: Dataset, annotations: int) -> None:

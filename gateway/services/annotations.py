@@ -35,7 +35,7 @@ from gateway.rules.deletions import check_deletable
 from storage.database import Connection
 from storage.queries import annotations, deletions
 from storage.queries.annotations import LockedSet
-from storage.records import Annotation, AnnotationSet
+from storage.records import Annotation
 
 EDITABLE = ("artifact_type", "start_ms", "end_ms", "confidence", "extra_data")
 
@@ -54,7 +54,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
             if not await annotations.create_set(connection, tenant(), set_id, dataset_id):
                 raise NotFoundError("dataset", request.dataset_id)
             if request.copy_of:
-                source = await _set_of_dataset(connection, UUID(request.copy_of), dataset_id)
+                source = await _share_source(connection, UUID(request.copy_of), dataset_id)
                 await annotations.copy(connection, source.id, set_id)
             created = await lookup.annotation_set(connection, set_id)
             return pb.CreateAnnotationSetResponse(annotation_set=annotation_set_message(created))
@@ -75,7 +75,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
         dataset_id = UUID(request.dataset_id)
         statuses = annotation_set_status_names(request.statuses)
         async with self._app.database.connection() as connection:
-            await lookup.dataset(connection, dataset_id)
+            await lookup.check_dataset(connection, dataset_id)
             rows = await annotations.page_of_sets(
                 connection, tenant(), dataset_id, statuses, page_request.after, page_request.limit
             )
@@ -135,7 +135,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
         set_id = UUID(request.annotation_set_id)
         filters = [UUID(i) for i in request.audio_file_ids], list(request.artifact_types)
         async with self._app.database.connection() as connection:
-            await lookup.annotation_set(connection, set_id)
+            await lookup.check_annotation_set(connection, set_id)
             rows = await annotations.page(
                 connection, tenant(), set_id, *filters, page_request.after, page_request.limit
             )
@@ -170,8 +170,9 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
         return await run_once(self._app.database, request, pb.DeleteAnnotationResponse, delete)
 
 
-async def _set_of_dataset(connection: Connection, set_id: UUID, dataset_id: UUID) -> AnnotationSet:
-    source = await lookup.annotation_set(connection, set_id)
+async def _share_source(connection: Connection, set_id: UUID, dataset_id: UUID) -> LockedSet:
+    """The set to copy, locked against edits. Raises PreconditionError if it is not of the dataset."""
+    source = await lookup.share_annotation_set(connection, set_id)
     if source.dataset_id != dataset_id:
         raise PreconditionError(
             "WRONG_STATE",

@@ -38,7 +38,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
         if earlier is not None:
             return earlier
         async with self._app.database.connection() as connection:
-            await lookup.dataset(connection, UUID(metadata.dataset_id))
+            await lookup.check_dataset(connection, UUID(metadata.dataset_id))
         async with received(requests, metadata, self._app.settings.data_dir / "uploads") as upload:
             return await self._store(upload)
 
@@ -52,7 +52,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
         dataset_id = UUID(request.dataset_id)
         statuses = audio_status_names(request.processing_statuses)
         async with self._app.database.connection() as connection:
-            await lookup.dataset(connection, dataset_id)
+            await lookup.check_dataset(connection, dataset_id)
             rows = await audio.page(
                 connection, tenant(), dataset_id, statuses, page_request.after, page_request.limit
             )

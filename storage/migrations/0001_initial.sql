@@ -94,6 +94,8 @@ CREATE TABLE training_jobs (
     tenant_id text NOT NULL,
     dataset_id uuid NOT NULL REFERENCES datasets,
     annotation_set_id uuid NOT NULL REFERENCES annotation_sets,
+    -- The dataset's audio_revision when the job was created: it trains on the files as of this revision.
+    audio_revision bigint NOT NULL DEFAULT 0,
     config jsonb NOT NULL,
     metadata jsonb NOT NULL,
     status text NOT NULL DEFAULT 'pending'

@@ -20,6 +20,7 @@ SQL = sql.load("annotations")
 
 # Each new id takes about 10 us on the event loop, so a copy is split into batches.
 COPY_BATCH = 1000
+OBSTACLES = 100
 ROUNDING_MS = 1  # how far beyond its file an annotation may end
 
 
@@ -76,6 +77,16 @@ async def get_set(connection: Connection, tenant_id: str, set_id: UUID) -> Annot
     return row and _set(row)
 
 
+async def set_exists(connection: Connection, tenant_id: str, set_id: UUID) -> bool:
+    return await connection.fetchval(SQL["set_exists"], tenant_id, set_id) is not None
+
+
+async def share_set(connection: Connection, tenant_id: str, set_id: UUID) -> LockedSet | None:
+    """Prevents edits and the deletion of the set until the transaction ends. None if no such set exists."""
+    row = await connection.fetchrow(SQL["share_set"], tenant_id, set_id)
+    return row and LockedSet(**row)
+
+
 async def page_of_sets(
     connection: Connection,
     tenant_id: str,
@@ -128,9 +139,12 @@ async def facts(connection: Connection, dataset_id: UUID, audio_file_ids: Sequen
 async def obstacles(
     connection: Connection, locked: LockedSet
 ) -> tuple[Sequence[AnnotatedFile], Sequence[PastEnd]]:
-    """What prevents publishing: annotated files that failed or are not decoded, annotations past the end."""
-    files = await connection.fetch(SQL["unusable_files"], locked.dataset_id, locked.id)
-    past_end = await connection.fetch(SQL["past_end"], locked.id, ROUNDING_MS)
+    """What prevents publishing: annotated files that failed or are not decoded, annotations past the end.
+
+    At most OBSTACLES of each: an error has room for fewer.
+    """
+    files = await connection.fetch(SQL["unusable_files"], locked.dataset_id, locked.id, OBSTACLES)
+    past_end = await connection.fetch(SQL["past_end"], locked.id, ROUNDING_MS, OBSTACLES)
     return [AnnotatedFile(**row) for row in files], [PastEnd(**row) for row in past_end]
 
 

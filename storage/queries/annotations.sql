@@ -14,6 +14,14 @@ SELECT id, dataset_id, version, status, totals, revision, created_at, published_
 FROM annotation_set_details
 WHERE tenant_id = $1 AND id = $2
 
+-- name: set_exists
+-- Whether the tenant has this set.
+SELECT true FROM annotation_sets WHERE tenant_id = $1 AND id = $2
+
+-- name: share_set
+-- Prevents edits and the deletion of a set until the transaction ends; other readers do not wait.
+SELECT id, dataset_id, version, status, revision FROM annotation_sets WHERE tenant_id = $1 AND id = $2 FOR SHARE
+
 -- name: list_sets
 -- A page of a dataset's sets, newest version first.
 SELECT id, dataset_id, version, status, totals, revision, created_at, published_at
@@ -87,20 +95,20 @@ SELECT id, processing_status, duration_ms, error_message FROM audio_files
 WHERE dataset_id = $1 AND id = ANY ($2::uuid[])
 
 -- name: unusable_files
--- Files with annotations in the set that failed or whose duration is not known yet.
+-- Up to $3 files with annotations in the set that failed or whose duration is not known yet.
 SELECT id, processing_status, duration_ms, error_message FROM audio_files
 WHERE dataset_id = $1 AND (processing_status = 'failed' OR duration_ms = 0)
     AND EXISTS (SELECT FROM annotations WHERE annotation_set_id = $2 AND audio_file_id = audio_files.id)
-ORDER BY id
+ORDER BY id LIMIT $3
 
 -- name: past_end
--- Annotations that end more than $2 ms after their file does, or start after it.
+-- Up to $3 annotations that end more than $2 ms after their file does, or start after it.
 SELECT a.id, a.audio_file_id, a.end_ms, f.duration_ms
 FROM annotations a
 JOIN audio_files f ON f.id = a.audio_file_id
 WHERE a.annotation_set_id = $1 AND f.duration_ms > 0
     AND (a.end_ms > f.duration_ms + $2 OR a.start_ms >= f.duration_ms)
-ORDER BY a.id
+ORDER BY a.id LIMIT $3
 
 -- name: add
 -- Adds annotations to one set; each array has one element per annotation.

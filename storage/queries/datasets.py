@@ -29,6 +29,10 @@ async def get(connection: Connection, tenant_id: str, dataset_id: UUID) -> Datas
     return row and _record(row)
 
 
+async def exists(connection: Connection, tenant_id: str, dataset_id: UUID) -> bool:
+    return await connection.fetchval(SQL["exists"], tenant_id, dataset_id) is not None
+
+
 async def page(connection: Connection, tenant_id: str, after: UUID | None, limit: int) -> list[Dataset]:
     return [_record(row) for row in await connection.fetch(SQL["list"], tenant_id, after, limit)]
 

@@ -8,6 +8,10 @@ SELECT id, name, description, version, artifact_types, audio_count, annotation_s
 FROM dataset_details
 WHERE tenant_id = $1 AND id = $2
 
+-- name: exists
+-- Whether the tenant has this dataset.
+SELECT true FROM datasets WHERE tenant_id = $1 AND id = $2
+
 -- name: list
 -- A page of a tenant's datasets, newest first.
 SELECT id, name, description, version, artifact_types, audio_count, annotation_set_count, created_at, updated_at

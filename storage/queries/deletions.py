@@ -1,7 +1,7 @@
 """Deletions for good. What is deleted together is found and locked first, and then deleted in one place.
 
-A removal begins with its target, which the caller has locked: the dataset's row for a dataset, its files and its
-published sets; otherwise the target's own row.
+A removal begins with its target, which the caller has locked: the dataset's row for a dataset, its files and
+its published sets; otherwise the target's own row.
 """
 
 from collections import Counter

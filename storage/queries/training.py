@@ -177,10 +177,7 @@ async def claim(
 
 async def manifest(connection: Connection, job: TrainingJob) -> list[ManifestFile]:
     """The files that were ready when the job was created; every attempt gets the same files."""
-    types = job.config["artifact_types"]
-    rows = await connection.fetch(
-        SQL["manifest"], job.dataset_id, job.annotation_set_id, types, job.created_at
-    )
+    rows = await connection.fetch(SQL["manifest"], job.id, job.config["artifact_types"])
     return [
         ManifestFile(
             row["id"],

@@ -17,10 +17,10 @@ FROM annotation_sets s
 WHERE s.tenant_id = $1 AND s.id = $3
 
 -- name: create
--- Adds a pending job.
+-- Adds a pending job, which trains on the dataset's files as they are now.
 INSERT INTO training_jobs
-    (id, tenant_id, dataset_id, annotation_set_id, config, metadata, total_epochs, revision)
-VALUES ($1, $2, $3, $4, $5, $6, $7, 1)
+    (id, tenant_id, dataset_id, annotation_set_id, config, metadata, total_epochs, revision, audio_revision)
+SELECT $1, $2, id, $4, $5, $6, $7, 1, audio_revision FROM datasets WHERE id = $3
 RETURNING *
 
 -- name: get
@@ -97,18 +97,21 @@ JOIN training_jobs j USING (id)
 WHERE q.id = ANY ($1::uuid[])
 
 -- name: manifest
--- The files that were ready when the job was created, each with its annotations of the chosen types.
+-- The files that were ready when the job was created, each with its annotations of the types $2. Revisions commit in
+-- their order, which timestamps do not: those are of the beginnings of transactions.
 SELECT a.id, a.sha256, a.duration_ms, m.artifact_types, m.start_ms, m.end_ms, m.confidences
-FROM audio_files a
+FROM training_jobs j
+JOIN audio_files a ON a.dataset_id = j.dataset_id AND a.revision <= j.audio_revision
 CROSS JOIN LATERAL (
     SELECT coalesce(array_agg(n.artifact_type ORDER BY n.start_ms, n.id), '{}') AS artifact_types,
            coalesce(array_agg(n.confidence ORDER BY n.start_ms, n.id), '{}') AS confidences,
            coalesce(array_agg(n.start_ms ORDER BY n.start_ms, n.id), '{}') AS start_ms,
            coalesce(array_agg(n.end_ms ORDER BY n.start_ms, n.id), '{}') AS end_ms
     FROM annotations n
-    WHERE n.audio_file_id = a.id AND n.annotation_set_id = $2 AND n.artifact_type = ANY ($3::text[])
+    WHERE n.audio_file_id = a.id AND n.annotation_set_id = j.annotation_set_id
+        AND n.artifact_type = ANY ($2::text[])
 ) m
-WHERE a.dataset_id = $1 AND a.processing_status = 'ready' AND a.updated_at <= $4
+WHERE j.id = $1 AND a.processing_status = 'ready'
 ORDER BY a.id
 
 -- name: renew
