@@ -111,5 +111,17 @@ def test_details_of_another_status_are_ignored(serve: Serve) -> None:
     assert explain(caught.value) == Explanation(code="PERMISSION_DENIED", message="the proxy says no")
 
 
+def test_the_calls_id_in_the_gateways_log(serve: Serve) -> None:
+    class Refusing(dataset_service_pb2_grpc.DatasetServiceServicer):
+        def GetDataset(self, _request: Any, context: grpc.ServicerContext) -> None:
+            context.set_trailing_metadata([("x-request-id", "01a21b64")])
+            context.abort(grpc.StatusCode.INTERNAL, "boom")
+
+    with pytest.raises(grpc.RpcError) as caught:
+        serve(Refusing()).datasets.GetDataset(datasets.GetDatasetRequest())
+
+    assert explain(caught.value) == Explanation(code="INTERNAL", message="boom", request_id="01a21b64")
+
+
 def test_an_error_without_a_call() -> None:
     assert explain(grpc.RpcError("cut")) == Explanation(code="UNKNOWN", message="cut")
