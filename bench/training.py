@@ -143,7 +143,7 @@ def train_model(client: Client, task: Task) -> tuple[training_service_pb2.Traini
     get = training_service_pb2.GetTrainingJobRequest(training_job_id=job_id)
     job = client.training.GetTrainingJob(get).training_job
     if not job.model_id:
-        raise SystemExit(f"the job ended without a model: {job.error.reason}: {job.error.message}")
+        raise SystemExit(f"the job ended without a model: {job.error.message}")
     return job, events
 
 

@@ -44,7 +44,7 @@ class Examples:
             placed = write_wav(path, length, number)
             ids.append(upload(self.client, dataset_id, path).id)
             new += [
-                annotations.NewAnnotation(
+                annotations.AnnotationSpec(
                     audio_file_id=ids[-1], artifact_type=kind, start_ms=start, end_ms=end
                 )
                 for kind, start, end in placed

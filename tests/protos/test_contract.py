@@ -12,6 +12,7 @@ from pathlib import Path
 import protovalidate
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from google.rpc import code_pb2, error_details_pb2, status_pb2  # noqa: F401 the details of examples
 from grpc_tools import protoc
 from protovalidate._gen.buf.validate import validate_pb
 
@@ -20,10 +21,12 @@ from protos import generate
 # Imported to register their messages in the default descriptor pool.
 from earmark.trainer.v1 import trainer_service_pb2  # noqa: F401 isort: skip
 from earmark.v1 import (  # noqa: F401 isort: skip
+    admin_service_pb2,
     annotation_service_pb2,
     audio_service_pb2,
     dataset_service_pb2,
     detection_service_pb2,
+    error_reason_pb2,
     model_service_pb2,
     training_service_pb2,
 )
@@ -73,6 +76,18 @@ def rpcs() -> dict[str, tuple[descriptor_pb2.MethodDescriptorProto, str]]:
     return described
 
 
+def reasons() -> dict[str, str]:
+    """The comment of each ErrorReason that is sent, by its name without the prefix."""
+    file = files()["earmark/v1/error_reason.proto"]
+    comments = {tuple(at.path): at.leading_comments for at in file.source_code_info.location}
+    [(number, enum)] = [(n, enum) for n, enum in enumerate(file.enum_type) if enum.name == "ErrorReason"]
+    return {
+        value.name.removeprefix("ERROR_REASON_"): comments[5, number, 2, n]  # enum, value
+        for n, value in enumerate(enum.value)
+        if value.number
+    }
+
+
 def baseline() -> str:
     """The commit to be compatible with: HEAD if the contract has uncommitted changes, otherwise HEAD~1."""
     changed = git("status", "--porcelain", "--", CONTRACT)
@@ -109,6 +124,26 @@ def test_the_vendored_rules_are_those_of_protovalidate() -> None:
     vendored.CopyFrom(files()["buf/validate/validate.proto"])
     vendored.ClearField("source_code_info")
     assert vendored == installed, "copy validate.proto of protovalidate's release to protos/third_party"
+
+
+@pytest.mark.parametrize("reason", reasons())
+def test_the_comment_of_each_reason_has_an_example_of_the_error(reason) -> None:
+    comment = reasons()[reason]
+    example = comment[comment.index("\n     {\n") :]
+    if comment.startswith(" In TrainingJob.error"):
+        error = json_format.Parse(example, training_service_pb2.TrainingJobError())
+        assert error_reason_pb2.ErrorReason.Name(error.reason) == f"ERROR_REASON_{reason}"
+        assert error.message
+        return
+    status = json_format.Parse(example, status_pb2.Status())
+    assert code_pb2.Code.Name(status.code) in comment
+    info, *others = [json_format.MessageToDict(detail) for detail in status.details]
+    assert (info["@type"], info["reason"]) == ("type.googleapis.com/google.rpc.ErrorInfo", reason)
+    assert info["domain"] == "earmark"
+    assert status.message
+    # The comment names every other detail and every key of the metadata.
+    assert all(detail["@type"].removeprefix("type.googleapis.com/") in comment for detail in others)
+    assert all(key in comment[: comment.index("\n     {\n")] for key in info.get("metadata", {}))
 
 
 @pytest.mark.parametrize("path", rpcs())

@@ -42,6 +42,7 @@ class Explanation:
 
     `code` is the name of the status code. `reason` is the name of an ErrorReason without its prefix, empty if
     the error does not come from Earmark. `retry_after` is in seconds, None if the error does not say.
+    `request_id` names the call in the gateway's log; empty if no gateway answered.
     """
 
     code: str
@@ -52,6 +53,7 @@ class Explanation:
     preconditions: tuple[PreconditionViolation, ...] = ()
     resource: str = ""
     retry_after: float | None = None
+    request_id: str = ""
 
     def __str__(self) -> str:
         head = f"{self.code} ({self.reason})" if self.reason else self.code
@@ -77,13 +79,14 @@ def explain(error: grpc.RpcError) -> Explanation:
     if not isinstance(error, grpc.Call):
         return Explanation(code="UNKNOWN", message=str(error) or type(error).__name__)
     code, message = error.code().name, error.details() or "no message"
+    request_id = _request_id(error)
     try:
         status = rpc_status.from_call(error)
     except ValueError:
         # A proxy rewrote the status and kept the details, so they describe another error.
         status = None
     if status is None:
-        return Explanation(code=code, message=message)
+        return Explanation(code=code, message=message, request_id=request_id)
     info = _first(status, error_details_pb2.ErrorInfo())
     bad = _first(status, error_details_pb2.BadRequest())
     precondition = _first(status, error_details_pb2.PreconditionFailure())
@@ -104,7 +107,16 @@ def explain(error: grpc.RpcError) -> Explanation:
         ),
         resource=f"{resource.resource_type} {resource.resource_name}".strip() if named else "",
         retry_after=retry.retry_delay.ToTimedelta().total_seconds() if retry else None,
+        request_id=request_id,
     )
+
+
+def _request_id(call: grpc.Call) -> str:
+    """Return the id that the gateway gave the call, or nothing if no gateway answered."""
+    for key, value in call.trailing_metadata() or ():
+        if key == "x-request-id":
+            return str(value)
+    return ""
 
 
 def _first(status: status_pb2.Status, detail: Detail) -> Detail | None:

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/v1/audio_service.proto\x12\nearmark.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x03\n\tAudioFile\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\ndataset_id\x18\x02 \x01(\t\x12\x19\n\x11original_filename\x18\x03 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06sha256\x18\x06 \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\x07 \x01(\x03\x12\x16\n\x0esample_rate_hz\x18\x08 \x01(\x05\x12\x10\n\x08\x63hannels\x18\t \x01(\x05\x12<\n\x11processing_status\x18\n \x01(\x0e\x32!.earmark.v1.AudioProcessingStatus\x12\x15\n\rerror_message\x18\x0b \x01(\t\x12.\n\ncreated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x0e \x01(\x03\"\x9e\x03\n\x12UploadAudioRequest\x12;\n\x08metadata\x18\x01 \x01(\x0b\x32\'.earmark.v1.UploadAudioRequest.MetadataH\x00\x12\x33\n\x04part\x18\x02 \x01(\x0b\x32#.earmark.v1.UploadAudioRequest.PartH\x00\x1a\xd4\x01\n\x08Metadata\x12\x1c\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\x08\x66ilename\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12\x1e\n\x0c\x63ontent_type\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12!\n\nsize_bytes\x18\x04 \x01(\x03\x42\r\xbaH\n\"\x08\x18\x80\x80\x80\xfa\x01(\x01\x12(\n\x06sha256\x18\x05 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^[0-9a-f]{64}$\xd8\x01\x01\x12\x1f\n\nrequest_id\x18\x06 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x1a-\n\x04Part\x12\x17\n\x06offset\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\x10\n\x07\x63ontent\x12\x05\xbaH\x02\x08\x01\"@\n\x13UploadAudioResponse\x12)\n\naudio_file\x18\x01 \x01(\x0b\x32\x15.earmark.v1.AudioFile\"6\n\x13GetAudioFileRequest\x12\x1f\n\raudio_file_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"A\n\x14GetAudioFileResponse\x12)\n\naudio_file\x18\x01 \x01(\x0b\x32\x15.earmark.v1.AudioFile\"\xb7\x01\n\x15ListAudioFilesRequest\x12\x1c\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x46\n\x11processing_status\x18\x02 \x01(\x0e\x32!.earmark.v1.AudioProcessingStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\"]\n\x16ListAudioFilesResponse\x12*\n\x0b\x61udio_files\x18\x01 \x03(\x0b\x32\x15.earmark.v1.AudioFile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Z\n\x16\x44\x65leteAudioFileRequest\x12\x1f\n\raudio_file_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x19\n\x17\x44\x65leteAudioFileResponse\"7\n\x14\x44ownloadAudioRequest\x12\x1f\n\raudio_file_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"5\n\x15\x44ownloadAudioResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"W\n\x16WatchAudioFilesRequest\x12\x1c\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\x0e\x61\x66ter_revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\xbd\x01\n\x17WatchAudioFilesResponse\x12+\n\naudio_file\x18\x01 \x01(\x0b\x32\x15.earmark.v1.AudioFileH\x00\x12\x42\n\theartbeat\x18\x02 \x01(\x0b\x32-.earmark.v1.WatchAudioFilesResponse.HeartbeatH\x00\x1a&\n\tHeartbeat\x12\x19\n\x11in_progress_count\x18\x01 \x01(\x05\x42\t\n\x07\x63ontent*\xfc\x01\n\x15\x41udioProcessingStatus\x12\'\n#AUDIO_PROCESSING_STATUS_UNSPECIFIED\x10\x00\x12#\n\x1f\x41UDIO_PROCESSING_STATUS_PENDING\x10\x01\x12\'\n#AUDIO_PROCESSING_STATUS_NORMALIZING\x10\x02\x12%\n!AUDIO_PROCESSING_STATUS_EMBEDDING\x10\x03\x12!\n\x1d\x41UDIO_PROCESSING_STATUS_READY\x10\x04\x12\"\n\x1e\x41UDIO_PROCESSING_STATUS_FAILED\x10\x05\x32\x9e\x04\n\x0c\x41udioService\x12P\n\x0bUploadAudio\x12\x1e.earmark.v1.UploadAudioRequest\x1a\x1f.earmark.v1.UploadAudioResponse(\x01\x12Q\n\x0cGetAudioFile\x12\x1f.earmark.v1.GetAudioFileRequest\x1a .earmark.v1.GetAudioFileResponse\x12W\n\x0eListAudioFiles\x12!.earmark.v1.ListAudioFilesRequest\x1a\".earmark.v1.ListAudioFilesResponse\x12Z\n\x0f\x44\x65leteAudioFile\x12\".earmark.v1.DeleteAudioFileRequest\x1a#.earmark.v1.DeleteAudioFileResponse\x12V\n\rDownloadAudio\x12 .earmark.v1.DownloadAudioRequest\x1a!.earmark.v1.DownloadAudioResponse0\x01\x12\\\n\x0fWatchAudioFiles\x12\".earmark.v1.WatchAudioFilesRequest\x1a#.earmark.v1.WatchAudioFilesResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/v1/audio_service.proto\x12\nearmark.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x03\n\tAudioFile\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\ndataset_id\x18\x02 \x01(\t\x12\x19\n\x11original_filename\x18\x03 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06sha256\x18\x06 \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\x07 \x01(\x03\x12\x16\n\x0esample_rate_hz\x18\x08 \x01(\x05\x12\x10\n\x08\x63hannels\x18\t \x01(\x05\x12<\n\x11processing_status\x18\n \x01(\x0e\x32!.earmark.v1.AudioProcessingStatus\x12\x15\n\rerror_message\x18\x0b \x01(\t\x12.\n\ncreated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x0e \x01(\x03\"\xae\x03\n\x12UploadAudioRequest\x12;\n\x08metadata\x18\x01 \x01(\x0b\x32\'.earmark.v1.UploadAudioRequest.MetadataH\x00\x12\x33\n\x04part\x18\x02 \x01(\x0b\x32#.earmark.v1.UploadAudioRequest.PartH\x00\x1a\xd4\x01\n\x08Metadata\x12\x1c\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\x08\x66ilename\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12\x1e\n\x0c\x63ontent_type\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12!\n\nsize_bytes\x18\x04 \x01(\x03\x42\r\xbaH\n\"\x08\x18\x80\x80\x80\xfa\x01(\x01\x12(\n\x06sha256\x18\x05 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^[0-9a-f]{64}$\xd8\x01\x01\x12\x1f\n\nrequest_id\x18\x06 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x1a=\n\x04Part\x12\x1c\n\x06offset\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x00\x88\x01\x01\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\t\n\x07_offsetB\x10\n\x07\x63ontent\x12\x05\xbaH\x02\x08\x01\"@\n\x13UploadAudioResponse\x12)\n\naudio_file\x18\x01 \x01(\x0b\x32\x15.earmark.v1.AudioFile\"6\n\x13GetAudioFileRequest\x12\x1f\n\raudio_file_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"A\n\x14GetAudioFileResponse\x12)\n\naudio_file\x18\x01 \x01(\x0b\x32\x15.earmark.v1.AudioFile\"\xc4\x01\n\x15ListAudioFilesRequest\x12\x1c\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12S\n\x13processing_statuses\x18\x02 \x03(\x0e\x32!.earmark.v1.AudioProcessingStatusB\x13\xbaH\x10\x92\x01\r\x10\x64\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\"]\n\x16ListAudioFilesResponse\x12*\n\x0b\x61udio_files\x18\x01 \x03(\x0b\x32\x15.earmark.v1.AudioFile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"i\n\x16\x44\x65leteAudioFileRequest\x12\x1f\n\raudio_file_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"\x9f\x01\n\x17\x44\x65leteAudioFileResponse\x12N\n\x0e\x64\x65leted_counts\x18\x01 \x03(\x0b\x32\x36.earmark.v1.DeleteAudioFileResponse.DeletedCountsEntry\x1a\x34\n\x12\x44\x65letedCountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"7\n\x14\x44ownloadAudioRequest\x12\x1f\n\raudio_file_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"5\n\x15\x44ownloadAudioResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"W\n\x16WatchAudioFilesRequest\x12\x1c\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\x0e\x61\x66ter_revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\xbd\x01\n\x17WatchAudioFilesResponse\x12+\n\naudio_file\x18\x01 \x01(\x0b\x32\x15.earmark.v1.AudioFileH\x00\x12\x42\n\theartbeat\x18\x02 \x01(\x0b\x32-.earmark.v1.WatchAudioFilesResponse.HeartbeatH\x00\x1a&\n\tHeartbeat\x12\x19\n\x11in_progress_count\x18\x01 \x01(\x05\x42\t\n\x07\x63ontent*\xfc\x01\n\x15\x41udioProcessingStatus\x12\'\n#AUDIO_PROCESSING_STATUS_UNSPECIFIED\x10\x00\x12#\n\x1f\x41UDIO_PROCESSING_STATUS_PENDING\x10\x01\x12\'\n#AUDIO_PROCESSING_STATUS_NORMALIZING\x10\x02\x12%\n!AUDIO_PROCESSING_STATUS_EMBEDDING\x10\x03\x12!\n\x1d\x41UDIO_PROCESSING_STATUS_READY\x10\x04\x12\"\n\x1e\x41UDIO_PROCESSING_STATUS_FAILED\x10\x05\x32\x9e\x04\n\x0c\x41udioService\x12P\n\x0bUploadAudio\x12\x1e.earmark.v1.UploadAudioRequest\x1a\x1f.earmark.v1.UploadAudioResponse(\x01\x12Q\n\x0cGetAudioFile\x12\x1f.earmark.v1.GetAudioFileRequest\x1a .earmark.v1.GetAudioFileResponse\x12W\n\x0eListAudioFiles\x12!.earmark.v1.ListAudioFilesRequest\x1a\".earmark.v1.ListAudioFilesResponse\x12Z\n\x0f\x44\x65leteAudioFile\x12\".earmark.v1.DeleteAudioFileRequest\x1a#.earmark.v1.DeleteAudioFileResponse\x12V\n\rDownloadAudio\x12 .earmark.v1.DownloadAudioRequest\x1a!.earmark.v1.DownloadAudioResponse0\x01\x12\\\n\x0fWatchAudioFiles\x12\".earmark.v1.WatchAudioFilesRequest\x1a#.earmark.v1.WatchAudioFilesResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,8 +53,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETAUDIOFILEREQUEST'].fields_by_name['audio_file_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_LISTAUDIOFILESREQUEST'].fields_by_name['dataset_id']._loaded_options = None
   _globals['_LISTAUDIOFILESREQUEST'].fields_by_name['dataset_id']._serialized_options = b'\272H\005r\003\260\001\001'
-  _globals['_LISTAUDIOFILESREQUEST'].fields_by_name['processing_status']._loaded_options = None
-  _globals['_LISTAUDIOFILESREQUEST'].fields_by_name['processing_status']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_LISTAUDIOFILESREQUEST'].fields_by_name['processing_statuses']._loaded_options = None
+  _globals['_LISTAUDIOFILESREQUEST'].fields_by_name['processing_statuses']._serialized_options = b'\272H\020\222\001\r\020d\030\001\"\007\202\001\004\020\001 \000'
   _globals['_LISTAUDIOFILESREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTAUDIOFILESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTAUDIOFILESREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -63,46 +63,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEAUDIOFILEREQUEST'].fields_by_name['audio_file_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_DELETEAUDIOFILEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_DELETEAUDIOFILEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_DELETEAUDIOFILERESPONSE_DELETEDCOUNTSENTRY']._loaded_options = None
+  _globals['_DELETEAUDIOFILERESPONSE_DELETEDCOUNTSENTRY']._serialized_options = b'8\001'
   _globals['_DOWNLOADAUDIOREQUEST'].fields_by_name['audio_file_id']._loaded_options = None
   _globals['_DOWNLOADAUDIOREQUEST'].fields_by_name['audio_file_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_WATCHAUDIOFILESREQUEST'].fields_by_name['dataset_id']._loaded_options = None
   _globals['_WATCHAUDIOFILESREQUEST'].fields_by_name['dataset_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_WATCHAUDIOFILESREQUEST'].fields_by_name['after_revision']._loaded_options = None
   _globals['_WATCHAUDIOFILESREQUEST'].fields_by_name['after_revision']._serialized_options = b'\272H\004\"\002(\000'
-  _globals['_AUDIOPROCESSINGSTATUS']._serialized_start=1901
-  _globals['_AUDIOPROCESSINGSTATUS']._serialized_end=2153
+  _globals['_AUDIOPROCESSINGSTATUS']._serialized_start=2080
+  _globals['_AUDIOPROCESSINGSTATUS']._serialized_end=2332
   _globals['_AUDIOFILE']._serialized_start=109
   _globals['_AUDIOFILE']._serialized_end=499
   _globals['_UPLOADAUDIOREQUEST']._serialized_start=502
-  _globals['_UPLOADAUDIOREQUEST']._serialized_end=916
+  _globals['_UPLOADAUDIOREQUEST']._serialized_end=932
   _globals['_UPLOADAUDIOREQUEST_METADATA']._serialized_start=639
   _globals['_UPLOADAUDIOREQUEST_METADATA']._serialized_end=851
   _globals['_UPLOADAUDIOREQUEST_PART']._serialized_start=853
-  _globals['_UPLOADAUDIOREQUEST_PART']._serialized_end=898
-  _globals['_UPLOADAUDIORESPONSE']._serialized_start=918
-  _globals['_UPLOADAUDIORESPONSE']._serialized_end=982
-  _globals['_GETAUDIOFILEREQUEST']._serialized_start=984
-  _globals['_GETAUDIOFILEREQUEST']._serialized_end=1038
-  _globals['_GETAUDIOFILERESPONSE']._serialized_start=1040
-  _globals['_GETAUDIOFILERESPONSE']._serialized_end=1105
-  _globals['_LISTAUDIOFILESREQUEST']._serialized_start=1108
-  _globals['_LISTAUDIOFILESREQUEST']._serialized_end=1291
-  _globals['_LISTAUDIOFILESRESPONSE']._serialized_start=1293
-  _globals['_LISTAUDIOFILESRESPONSE']._serialized_end=1386
-  _globals['_DELETEAUDIOFILEREQUEST']._serialized_start=1388
-  _globals['_DELETEAUDIOFILEREQUEST']._serialized_end=1478
-  _globals['_DELETEAUDIOFILERESPONSE']._serialized_start=1480
-  _globals['_DELETEAUDIOFILERESPONSE']._serialized_end=1505
-  _globals['_DOWNLOADAUDIOREQUEST']._serialized_start=1507
-  _globals['_DOWNLOADAUDIOREQUEST']._serialized_end=1562
-  _globals['_DOWNLOADAUDIORESPONSE']._serialized_start=1564
-  _globals['_DOWNLOADAUDIORESPONSE']._serialized_end=1617
-  _globals['_WATCHAUDIOFILESREQUEST']._serialized_start=1619
-  _globals['_WATCHAUDIOFILESREQUEST']._serialized_end=1706
-  _globals['_WATCHAUDIOFILESRESPONSE']._serialized_start=1709
-  _globals['_WATCHAUDIOFILESRESPONSE']._serialized_end=1898
-  _globals['_WATCHAUDIOFILESRESPONSE_HEARTBEAT']._serialized_start=1849
-  _globals['_WATCHAUDIOFILESRESPONSE_HEARTBEAT']._serialized_end=1887
-  _globals['_AUDIOSERVICE']._serialized_start=2156
-  _globals['_AUDIOSERVICE']._serialized_end=2698
+  _globals['_UPLOADAUDIOREQUEST_PART']._serialized_end=914
+  _globals['_UPLOADAUDIORESPONSE']._serialized_start=934
+  _globals['_UPLOADAUDIORESPONSE']._serialized_end=998
+  _globals['_GETAUDIOFILEREQUEST']._serialized_start=1000
+  _globals['_GETAUDIOFILEREQUEST']._serialized_end=1054
+  _globals['_GETAUDIOFILERESPONSE']._serialized_start=1056
+  _globals['_GETAUDIOFILERESPONSE']._serialized_end=1121
+  _globals['_LISTAUDIOFILESREQUEST']._serialized_start=1124
+  _globals['_LISTAUDIOFILESREQUEST']._serialized_end=1320
+  _globals['_LISTAUDIOFILESRESPONSE']._serialized_start=1322
+  _globals['_LISTAUDIOFILESRESPONSE']._serialized_end=1415
+  _globals['_DELETEAUDIOFILEREQUEST']._serialized_start=1417
+  _globals['_DELETEAUDIOFILEREQUEST']._serialized_end=1522
+  _globals['_DELETEAUDIOFILERESPONSE']._serialized_start=1525
+  _globals['_DELETEAUDIOFILERESPONSE']._serialized_end=1684
+  _globals['_DELETEAUDIOFILERESPONSE_DELETEDCOUNTSENTRY']._serialized_start=1632
+  _globals['_DELETEAUDIOFILERESPONSE_DELETEDCOUNTSENTRY']._serialized_end=1684
+  _globals['_DOWNLOADAUDIOREQUEST']._serialized_start=1686
+  _globals['_DOWNLOADAUDIOREQUEST']._serialized_end=1741
+  _globals['_DOWNLOADAUDIORESPONSE']._serialized_start=1743
+  _globals['_DOWNLOADAUDIORESPONSE']._serialized_end=1796
+  _globals['_WATCHAUDIOFILESREQUEST']._serialized_start=1798
+  _globals['_WATCHAUDIOFILESREQUEST']._serialized_end=1885
+  _globals['_WATCHAUDIOFILESRESPONSE']._serialized_start=1888
+  _globals['_WATCHAUDIOFILESRESPONSE']._serialized_end=2077
+  _globals['_WATCHAUDIOFILESRESPONSE_HEARTBEAT']._serialized_start=2028
+  _globals['_WATCHAUDIOFILESRESPONSE_HEARTBEAT']._serialized_end=2066
+  _globals['_AUDIOSERVICE']._serialized_start=2335
+  _globals['_AUDIOSERVICE']._serialized_end=2877
 # @@protoc_insertion_point(module_scope)

@@ -98,17 +98,18 @@ class AudioServiceServicer:
     def ListAudioFiles(self, request, context):
         """Lists a dataset's files, oldest first.
 
-        grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "processing_status": "AUDIO_PROCESSING_STATUS_FAILED"}' localhost:50051 earmark.v1.AudioService/ListAudioFiles
+        grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "processing_statuses": ["AUDIO_PROCESSING_STATUS_FAILED"]}' localhost:50051 earmark.v1.AudioService/ListAudioFiles
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAudioFile(self, request, context):
-        """Deletes a file and its annotations in drafts. Refused if a published annotation set annotates the file, and
-        while a training job uses the dataset.
+        """Deletes a file and its annotations in drafts. If published annotation sets annotate the file, the call fails with
+        FAILED_PRECONDITION and names each, unless `force` is set. Unfinished jobs of the dataset prevent it in any case. The
+        stored audio is removed within minutes.
 
-        grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22"}' localhost:50051 earmark.v1.AudioService/DeleteAudioFile
+        grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "force": true}' localhost:50051 earmark.v1.AudioService/DeleteAudioFile
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -103,10 +103,11 @@ class DatasetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteDataset(self, request, context):
-        """Deletes a dataset with its audio and drafts. Refused if a published annotation set or a training job belongs
-        to it.
+        """Deletes a dataset with its audio and drafts. If published annotation sets, training jobs or models belong to it, the
+        call fails with FAILED_PRECONDITION and names each, unless `force` is set. Unfinished jobs, which include those that
+        start from one of its models, prevent it in any case. The stored audio and models are removed within minutes.
 
-        grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"}' localhost:50051 earmark.v1.DatasetService/DeleteDataset
+        grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "force": true}' localhost:50051 earmark.v1.DatasetService/DeleteDataset
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

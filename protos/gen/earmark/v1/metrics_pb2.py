@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65\x61rmark/v1/metrics.proto\x12\nearmark.v1\"\x84\x01\n\x07\x46igures\x12\x16\n\tprecision\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06recall\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\x08\x66\x31_score\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x0f\n\x07support\x18\x04 \x01(\x05\x42\x0c\n\n_precisionB\t\n\x07_recallB\x0b\n\t_f1_score\"Y\n\x0eOperatingPoint\x12\x11\n\tthreshold\x18\x01 \x01(\x01\x12\x16\n\tprecision\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06recall\x18\x03 \x01(\x01\x42\x0c\n\n_precision\"%\n\x08Interval\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\"\xa5\x03\n\x0bTypeMetrics\x12\x16\n\tprecision\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06recall\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\x08\x66\x31_score\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x0f\n\x07support\x18\x04 \x01(\x05\x12\"\n\x05\x63hunk\x18\x05 \x01(\x0b\x32\x13.earmark.v1.Figures\x12\x1e\n\x11\x61verage_precision\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x1b\n\x0e\x62\x65st_threshold\x18\x07 \x01(\x01H\x04\x88\x01\x01\x12$\n\x07segment\x18\x08 \x01(\x0b\x32\x13.earmark.v1.Figures\x12:\n\x16precision_recall_curve\x18\t \x03(\x0b\x32\x1a.earmark.v1.OperatingPoint\x12/\n\x11\x66\x31_score_interval\x18\n \x01(\x0b\x32\x14.earmark.v1.IntervalB\x0c\n\n_precisionB\t\n\x07_recallB\x0b\n\t_f1_scoreB\x14\n\x12_average_precisionB\x11\n\x0f_best_threshold\"\xdf\x02\n\x0b\x45valMetrics\x12$\n\x07overall\x18\x01 \x01(\x0b\x32\x13.earmark.v1.Figures\x12\x36\n\x08per_type\x18\x02 \x03(\x0b\x32$.earmark.v1.EvalMetrics.PerTypeEntry\x12\x1b\n\x0emacro_f1_score\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\"\n\x05\x63hunk\x18\x04 \x01(\x0b\x32\x13.earmark.v1.Figures\x12$\n\x07segment\x18\x05 \x01(\x0b\x32\x13.earmark.v1.Figures\x12/\n\x11\x66\x31_score_interval\x18\x06 \x01(\x0b\x32\x14.earmark.v1.Interval\x1aG\n\x0cPerTypeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.earmark.v1.TypeMetrics:\x02\x38\x01\x42\x11\n\x0f_macro_f1_scoreb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65\x61rmark/v1/metrics.proto\x12\nearmark.v1\"\x8d\x01\n\x10\x44\x65tectionFigures\x12\x16\n\tprecision\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06recall\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\x08\x66\x31_score\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x0f\n\x07support\x18\x04 \x01(\x05\x42\x0c\n\n_precisionB\t\n\x07_recallB\x0b\n\t_f1_score\"Y\n\x0eOperatingPoint\x12\x11\n\tthreshold\x18\x01 \x01(\x01\x12\x16\n\tprecision\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06recall\x18\x03 \x01(\x01\x42\x0c\n\n_precision\"/\n\x12\x43onfidenceInterval\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\"\xc1\x03\n\x0bTypeMetrics\x12\x16\n\tprecision\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06recall\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\x08\x66\x31_score\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x0f\n\x07support\x18\x04 \x01(\x05\x12+\n\x05\x63hunk\x18\x05 \x01(\x0b\x32\x1c.earmark.v1.DetectionFigures\x12\x1e\n\x11\x61verage_precision\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x1b\n\x0e\x62\x65st_threshold\x18\x07 \x01(\x01H\x04\x88\x01\x01\x12-\n\x07segment\x18\x08 \x01(\x0b\x32\x1c.earmark.v1.DetectionFigures\x12:\n\x16precision_recall_curve\x18\t \x03(\x0b\x32\x1a.earmark.v1.OperatingPoint\x12\x39\n\x11\x66\x31_score_interval\x18\n \x01(\x0b\x32\x1e.earmark.v1.ConfidenceIntervalB\x0c\n\n_precisionB\t\n\x07_recallB\x0b\n\t_f1_scoreB\x14\n\x12_average_precisionB\x11\n\x0f_best_threshold\"\x84\x03\n\x0b\x45valMetrics\x12-\n\x07overall\x18\x01 \x01(\x0b\x32\x1c.earmark.v1.DetectionFigures\x12\x36\n\x08per_type\x18\x02 \x03(\x0b\x32$.earmark.v1.EvalMetrics.PerTypeEntry\x12\x1b\n\x0emacro_f1_score\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12+\n\x05\x63hunk\x18\x04 \x01(\x0b\x32\x1c.earmark.v1.DetectionFigures\x12-\n\x07segment\x18\x05 \x01(\x0b\x32\x1c.earmark.v1.DetectionFigures\x12\x39\n\x11\x66\x31_score_interval\x18\x06 \x01(\x0b\x32\x1e.earmark.v1.ConfidenceInterval\x1aG\n\x0cPerTypeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.earmark.v1.TypeMetrics:\x02\x38\x01\x42\x11\n\x0f_macro_f1_score*Z\n\x0bMetricsView\x12\x1c\n\x18METRICS_VIEW_UNSPECIFIED\x10\x00\x12\x16\n\x12METRICS_VIEW_BASIC\x10\x01\x12\x15\n\x11METRICS_VIEW_FULL\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,16 +33,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVALMETRICS_PERTYPEENTRY']._loaded_options = None
   _globals['_EVALMETRICS_PERTYPEENTRY']._serialized_options = b'8\001'
-  _globals['_FIGURES']._serialized_start=41
-  _globals['_FIGURES']._serialized_end=173
-  _globals['_OPERATINGPOINT']._serialized_start=175
-  _globals['_OPERATINGPOINT']._serialized_end=264
-  _globals['_INTERVAL']._serialized_start=266
-  _globals['_INTERVAL']._serialized_end=303
-  _globals['_TYPEMETRICS']._serialized_start=306
-  _globals['_TYPEMETRICS']._serialized_end=727
-  _globals['_EVALMETRICS']._serialized_start=730
-  _globals['_EVALMETRICS']._serialized_end=1081
-  _globals['_EVALMETRICS_PERTYPEENTRY']._serialized_start=991
-  _globals['_EVALMETRICS_PERTYPEENTRY']._serialized_end=1062
+  _globals['_METRICSVIEW']._serialized_start=1167
+  _globals['_METRICSVIEW']._serialized_end=1257
+  _globals['_DETECTIONFIGURES']._serialized_start=41
+  _globals['_DETECTIONFIGURES']._serialized_end=182
+  _globals['_OPERATINGPOINT']._serialized_start=184
+  _globals['_OPERATINGPOINT']._serialized_end=273
+  _globals['_CONFIDENCEINTERVAL']._serialized_start=275
+  _globals['_CONFIDENCEINTERVAL']._serialized_end=322
+  _globals['_TYPEMETRICS']._serialized_start=325
+  _globals['_TYPEMETRICS']._serialized_end=774
+  _globals['_EVALMETRICS']._serialized_start=777
+  _globals['_EVALMETRICS']._serialized_end=1165
+  _globals['_EVALMETRICS_PERTYPEENTRY']._serialized_start=1075
+  _globals['_EVALMETRICS_PERTYPEENTRY']._serialized_end=1146
 # @@protoc_insertion_point(module_scope)

@@ -29,7 +29,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/v1/model_service.proto\x12\nearmark.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x18\x65\x61rmark/v1/metrics.proto\x1a earmark/v1/training_config.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd9\x06\n\x05Model\x12\x14\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x17\n\x0ftraining_job_id\x18\x02 \x01(\t\x12\x12\n\ndataset_id\x18\x03 \x01(\t\x12\x16\n\x04name\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x1d\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\x12\x16\n\x0e\x61rtifact_types\x18\x06 \x03(\t\x12-\n\x0c\x65val_metrics\x18\x07 \x01(\x0b\x32\x17.earmark.v1.EvalMetrics\x12L\n\x16recommended_thresholds\x18\x08 \x03(\x0b\x32,.earmark.v1.Model.RecommendedThresholdsEntry\x12\x11\n\tis_active\x18\t \x01(\x08\x12.\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndeleted_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\r \x01(\t\x12\x12\n\nsize_bytes\x18\x0e \x01(\x03\x12\x0e\n\x06sha256\x18\x0f \x01(\t\x12*\n\x06\x63onfig\x18\x10 \x01(\x0b\x32\x1a.earmark.v1.TrainingConfig\x12\x12\n\nbest_epoch\x18\x11 \x01(\x05\x12?\n\x10merge_windows_ms\x18\x12 \x03(\x0b\x32%.earmark.v1.Model.MergeWindowsMsEntry\x12?\n\x10min_durations_ms\x18\x13 \x03(\x0b\x32%.earmark.v1.Model.MinDurationsMsEntry\x1a<\n\x1aRecommendedThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x35\n\x13MergeWindowsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a\x35\n\x13MinDurationsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"-\n\x0fGetModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"4\n\x10GetModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Model\"\xca\x01\n\x11ListModelsRequest\x12\x16\n\tis_active\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x1e\n\rartifact_type\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1f\n\ndataset_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x14\n\x0cshow_deleted\x18\x04 \x01(\x08\x12\x1a\n\tpage_size\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x42\x0c\n\n_is_active\"P\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.earmark.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xab\x02\n\x12UpdateModelRequest\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.ModelB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01:\x90\x01\xbaH\x8c\x01\x1a\x89\x01\n\nmodel.name\x12\x38must have 1 to 200 characters where update_mask names it\x1a\x41!(\'name\' in this.update_mask.paths) || size(this.model.name) >= 1\"7\n\x13UpdateModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Model\"Q\n\x12\x44\x65leteModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x15\n\x13\x44\x65leteModelResponse\"S\n\x14UndeleteModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"9\n\x15UndeleteModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Model2\x98\x03\n\x0cModelService\x12\x45\n\x08GetModel\x12\x1b.earmark.v1.GetModelRequest\x1a\x1c.earmark.v1.GetModelResponse\x12K\n\nListModels\x12\x1d.earmark.v1.ListModelsRequest\x1a\x1e.earmark.v1.ListModelsResponse\x12N\n\x0bUpdateModel\x12\x1e.earmark.v1.UpdateModelRequest\x1a\x1f.earmark.v1.UpdateModelResponse\x12N\n\x0b\x44\x65leteModel\x12\x1e.earmark.v1.DeleteModelRequest\x1a\x1f.earmark.v1.DeleteModelResponse\x12T\n\rUndeleteModel\x12 .earmark.v1.UndeleteModelRequest\x1a!.earmark.v1.UndeleteModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/v1/model_service.proto\x12\nearmark.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x18\x65\x61rmark/v1/metrics.proto\x1a earmark/v1/training_config.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd9\x06\n\x05Model\x12\x14\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x17\n\x0ftraining_job_id\x18\x02 \x01(\t\x12\x12\n\ndataset_id\x18\x03 \x01(\t\x12\x16\n\x04name\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x1d\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x90N\x12\x16\n\x0e\x61rtifact_types\x18\x06 \x03(\t\x12-\n\x0c\x65val_metrics\x18\x07 \x01(\x0b\x32\x17.earmark.v1.EvalMetrics\x12L\n\x16recommended_thresholds\x18\x08 \x03(\x0b\x32,.earmark.v1.Model.RecommendedThresholdsEntry\x12\x11\n\tis_active\x18\t \x01(\x08\x12.\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndeleted_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\r \x01(\t\x12\x12\n\nsize_bytes\x18\x0e \x01(\x03\x12\x0e\n\x06sha256\x18\x0f \x01(\t\x12*\n\x06\x63onfig\x18\x10 \x01(\x0b\x32\x1a.earmark.v1.TrainingConfig\x12\x12\n\nbest_epoch\x18\x11 \x01(\x05\x12?\n\x10merge_windows_ms\x18\x12 \x03(\x0b\x32%.earmark.v1.Model.MergeWindowsMsEntry\x12?\n\x10min_durations_ms\x18\x13 \x03(\x0b\x32%.earmark.v1.Model.MinDurationsMsEntry\x1a<\n\x1aRecommendedThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x35\n\x13MergeWindowsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a\x35\n\x13MinDurationsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"-\n\x0fGetModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"4\n\x10GetModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Model\"\x8e\x02\n\x11ListModelsRequest\x12\x16\n\tis_active\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12*\n\x0e\x61rtifact_types\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x64\x18\x01\"\x06r\x04\x10\x01\x18\x64\x12&\n\x0b\x64\x61taset_ids\x18\x03 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x14\n\x0cshow_deleted\x18\x04 \x01(\x08\x12\x1a\n\tpage_size\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12/\n\x04view\x18\x07 \x01(\x0e\x32\x17.earmark.v1.MetricsViewB\x08\xbaH\x05\x82\x01\x02\x10\x01\x42\x0c\n\n_is_active\"P\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.earmark.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xab\x02\n\x12UpdateModelRequest\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.ModelB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01:\x90\x01\xbaH\x8c\x01\x1a\x89\x01\n\nmodel.name\x12\x38must have 1 to 200 characters where update_mask names it\x1a\x41!(\'name\' in this.update_mask.paths) || size(this.model.name) >= 1\"7\n\x13UpdateModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Model\"`\n\x12\x44\x65leteModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"\x97\x01\n\x13\x44\x65leteModelResponse\x12J\n\x0e\x64\x65leted_counts\x18\x01 \x03(\x0b\x32\x32.earmark.v1.DeleteModelResponse.DeletedCountsEntry\x1a\x34\n\x12\x44\x65letedCountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"S\n\x14UndeleteModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"9\n\x15UndeleteModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Model2\x98\x03\n\x0cModelService\x12\x45\n\x08GetModel\x12\x1b.earmark.v1.GetModelRequest\x1a\x1c.earmark.v1.GetModelResponse\x12K\n\nListModels\x12\x1d.earmark.v1.ListModelsRequest\x1a\x1e.earmark.v1.ListModelsResponse\x12N\n\x0bUpdateModel\x12\x1e.earmark.v1.UpdateModelRequest\x1a\x1f.earmark.v1.UpdateModelResponse\x12N\n\x0b\x44\x65leteModel\x12\x1e.earmark.v1.DeleteModelRequest\x1a\x1f.earmark.v1.DeleteModelResponse\x12T\n\rUndeleteModel\x12 .earmark.v1.UndeleteModelRequest\x1a!.earmark.v1.UndeleteModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,14 +50,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODEL'].fields_by_name['description']._serialized_options = b'\272H\005r\003\030\220N'
   _globals['_GETMODELREQUEST'].fields_by_name['model_id']._loaded_options = None
   _globals['_GETMODELREQUEST'].fields_by_name['model_id']._serialized_options = b'\272H\005r\003\260\001\001'
-  _globals['_LISTMODELSREQUEST'].fields_by_name['artifact_type']._loaded_options = None
-  _globals['_LISTMODELSREQUEST'].fields_by_name['artifact_type']._serialized_options = b'\272H\004r\002\030d'
-  _globals['_LISTMODELSREQUEST'].fields_by_name['dataset_id']._loaded_options = None
-  _globals['_LISTMODELSREQUEST'].fields_by_name['dataset_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_LISTMODELSREQUEST'].fields_by_name['artifact_types']._loaded_options = None
+  _globals['_LISTMODELSREQUEST'].fields_by_name['artifact_types']._serialized_options = b'\272H\017\222\001\014\020d\030\001\"\006r\004\020\001\030d'
+  _globals['_LISTMODELSREQUEST'].fields_by_name['dataset_ids']._loaded_options = None
+  _globals['_LISTMODELSREQUEST'].fields_by_name['dataset_ids']._serialized_options = b'\272H\016\222\001\013\020d\030\001\"\005r\003\260\001\001'
   _globals['_LISTMODELSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTMODELSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTMODELSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTMODELSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\350\007'
+  _globals['_LISTMODELSREQUEST'].fields_by_name['view']._loaded_options = None
+  _globals['_LISTMODELSREQUEST'].fields_by_name['view']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_UPDATEMODELREQUEST'].fields_by_name['model']._loaded_options = None
   _globals['_UPDATEMODELREQUEST'].fields_by_name['model']._serialized_options = b'\272H\003\310\001\001'
   _globals['_UPDATEMODELREQUEST'].fields_by_name['update_mask']._loaded_options = None
@@ -70,6 +72,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEMODELREQUEST'].fields_by_name['model_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_DELETEMODELREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_DELETEMODELREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_DELETEMODELRESPONSE_DELETEDCOUNTSENTRY']._loaded_options = None
+  _globals['_DELETEMODELRESPONSE_DELETEDCOUNTSENTRY']._serialized_options = b'8\001'
   _globals['_UNDELETEMODELREQUEST'].fields_by_name['model_id']._loaded_options = None
   _globals['_UNDELETEMODELREQUEST'].fields_by_name['model_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_UNDELETEMODELREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -87,21 +91,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMODELRESPONSE']._serialized_start=1109
   _globals['_GETMODELRESPONSE']._serialized_end=1161
   _globals['_LISTMODELSREQUEST']._serialized_start=1164
-  _globals['_LISTMODELSREQUEST']._serialized_end=1366
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1368
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1448
-  _globals['_UPDATEMODELREQUEST']._serialized_start=1451
-  _globals['_UPDATEMODELREQUEST']._serialized_end=1750
-  _globals['_UPDATEMODELRESPONSE']._serialized_start=1752
-  _globals['_UPDATEMODELRESPONSE']._serialized_end=1807
-  _globals['_DELETEMODELREQUEST']._serialized_start=1809
-  _globals['_DELETEMODELREQUEST']._serialized_end=1890
-  _globals['_DELETEMODELRESPONSE']._serialized_start=1892
-  _globals['_DELETEMODELRESPONSE']._serialized_end=1913
-  _globals['_UNDELETEMODELREQUEST']._serialized_start=1915
-  _globals['_UNDELETEMODELREQUEST']._serialized_end=1998
-  _globals['_UNDELETEMODELRESPONSE']._serialized_start=2000
-  _globals['_UNDELETEMODELRESPONSE']._serialized_end=2057
-  _globals['_MODELSERVICE']._serialized_start=2060
-  _globals['_MODELSERVICE']._serialized_end=2468
+  _globals['_LISTMODELSREQUEST']._serialized_end=1434
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1436
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1516
+  _globals['_UPDATEMODELREQUEST']._serialized_start=1519
+  _globals['_UPDATEMODELREQUEST']._serialized_end=1818
+  _globals['_UPDATEMODELRESPONSE']._serialized_start=1820
+  _globals['_UPDATEMODELRESPONSE']._serialized_end=1875
+  _globals['_DELETEMODELREQUEST']._serialized_start=1877
+  _globals['_DELETEMODELREQUEST']._serialized_end=1973
+  _globals['_DELETEMODELRESPONSE']._serialized_start=1976
+  _globals['_DELETEMODELRESPONSE']._serialized_end=2127
+  _globals['_DELETEMODELRESPONSE_DELETEDCOUNTSENTRY']._serialized_start=2075
+  _globals['_DELETEMODELRESPONSE_DELETEDCOUNTSENTRY']._serialized_end=2127
+  _globals['_UNDELETEMODELREQUEST']._serialized_start=2129
+  _globals['_UNDELETEMODELREQUEST']._serialized_end=2212
+  _globals['_UNDELETEMODELRESPONSE']._serialized_start=2214
+  _globals['_UNDELETEMODELRESPONSE']._serialized_end=2271
+  _globals['_MODELSERVICE']._serialized_start=2274
+  _globals['_MODELSERVICE']._serialized_end=2682
 # @@protoc_insertion_point(module_scope)

@@ -78,7 +78,7 @@ class ModelServiceServicer:
     def ListModels(self, request, context):
         """Lists models, newest first.
 
-        grpcurl -plaintext -d '{"is_active": true, "artifact_type": "dropout"}' localhost:50051 earmark.v1.ModelService/ListModels
+        grpcurl -plaintext -d '{"is_active": true, "artifact_types": ["dropout"]}' localhost:50051 earmark.v1.ModelService/ListModels
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,7 +95,8 @@ class ModelServiceServicer:
 
     def DeleteModel(self, request, context):
         """Archives a model. An archived model is hidden from lists and refused for detection and as a base model. It can be
-        restored with UndeleteModel.
+        restored with UndeleteModel. With `force`, the model is deleted for good, unless an unfinished job starts from it;
+        its files are removed some hours after its job finished, or within minutes.
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/DeleteModel
         """

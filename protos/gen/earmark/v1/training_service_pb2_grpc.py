@@ -55,6 +55,11 @@ class TrainingServiceStub:
                 request_serializer=earmark_dot_v1_dot_training__service__pb2.CancelTrainingJobRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_training__service__pb2.CancelTrainingJobResponse.FromString,
                 _registered_method=True)
+        self.DeleteTrainingJob = channel.unary_unary(
+                '/earmark.v1.TrainingService/DeleteTrainingJob',
+                request_serializer=earmark_dot_v1_dot_training__service__pb2.DeleteTrainingJobRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_training__service__pb2.DeleteTrainingJobResponse.FromString,
+                _registered_method=True)
         self.WatchTrainingJob = channel.unary_stream(
                 '/earmark.v1.TrainingService/WatchTrainingJob',
                 request_serializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobRequest.SerializeToString,
@@ -64,11 +69,6 @@ class TrainingServiceStub:
                 '/earmark.v1.TrainingService/WatchTrainingJobs',
                 request_serializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsResponse.FromString,
-                _registered_method=True)
-        self.GetCapacity = channel.unary_unary(
-                '/earmark.v1.TrainingService/GetCapacity',
-                request_serializer=earmark_dot_v1_dot_training__service__pb2.GetCapacityRequest.SerializeToString,
-                response_deserializer=earmark_dot_v1_dot_training__service__pb2.GetCapacityResponse.FromString,
                 _registered_method=True)
 
 
@@ -100,7 +100,7 @@ class TrainingServiceServicer:
     def ListTrainingJobs(self, request, context):
         """Lists jobs, newest first.
 
-        grpcurl -plaintext -d '{"status": "TRAINING_JOB_STATUS_TRAINING"}' localhost:50051 earmark.v1.TrainingService/ListTrainingJobs
+        grpcurl -plaintext -d '{"statuses": ["TRAINING_JOB_STATUS_TRAINING"], "metadata": {"requested_by": "quality team"}}' localhost:50051 earmark.v1.TrainingService/ListTrainingJobs
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,6 +111,16 @@ class TrainingServiceServicer:
         completed or failed job cannot be cancelled: the call fails with FAILED_PRECONDITION.
 
         grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55"}' localhost:50051 earmark.v1.TrainingService/CancelTrainingJob
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTrainingJob(self, request, context):
+        """Deletes a finished job with its attempts and events. If it has a model, the call fails with FAILED_PRECONDITION and
+        names it, unless `force` is set. An unfinished job cannot be deleted: cancel it first.
+
+        grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "force": true}' localhost:50051 earmark.v1.TrainingService/DeleteTrainingJob
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,16 +151,6 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def GetCapacity(self, request, context):
-        """Returns the state of this gateway's trainers, and how many of the caller's jobs are waiting and training. Another
-        gateway on the same database may have other trainers.
-
-        grpcurl -plaintext localhost:50051 earmark.v1.TrainingService/GetCapacity
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_TrainingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -174,6 +174,11 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     request_deserializer=earmark_dot_v1_dot_training__service__pb2.CancelTrainingJobRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_training__service__pb2.CancelTrainingJobResponse.SerializeToString,
             ),
+            'DeleteTrainingJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTrainingJob,
+                    request_deserializer=earmark_dot_v1_dot_training__service__pb2.DeleteTrainingJobRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_training__service__pb2.DeleteTrainingJobResponse.SerializeToString,
+            ),
             'WatchTrainingJob': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchTrainingJob,
                     request_deserializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobRequest.FromString,
@@ -183,11 +188,6 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.WatchTrainingJobs,
                     request_deserializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsResponse.SerializeToString,
-            ),
-            'GetCapacity': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetCapacity,
-                    request_deserializer=earmark_dot_v1_dot_training__service__pb2.GetCapacityRequest.FromString,
-                    response_serializer=earmark_dot_v1_dot_training__service__pb2.GetCapacityResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -310,6 +310,33 @@ class TrainingService:
             _registered_method=True)
 
     @staticmethod
+    def DeleteTrainingJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.TrainingService/DeleteTrainingJob',
+            earmark_dot_v1_dot_training__service__pb2.DeleteTrainingJobRequest.SerializeToString,
+            earmark_dot_v1_dot_training__service__pb2.DeleteTrainingJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def WatchTrainingJob(request,
             target,
             options=(),
@@ -353,33 +380,6 @@ class TrainingService:
             '/earmark.v1.TrainingService/WatchTrainingJobs',
             earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsRequest.SerializeToString,
             earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def GetCapacity(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/earmark.v1.TrainingService/GetCapacity',
-            earmark_dot_v1_dot_training__service__pb2.GetCapacityRequest.SerializeToString,
-            earmark_dot_v1_dot_training__service__pb2.GetCapacityResponse.FromString,
             options,
             channel_credentials,
             insecure,
