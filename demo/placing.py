@@ -65,6 +65,7 @@ def levels(audio: Audio, rate: int) -> NDArray[np.float64]:
 
 
 def rms(audio: NDArray[np.floating]) -> float:
+    """Return the root mean square, 0 of no samples."""
     return float(np.sqrt(np.mean(np.square(audio, dtype=np.float64)))) if len(audio) else 0.0
 
 
