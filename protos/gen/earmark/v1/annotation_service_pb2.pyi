@@ -1,14 +1,10 @@
-import datetime
-
-from buf.validate import validate_pb2 as _validate_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -48,7 +44,7 @@ class AnnotationSet(_message.Message):
     total_positive_duration_ms: int
     created_at: _timestamp_pb2.Timestamp
     published_at: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., version: _Optional[int] = ..., status: _Optional[_Union[AnnotationSetStatus, str]] = ..., total_annotations: _Optional[int] = ..., annotations_by_type: _Optional[_Mapping[str, int]] = ..., total_positive_duration_ms: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., published_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., version: _Optional[int] = ..., status: _Optional[_Union[AnnotationSetStatus, str]] = ..., total_annotations: _Optional[int] = ..., annotations_by_type: _Optional[_Mapping[str, int]] = ..., total_positive_duration_ms: _Optional[int] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., published_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Annotation(_message.Message):
     __slots__ = ("id", "annotation_set_id", "audio_file_id", "artifact_type", "start_ms", "end_ms", "confidence", "extra_data")

@@ -1,6 +1,3 @@
-import datetime
-
-from buf.validate import validate_pb2 as _validate_pb2
 from earmark.v1 import metrics_pb2 as _metrics_pb2
 from earmark.v1 import training_config_pb2 as _training_config_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -8,8 +5,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -113,7 +109,7 @@ class TrainingAttempt(_message.Message):
     ended_at: _timestamp_pb2.Timestamp
     outcome: TrainingAttemptOutcome
     reason: str
-    def __init__(self, number: _Optional[int] = ..., trainer: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., outcome: _Optional[_Union[TrainingAttemptOutcome, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+    def __init__(self, number: _Optional[int] = ..., trainer: _Optional[str] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., outcome: _Optional[_Union[TrainingAttemptOutcome, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Waiting(_message.Message):
     __slots__ = ("place", "waiting_for", "message", "not_before")
@@ -125,7 +121,7 @@ class Waiting(_message.Message):
     waiting_for: WaitingFor
     message: str
     not_before: _timestamp_pb2.Timestamp
-    def __init__(self, place: _Optional[int] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., message: _Optional[str] = ..., not_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, place: _Optional[int] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., message: _Optional[str] = ..., not_before: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class TrainingJob(_message.Message):
     __slots__ = ("id", "dataset_id", "annotation_set_id", "config", "status", "progress", "current_epoch", "total_epochs", "metrics", "eta", "model_id", "error", "attempt", "metadata", "created_at", "queued_at", "started_at", "finished_at", "revision", "best_epoch", "attempts", "waiting")
@@ -180,7 +176,7 @@ class TrainingJob(_message.Message):
     best_epoch: int
     attempts: _containers.RepeatedCompositeFieldContainer[TrainingAttempt]
     waiting: Waiting
-    def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., annotation_set_id: _Optional[str] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., status: _Optional[_Union[TrainingJobStatus, str]] = ..., progress: _Optional[float] = ..., current_epoch: _Optional[int] = ..., total_epochs: _Optional[int] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., eta: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model_id: _Optional[str] = ..., error: _Optional[_Union[TrainingJobError, _Mapping]] = ..., attempt: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., queued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., best_epoch: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[TrainingAttempt, _Mapping]]] = ..., waiting: _Optional[_Union[Waiting, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., annotation_set_id: _Optional[str] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., status: _Optional[_Union[TrainingJobStatus, str]] = ..., progress: _Optional[float] = ..., current_epoch: _Optional[int] = ..., total_epochs: _Optional[int] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., eta: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., model_id: _Optional[str] = ..., error: _Optional[_Union[TrainingJobError, _Mapping]] = ..., attempt: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., queued_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., best_epoch: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[TrainingAttempt, _Mapping]]] = ..., waiting: _Optional[_Union[Waiting, _Mapping]] = ...) -> None: ...
 
 class TrainingEvent(_message.Message):
     __slots__ = ("training_job_id", "revision", "attempt", "time", "status_changed", "progress", "epoch_completed", "notice", "model_created")
@@ -204,7 +200,7 @@ class TrainingEvent(_message.Message):
         steps: int
         fraction: float
         eta: _timestamp_pb2.Timestamp
-        def __init__(self, epoch: _Optional[int] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ..., fraction: _Optional[float] = ..., eta: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+        def __init__(self, epoch: _Optional[int] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ..., fraction: _Optional[float] = ..., eta: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
     class EpochCompleted(_message.Message):
         __slots__ = ("epoch", "train_loss", "validation_loss", "metrics", "chunks_per_second", "best_epoch")
         EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -254,7 +250,7 @@ class TrainingEvent(_message.Message):
     epoch_completed: TrainingEvent.EpochCompleted
     notice: TrainingEvent.Notice
     model_created: TrainingEvent.ModelCreated
-    def __init__(self, training_job_id: _Optional[str] = ..., revision: _Optional[int] = ..., attempt: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., status_changed: _Optional[_Union[TrainingEvent.StatusChanged, _Mapping]] = ..., progress: _Optional[_Union[TrainingEvent.Progress, _Mapping]] = ..., epoch_completed: _Optional[_Union[TrainingEvent.EpochCompleted, _Mapping]] = ..., notice: _Optional[_Union[TrainingEvent.Notice, _Mapping]] = ..., model_created: _Optional[_Union[TrainingEvent.ModelCreated, _Mapping]] = ...) -> None: ...
+    def __init__(self, training_job_id: _Optional[str] = ..., revision: _Optional[int] = ..., attempt: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., status_changed: _Optional[_Union[TrainingEvent.StatusChanged, _Mapping]] = ..., progress: _Optional[_Union[TrainingEvent.Progress, _Mapping]] = ..., epoch_completed: _Optional[_Union[TrainingEvent.EpochCompleted, _Mapping]] = ..., notice: _Optional[_Union[TrainingEvent.Notice, _Mapping]] = ..., model_created: _Optional[_Union[TrainingEvent.ModelCreated, _Mapping]] = ...) -> None: ...
 
 class CreateTrainingJobRequest(_message.Message):
     __slots__ = ("dataset_id", "annotation_set_id", "config", "metadata", "request_id", "validate_only")
@@ -277,7 +273,7 @@ class CreateTrainingJobRequest(_message.Message):
     metadata: _containers.ScalarMap[str, str]
     request_id: str
     validate_only: bool
-    def __init__(self, dataset_id: _Optional[str] = ..., annotation_set_id: _Optional[str] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+    def __init__(self, dataset_id: _Optional[str] = ..., annotation_set_id: _Optional[str] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., validate_only: bool = ...) -> None: ...
 
 class CreateTrainingJobResponse(_message.Message):
     __slots__ = ("training_job",)
@@ -371,7 +367,7 @@ class WatchTrainingJobsRequest(_message.Message):
     dataset_id: str
     statuses: _containers.RepeatedScalarFieldContainer[TrainingJobStatus]
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, after_cursor: _Optional[str] = ..., from_now: _Optional[bool] = ..., dataset_id: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[TrainingJobStatus, str]]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, after_cursor: _Optional[str] = ..., from_now: bool = ..., dataset_id: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[TrainingJobStatus, str]]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class WatchTrainingJobsResponse(_message.Message):
     __slots__ = ("event", "heartbeat", "cursor")
@@ -406,7 +402,7 @@ class TrainerStatus(_message.Message):
     free_audio_slots: int
     seen_at: _timestamp_pb2.Timestamp
     problem: str
-    def __init__(self, address: _Optional[str] = ..., is_available: _Optional[bool] = ..., device: _Optional[str] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ..., audio_slots: _Optional[int] = ..., free_audio_slots: _Optional[int] = ..., seen_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[str] = ...) -> None: ...
+    def __init__(self, address: _Optional[str] = ..., is_available: bool = ..., device: _Optional[str] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ..., audio_slots: _Optional[int] = ..., free_audio_slots: _Optional[int] = ..., seen_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class GetCapacityRequest(_message.Message):
     __slots__ = ()
