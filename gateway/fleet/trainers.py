@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 from earmark.trainer.v1 import trainer_service_pb2 as pb
@@ -21,6 +21,9 @@ from gateway.fleet.addresses import Resolver, resolve
 from gateway.fleet.cool_down import CoolDown
 from gateway.fleet.discovery import Discovery
 from gateway.fleet.queue_state import Slots
+
+if TYPE_CHECKING:
+    from earmark.trainer.v1.trainer_service_pb2_grpc import TrainerServiceAsyncStub
 
 CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
     # Detects a trainer that hangs or whose machine vanished within 10 seconds.
@@ -47,7 +50,7 @@ class Trainer:
     address: str
     # Closes with the last reference: work that still runs on a removed trainer keeps the channel open.
     channel: aio.Channel
-    stub: TrainerServiceStub
+    stub: "TrainerServiceAsyncStub"
     capacity: pb.Capacity = field(default_factory=pb.Capacity)
     # True while the trainer reports its capacity.
     is_available: bool = False

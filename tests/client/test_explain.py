@@ -123,5 +123,24 @@ def test_the_calls_id_in_the_gateways_log(serve: Serve) -> None:
     assert explain(caught.value) == Explanation(code="INTERNAL", message="boom", request_id="01a21b64")
 
 
+async def test_an_error_of_grpc_aio(serve: Serve) -> None:
+    class Refusing(dataset_service_pb2_grpc.DatasetServiceServicer):
+        def GetDataset(self, _request: Any, context: grpc.ServicerContext) -> None:
+            refuse(context, "NOT_FOUND", "no such dataset", "DATASET_NOT_FOUND", dataset_id="42")
+
+    async with grpc.aio.insecure_channel(serve(Refusing()).gateway.address) as channel:
+        with pytest.raises(grpc.RpcError) as caught:
+            await dataset_service_pb2_grpc.DatasetServiceStub(channel).GetDataset(
+                datasets.GetDatasetRequest()
+            )
+
+    assert explain(caught.value) == Explanation(
+        code="NOT_FOUND",
+        message="no such dataset",
+        reason="DATASET_NOT_FOUND",
+        metadata={"dataset_id": "42"},
+    )
+
+
 def test_an_error_without_a_call() -> None:
     assert explain(grpc.RpcError("cut")) == Explanation(code="UNKNOWN", message="cut")

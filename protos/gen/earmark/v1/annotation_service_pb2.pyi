@@ -1,6 +1,3 @@
-import datetime
-
-from buf.validate import validate_pb2 as _validate_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -8,8 +5,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -51,7 +47,7 @@ class AnnotationSet(_message.Message):
     created_at: _timestamp_pb2.Timestamp
     published_at: _timestamp_pb2.Timestamp
     etag: str
-    def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., version: _Optional[int] = ..., status: _Optional[_Union[AnnotationSetStatus, str]] = ..., total_annotations: _Optional[int] = ..., annotations_by_type: _Optional[_Mapping[str, int]] = ..., total_positive_duration_ms: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., published_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., version: _Optional[int] = ..., status: _Optional[_Union[AnnotationSetStatus, str]] = ..., total_annotations: _Optional[int] = ..., annotations_by_type: _Optional[_Mapping[str, int]] = ..., total_positive_duration_ms: _Optional[int] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., published_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class Annotation(_message.Message):
     __slots__ = ("id", "annotation_set_id", "audio_file_id", "artifact_type", "start_ms", "end_ms", "confidence", "extra_data", "etag")
@@ -149,7 +145,7 @@ class DeleteAnnotationSetRequest(_message.Message):
     request_id: str
     etag: str
     force: bool
-    def __init__(self, annotation_set_id: _Optional[str] = ..., request_id: _Optional[str] = ..., etag: _Optional[str] = ..., force: _Optional[bool] = ...) -> None: ...
+    def __init__(self, annotation_set_id: _Optional[str] = ..., request_id: _Optional[str] = ..., etag: _Optional[str] = ..., force: bool = ...) -> None: ...
 
 class DeleteAnnotationSetResponse(_message.Message):
     __slots__ = ("deleted_counts",)

@@ -5,7 +5,7 @@ import warnings
 
 from earmark.v1 import annotation_service_pb2 as earmark_dot_v1_dot_annotation__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.66.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in earmark/v1/annotation_service_pb2_grpc.py depends on'
+        + f' but the generated code in earmark/v1/annotation_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class AnnotationServiceStub:
+class AnnotationServiceStub(object):
     """Annotation sets and their annotations: where artifacts occur in a dataset's audio. A set is a draft until
     it is published; a published set never changes, except that it loses the annotations of a file that is deleted by
     force. Only a published set can be trained on.
@@ -84,7 +84,7 @@ class AnnotationServiceStub:
                 _registered_method=True)
 
 
-class AnnotationServiceServicer:
+class AnnotationServiceServicer(object):
     """Annotation sets and their annotations: where artifacts occur in a dataset's audio. A set is a draft until
     it is published; a published set never changes, except that it loses the annotations of a file that is deleted by
     force. Only a published set can be trained on.
@@ -230,7 +230,7 @@ def add_AnnotationServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class AnnotationService:
+class AnnotationService(object):
     """Annotation sets and their annotations: where artifacts occur in a dataset's audio. A set is a draft until
     it is published; a published set never changes, except that it loses the annotations of a file that is deleted by
     force. Only a published set can be trained on.

@@ -5,7 +5,7 @@ import warnings
 
 from earmark.v1 import dataset_service_pb2 as earmark_dot_v1_dot_dataset__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.66.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in earmark/v1/dataset_service_pb2_grpc.py depends on'
+        + f' but the generated code in earmark/v1/dataset_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class DatasetServiceStub:
+class DatasetServiceStub(object):
     """Datasets. A dataset groups audio files and defines the artifact types that annotations of its audio may have.
     """
 
@@ -62,7 +62,7 @@ class DatasetServiceStub:
                 _registered_method=True)
 
 
-class DatasetServiceServicer:
+class DatasetServiceServicer(object):
     """Datasets. A dataset groups audio files and defines the artifact types that annotations of its audio may have.
     """
 
@@ -149,7 +149,7 @@ def add_DatasetServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class DatasetService:
+class DatasetService(object):
     """Datasets. A dataset groups audio files and defines the artifact types that annotations of its audio may have.
     """
 

@@ -5,7 +5,7 @@ import warnings
 
 from earmark.v1 import training_service_pb2 as earmark_dot_v1_dot_training__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.66.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in earmark/v1/training_service_pb2_grpc.py depends on'
+        + f' but the generated code in earmark/v1/training_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class TrainingServiceStub:
+class TrainingServiceStub(object):
     """Training jobs. A job is created if its prerequisites are met, and a trainer runs it. Any client can watch it.
     """
 
@@ -72,7 +72,7 @@ class TrainingServiceStub:
                 _registered_method=True)
 
 
-class TrainingServiceServicer:
+class TrainingServiceServicer(object):
     """Training jobs. A job is created if its prerequisites are met, and a trainer runs it. Any client can watch it.
     """
 
@@ -197,7 +197,7 @@ def add_TrainingServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class TrainingService:
+class TrainingService(object):
     """Training jobs. A job is created if its prerequisites are met, and a trainer runs it. Any client can watch it.
     """
 
