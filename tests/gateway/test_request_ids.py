@@ -8,6 +8,10 @@ from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 from tests.gateway.calls import NOWHERE, dataset, messages, refused
 
 
+def logged():
+    return structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars])
+
+
 async def trailing_id(call) -> str:
     [request_id] = [value for key, value in await call.trailing_metadata() if key == "x-request-id"]
     return request_id
@@ -23,18 +27,13 @@ async def test_each_reply_has_an_id_of_its_own(gateway) -> None:
 
 
 async def test_an_error_has_the_id_under_which_the_log_has_it(gateway) -> None:
-    requests = (
-        gateway.datasets.GetDataset(dataset_service_pb2.GetDatasetRequest(dataset_id=NOWHERE)),
-        gateway.audio.DownloadAudio(audio_service_pb2.DownloadAudioRequest(audio_file_id=NOWHERE)),
-    )
-    for call in requests:
-        with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
-            refusal = await refused(
-                call if hasattr(call, "__await__") else call.read(), "NOT_FOUND", "NOT_FOUND"
-            )
-        assert refusal.resource[1] == NOWHERE
-        logged = [line["request"] for line in logs if line["event"] == "refused"]
-        assert logged.count(await trailing_id(call)) == 1
+    with logged() as logs:
+        call = gateway.datasets.GetDataset(dataset_service_pb2.GetDatasetRequest(dataset_id=NOWHERE))
+        assert (await refused(call, "NOT_FOUND", "NOT_FOUND")).resource[1] == NOWHERE
+        download = gateway.audio.DownloadAudio(audio_service_pb2.DownloadAudioRequest(audio_file_id=NOWHERE))
+        assert (await refused(download.read(), "NOT_FOUND", "NOT_FOUND")).resource[1] == NOWHERE
+    ids = [line["request"] for line in logs if line["event"] == "refused"]
+    assert ids == [await trailing_id(call), await trailing_id(download)]
 
 
 async def test_an_internal_error_names_the_same_id(gateway) -> None:
