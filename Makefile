@@ -31,7 +31,7 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-protos: setup  # writes protos/gen anew
+protos: setup  # writes protos/gen anew, with the compiler of protos/requirements.lock
 	$(BIN)/python -m protos.generate
 
 lock:  # brings requirements.lock up to date with pyproject.toml; needs uv

@@ -17,8 +17,8 @@ import jax
 import numpy as np
 import typer
 
-from bench.hot_loop import HotLoop, default_config, measure, shape_of
-from bench.tools.data import minutes_of, read, repeated, split, synthetic_dataset
+from bench.hot_loop import HotLoop, measure, shape_of
+from bench.tools.data import default_config, minutes_of, read, repeated, split, synthetic_dataset
 from trainer.data.loading import Dataset, validation_regions
 from trainer.learning.epochs import Shards, StepTimer, next_epoch, run_epoch
 from trainer.learning.preparation import prepare

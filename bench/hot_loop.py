@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
 from typing import Annotated, Any
 
@@ -18,14 +18,13 @@ import jax
 import numpy as np
 import typer
 
-from bench.tools.data import FRAMES_PER_MINUTE, split, synthetic_dataset, types_of
+from bench.tools.data import FRAMES_PER_MINUTE, default_config, split, synthetic_dataset
 from bench.tools.roofline import MatmulRate, flops, products, square, step_flops
 from trainer.chunks import chunk_grid, windows_per_step
 from trainer.data.loading import Dataset
 from trainer.data.shards import SHARD_FRAMES
 from trainer.job import TrainingConfig
 from trainer.learning.epochs import CALL_SECONDS, batches_of, draw_steps
-from trainer.learning.precompile import DEFAULT
 from trainer.learning.preparation import prepare
 from trainer.learning.step import (
     CALL_STEPS,
@@ -49,11 +48,6 @@ class Speed:
 
     steps_per_second: float
     chunks_per_second: float
-
-
-def default_config(dataset: Dataset) -> TrainingConfig:
-    """The configuration of a job that learns every type in the dataset and sets nothing else."""
-    return replace(DEFAULT, artifact_types=types_of(dataset))
 
 
 def shape_of(config: TrainingConfig, dtype: str) -> Shape:

@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import structlog
 import typer
@@ -28,20 +29,17 @@ from bench.faults.api import Api
 from bench.faults.dataset import TrainingData, create_training_data
 from bench.faults.observations import Observations
 from bench.faults.system import Service, System
+from storage.database import Database
 
 EPOCHS = 100  # more than a job completes in any round
 POLL_SECONDS = 0.02
 
 
 class Job:
-    """A job that trains until it is cancelled, watched through any gateway that answers.
-
-    `first_attempt`: the event that began its first attempt.
-    """
+    """A job that trains until it is cancelled, watched through any gateway that answers."""
 
     def __init__(self, api: Api, job_id: str) -> None:
         self.id = job_id
-        self.first_attempt = pb.TrainingEvent()
         self._api = api
         self._revision = 0
 
@@ -53,7 +51,6 @@ class Job:
             dataset_id=data.dataset_id, annotation_set_id=data.set_id, config=config
         )
         job = cls(api, (await api.answer("CreateTrainingJob", request)).training_job.id)
-        job.first_attempt = await job.until(_is_training)
         await job.until(_is_progress)
         return job
 
@@ -103,7 +100,7 @@ class Recovery:
     async def trainer(self, name: str) -> None:
         """One round: kills the trainer of a job and starts it again. `name` describes the other trainers."""
         job = await Job.create(self._api, self._data)
-        _, trainer = self._services_of(job)
+        _, trainer = await self._services_of(job)
         await trainer.kill()
         killed = time.monotonic()
         starting = asyncio.create_task(trainer.start())
@@ -118,7 +115,7 @@ class Recovery:
     async def gateway(self) -> None:
         """One round: kills the gateway that runs a job and starts it again. Another gateway keeps running."""
         job = await Job.create(self._api, self._data)
-        gateway, _ = self._services_of(job)
+        gateway, _ = await self._services_of(job)
         await gateway.kill()
         killed = time.monotonic()
         training = asyncio.create_task(job.until(_is_training))
@@ -138,9 +135,13 @@ class Recovery:
         self._record("PostgreSQL killed to the first success", killed)
         await job.cancel()
 
-    def _services_of(self, job: Job) -> tuple[Service, Service]:
-        """The gateway and the trainer of the job: its event names the address of the link between them."""
-        address = job.first_attempt.status_changed.reason.split()[-1]
+    async def _services_of(self, job: Job) -> tuple[Service, Service]:
+        """The gateway and the trainer of the job: its attempt's row has the address of their link."""
+        async with Database(self._system.postgres.dsn) as database, database.connection() as connection:
+            address = await connection.fetchval(
+                "SELECT trainer FROM training_attempts WHERE training_job_id = $1 AND number = 1",
+                UUID(job.id),
+            )
         link = next(link for link in self._system.links if link.address == address)
         gateway, trainer = link.name.split(" to ")
         by_name = {service.name: service for service in (*self._system.gateways, *self._system.trainers)}

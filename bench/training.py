@@ -25,6 +25,7 @@ from bench.tools.folder import (
     UploadedDataset,
     annotations,
     detect_all,
+    durations_ms,
     publish_annotations,
     upload_folder,
     write,
@@ -125,7 +126,7 @@ def measure(client: Client, task: Task) -> dict[str, Any]:
         "chunks_per_second": round(rate, 1),
         "audio_seconds_per_second": round(rate * job.config.stride_ms / 1000, 1),
         "parameters": model.size_bytes // WEIGHT_BYTES,
-        **scores(annotations(task.test), detections),
+        **scores(annotations(task.test), detections, durations_ms(task.test)),
         "validation": validation(job.metrics),
     }
 
@@ -142,7 +143,7 @@ def train_model(client: Client, task: Task) -> tuple[training_service_pb2.Traini
     get = training_service_pb2.GetTrainingJobRequest(training_job_id=job_id)
     job = client.training.GetTrainingJob(get).training_job
     if not job.model_id:
-        raise SystemExit(f"the job ended without a model: {job.error.reason}: {job.error.message}")
+        raise SystemExit(f"the job ended without a model: {job.error.message}")
     return job, events
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import soundfile  # type: ignore[import-untyped]  # soundfile has no stubs
 from numpy.typing import NDArray
 
-from demo.artifacts import Annotation, inject
+from demo.artifacts import inject
+from demo.placing import Annotation
 from demo.speech import SAMPLE_RATE, VOICES, Espeak, Recording, recordings
 
 TYPES = ("glitch", "dropout", "static", "clipping", "echo", "long_pause")

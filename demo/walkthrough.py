@@ -125,7 +125,7 @@ class Walkthrough:
             annotation_service_pb2.CreateAnnotationSetRequest(dataset_id=dataset.id)
         ).annotation_set
         new = [
-            annotation_service_pb2.NewAnnotation(
+            annotation_service_pb2.AnnotationSpec(
                 audio_file_id=file.id,
                 artifact_type=annotation.artifact_type,
                 start_ms=annotation.start_ms,

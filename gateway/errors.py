@@ -5,7 +5,7 @@ Any code below a servicer may raise them; the interceptor turns them into status
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -21,6 +21,21 @@ DESCRIPTION_BYTES = 1000
 _OVERHEAD_BYTES = 12
 
 V = TypeVar("V", "FieldViolation", "Violation")
+# The names of earmark.v1.ViolationType and of earmark.v1.ResourceType, as errors write them.
+ViolationType = Literal[
+    "ANNOTATION_SET_PUBLISHED",
+    "AUDIO_READY",
+    "AUDIO_DURATION",
+    "ANNOTATIONS_PER_TYPE",
+    "TYPES_DEFINED",
+    "SAME_DATASET",
+    "AUDIO_FAILED",
+    "AUDIO_DECODED",
+    "WITHIN_AUDIO",
+    "WRONG_STATE",
+    "IN_USE",
+]
+ResourceType = Literal["dataset", "audio_file", "annotation_set", "annotation", "training_job", "model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +50,7 @@ class FieldViolation:
 class Violation:
     """A precondition that is not met: its type, the resource, and in words the problem and the remedy."""
 
-    type: str
+    type: ViolationType
     subject: str
     description: str
 
@@ -93,8 +108,8 @@ class NotFoundError(EarmarkError):
     code = grpc.StatusCode.NOT_FOUND
     reason = "NOT_FOUND"
 
-    def __init__(self, kind: str, name: str) -> None:
-        super().__init__(f"there is no {kind} {name}")
+    def __init__(self, kind: ResourceType, name: str) -> None:
+        super().__init__(f"there is no {_in_words(kind)} {name}")
         self.kind = kind
         self.name = name
 
@@ -112,7 +127,7 @@ class AlreadyExistsError(EarmarkError):
     code = grpc.StatusCode.ALREADY_EXISTS
     reason = "ALREADY_EXISTS"
 
-    def __init__(self, kind: str, name: str, message: str) -> None:
+    def __init__(self, kind: ResourceType, name: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
         self.name = name
@@ -144,10 +159,11 @@ class StaleEtagError(EarmarkError):
     code = grpc.StatusCode.ABORTED
     reason = "STALE_ETAG"
 
-    def __init__(self, kind: str, name: str, sent: str, current: str) -> None:
+    def __init__(self, kind: ResourceType, name: str, sent: str, current: str) -> None:
         super().__init__(
-            f"{kind} {name} has changed: its etag is {current}, not {sent}; read it and repeat the change",
-            {"etag": current},
+            f"{_in_words(kind)} {name} has changed: its etag is {current}, not {sent}; "
+            "read it and repeat the change",
+            {"current_etag": current},
         )
 
 
@@ -176,13 +192,13 @@ class PreconditionError(EarmarkError):
         return [error_details_pb2.PreconditionFailure(violations=failures)]
 
 
-def wrong_state(kind: str, name: str, state: str, description: str) -> PreconditionError:
+def wrong_state(kind: ResourceType, name: str, state: str, description: str) -> PreconditionError:
     """The error for a call that the resource's state does not allow."""
     violation = Violation("WRONG_STATE", f"{kind}/{name}", description)
     return PreconditionError("WRONG_STATE", [violation], {"state": state})
 
 
-def in_use(kind: str, name: str, description: str) -> PreconditionError:
+def in_use(kind: ResourceType, name: str, description: str) -> PreconditionError:
     """The error for deleting or changing a resource that others still use."""
     return PreconditionError("IN_USE", [Violation("IN_USE", f"{kind}/{name}", description)])
 
@@ -244,6 +260,10 @@ class InternalError(EarmarkError):
             f"internal error; the server's log has the details under request {request_id}",
             {"request_id": request_id},
         )
+
+
+def _in_words(kind: ResourceType) -> str:
+    return kind.replace("_", " ")
 
 
 def _retry_info(seconds: float) -> error_details_pb2.RetryInfo:

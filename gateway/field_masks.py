@@ -1,12 +1,11 @@
 """Field masks and etags, which all Update rpcs use."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from google.protobuf import field_mask_pb2
 
 from gateway.convert import values
-from gateway.errors import FieldViolation, InvalidArgumentError, StaleEtagError
+from gateway.errors import FieldViolation, InvalidArgumentError, ResourceType, StaleEtagError
 
 
 def masked_paths(mask: field_mask_pb2.FieldMask, editable: Sequence[str]) -> frozenset[str]:
@@ -24,8 +23,8 @@ def masked_paths(mask: field_mask_pb2.FieldMask, editable: Sequence[str]) -> fro
     return frozenset(mask.paths)
 
 
-def check_etag(kind: str, resource: Any, version: int) -> None:
-    """Raises StaleEtagError if the caller's resource has an etag that is not the current one."""
+def check_etag(kind: ResourceType, resource_id: str, sent: str, version: int) -> None:
+    """Raises StaleEtagError if the caller sent an etag and it is not that of the current version."""
     current = values.etag(version)
-    if resource.etag and resource.etag != current:
-        raise StaleEtagError(kind, resource.id, resource.etag, current)
+    if sent and sent != current:
+        raise StaleEtagError(kind, resource_id, sent, current)

@@ -22,6 +22,7 @@ Context: TypeAlias = "aio.ServicerContext[Any, Any]"
 Handler = Callable[[Any, Context], Any]
 # Reflection, health and channelz check their own requests and are not wrapped.
 OURS = "/earmark."
+REQUEST_ID = "x-request-id"
 
 
 class CallInterceptor(aio.ServerInterceptor):
@@ -72,6 +73,7 @@ def _wrapped(handler: Any, method: str) -> Any:
 def _unary(inner: Handler, method: str, checked: Callable[[Any], Any]) -> Handler:
     async def call(request: Any, context: Context) -> Any:
         request_id = _bind(method)
+        context.set_trailing_metadata(_metadata(request_id))
         try:
             return await inner(checked(request), context)
         except Exception as error:  # noqa: BLE001 every error becomes a status of its call
@@ -83,7 +85,10 @@ def _unary(inner: Handler, method: str, checked: Callable[[Any], Any]) -> Handle
 def _stream(inner: Handler, method: str, checked: Callable[[Any], Any]) -> Handler:
     async def call(request: Any, context: Context) -> AsyncIterator[Any]:
         request_id = _bind(method)
+        context.set_trailing_metadata(_metadata(request_id))
         try:
+            # A watch may run for days, so its id is sent at its beginning, too.
+            await context.send_initial_metadata(_metadata(request_id))
             async for response in inner(checked(request), context):
                 yield response
         except Exception as error:  # noqa: BLE001 every error becomes a status of its call
@@ -99,11 +104,18 @@ def _bind(method: str) -> str:
     return request_id
 
 
+def _metadata(request_id: str) -> tuple[tuple[str, str], ...]:
+    """The metadata by which a caller can name this call to those who have the log."""
+    return ((REQUEST_ID, request_id),)
+
+
 async def _abort(context: Context, error: Exception, request_id: str) -> None:
     # gRPC raises AbortError, an Exception, to end an aborted call. That call already has its status.
     if isinstance(error, aio.AbortError):
         raise error
-    await context.abort_with_status(rpc_status.to_status(_to_earmark_error(error, request_id).status()))
+    status = rpc_status.to_status(_to_earmark_error(error, request_id).status())
+    trailing = (*status.trailing_metadata, *_metadata(request_id))
+    await context.abort(status.code, status.details, trailing)
 
 
 def _to_earmark_error(error: Exception, request_id: str) -> EarmarkError:

@@ -4,7 +4,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from gateway.caller import tenant
-from gateway.errors import NotFoundError
+from gateway.errors import NotFoundError, ResourceType
 from storage.database import Connection
 from storage.queries import annotations, audio, datasets, models, training
 from storage.queries.annotations import LockedSet
@@ -15,6 +15,12 @@ Row = TypeVar("Row")
 
 async def dataset(connection: Connection, dataset_id: UUID) -> Dataset:
     return _existing(await datasets.get(connection, tenant(), dataset_id), "dataset", dataset_id)
+
+
+async def check_dataset(connection: Connection, dataset_id: UUID) -> None:
+    """Only checks that there is such a dataset: reading it would count its files."""
+    if not await datasets.exists(connection, tenant(), dataset_id):
+        raise NotFoundError("dataset", str(dataset_id))
 
 
 async def lock_dataset(connection: Connection, dataset_id: UUID) -> None:
@@ -30,16 +36,32 @@ async def share_dataset(connection: Connection, dataset_id: UUID) -> None:
 
 
 async def audio_file(connection: Connection, audio_file_id: UUID) -> AudioFile:
-    return _existing(await audio.get(connection, tenant(), audio_file_id), "audio file", audio_file_id)
+    return _existing(await audio.get(connection, tenant(), audio_file_id), "audio_file", audio_file_id)
 
 
 async def annotation_set(connection: Connection, set_id: UUID) -> AnnotationSet:
-    return _existing(await annotations.get_set(connection, tenant(), set_id), "annotation set", set_id)
+    return _existing(await annotations.get_set(connection, tenant(), set_id), "annotation_set", set_id)
+
+
+async def check_annotation_set(connection: Connection, set_id: UUID) -> None:
+    """Only checks that there is such a set: reading a draft would count its annotations."""
+    if not await annotations.set_exists(connection, tenant(), set_id):
+        raise NotFoundError("annotation_set", str(set_id))
+
+
+async def share_annotation_set(connection: Connection, set_id: UUID) -> LockedSet:
+    """Until the transaction ends, nobody edits or deletes the set."""
+    return _existing(await annotations.share_set(connection, tenant(), set_id), "annotation_set", set_id)
+
+
+async def lock_dataset_of_set(connection: Connection, set_id: UUID) -> None:
+    """Until the transaction ends, nobody else changes the set's dataset, its sets or its files."""
+    await annotations.lock_dataset(connection, tenant(), set_id)
 
 
 async def lock_annotation_set(connection: Connection, set_id: UUID) -> LockedSet:
     """Until the transaction ends, nobody else edits the set."""
-    return _existing(await annotations.lock_set(connection, tenant(), set_id), "annotation set", set_id)
+    return _existing(await annotations.lock_set(connection, tenant(), set_id), "annotation_set", set_id)
 
 
 async def annotation(connection: Connection, annotation_id: UUID) -> Annotation:
@@ -60,12 +82,18 @@ async def model(connection: Connection, model_id: UUID) -> Model:
     return _existing(await models.get(connection, tenant(), model_id), "model", model_id)
 
 
+async def share_model(connection: Connection, model_id: UUID) -> Model:
+    """Until the transaction ends, nobody deletes the model, which may be archived."""
+    await models.lock_for_key_share(connection, tenant(), model_id)
+    return await model(connection, model_id)
+
+
 async def lock_model(connection: Connection, model_id: UUID) -> Model:
     """Until the transaction ends, nobody else changes the model, which may be archived."""
     return _existing(await models.get_for_update(connection, tenant(), model_id), "model", model_id)
 
 
-def _existing(row: Row | None, kind: str, row_id: UUID) -> Row:
+def _existing(row: Row | None, kind: ResourceType, row_id: UUID) -> Row:
     if row is None:
         raise NotFoundError(kind, str(row_id))
     return row

@@ -9,49 +9,86 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+from google.protobuf.message import Message
+
 from gateway.errors import FieldViolation, InvalidArgumentError
 
 DEFAULT_SIZE = 50
 MAX_SIZE = 1000
+# By default, a gRPC client accepts messages of up to 4 MiB. The rest is room for the token.
+PAGE_BYTES = (4 << 20) - (4 << 10)
+# Bytes of a row in the response in addition to its message: a tag of one byte and a length of at most four.
+_ROW_BYTES = 5
+_LARGEST_NUMBER = (1 << 31) - 1
 
+Position = TypeVar("Position", UUID, int)
 Row = TypeVar("Row")
+M = TypeVar("M", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
-class PageRequest:
-    """The start and size of a page. `after` is the last id of the previous page, None for the first page."""
+class PageRequest(Generic[Position]):
+    """The start and size of a page.
+
+    `after` is the position of the previous page's last row in the list's order, None for the first page.
+    """
 
     size: int
-    after: UUID | None
+    after: Position | None
     _fingerprint: str
 
-    @classmethod
-    def of(cls, request: Any) -> "PageRequest":
-        """Parses a List request. Raises InvalidArgumentError for a token of another list or arguments."""
-        fingerprint = _fingerprint(request)
-        after = _after(request.page_token, fingerprint) if request.page_token else None
-        return cls(min(request.page_size or DEFAULT_SIZE, MAX_SIZE), after, fingerprint)
+    @staticmethod
+    def of(request: Any) -> "PageRequest[UUID]":
+        """Parses the request of a list in order of id.
+
+        Raises InvalidArgumentError for a token of another list or other arguments.
+        """
+        return _parsed(request, _id)
+
+    @staticmethod
+    def by_number(request: Any) -> "PageRequest[int]":
+        """Parses the request of a list in order of a number. Raises as `of` does."""
+        return _parsed(request, _number)
 
     @property
     def limit(self) -> int:
         """Number of rows to read: one more than the page size shows whether another page follows."""
         return self.size + 1
 
-    def cut(self, rows: Sequence[Row], key: Callable[[Row], UUID]) -> "Page[Row]":
-        """The page made of at most `limit` rows; `key` returns the id that the next page starts after."""
-        if len(rows) <= self.size:
-            return Page(rows, "")
-        rows = rows[: self.size]
-        token = json.dumps([self._fingerprint, str(key(rows[-1]))]).encode()
-        return Page(rows, base64.urlsafe_b64encode(token).decode())
+    def cut(
+        self, rows: Sequence[Row], message: Callable[[Row], M], position: Callable[[Row], Position]
+    ) -> "Page[M]":
+        """The page made of at most `limit` rows. It ends before the row that would exceed PAGE_BYTES.
+
+        `message` converts a row; `position` is its position in the list's order, for the next page's token.
+        """
+        messages: list[M] = []
+        room = PAGE_BYTES
+        for row in rows[: self.size]:
+            converted = message(row)
+            room -= converted.ByteSize() + _ROW_BYTES
+            if messages and room < 0:
+                break
+            messages.append(converted)
+        if len(messages) == len(rows):
+            return Page(messages, "")
+        last = position(rows[len(messages) - 1])
+        token = json.dumps([self._fingerprint, last if isinstance(last, int) else str(last)]).encode()
+        return Page(messages, base64.urlsafe_b64encode(token).decode())
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[Row]):
-    """The rows of a page, and the token of the next page; the token is empty on the last page."""
+class Page(Generic[M]):
+    """The messages of a page, and the token of the next page; the token is empty on the last page."""
 
-    rows: Sequence[Row]
+    messages: Sequence[M]
     next_page_token: str
+
+
+def _parsed(request: Any, parse: Callable[[object], Position]) -> PageRequest[Position]:
+    fingerprint = _fingerprint(request)
+    after = _after(request.page_token, fingerprint, parse) if request.page_token else None
+    return PageRequest(min(request.page_size or DEFAULT_SIZE, MAX_SIZE), after, fingerprint)
 
 
 def _fingerprint(request: Any) -> str:
@@ -64,11 +101,21 @@ def _fingerprint(request: Any) -> str:
     return hashlib.sha256(request.DESCRIPTOR.full_name.encode() + b"\0" + body).hexdigest()[:16]
 
 
-def _after(token: str, fingerprint: str) -> UUID:
+def _id(value: object) -> UUID:
+    return UUID(str(value))
+
+
+def _number(value: object) -> int:
+    if isinstance(value, int) and 0 <= value <= _LARGEST_NUMBER:
+        return value
+    raise ValueError(value)
+
+
+def _after(token: str, fingerprint: str, parse: Callable[[object], Position]) -> Position:
     try:
         token_fingerprint, after = json.loads(base64.urlsafe_b64decode(token))
         if token_fingerprint == fingerprint:
-            return UUID(after)
+            return parse(after)
     except (ValueError, TypeError, AttributeError, binascii.Error):
         pass
     raise InvalidArgumentError(

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
+from earmark.reflection import enable_reflection
 from grpc import aio
 from grpc_channelz.v1 import channelz, channelz_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from gateway.app import App
 from gateway.dispatcher.dispatcher import Dispatcher
@@ -113,8 +113,7 @@ def _add_standard_services(server: aio.Server, names: Sequence[str]) -> health.a
     health_pb2_grpc.add_HealthServicer_to_server(states, server)
     channelz.add_channelz_servicer(server)
     channelz_name = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name
-    standard = (health.SERVICE_NAME, channelz_name, reflection.SERVICE_NAME)
-    reflection.enable_server_reflection((*names, *standard), server)
+    enable_reflection(server, (*names, health.SERVICE_NAME, channelz_name))
     return states
 
 

@@ -96,7 +96,7 @@ def _check_next(request: pb.UploadAudioRequest, received_bytes: int, size_bytes:
     if request.HasField("metadata"):
         raise _invalid("metadata", "sent twice: only the first message may carry it")
     part = request.part
-    if part.offset not in (0, received_bytes):
+    if part.HasField("offset") and part.offset != received_bytes:
         raise _invalid(
             "part.offset",
             f"is {part.offset}, but {received_bytes} bytes came before: send the parts in order, "

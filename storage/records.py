@@ -66,20 +66,21 @@ class TypeTotals:
 
 @dataclass(frozen=True, slots=True)
 class AnnotationSet:
-    """A row of annotation_sets with its totals by artifact type."""
+    """A row of annotation_sets with its totals by artifact type. `revision` increases with every edit."""
 
     id: UUID
     dataset_id: UUID
     version: int
     status: str
     totals: dict[str, TypeTotals]
+    revision: int
     created_at: datetime
     published_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A row of annotations."""
+    """A row of annotations. `version` increases with every edit."""
 
     id: UUID
     annotation_set_id: UUID
@@ -89,6 +90,7 @@ class Annotation:
     end_ms: int
     confidence: float
     extra_data: dict[str, Any] | None
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +98,25 @@ class TrainingAttempt:
     """A row of training_attempts. `ended_at` and `outcome` are None while the attempt runs."""
 
     number: int
-    trainer: str
     started_at: datetime
     ended_at: datetime | None
     outcome: str | None
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePlace:
+    """A queued job's position: `place` counts its tenant's queued jobs from 1, `overall_place` all of them.
+
+    `turn` is the number of jobs that its tenant will have in training once it starts. `is_due` is False until
+    `not_before`, the end of the pause after a lost trainer.
+    """
+
+    place: int
+    overall_place: int
+    turn: int
+    not_before: datetime | None
+    is_due: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +125,7 @@ class TrainingJob:
 
     `attempt` is the fencing token: it counts how often the job was claimed, and a write with an older number
     changes nothing. `attempts` is filled when the job was read and empty when it comes from an update.
+    `queue_place` is set by `training.get_many` if the job is queued.
     """
 
     id: UUID
@@ -137,6 +154,7 @@ class TrainingJob:
     started_at: datetime | None
     finished_at: datetime | None
     attempts: Sequence[TrainingAttempt] = ()
+    queue_place: QueuePlace | None = None
 
 
 @dataclass(frozen=True, slots=True)

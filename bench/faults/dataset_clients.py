@@ -60,10 +60,8 @@ def _batch(api: Api, data: TrainingData, set_id: str) -> annotation.BatchCreateA
 
 async def _try_to_change(api: Api, data: TrainingData, set_id: str, annotation_id: str) -> None:
     update = annotation.UpdateAnnotationRequest(
-        annotation_id=annotation_id,
-        artifact_type=data.types[0],
-        start_ms=0,
-        end_ms=1,
+        annotation={"id": annotation_id, "start_ms": 0, "end_ms": 1},
+        update_mask={"paths": ["start_ms", "end_ms"]},
         request_id=_request_id(api),
     )
     delete = annotation.DeleteAnnotationRequest(annotation_id=annotation_id, request_id=_request_id(api))
@@ -76,7 +74,7 @@ async def _try_to_change(api: Api, data: TrainingData, set_id: str, annotation_i
             ("DeleteAnnotationSet", delete_set),
         )
     )
-    await api.answer(method, request, expected=("WRONG_STATE",))
+    await api.answer(method, request, expected=("WRONG_STATE", "IN_USE"))
 
 
 async def uploads(api: Api, dataset_id: str, stop: asyncio.Event) -> None:

@@ -173,7 +173,9 @@ def published_sets_stay(observed: Observations, tables: Tables) -> Iterator[str]
 
 def _changed_set(request: Any, sets: Mapping[str, str]) -> str:
     """The id of the set that a request changes; `sets`: the sets by annotation id."""
-    if isinstance(request, pb_annotations.UpdateAnnotationRequest | pb_annotations.DeleteAnnotationRequest):
+    if isinstance(request, pb_annotations.UpdateAnnotationRequest):
+        return sets.get(request.annotation.id, "")
+    if isinstance(request, pb_annotations.DeleteAnnotationRequest):
         return sets.get(request.annotation_id, "")
     return str(request.annotation_set_id)
 
@@ -182,7 +184,7 @@ def _acknowledged(observed: Observations, method: str) -> Iterator[Call]:
     return (call for call in observed.of(method) if call.reply is not None)
 
 
-def _annotation_row(annotation: pb_annotations.NewAnnotation) -> AnnotationRow:
+def _annotation_row(annotation: pb_annotations.AnnotationSpec) -> AnnotationRow:
     return annotation.audio_file_id, annotation.artifact_type, annotation.start_ms, annotation.end_ms
 
 

@@ -5,7 +5,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import asyncpg
@@ -18,6 +18,9 @@ from bench.load.figures import Bench, Figure, percentile
 from bench.load.methods import CREATE, GET
 from bench.load.rows import TYPES, Dataset, insert_job
 from bench.load.system import Server
+
+if TYPE_CHECKING:
+    from earmark.v1.training_service_pb2_grpc import TrainingServiceAsyncStub
 
 ROUNDS = 3
 SECONDS = 3.0
@@ -148,7 +151,7 @@ async def dispatches(bench: Bench) -> Figure:
     )
 
 
-async def _dispatch(stub: TrainingServiceStub, dataset: Dataset) -> float:
+async def _dispatch(stub: "TrainingServiceAsyncStub", dataset: Dataset) -> float:
     began = time.monotonic()
     created = await stub.CreateTrainingJob(_create(dataset))
     accepted = None

@@ -58,6 +58,8 @@ async def _insert_files(connection: Connection, dataset: Dataset, file_ids: list
         for number, id_ in enumerate(file_ids, start=1)
     ]
     await connection.copy_records_to_table("audio_files", columns=columns.split(), records=rows)
+    update = "UPDATE datasets SET audio_revision = $2 WHERE id = $1"
+    await connection.execute(update, dataset.id, len(rows))
 
 
 async def _insert_set(connection: Connection, dataset: Dataset, annotations: int) -> None:
@@ -117,7 +119,7 @@ def _config() -> dict[str, Any]:
 
 def _metrics() -> metrics_pb2.EvalMetrics:
     """Metrics as large as those of a real job with these types."""
-    figures = metrics_pb2.Figures(precision=0.91, recall=0.87, f1_score=2 / 3, support=241)
+    figures = metrics_pb2.DetectionFigures(precision=0.91, recall=0.87, f1_score=2 / 3, support=241)
     of_type = metrics_pb2.TypeMetrics(
         precision=0.91,
         recall=0.87,

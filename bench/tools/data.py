@@ -1,6 +1,8 @@
 """Training data without a running system: synthetic or from a folder, repeated to any length."""
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate, cycle, takewhile
 from pathlib import Path
 
@@ -8,10 +10,12 @@ import numpy as np
 import soundfile  # type: ignore[import-untyped]  # has no stubs
 
 from bench.tools.folder import annotations, audio
+from storage.objects import ObjectStore
 from trainer.data.loading import Dataset
 from trainer.data.split import Split
-from trainer.features.frontend import FEATURES, FRAME_MS, features
-from trainer.job import Annotation, TrainingFile
+from trainer.features.frontend import FEATURES, FRAME_MS, features, pack_features
+from trainer.job import Annotation, TrainingConfig, TrainingFile
+from trainer.learning.precompile import DEFAULT
 from trainer.regions import draw_region
 
 FRAMES_PER_MINUTE = 60_000 // FRAME_MS
@@ -54,6 +58,22 @@ def read(folder: Path) -> Dataset:
 
 def _file(name: str, duration_ms: int, annotated: Sequence[Annotation]) -> TrainingFile:
     return TrainingFile(name, "", "", duration_ms, tuple(annotated))
+
+
+def stored(dataset: Dataset, objects: ObjectStore) -> tuple[TrainingFile, ...]:
+    """The files of a job, whose features are put into `objects`."""
+    files = []
+    for file, values in zip(dataset.files, dataset.features, strict=True):
+        packed = pack_features(values)
+        objects.put(file.audio_file_id, packed)
+        digest = hashlib.sha256(packed).hexdigest()
+        files.append(replace(file, sha256=digest, features=file.audio_file_id))
+    return tuple(files)
+
+
+def default_config(dataset: Dataset, seed: int = 0) -> TrainingConfig:
+    """The configuration of a job that learns every type in the dataset and sets nothing else."""
+    return replace(DEFAULT, artifact_types=types_of(dataset), seed=seed)
 
 
 def repeated(dataset: Dataset, minutes: float) -> Dataset:

@@ -1,15 +1,38 @@
 """A folder of audio and annotations.csv (filename,artifact_type,start_ms,end_ms): upload it, detect in it."""
 
 import csv
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+import soundfile  # type: ignore[import-untyped]  # has no stubs
 from earmark.client import Client, detect, upload, wait_until_ready
 from earmark.v1 import annotation_service_pb2, dataset_service_pb2
 
 Row = dict[str, str]
 COLUMNS = ("filename", "artifact_type", "start_ms", "end_ms", "confidence")
 BATCH = 5000  # annotations per call
+
+
+class Detection(Protocol):
+    """A detection, as the API returns it and as the trainer makes it."""
+
+    @property
+    def artifact_type(self) -> str:
+        """The type of the artifact."""
+
+    @property
+    def start_ms(self) -> int:
+        """Onset, in ms."""
+
+    @property
+    def end_ms(self) -> int:
+        """Offset, in ms."""
+
+    @property
+    def confidence(self) -> float:
+        """Between 0 and 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +54,12 @@ def annotations(folder: Path) -> list[Row]:
 def audio(folder: Path) -> list[Path]:
     """The folder's audio files, sorted by name."""
     return [path for path in sorted(folder.iterdir()) if path.suffix != ".csv"]
+
+
+def durations_ms(folder: Path) -> dict[str, int]:
+    """The length of each audio file, by name."""
+    infos = {path.name: soundfile.info(path) for path in audio(folder)}
+    return {name: info.frames * 1000 // info.samplerate for name, info in infos.items()}
 
 
 def upload_folder(client: Client, folder: Path, types: tuple[str, ...]) -> UploadedDataset:
@@ -73,15 +102,21 @@ def publish_annotations(client: Client, dataset: UploadedDataset, rows: list[Row
 def detect_all(client: Client, model_id: str, folder: Path) -> list[Row]:
     """The model's detections in every file of the folder, with Detect's defaults."""
     return [
+        row for path in audio(folder) for row in detection_rows(path.name, detect(client, model_id, path))
+    ]
+
+
+def detection_rows(filename: str, detections: Iterable[Detection]) -> list[Row]:
+    """The detections in a file as rows."""
+    return [
         {
-            "filename": path.name,
+            "filename": filename,
             "artifact_type": detection.artifact_type,
             "start_ms": str(detection.start_ms),
             "end_ms": str(detection.end_ms),
             "confidence": f"{detection.confidence:.3f}",
         }
-        for path in audio(folder)
-        for detection in detect(client, model_id, path)
+        for detection in detections
     ]
 
 

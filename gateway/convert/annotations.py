@@ -1,6 +1,7 @@
 """Converts annotation sets and annotations between records and messages."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from gateway.errors import FieldViolation, InvalidArgumentError
 from storage.records import Annotation, AnnotationSet
 
 _STATUS_PREFIX = "ANNOTATION_SET_STATUS_"
+EXTRA_DATA_BYTES = 16 << 10
 
 
 def annotation_set_message(annotation_set: AnnotationSet) -> pb.AnnotationSet:
@@ -28,7 +30,13 @@ def annotation_set_message(annotation_set: AnnotationSet) -> pb.AnnotationSet:
         total_positive_duration_ms=sum(of_type.duration_ms for of_type in totals.values()),
         created_at=values.timestamp(annotation_set.created_at),
         published_at=values.timestamp(annotation_set.published_at),
+        etag=values.etag(annotation_set.revision),
     )
+
+
+def annotation_set_status_names(numbers: Iterable[int]) -> list[str]:
+    """The stored names of statuses."""
+    return values.enum_names(pb.AnnotationSetStatus, _STATUS_PREFIX, numbers)
 
 
 def annotation_message(annotation: Annotation) -> pb.Annotation:
@@ -41,40 +49,56 @@ def annotation_message(annotation: Annotation) -> pb.Annotation:
         start_ms=annotation.start_ms,
         end_ms=annotation.end_ms,
         confidence=annotation.confidence,
+        etag=values.etag(annotation.version),
     )
     if annotation.extra_data is not None:
         json_format.ParseDict(annotation.extra_data, message.extra_data)
     return message
 
 
-def annotation_records(set_id: UUID, batch: Sequence[pb.NewAnnotation]) -> list[Annotation]:
-    """Records, with new ids, of a batch of annotations. Raises as `annotation_extra_data` does."""
+def annotation_records(set_id: UUID, batch: Sequence[pb.AnnotationSpec]) -> list[Annotation]:
+    """Records, with new ids, of a batch of annotations. Raises as `_extra_data` does."""
     return [_annotation_record(set_id, index, new) for index, new in enumerate(batch)]
 
 
-def annotation_confidence(request: pb.NewAnnotation | pb.UpdateAnnotationRequest) -> float:
-    """The annotator's confidence; 1 if the request has none."""
-    return request.confidence if request.HasField("confidence") else 1.0
+def edited_annotation(old: Annotation, new: pb.Annotation, paths: Collection[str]) -> Annotation:
+    """`old` with those fields of `new` that `paths` names. Raises as `_extra_data` does."""
+    values_of_new = {
+        "artifact_type": new.artifact_type,
+        "start_ms": new.start_ms,
+        "end_ms": new.end_ms,
+        "confidence": _confidence(new),
+    }
+    changed: dict[str, Any] = {name: value for name, value in values_of_new.items() if name in paths}
+    if "extra_data" in paths:
+        changed["extra_data"] = _extra_data(new, "annotation.extra_data")
+    return replace(old, **changed)
 
 
-def annotation_extra_data(
-    request: pb.NewAnnotation | pb.UpdateAnnotationRequest, field: str
-) -> dict[str, Any] | None:
-    """The annotation's extra data as it is stored; None if the request has none.
+def _confidence(message: pb.AnnotationSpec | pb.Annotation) -> float:
+    """The annotator's confidence; 1 if the message has none."""
+    return message.confidence if message.HasField("confidence") else 1.0
 
-    Raises InvalidArgumentError, naming `field`, for numbers that JSON cannot represent.
+
+def _extra_data(message: pb.AnnotationSpec | pb.Annotation, field: str) -> dict[str, Any] | None:
+    """The annotation's extra data as it is stored; None if the message has none.
+
+    Raises InvalidArgumentError, naming `field`, if it is too large or has numbers that JSON cannot represent.
     """
-    if not request.HasField("extra_data"):
+    if not message.HasField("extra_data"):
         return None
+    if (size := message.extra_data.ByteSize()) > EXTRA_DATA_BYTES:
+        problem = f"has {size} bytes as a serialized message; at most {EXTRA_DATA_BYTES} are allowed"
+        raise InvalidArgumentError([FieldViolation(field, problem)])
     try:
-        value: dict[str, Any] = json_format.MessageToDict(request.extra_data)
+        value: dict[str, Any] = json_format.MessageToDict(message.extra_data)
     except ValueError:
         problem = "has a number that JSON cannot say: numbers must be finite"
         raise InvalidArgumentError([FieldViolation(field, problem)]) from None
     return value
 
 
-def _annotation_record(set_id: UUID, index: int, new: pb.NewAnnotation) -> Annotation:
+def _annotation_record(set_id: UUID, index: int, new: pb.AnnotationSpec) -> Annotation:
     return Annotation(
         id=uuid7(),
         annotation_set_id=set_id,
@@ -82,6 +106,6 @@ def _annotation_record(set_id: UUID, index: int, new: pb.NewAnnotation) -> Annot
         artifact_type=new.artifact_type,
         start_ms=new.start_ms,
         end_ms=new.end_ms,
-        confidence=annotation_confidence(new),
-        extra_data=annotation_extra_data(new, f"annotations[{index}].extra_data"),
+        confidence=_confidence(new),
+        extra_data=_extra_data(new, f"annotations[{index}].extra_data"),
     )

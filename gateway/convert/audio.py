@@ -1,5 +1,7 @@
 """Converts audio files between records and messages."""
 
+from collections.abc import Iterable
+
 from earmark.v1 import audio_service_pb2 as pb
 
 from gateway.convert import values
@@ -30,6 +32,6 @@ def audio_file_message(audio_file: AudioFile) -> pb.AudioFile:
     )
 
 
-def audio_status_name(number: int) -> str | None:
-    """The stored name of a processing status; None for UNSPECIFIED."""
-    return values.enum_name(pb.AudioProcessingStatus, _STATUS_PREFIX, number)
+def audio_status_names(numbers: Iterable[int]) -> list[str]:
+    """The stored names of processing statuses."""
+    return values.enum_names(pb.AudioProcessingStatus, _STATUS_PREFIX, numbers)

@@ -3,11 +3,12 @@
 from earmark.v1 import metrics_pb2, training_config_pb2
 from earmark.v1 import model_service_pb2 as pb
 
+from gateway.convert.metrics import MetricsView, eval_metrics_message
 from gateway.convert.values import etag, from_json, timestamp
 from storage.records import Model
 
 
-def model_message(model: Model) -> pb.Model:
+def model_message(model: Model, view: MetricsView = metrics_pb2.METRICS_VIEW_FULL) -> pb.Model:
     """The model as the API shows it."""
     return pb.Model(
         id=str(model.id),
@@ -16,7 +17,7 @@ def model_message(model: Model) -> pb.Model:
         name=model.name,
         description=model.description,
         artifact_types=model.artifact_types,
-        eval_metrics=from_json(model.eval_metrics, metrics_pb2.EvalMetrics),
+        eval_metrics=eval_metrics_message(model.eval_metrics, view),
         recommended_thresholds=model.recommended_thresholds,
         merge_windows_ms=model.merge_windows_ms,
         min_durations_ms=model.min_durations_ms,

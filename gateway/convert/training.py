@@ -1,19 +1,22 @@
-"""Converts training jobs, their attempts and events, and trainers' states from records to messages."""
+"""Converts training jobs, their attempts and events from records to messages."""
 
+from collections.abc import Iterable
 from secrets import randbits
 from typing import Any
 
 from earmark.v1 import metrics_pb2, training_config_pb2, training_service_pb2
+from earmark.v1.error_reason_pb2 import ErrorReason
 
 from gateway.convert import values
-from gateway.fleet.trainers import TrainerStatus
-from gateway.fleet.waiting import Waiting
+from gateway.convert.metrics import MetricsView, eval_metrics_message
+from gateway.fleet.queue_state import QueueState
 from storage.records import Event, TrainingAttempt, TrainingJob
 
+_ERROR_REASON_PREFIX = "ERROR_REASON_"
 _STATUS_PREFIX = "TRAINING_JOB_STATUS_"
 _EVENT_KIND_PREFIX = "TRAINING_EVENT_KIND_"
 _OUTCOME_PREFIX = "TRAINING_ATTEMPT_OUTCOME_"
-_WAITING_PREFIX = "WAITING_FOR_"
+_WAIT_REASON_PREFIX = "WAIT_REASON_"
 DEFAULTS: dict[str, float | int] = {
     "epochs": 20,
     "validation_split": 0.2,
@@ -42,7 +45,9 @@ def training_config_message(config: dict[str, Any]) -> training_config_pb2.Train
     return values.from_json(config, training_config_pb2.TrainingConfig)
 
 
-def training_job_message(job: TrainingJob) -> training_service_pb2.TrainingJob:
+def training_job_message(
+    job: TrainingJob, view: MetricsView = metrics_pb2.METRICS_VIEW_FULL
+) -> training_service_pb2.TrainingJob:
     """The training job as the API shows it."""
     message = training_service_pb2.TrainingJob(
         id=str(job.id),
@@ -66,9 +71,9 @@ def training_job_message(job: TrainingJob) -> training_service_pb2.TrainingJob:
         attempts=map(training_attempt_message, job.attempts),
     )
     if job.metrics is not None:
-        message.metrics.CopyFrom(values.from_json(job.metrics, metrics_pb2.EvalMetrics))
+        message.metrics.CopyFrom(eval_metrics_message(job.metrics, view))
     if job.error_reason is not None:
-        message.error.reason = job.error_reason
+        message.error.reason = values.enum_number(ErrorReason, _ERROR_REASON_PREFIX, job.error_reason)
         message.error.message = job.error_message or ""
     return message
 
@@ -78,21 +83,20 @@ def training_attempt_message(attempt: TrainingAttempt) -> training_service_pb2.T
     outcomes = training_service_pb2.TrainingAttemptOutcome
     return training_service_pb2.TrainingAttempt(
         number=attempt.number,
-        trainer=attempt.trainer,
         started_at=values.timestamp(attempt.started_at),
         ended_at=values.timestamp(attempt.ended_at),
-        outcome=values.enum_number(outcomes, _OUTCOME_PREFIX, attempt.outcome or "unspecified"),
+        outcome=values.enum_number(outcomes, _OUTCOME_PREFIX, attempt.outcome or "running"),
         reason=attempt.reason or "",
     )
 
 
-def waiting_message(waiting: Waiting) -> training_service_pb2.Waiting:
-    """What a queued job waits for, as the API shows it."""
-    return training_service_pb2.Waiting(
-        place=waiting.place,
-        waiting_for=values.enum_number(training_service_pb2.WaitingFor, _WAITING_PREFIX, waiting.waiting_for),
-        message=waiting.message,
-        not_before=values.timestamp(waiting.not_before),
+def queue_state_message(state: QueueState) -> training_service_pb2.QueueState:
+    """A queued job's place and why it waits, as the API shows them."""
+    return training_service_pb2.QueueState(
+        place=state.place,
+        reason=values.enum_number(training_service_pb2.WaitReason, _WAIT_REASON_PREFIX, state.reason),
+        message=state.message,
+        not_before=values.timestamp(state.not_before),
     )
 
 
@@ -106,32 +110,16 @@ def training_event_message(event: Event) -> training_service_pb2.TrainingEvent:
     return message
 
 
-def trainer_status_message(status: TrainerStatus) -> training_service_pb2.TrainerStatus:
-    """The trainer's state as the API shows it."""
-    capacity = status.capacity
-    return training_service_pb2.TrainerStatus(
-        address=status.address,
-        is_available=status.is_available,
-        device=capacity.device,
-        training_slots=capacity.training_slots,
-        free_training_slots=capacity.free_training_slots,
-        audio_slots=capacity.audio_slots,
-        free_audio_slots=capacity.free_audio_slots,
-        seen_at=values.timestamp(status.seen_at),
-        problem=status.problem,
-    )
-
-
 def training_job_status(name: str) -> training_service_pb2.TrainingJobStatus:
     """The status with this stored name."""
     return values.enum_number(training_service_pb2.TrainingJobStatus, _STATUS_PREFIX, name)
 
 
-def training_job_status_name(number: int) -> str | None:
-    """The stored name of a status; None for UNSPECIFIED."""
-    return values.enum_name(training_service_pb2.TrainingJobStatus, _STATUS_PREFIX, number)
+def training_job_status_names(numbers: Iterable[int]) -> list[str]:
+    """The stored names of statuses."""
+    return values.enum_names(training_service_pb2.TrainingJobStatus, _STATUS_PREFIX, numbers)
 
 
-def training_event_kind_name(number: int) -> str | None:
-    """The stored name of an event's kind; None for UNSPECIFIED."""
-    return values.enum_name(training_service_pb2.TrainingEventKind, _EVENT_KIND_PREFIX, number)
+def training_event_kind_names(numbers: Iterable[int]) -> list[str]:
+    """The stored names of kinds of event."""
+    return values.enum_names(training_service_pb2.TrainingEventKind, _EVENT_KIND_PREFIX, numbers)

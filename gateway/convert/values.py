@@ -1,5 +1,6 @@
 """Conversions that every resource needs: times, JSON forms, enums and etags."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -36,10 +37,9 @@ def from_json(value: dict[str, Any], message_type: type[M]) -> M:
         return json_format.ParseDict(value, message_type(), ignore_unknown_fields=True)
 
 
-def enum_name(enum: Any, prefix: str, number: int) -> str | None:
-    """The stored name of an enum value: TRAINING_JOB_STATUS_QUEUED is "queued". None for UNSPECIFIED."""
-    name: str = enum.Name(number)
-    return None if number == 0 else name.removeprefix(prefix).lower()
+def enum_names(enum: Any, prefix: str, numbers: Iterable[int]) -> list[str]:
+    """The stored names of an enum's values: TRAINING_JOB_STATUS_QUEUED is "queued"."""
+    return [str(enum.Name(number)).removeprefix(prefix).lower() for number in numbers]
 
 
 def enum_number(enum: type[E], prefix: str, name: str) -> E:

@@ -9,6 +9,7 @@ from uuid import UUID
 import grpc
 import structlog
 from earmark.trainer.v1 import trainer_service_pb2 as pb
+from earmark.v1.error_reason_pb2 import ErrorReason
 from google.rpc import error_details_pb2
 from grpc import aio
 from grpc_status import rpc_status
@@ -122,16 +123,20 @@ class Attempt:
             return self._outcome.cancelled
         if self._handing_back:
             return self._handed_back
-        return self._lost(f"trainer {self._trainer.address} ended the stream without a model")
+        return self._lost("its trainer ended the stream without a model")
 
     def _ending_after(self, error: aio.AioRpcError) -> Ending:
         if self._cancel_requested:
             return self._outcome.cancelled
         message = error.details() or error.code().name
         reason = _error_reason(error)
+        self._log.warning("the trainer ended the attempt", code=error.code().name, message=message)
         if error.code() == grpc.StatusCode.FAILED_PRECONDITION:
             self._trainer.record_success()
-            return lambda connection: self._outcome.failed(connection, reason or "TRAINING_CRASHED", message)
+            # A newer trainer may have reasons that this gateway does not know.
+            is_known = f"ERROR_REASON_{reason}" in ErrorReason.keys()  # noqa: SIM118 (no mapping)
+            known = reason if is_known else "TRAINING_CRASHED"
+            return lambda connection: self._outcome.failed(connection, known, message)
         if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
             # Corrected by the trainer's next report of its capacity.
             self._trainer.capacity.free_training_slots = 0
@@ -139,9 +144,9 @@ class Attempt:
         if self._handing_back:
             return self._handed_back
         if reason == "STOPPING":
-            cause = f"trainer {self._trainer.address} is stopping"
-            return lambda connection: self._outcome.handed_back(connection, cause)
-        return self._lost(f"trainer {self._trainer.address} was lost ({message})")
+            return lambda connection: self._outcome.handed_back(connection, "its trainer was stopping")
+        # Without a reason the message is the transport's, which names the trainer's address.
+        return self._lost(f"its trainer was lost ({message if reason else 'the connection broke'})")
 
     def _lost(self, default_cause: str) -> Ending:
         self._trainer.record_loss()
@@ -204,7 +209,7 @@ class Attempt:
         while not is_silent:
             self._message_recorded.clear()
             is_silent = not (await wait_for_event(self._message_recorded, limit) or self._is_recording)
-        self._abandon_reason = f"trainer {self._trainer.address} was silent for {limit:g} s"
+        self._abandon_reason = f"its trainer was silent for {limit:g} s"
         call.cancel()
 
     async def _watch_lease(self, call: Call) -> None:

@@ -101,7 +101,7 @@ class Dispatcher:
         return min(capacity.free_training_slots, capacity.training_slots - self._jobs[trainer.address])
 
     async def _start_job(self, trainer: Trainer) -> bool:
-        event = event_bodies.status_changed("queued", "training", f"given to trainer {trainer.address}")
+        event = event_bodies.status_changed("queued", "training", "given to a trainer")
         settings = self._app.settings
         async with self._app.database.transaction() as connection:
             job = await training.claim(

@@ -6,6 +6,7 @@ removed: an object store used with the wrong database loses nothing.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
@@ -21,21 +22,27 @@ log = structlog.get_logger("dispatcher")
 
 
 async def remove_orphans(database: Database, objects: ObjectStore) -> None:
-    """Removes the orphans older than GRACE_SECONDS. Raises one of UNAVAILABLE."""
-    while await _sweep_audio(database, objects) or await _sweep_jobs(database, objects):
+    """Removes what was deleted, and the orphans older than GRACE_SECONDS. Raises one of UNAVAILABLE."""
+    while await _sweep_candidates(database, objects) or await _sweep_jobs(database, objects):
         pass
 
 
-async def _sweep_audio(database: Database, objects: ObjectStore) -> int:
+async def _sweep_candidates(database: Database, objects: ObjectStore) -> int:
     """Checks a batch of candidates. Returns the size of the batch."""
     async with database.connection() as connection:
-        candidates = await orphans.old_candidates(connection, GRACE_SECONDS)
-    for audio_file_id, has_row in candidates:
-        if not has_row:
-            await objects.delete_async(*object_keys.audio_objects(audio_file_id))
-    async with database.connection() as connection:
-        await orphans.remove_candidates(connection, [audio_file_id for audio_file_id, _ in candidates])
+        candidates = await orphans.due_candidates(connection, GRACE_SECONDS)
+    for candidate in candidates:
+        if not candidate.has_row:
+            await objects.delete_async(*await _keys(objects, candidate))
+    async with database.transaction() as connection:
+        await orphans.mark_checked(connection, GRACE_SECONDS, [candidate.id for candidate in candidates])
     return len(candidates)
+
+
+async def _keys(objects: ObjectStore, candidate: orphans.Candidate) -> Sequence[str]:
+    if candidate.kind == "audio_file":
+        return object_keys.audio_objects(candidate.id)
+    return await asyncio.to_thread(list, objects.keys(object_keys.job(candidate.id)))
 
 
 async def _sweep_jobs(database: Database, objects: ObjectStore) -> int:

@@ -1,6 +1,7 @@
 """The gateway's connections to its trainers: one channel each, and the capacity that each reports."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 from earmark.trainer.v1 import trainer_service_pb2 as pb
@@ -19,7 +20,10 @@ from gateway.errors import UnavailableError
 from gateway.fleet.addresses import Resolver, resolve
 from gateway.fleet.cool_down import CoolDown
 from gateway.fleet.discovery import Discovery
-from gateway.fleet.waiting import Slots
+from gateway.fleet.queue_state import Slots
+
+if TYPE_CHECKING:
+    from earmark.trainer.v1.trainer_service_pb2_grpc import TrainerServiceAsyncStub
 
 CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
     # Detects a trainer that hangs or whose machine vanished within 10 seconds.
@@ -34,6 +38,7 @@ CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
 )
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
+NOT_TRIED = "it has not answered yet"
 
 log = structlog.get_logger(__name__)
 
@@ -45,14 +50,14 @@ class Trainer:
     address: str
     # Closes with the last reference: work that still runs on a removed trainer keeps the channel open.
     channel: aio.Channel
-    stub: TrainerServiceStub
+    stub: "TrainerServiceAsyncStub"
     capacity: pb.Capacity = field(default_factory=pb.Capacity)
     # True while the trainer reports its capacity.
     is_available: bool = False
     # False once no entry of the settings has its address. The trainer then gets no new work.
     is_configured: bool = True
     seen_at: datetime | None = None
-    unavailable_reason: str = "it has not answered yet"
+    unavailable_reason: str = NOT_TRIED
     cool_down: CoolDown = field(default_factory=CoolDown)
 
     def record_loss(self) -> None:
@@ -82,7 +87,7 @@ class Trainer:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainerStatus:
+class TrainerState:
     """The state of a trainer, or of a configured name that was never resolved."""
 
     address: str
@@ -137,7 +142,6 @@ class Trainers:
         """The training slots of the available trainers."""
         capacities = [trainer.capacity for trainer in self.available()]
         return Slots(
-            tried=self._discovery.entries(),
             answering=len(capacities),
             total=sum(capacity.training_slots for capacity in capacities),
             free=sum(capacity.free_training_slots for capacity in capacities),
@@ -147,29 +151,22 @@ class Trainers:
         """Picks the available trainers in turn. Raises UnavailableError if there are none."""
         available = self.available()
         if not available:
-            raise unavailable(self._none_available_message())
+            log.warning("no trainer for a detection", entries=self._discovery.entries())
+            raise unavailable("no trainer answers: try again shortly")
         return available[next(self._detections) % len(available)]
 
-    def _none_available_message(self) -> str:
-        entries = self._discovery.entries()
-        if not entries:
-            return "no trainer answers because none is configured: name trainers in EARMARK_TRAINERS"
-        return f"no trainer answers (tried {', '.join(entries)}): is one running? Try again shortly"
-
-    def statuses(self) -> list[TrainerStatus]:
+    def states(self) -> list[TrainerState]:
         """In order of address."""
         now = time.monotonic()
         discovered = [
-            TrainerStatus(
-                t.address, t.capacity, t.is_available and t.is_configured, t.seen_at, t.problem(now)
-            )
+            TrainerState(t.address, t.capacity, t.is_available and t.is_configured, t.seen_at, t.problem(now))
             for t in self._trainers.values()
         ]
         unresolved = [
-            TrainerStatus(name, pb.Capacity(), is_available=False, seen_at=None, problem=problem)
+            TrainerState(name, pb.Capacity(), is_available=False, seen_at=None, problem=problem)
             for name, problem in self._discovery.without_address().items()
         ]
-        return sorted(discovered + unresolved, key=lambda status: status.address)
+        return sorted(discovered + unresolved, key=lambda state: state.address)
 
     @contextmanager
     def subscribe(self, event: asyncio.Event | None = None) -> Iterator[asyncio.Event]:
@@ -233,9 +230,12 @@ class Trainers:
         self._notify()
 
     def _mark_unavailable(self, trainer: Trainer, reason: str) -> None:
-        trainer.unavailable_reason = reason
+        was_tried, trainer.unavailable_reason = trainer.unavailable_reason != NOT_TRIED, reason
         if not trainer.is_available:
-            log.debug("trainer is still away", trainer=trainer.address, reason=reason)
+            level = logging.DEBUG if was_tried else logging.WARNING
+            log.log(level, "trainer does not answer", trainer=trainer.address, reason=reason)
+            if not was_tried:
+                self._notify()
             return
         log.warning("trainer is away", trainer=trainer.address, reason=reason)
         trainer.capacity, trainer.is_available = pb.Capacity(), False

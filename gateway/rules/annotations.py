@@ -23,11 +23,14 @@ def of_new(dataset_id: UUID, new: Sequence[Annotation], facts: Facts) -> list[Fi
     return violations
 
 
-def of_update(
-    artifact_type: str, start_ms: int, end_ms: int, file: AnnotatedFile | None, types: Sequence[str]
-) -> list[FieldViolation]:
-    """The violations of replacing an annotation of `file`. Empty if it may be replaced."""
-    return [*_type("", artifact_type, types), *_within("", start_ms, end_ms, file)]
+def of_edit(edited: Annotation, facts: Facts) -> list[FieldViolation]:
+    """The violations of an annotation as an edit leaves it. Empty if it may be stored."""
+    path = "annotation."
+    return [
+        *_type(path, edited.artifact_type, facts.types),
+        *_ordered(path, edited.start_ms, edited.end_ms),
+        *_within(path, edited.start_ms, edited.end_ms, facts.files.get(edited.audio_file_id)),
+    ]
 
 
 def of_publishing(files: Sequence[AnnotatedFile], past_end: Sequence[PastEnd]) -> list[Violation]:
@@ -56,6 +59,12 @@ def _type(path: str, artifact_type: str, types: Sequence[str]) -> Iterator[Field
             f"the dataset does not define {artifact_type!r} (it defines: {', '.join(types) or 'none'}): "
             "choose among those, or add the type with UpdateDataset",
         )
+
+
+def _ordered(path: str, start_ms: int, end_ms: int) -> Iterator[FieldViolation]:
+    """For edits, which may change only one of the two: the contract's rules check new annotations."""
+    if end_ms <= start_ms:
+        yield FieldViolation(f"{path}end_ms", f"end_ms ({end_ms}) must be after start_ms ({start_ms})")
 
 
 def _within(path: str, start_ms: int, end_ms: int, file: AnnotatedFile | None) -> Iterator[FieldViolation]:

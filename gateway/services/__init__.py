@@ -1,6 +1,8 @@
 """One servicer per service of earmark.v1. Handlers convert, check, call storage once and convert back."""
 
 from earmark.v1 import (
+    admin_service_pb2,
+    admin_service_pb2_grpc,
     annotation_service_pb2,
     annotation_service_pb2_grpc,
     audio_service_pb2,
@@ -17,6 +19,7 @@ from earmark.v1 import (
 from grpc import aio
 
 from gateway.app import App
+from gateway.services.admin import AdminService
 from gateway.services.annotations import AnnotationService
 from gateway.services.audio import AudioService
 from gateway.services.datasets import DatasetService
@@ -35,6 +38,7 @@ def register(app: App, server: aio.Server) -> list[str]:
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(app), server)
     detection_service_pb2_grpc.add_DetectionServiceServicer_to_server(DetectionService(app), server)
     training_service_pb2_grpc.add_TrainingServiceServicer_to_server(TrainingService(app, logs), server)
+    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(app), server)
     files = (
         dataset_service_pb2,
         audio_service_pb2,
@@ -42,5 +46,6 @@ def register(app: App, server: aio.Server) -> list[str]:
         model_service_pb2,
         detection_service_pb2,
         training_service_pb2,
+        admin_service_pb2,
     )
     return [service.full_name for file in files for service in file.DESCRIPTOR.services_by_name.values()]

@@ -13,11 +13,11 @@ from gateway import lookup
 from gateway.app import App
 from gateway.caller import tenant
 from gateway.convert.annotations import (
-    annotation_confidence,
-    annotation_extra_data,
     annotation_message,
     annotation_records,
     annotation_set_message,
+    annotation_set_status_names,
+    edited_annotation,
 )
 from gateway.errors import (
     FieldViolation,
@@ -27,13 +27,17 @@ from gateway.errors import (
     Violation,
     wrong_state,
 )
+from gateway.field_masks import check_etag, masked_paths
 from gateway.idempotency import run_once
 from gateway.paging import PageRequest
 from gateway.rules import annotations as rules
+from gateway.rules.deletions import check_deletable
 from storage.database import Connection
-from storage.queries import annotations
+from storage.queries import annotations, deletions
 from storage.queries.annotations import LockedSet
-from storage.records import Annotation, AnnotationSet
+from storage.records import Annotation
+
+EDITABLE = ("artifact_type", "start_ms", "end_ms", "confidence", "extra_data")
 
 
 class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
@@ -50,7 +54,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
             if not await annotations.create_set(connection, tenant(), set_id, dataset_id):
                 raise NotFoundError("dataset", request.dataset_id)
             if request.copy_of:
-                source = await _set_of_dataset(connection, UUID(request.copy_of), dataset_id)
+                source = await _share_source(connection, UUID(request.copy_of), dataset_id)
                 await annotations.copy(connection, source.id, set_id)
             created = await lookup.annotation_set(connection, set_id)
             return pb.CreateAnnotationSetResponse(annotation_set=annotation_set_message(created))
@@ -67,18 +71,18 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
     async def ListAnnotationSets(
         self, request: pb.ListAnnotationSetsRequest, _: Any
     ) -> pb.ListAnnotationSetsResponse:
-        page_request = PageRequest.of(request)
-        # A page token contains a UUID, and this list is ordered by version: the version is sent as a UUID.
-        below_version = page_request.after.int if page_request.after else None
+        page_request = PageRequest.by_number(request)
         dataset_id = UUID(request.dataset_id)
+        statuses = annotation_set_status_names(request.statuses)
         async with self._app.database.connection() as connection:
-            await lookup.dataset(connection, dataset_id)
+            await lookup.check_dataset(connection, dataset_id)
             rows = await annotations.page_of_sets(
-                connection, tenant(), dataset_id, below_version, page_request.limit
+                connection, tenant(), dataset_id, statuses, page_request.after, page_request.limit
             )
-        page = page_request.cut(rows, key=lambda annotation_set: UUID(int=annotation_set.version))
-        sets = map(annotation_set_message, page.rows)
-        return pb.ListAnnotationSetsResponse(annotation_sets=sets, next_page_token=page.next_page_token)
+        page = page_request.cut(rows, annotation_set_message, lambda annotation_set: annotation_set.version)
+        return pb.ListAnnotationSetsResponse(
+            annotation_sets=page.messages, next_page_token=page.next_page_token
+        )
 
     async def PublishAnnotationSet(
         self, request: pb.PublishAnnotationSetRequest, _: Any
@@ -86,6 +90,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
         async def publish(connection: Connection) -> pb.PublishAnnotationSetResponse:
             locked = await lookup.lock_annotation_set(connection, UUID(request.annotation_set_id))
             if locked.status == "draft":
+                check_etag("annotation_set", request.annotation_set_id, request.etag, locked.revision)
                 _check_publishable(rules.of_publishing(*await annotations.obstacles(connection, locked)))
                 await annotations.publish(connection, locked.id)
             published = await lookup.annotation_set(connection, locked.id)
@@ -96,10 +101,19 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
     async def DeleteAnnotationSet(
         self, request: pb.DeleteAnnotationSetRequest, _: Any
     ) -> pb.DeleteAnnotationSetResponse:
+        set_id = UUID(request.annotation_set_id)
+
         async def delete(connection: Connection) -> pb.DeleteAnnotationSetResponse:
-            draft = await _lock_draft(connection, UUID(request.annotation_set_id))
-            await annotations.delete_set(connection, draft.id)
-            return pb.DeleteAnnotationSetResponse()
+            if request.force:
+                # No new job of the set begins meanwhile.
+                await lookup.lock_dataset_of_set(connection, set_id)
+            locked = await lookup.lock_annotation_set(connection, set_id)
+            check_etag("annotation_set", request.annotation_set_id, request.etag, locked.revision)
+            is_published = locked.status == "published"
+            removal = await deletions.of_set(connection, locked.dataset_id, set_id, is_published=is_published)
+            unfinished = await deletions.unfinished_jobs(connection, tenant(), removal)
+            check_deletable(removal, unfinished, force=request.force)
+            return pb.DeleteAnnotationSetResponse(deleted_counts=await deletions.delete(connection, removal))
 
         return await run_once(self._app.database, request, pb.DeleteAnnotationSetResponse, delete)
 
@@ -119,26 +133,27 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
     async def ListAnnotations(self, request: pb.ListAnnotationsRequest, _: Any) -> pb.ListAnnotationsResponse:
         page_request = PageRequest.of(request)
         set_id = UUID(request.annotation_set_id)
-        filters = (
-            UUID(request.audio_file_id) if request.audio_file_id else None,
-            request.artifact_type or None,
-        )
+        filters = [UUID(i) for i in request.audio_file_ids], list(request.artifact_types)
         async with self._app.database.connection() as connection:
-            await lookup.annotation_set(connection, set_id)
+            await lookup.check_annotation_set(connection, set_id)
             rows = await annotations.page(
                 connection, tenant(), set_id, *filters, page_request.after, page_request.limit
             )
-        page = page_request.cut(rows, key=lambda annotation: annotation.id)
-        messages = map(annotation_message, page.rows)
-        return pb.ListAnnotationsResponse(annotations=messages, next_page_token=page.next_page_token)
+        page = page_request.cut(rows, annotation_message, lambda annotation: annotation.id)
+        return pb.ListAnnotationsResponse(annotations=page.messages, next_page_token=page.next_page_token)
 
     async def UpdateAnnotation(
         self, request: pb.UpdateAnnotationRequest, _: Any
     ) -> pb.UpdateAnnotationResponse:
+        paths = masked_paths(request.update_mask, EDITABLE)
+
         async def update(connection: Connection) -> pb.UpdateAnnotationResponse:
-            annotation, draft = await _lock_annotation(connection, UUID(request.annotation_id))
-            await _check_update(connection, request, annotation, draft)
-            await _update(connection, request, annotation.id)
+            annotation, draft = await _lock_annotation(connection, UUID(request.annotation.id))
+            check_etag("annotation", request.annotation.id, request.annotation.etag, annotation.version)
+            edited = edited_annotation(annotation, request.annotation, paths)
+            facts = await annotations.facts(connection, draft.dataset_id, [edited.audio_file_id])
+            _check_fields(rules.of_edit(edited, facts))
+            await annotations.update(connection, edited)
             updated = await lookup.annotation(connection, annotation.id)
             return pb.UpdateAnnotationResponse(annotation=annotation_message(updated))
 
@@ -149,14 +164,15 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
     ) -> pb.DeleteAnnotationResponse:
         async def delete(connection: Connection) -> pb.DeleteAnnotationResponse:
             annotation, _ = await _lock_annotation(connection, UUID(request.annotation_id))
-            await annotations.delete(connection, annotation.id)
+            await annotations.delete(connection, annotation)
             return pb.DeleteAnnotationResponse()
 
         return await run_once(self._app.database, request, pb.DeleteAnnotationResponse, delete)
 
 
-async def _set_of_dataset(connection: Connection, set_id: UUID, dataset_id: UUID) -> AnnotationSet:
-    source = await lookup.annotation_set(connection, set_id)
+async def _share_source(connection: Connection, set_id: UUID, dataset_id: UUID) -> LockedSet:
+    """The set to copy, locked against edits. Raises PreconditionError if it is not of the dataset."""
+    source = await lookup.share_annotation_set(connection, set_id)
     if source.dataset_id != dataset_id:
         raise PreconditionError(
             "WRONG_STATE",
@@ -199,26 +215,6 @@ async def _check_new(connection: Connection, draft: LockedSet, new: Sequence[Ann
     files = list({annotation.audio_file_id for annotation in new})
     facts = await annotations.facts(connection, draft.dataset_id, files)
     _check_fields(rules.of_new(draft.dataset_id, new, facts))
-
-
-async def _check_update(
-    connection: Connection, request: pb.UpdateAnnotationRequest, annotation: Annotation, draft: LockedSet
-) -> None:
-    facts = await annotations.facts(connection, draft.dataset_id, [annotation.audio_file_id])
-    file = facts.files.get(annotation.audio_file_id)
-    _check_fields(rules.of_update(request.artifact_type, request.start_ms, request.end_ms, file, facts.types))
-
-
-async def _update(connection: Connection, request: pb.UpdateAnnotationRequest, annotation_id: UUID) -> None:
-    await annotations.update(
-        connection,
-        annotation_id,
-        request.artifact_type,
-        request.start_ms,
-        request.end_ms,
-        annotation_confidence(request),
-        annotation_extra_data(request, "extra_data"),
-    )
 
 
 def _check_fields(violations: Sequence[FieldViolation]) -> None:

@@ -12,16 +12,17 @@ from uuid_utils.compat import uuid7
 from gateway import lookup, object_keys
 from gateway.app import App
 from gateway.caller import tenant
-from gateway.convert.audio import audio_file_message, audio_status_name
-from gateway.errors import NotFoundError, in_use
+from gateway.convert.audio import audio_file_message, audio_status_names
+from gateway.errors import NotFoundError
 from gateway.idempotency import earlier_reply, run_once
 from gateway.paging import PageRequest
+from gateway.rules.deletions import check_deletable
 from gateway.uploads import Requests, Upload, metadata_of, received, uninterrupted
 from gateway.watching import topics
 from gateway.watching.audio_watch import AudioWatch
 from storage.database import UNAVAILABLE, Connection
 from storage.objects import PART_BYTES, ObjectNotFoundError
-from storage.queries import audio, orphans
+from storage.queries import audio, deletions, orphans
 from storage.records import AudioFile
 
 
@@ -37,7 +38,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
         if earlier is not None:
             return earlier
         async with self._app.database.connection() as connection:
-            await lookup.dataset(connection, UUID(metadata.dataset_id))
+            await lookup.check_dataset(connection, UUID(metadata.dataset_id))
         async with received(requests, metadata, self._app.settings.data_dir / "uploads") as upload:
             return await self._store(upload)
 
@@ -49,32 +50,30 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
     async def ListAudioFiles(self, request: pb.ListAudioFilesRequest, _: Any) -> pb.ListAudioFilesResponse:
         page_request = PageRequest.of(request)
         dataset_id = UUID(request.dataset_id)
-        status = audio_status_name(request.processing_status)
+        statuses = audio_status_names(request.processing_statuses)
         async with self._app.database.connection() as connection:
-            await lookup.dataset(connection, dataset_id)
+            await lookup.check_dataset(connection, dataset_id)
             rows = await audio.page(
-                connection, tenant(), dataset_id, status, page_request.after, page_request.limit
+                connection, tenant(), dataset_id, statuses, page_request.after, page_request.limit
             )
-        page = page_request.cut(rows, key=lambda audio_file: audio_file.id)
-        files = map(audio_file_message, page.rows)
-        return pb.ListAudioFilesResponse(audio_files=files, next_page_token=page.next_page_token)
+        page = page_request.cut(rows, audio_file_message, lambda audio_file: audio_file.id)
+        return pb.ListAudioFilesResponse(audio_files=page.messages, next_page_token=page.next_page_token)
 
     async def DeleteAudioFile(self, request: pb.DeleteAudioFileRequest, _: Any) -> pb.DeleteAudioFileResponse:
-        deleted: list[AudioFile] = []
-
         async def delete(connection: Connection) -> pb.DeleteAudioFileResponse:
             await audio.lock_dataset(connection, tenant(), UUID(request.audio_file_id))
             audio_file = await lookup.audio_file(connection, UUID(request.audio_file_id))
-            await _check_unused(connection, audio_file)
-            await audio.delete(connection, tenant(), audio_file)
-            await orphans.add_candidate(connection, audio_file.id)
-            deleted.append(audio_file)
-            return pb.DeleteAudioFileResponse()
+            removal = await deletions.of_file(connection, audio_file.dataset_id, audio_file.id)
+            unfinished = await deletions.unfinished_jobs(
+                connection, tenant(), removal, dataset_id=audio_file.dataset_id
+            )
+            check_deletable(removal, unfinished, force=request.force)
+            deleted_from.append(audio_file.dataset_id)
+            return pb.DeleteAudioFileResponse(deleted_counts=await deletions.delete(connection, removal))
 
+        deleted_from: list[UUID] = []
         response = await run_once(self._app.database, request, pb.DeleteAudioFileResponse, delete)
-        for audio_file in deleted:
-            self._app.bus.publish(topics.dataset(audio_file.dataset_id))
-            await self._app.objects.delete_async(*object_keys.audio_objects(audio_file.id))
+        self._app.bus.publish(*map(topics.dataset, deleted_from))
         return response
 
     async def DownloadAudio(
@@ -103,7 +102,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
         """Stores the object, then the row. gateway.dispatcher.orphans removes an object without a row."""
         audio_file_id = uuid7()
         async with self._app.database.connection() as connection:
-            await orphans.add_candidate(connection, audio_file_id)
+            await orphans.add_upload(connection, audio_file_id)
         try:
             # A cancelled put would go on for a while, and its object can be deleted only after its end.
             await uninterrupted(self._app.objects.put_async(object_keys.source(audio_file_id), upload.file))
@@ -151,22 +150,3 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
             async with self._app.database.connection() as connection:
                 await lookup.audio_file(connection, audio_file_id)
             raise
-
-
-async def _check_unused(connection: Connection, audio_file: AudioFile) -> None:
-    versions, jobs = await audio.dependents(connection, audio_file.dataset_id, audio_file.id)
-    if versions:
-        shown = ", ".join(str(version) for version in versions)
-        raise in_use(
-            "audio file",
-            str(audio_file.id),
-            f"published annotation sets mark the file (versions {shown}), and stay as the record of what "
-            "models were trained on: it cannot be deleted",
-        )
-    if jobs:
-        shown = ", ".join(str(job) for job in jobs)
-        raise in_use(
-            "audio file",
-            str(audio_file.id),
-            f"training jobs use its dataset's audio ({shown}): cancel them or wait for their end first",
-        )

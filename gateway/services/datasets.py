@@ -7,7 +7,7 @@ from earmark.v1 import dataset_service_pb2 as pb
 from earmark.v1 import dataset_service_pb2_grpc
 from uuid_utils.compat import uuid7
 
-from gateway import lookup, object_keys
+from gateway import lookup
 from gateway.app import App
 from gateway.caller import tenant
 from gateway.convert.datasets import artifact_type_record, dataset_message
@@ -15,9 +15,10 @@ from gateway.errors import in_use
 from gateway.field_masks import check_etag, masked_paths
 from gateway.idempotency import run_once
 from gateway.paging import PageRequest
+from gateway.rules.deletions import check_deletable
 from gateway.watching import topics
 from storage.database import Connection
-from storage.queries import datasets
+from storage.queries import datasets, deletions
 from storage.records import ArtifactType, Dataset
 
 EDITABLE = ("name", "description", "artifact_types")
@@ -48,10 +49,8 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
         page_request = PageRequest.of(request)
         async with self._app.database.connection() as connection:
             rows = await datasets.page(connection, tenant(), page_request.after, page_request.limit)
-        page = page_request.cut(rows, key=lambda dataset: dataset.id)
-        return pb.ListDatasetsResponse(
-            datasets=map(dataset_message, page.rows), next_page_token=page.next_page_token
-        )
+        page = page_request.cut(rows, dataset_message, lambda dataset: dataset.id)
+        return pb.ListDatasetsResponse(datasets=page.messages, next_page_token=page.next_page_token)
 
     async def UpdateDataset(self, request: pb.UpdateDatasetRequest, _: Any) -> pb.UpdateDatasetResponse:
         paths = masked_paths(request.update_mask, EDITABLE)
@@ -60,7 +59,7 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
             dataset_id = UUID(request.dataset.id)
             await lookup.lock_dataset(connection, dataset_id)
             dataset = await lookup.dataset(connection, dataset_id)
-            check_etag("dataset", request.dataset, dataset.version)
+            check_etag("dataset", request.dataset.id, request.dataset.etag, dataset.version)
             await _update(connection, dataset, request.dataset, paths)
             updated = await lookup.dataset(connection, dataset_id)
             return pb.UpdateDatasetResponse(dataset=dataset_message(updated))
@@ -68,20 +67,18 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
         return await run_once(self._app.database, request, pb.UpdateDatasetResponse, update)
 
     async def DeleteDataset(self, request: pb.DeleteDatasetRequest, _: Any) -> pb.DeleteDatasetResponse:
-        audio_file_ids: list[UUID] = []
+        dataset_id = UUID(request.dataset_id)
 
         async def delete(connection: Connection) -> pb.DeleteDatasetResponse:
-            dataset_id = UUID(request.dataset_id)
             await lookup.lock_dataset(connection, dataset_id)
-            await _check_unused(connection, dataset_id)
-            audio_file_ids.extend(await datasets.delete(connection, dataset_id))
-            return pb.DeleteDatasetResponse()
+            removal = await deletions.of_dataset(connection, dataset_id)
+            unfinished = await deletions.unfinished_jobs(connection, tenant(), removal)
+            check_deletable(removal, unfinished, force=request.force)
+            return pb.DeleteDatasetResponse(deleted_counts=await deletions.delete(connection, removal))
 
         response = await run_once(self._app.database, request, pb.DeleteDatasetResponse, delete)
         # Wakes the watches of the dataset's files: they find no file left, and end.
-        self._app.bus.publish(topics.dataset(UUID(request.dataset_id)))
-        for audio_file_id in audio_file_ids:
-            await self._app.objects.delete_async(*object_keys.audio_objects(audio_file_id))
+        self._app.bus.publish(topics.dataset(dataset_id))
         return response
 
 
@@ -103,14 +100,3 @@ async def _replace_types(connection: Connection, dataset: Dataset, types: list[A
             f"annotations have the types {', '.join(used)}: keep them, or delete those annotations first",
         )
     await datasets.put_types(connection, dataset.id, types)
-
-
-async def _check_unused(connection: Connection, dataset_id: UUID) -> None:
-    published, jobs = await datasets.dependents(connection, dataset_id)
-    if published or jobs:
-        raise in_use(
-            "dataset",
-            str(dataset_id),
-            f"{published} published annotation sets and {jobs} training jobs belong to the dataset, "
-            "and stay as the record of what models were trained on: it cannot be deleted",
-        )

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import grpc
+import structlog
 from earmark.trainer.v1 import trainer_service_pb2
 from earmark.v1 import detection_service_pb2 as pb
 from earmark.v1 import detection_service_pb2_grpc
@@ -18,6 +19,8 @@ from gateway.errors import EarmarkError, FieldViolation, InvalidArgumentError
 from gateway.fleet.trainers import Trainer, TrainerLostError, send, unavailable
 from gateway.rules.models import check_usable
 from storage.records import Model
+
+log = structlog.get_logger("gateway")
 
 MAX_BYTES = 524_288_000
 # Status codes of a call whose trainer is stopping or was lost.
@@ -129,9 +132,8 @@ def _to_earmark_error(error: aio.AioRpcError, trainer: Trainer) -> EarmarkError 
 
 
 def _lost(trainer: Trainer, cause: str) -> EarmarkError:
-    return unavailable(
-        f"the trainer at {trainer.address} was lost during detection ({cause}): send the recording again"
-    )
+    log.warning("trainer lost during detection", trainer=trainer.address, cause=cause)
+    return unavailable("the trainer was lost during detection: send the recording again")
 
 
 def _invalid(field: str, description: str) -> InvalidArgumentError:

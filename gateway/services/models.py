@@ -1,5 +1,6 @@
 """earmark.v1.ModelService."""
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,8 +15,9 @@ from gateway.field_masks import check_etag, masked_paths
 from gateway.idempotency import run_once
 from gateway.paging import PageRequest
 from gateway.rules import models as rules
+from gateway.rules.deletions import check_deletable
 from storage.database import Connection
-from storage.queries import models
+from storage.queries import deletions, models
 from storage.records import Model
 
 EDITABLE = ("name", "description", "is_active")
@@ -41,21 +43,19 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
                 page_request.after,
                 page_request.limit,
                 is_active=request.is_active if request.HasField("is_active") else None,
-                artifact_type=request.artifact_type or None,
-                dataset_id=UUID(request.dataset_id) if request.dataset_id else None,
+                artifact_types=list(request.artifact_types),
+                dataset_ids=[UUID(dataset_id) for dataset_id in request.dataset_ids],
                 show_deleted=request.show_deleted,
             )
-        page = page_request.cut(rows, key=lambda model: model.id)
-        return pb.ListModelsResponse(
-            models=map(model_message, page.rows), next_page_token=page.next_page_token
-        )
+        page = page_request.cut(rows, partial(model_message, view=request.view), lambda model: model.id)
+        return pb.ListModelsResponse(models=page.messages, next_page_token=page.next_page_token)
 
     async def UpdateModel(self, request: pb.UpdateModelRequest, _: Any) -> pb.UpdateModelResponse:
         paths = masked_paths(request.update_mask, EDITABLE)
 
         async def update(connection: Connection) -> pb.UpdateModelResponse:
             model = await lookup.lock_model(connection, UUID(request.model.id))
-            check_etag("model", request.model, model.version)
+            check_etag("model", request.model.id, request.model.etag, model.version)
             rules.check_not_archived(model)
             await _update(connection, model, request.model, paths)
             return pb.UpdateModelResponse(model=model_message(await lookup.model(connection, model.id)))
@@ -65,8 +65,13 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     async def DeleteModel(self, request: pb.DeleteModelRequest, _: Any) -> pb.DeleteModelResponse:
         async def delete(connection: Connection) -> pb.DeleteModelResponse:
             model = await lookup.lock_model(connection, UUID(request.model_id))
-            await models.archive(connection, tenant(), model.id)
-            return pb.DeleteModelResponse()
+            if not request.force:
+                await models.archive(connection, tenant(), model.id)
+                return pb.DeleteModelResponse()
+            removal = deletions.of_model(model.id)
+            unfinished = await deletions.unfinished_jobs(connection, tenant(), removal)
+            check_deletable(removal, unfinished, force=True)
+            return pb.DeleteModelResponse(deleted_counts=await deletions.delete(connection, removal))
 
         return await run_once(self._app.database, request, pb.DeleteModelResponse, delete)
 

@@ -1,6 +1,8 @@
 """earmark.v1.TrainingService."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -15,21 +17,21 @@ from gateway.caller import tenant
 from gateway.convert import event_bodies
 from gateway.convert.training import (
     config_with_defaults,
-    trainer_status_message,
-    training_event_kind_name,
+    queue_state_message,
+    training_event_kind_names,
     training_event_message,
     training_job_message,
     training_job_status,
-    training_job_status_name,
-    waiting_message,
+    training_job_status_names,
 )
 from gateway.convert.values import to_json
 from gateway.errors import NotFoundError, PreconditionError, QuotaError, wrong_state
-from gateway.fleet.waiting import waiting
+from gateway.fleet.queue_state import queue_state
 from gateway.idempotency import run_once
 from gateway.paging import PageRequest
 from gateway.read_batcher import ReadBatcher
 from gateway.rules import prerequisites
+from gateway.rules.deletions import check_deletable
 from gateway.rules.models import check_not_archived
 from gateway.watching import topics
 from gateway.watching.cursor import Cursor
@@ -37,8 +39,8 @@ from gateway.watching.job_watch import follow_job
 from gateway.watching.log_watch import LogWatch
 from gateway.watching.tenant_log import Entry, TenantLogs
 from storage.database import Connection
-from storage.queries import training
-from storage.records import Event, TrainingJob
+from storage.queries import deletions, training
+from storage.records import Event, QueuePlace, TrainingJob
 
 # Retry delay after a quota error. Jobs take minutes, so a place in the queue does not become free at once.
 RETRY_SECONDS = 10.0
@@ -77,24 +79,26 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         if job is None:
             raise NotFoundError("training_job", request.training_job_id)
         message = training_job_message(job)
-        if job.status == "queued":
-            await self._add_waiting(message)
+        if job.queue_place is not None:
+            message.queue_state.CopyFrom(self._queue_state(job.queue_place))
         return pb.GetTrainingJobResponse(training_job=message)
 
     async def ListTrainingJobs(
         self, request: pb.ListTrainingJobsRequest, _: Any
     ) -> pb.ListTrainingJobsResponse:
         page_request = PageRequest.of(request)
-        dataset_id = UUID(request.dataset_id) if request.dataset_id else None
-        status = training_job_status_name(request.status)
         async with self._app.database.connection() as connection:
             rows = await training.page(
-                connection, tenant(), page_request.after, dataset_id, status, page_request.limit
+                connection,
+                tenant(),
+                page_request.after,
+                page_request.limit,
+                dataset_ids=[UUID(dataset_id) for dataset_id in request.dataset_ids],
+                statuses=training_job_status_names(request.statuses),
+                metadata=dict(request.metadata),
             )
-        page = page_request.cut(rows, key=lambda job: job.id)
-        return pb.ListTrainingJobsResponse(
-            training_jobs=map(training_job_message, page.rows), next_page_token=page.next_page_token
-        )
+        page = page_request.cut(rows, partial(training_job_message, view=request.view), lambda job: job.id)
+        return pb.ListTrainingJobsResponse(training_jobs=page.messages, next_page_token=page.next_page_token)
 
     async def CancelTrainingJob(
         self, request: pb.CancelTrainingJobRequest, _: Any
@@ -108,6 +112,21 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         response = await run_once(self._app.database, request, pb.CancelTrainingJobResponse, cancel)
         self._app.bus.publish(topics.events(tenant()), topics.cancel(job_id))
         return response
+
+    async def DeleteTrainingJob(
+        self, request: pb.DeleteTrainingJobRequest, _: Any
+    ) -> pb.DeleteTrainingJobResponse:
+        job_id = UUID(request.training_job_id)
+
+        async def delete(connection: Connection) -> pb.DeleteTrainingJobResponse:
+            await lookup.lock_training_job(connection, job_id)
+            removal = await deletions.of_job(connection, job_id)
+            unfinished = await deletions.unfinished_jobs(connection, tenant(), removal)
+            # The job itself is what the caller wants to delete, and keeps nothing.
+            check_deletable(replace(removal, job_ids=[]), unfinished, force=request.force)
+            return pb.DeleteTrainingJobResponse(deleted_counts=await deletions.delete(connection, removal))
+
+        return await run_once(self._app.database, request, pb.DeleteTrainingJobResponse, delete)
 
     async def WatchTrainingJob(
         self, request: pb.WatchTrainingJobRequest, _: Any
@@ -130,15 +149,6 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         async for entry, cursor in watch.follow(start):
             yield entry.message(_jobs_response) if entry else _heartbeat(cursor)
 
-    async def GetCapacity(self, _request: pb.GetCapacityRequest, _: Any) -> pb.GetCapacityResponse:
-        async with self._app.database.connection() as connection:
-            counts = await training.counts(connection, tenant())
-        return pb.GetCapacityResponse(
-            trainers=map(trainer_status_message, self._app.trainers.statuses()),
-            waiting_jobs=counts.waiting,
-            training_jobs=counts.training,
-        )
-
     async def _check_quota(self, connection: Connection) -> None:
         """Raises QuotaError if too many jobs wait. Comes last: it locks out the tenant's other new jobs."""
         limit = self._app.settings.max_waiting_jobs
@@ -151,12 +161,9 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
                 RETRY_SECONDS,
             )
 
-    async def _add_waiting(self, message: pb.TrainingJob) -> None:
-        async with self._app.database.connection() as connection:
-            place = await training.place(connection, UUID(message.id))
-        if place is not None:
-            limit = self._app.settings.max_training_jobs or None
-            message.waiting.CopyFrom(waiting_message(waiting(place, self._app.trainers.slots(), limit)))
+    def _queue_state(self, place: QueuePlace) -> pb.QueueState:
+        limit = self._app.settings.max_training_jobs or None
+        return queue_state_message(queue_state(place, self._app.trainers.slots(), limit))
 
 
 def _job_response(entry: Entry) -> pb.WatchTrainingJobResponse:
@@ -175,8 +182,8 @@ def _heartbeat(cursor: Cursor) -> pb.WatchTrainingJobsResponse:
 def _event_filter(request: pb.WatchTrainingJobsRequest) -> Callable[[Event], bool]:
     """Whether the watch sends an event."""
     dataset_id = UUID(request.dataset_id) if request.dataset_id else None
-    statuses = {training_job_status_name(number) for number in request.statuses}
-    kinds = {training_event_kind_name(number) for number in request.kinds}
+    statuses = training_job_status_names(request.statuses)
+    kinds = training_event_kind_names(request.kinds)
     pairs = dict(request.metadata).items()
 
     def is_wanted(event: Event) -> bool:
@@ -198,8 +205,8 @@ async def _check_prerequisites(connection: Connection, request: pb.CreateTrainin
     if facts is None:
         raise NotFoundError("annotation_set", str(set_id))
     if request.config.base_model_id:
-        # Not locked: a model that is archived later keeps its files, and the job needs only those.
-        check_not_archived(await lookup.model(connection, UUID(request.config.base_model_id)))
+        # A model that is archived later keeps its files, which are all that the job needs.
+        check_not_archived(await lookup.share_model(connection, UUID(request.config.base_model_id)))
     violations = prerequisites.violations(dataset_id, set_id, request.config.artifact_types, facts)
     if violations:
         raise PreconditionError("PREREQUISITES_NOT_MET", violations)

@@ -60,6 +60,8 @@ CREATE TABLE annotation_sets (
     status text NOT NULL DEFAULT 'draft' CHECK (status IN ('draft', 'published')),
     -- {"type": {"count": n, "duration_ms": n}}: counted on each read of a draft, stored on publication.
     totals jsonb,
+    -- Increases with every edit of the draft and with its publication; serves as the etag.
+    revision bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT now(),
     published_at timestamptz,
     CONSTRAINT annotation_sets_version_unique UNIQUE (dataset_id, version),
@@ -78,6 +80,8 @@ CREATE TABLE annotations (
     end_ms bigint NOT NULL CHECK (end_ms > start_ms),
     confidence double precision NOT NULL CHECK (confidence BETWEEN 0 AND 1),
     extra_data jsonb,
+    -- Increases with every edit; serves as the etag.
+    version bigint NOT NULL DEFAULT 1,
     CONSTRAINT annotations_type_defined
         FOREIGN KEY (dataset_id, artifact_type) REFERENCES artifact_types (dataset_id, name)
 );
@@ -90,6 +94,8 @@ CREATE TABLE training_jobs (
     tenant_id text NOT NULL,
     dataset_id uuid NOT NULL REFERENCES datasets,
     annotation_set_id uuid NOT NULL REFERENCES annotation_sets,
+    -- The dataset's audio_revision when the job was created: it trains on the files as of this revision.
+    audio_revision bigint NOT NULL DEFAULT 0,
     config jsonb NOT NULL,
     metadata jsonb NOT NULL,
     status text NOT NULL DEFAULT 'pending'
@@ -185,5 +191,5 @@ SELECT s.id, s.tenant_id, s.dataset_id, s.version, s.status,
                FROM annotations WHERE annotation_set_id = s.id GROUP BY artifact_type) t),
         '{}'
     ) AS totals,
-    s.created_at, s.published_at
+    s.revision, s.created_at, s.published_at
 FROM annotation_sets s;

@@ -3,6 +3,7 @@
 CREATE TABLE training_attempts (
     training_job_id uuid NOT NULL REFERENCES training_jobs,
     number integer NOT NULL,
+    -- The trainer's address, for those who run Earmark; no tenant sees it.
     trainer text NOT NULL,
     started_at timestamptz NOT NULL DEFAULT now(),
     ended_at timestamptz,
@@ -21,11 +22,16 @@ DROP INDEX training_jobs_unfinished;
 CREATE INDEX training_jobs_unfinished ON training_jobs (tenant_id, id)
     WHERE status IN ('pending', 'queued', 'training');
 
--- Audio files whose objects may be orphans, that is, stored objects without a row. An upload adds itself here before
--- it stores an object, a deletion in the transaction that deletes the row. A sweep checks each some hours later.
+-- Audio files and jobs whose objects may be orphans, that is, stored objects without a row. An upload adds itself here
+-- before it stores an object, a deletion in the transaction that deletes the row. A sweep checks a deletion at once, and
+-- each candidate some hours later: a trainer may still have been writing objects of what was deleted.
 CREATE TABLE orphan_candidates (
-    audio_file_id uuid PRIMARY KEY,
-    since timestamptz NOT NULL DEFAULT now()
+    kind text NOT NULL CHECK (kind IN ('audio_file', 'training_job')),
+    id uuid NOT NULL,
+    since timestamptz NOT NULL DEFAULT now(),
+    -- True for a deletion until a sweep has checked it.
+    is_deletion boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (kind, id)
 );
 CREATE INDEX orphan_candidates_by_age ON orphan_candidates (since);
 
@@ -53,7 +59,7 @@ LEFT JOIN (
 CREATE VIEW training_job_details AS
 SELECT j.*,
     (SELECT coalesce(jsonb_agg(jsonb_build_object(
-                'number', a.number, 'trainer', a.trainer, 'started_at', a.started_at, 'ended_at', a.ended_at,
+                'number', a.number, 'started_at', a.started_at, 'ended_at', a.ended_at,
                 'outcome', a.outcome, 'reason', a.reason) ORDER BY a.number), '[]')
      FROM training_attempts a WHERE a.training_job_id = j.id) AS attempts
 FROM training_jobs j;

@@ -6,7 +6,6 @@ A transaction that removes types or files locks the dataset's row FOR UPDATE, so
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -21,6 +20,7 @@ SQL = sql.load("annotations")
 
 # Each new id takes about 10 us on the event loop, so a copy is split into batches.
 COPY_BATCH = 1000
+OBSTACLES = 100
 ROUNDING_MS = 1  # how far beyond its file an annotation may end
 
 
@@ -32,6 +32,7 @@ class LockedSet:
     dataset_id: UUID
     version: int
     status: str
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +77,32 @@ async def get_set(connection: Connection, tenant_id: str, set_id: UUID) -> Annot
     return row and _set(row)
 
 
+async def set_exists(connection: Connection, tenant_id: str, set_id: UUID) -> bool:
+    return await connection.fetchval(SQL["set_exists"], tenant_id, set_id) is not None
+
+
+async def share_set(connection: Connection, tenant_id: str, set_id: UUID) -> LockedSet | None:
+    """Prevents edits and the deletion of the set until the transaction ends. None if no such set exists."""
+    row = await connection.fetchrow(SQL["share_set"], tenant_id, set_id)
+    return row and LockedSet(**row)
+
+
 async def page_of_sets(
-    connection: Connection, tenant_id: str, dataset_id: UUID, below_version: int | None, limit: int
+    connection: Connection,
+    tenant_id: str,
+    dataset_id: UUID,
+    statuses: Sequence[str],
+    below_version: int | None,
+    limit: int,
 ) -> list[AnnotationSet]:
-    rows = await connection.fetch(SQL["list_sets"], tenant_id, dataset_id, below_version, limit)
+    """A page, newest version first. `statuses`: empty for all."""
+    rows = await connection.fetch(SQL["list_sets"], tenant_id, dataset_id, statuses, below_version, limit)
     return [_set(row) for row in rows]
+
+
+async def lock_dataset(connection: Connection, tenant_id: str, set_id: UUID) -> None:
+    """Locks the set's dataset, its sets and its files until the transaction ends."""
+    await connection.execute(SQL["lock_dataset"], tenant_id, set_id)
 
 
 async def lock_set(connection: Connection, tenant_id: str, set_id: UUID) -> LockedSet | None:
@@ -97,10 +119,6 @@ async def publish(connection: Connection, set_id: UUID) -> None:
     """Publishes a set without obstacles. Ends up to ROUNDING_MS beyond their file are cut to it."""
     await connection.execute(SQL["cut_ends"], set_id, ROUNDING_MS)
     await connection.execute(SQL["publish"], set_id)
-
-
-async def delete_set(connection: Connection, set_id: UUID) -> None:
-    await connection.execute(SQL["delete_set"], set_id)
 
 
 async def copy(connection: Connection, from_set_id: UUID, to_set_id: UUID) -> None:
@@ -121,9 +139,12 @@ async def facts(connection: Connection, dataset_id: UUID, audio_file_ids: Sequen
 async def obstacles(
     connection: Connection, locked: LockedSet
 ) -> tuple[Sequence[AnnotatedFile], Sequence[PastEnd]]:
-    """What prevents publishing: annotated files that failed or are not decoded, annotations past the end."""
-    files = await connection.fetch(SQL["unusable_files"], locked.dataset_id, locked.id)
-    past_end = await connection.fetch(SQL["past_end"], locked.id, ROUNDING_MS)
+    """What prevents publishing: annotated files that failed or are not decoded, annotations past the end.
+
+    At most OBSTACLES of each: an error has room for fewer.
+    """
+    files = await connection.fetch(SQL["unusable_files"], locked.dataset_id, locked.id, OBSTACLES)
+    past_end = await connection.fetch(SQL["past_end"], locked.id, ROUNDING_MS, OBSTACLES)
     return [AnnotatedFile(**row) for row in files], [PastEnd(**row) for row in past_end]
 
 
@@ -141,6 +162,7 @@ async def add(
         [a.extra_data for a in new],
     )
     await connection.execute(SQL["add"], tenant_id, set_id, dataset_id, *columns)
+    await connection.execute(SQL["touch_set"], set_id)
 
 
 async def get(connection: Connection, tenant_id: str, annotation_id: UUID) -> Annotation | None:
@@ -152,31 +174,28 @@ async def page(
     connection: Connection,
     tenant_id: str,
     set_id: UUID,
-    audio_file_id: UUID | None,
-    artifact_type: str | None,
+    audio_file_ids: Sequence[UUID],
+    artifact_types: Sequence[str],
     after: UUID | None,
     limit: int,
 ) -> list[Annotation]:
-    """A page in order of creation. `audio_file_id`, `artifact_type`: None for all."""
-    rows = await connection.fetch(SQL["list"], tenant_id, set_id, audio_file_id, artifact_type, after, limit)
+    """A page in order of creation. `audio_file_ids`, `artifact_types`: empty for all."""
+    filters = (audio_file_ids, artifact_types)
+    rows = await connection.fetch(SQL["list"], tenant_id, set_id, *filters, after, limit)
     return [Annotation(**row) for row in rows]
 
 
-async def update(
-    connection: Connection,
-    annotation_id: UUID,
-    artifact_type: str,
-    start_ms: int,
-    end_ms: int,
-    confidence: float,
-    extra_data: dict[str, Any] | None,
-) -> None:
-    columns = (artifact_type, start_ms, end_ms, confidence, extra_data)
-    await connection.execute(SQL["update"], annotation_id, *columns)
+async def update(connection: Connection, new: Annotation) -> None:
+    """Stores everything but the annotation's file. The caller must have locked its set and checked it."""
+    columns = (new.artifact_type, new.start_ms, new.end_ms, new.confidence, new.extra_data)
+    await connection.execute(SQL["update"], new.id, *columns)
+    await connection.execute(SQL["touch_set"], new.annotation_set_id)
 
 
-async def delete(connection: Connection, annotation_id: UUID) -> None:
-    await connection.execute(SQL["delete"], annotation_id)
+async def delete(connection: Connection, annotation: Annotation) -> None:
+    """Deletes the annotation. The caller must have locked its set."""
+    await connection.execute(SQL["delete"], annotation.id)
+    await connection.execute(SQL["touch_set"], annotation.annotation_set_id)
 
 
 def _set(row: asyncpg.Record) -> AnnotationSet:

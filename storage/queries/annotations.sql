@@ -10,17 +10,27 @@ SELECT $1::uuid, $2::text, $3::uuid, coalesce(max(version), 0) + 1 FROM annotati
 
 -- name: get_set
 -- One set with its totals.
-SELECT id, dataset_id, version, status, totals, created_at, published_at
+SELECT id, dataset_id, version, status, totals, revision, created_at, published_at
 FROM annotation_set_details
 WHERE tenant_id = $1 AND id = $2
 
+-- name: set_exists
+-- Whether the tenant has this set.
+SELECT true FROM annotation_sets WHERE tenant_id = $1 AND id = $2
+
+-- name: share_set
+-- Prevents edits and the deletion of a set until the transaction ends; other readers do not wait.
+SELECT id, dataset_id, version, status, revision FROM annotation_sets WHERE tenant_id = $1 AND id = $2 FOR SHARE
+
 -- name: list_sets
 -- A page of a dataset's sets, newest version first.
-SELECT id, dataset_id, version, status, totals, created_at, published_at
+SELECT id, dataset_id, version, status, totals, revision, created_at, published_at
 FROM annotation_set_details
-WHERE tenant_id = $1 AND dataset_id = $2 AND ($3::integer IS NULL OR version < $3)
+WHERE tenant_id = $1 AND dataset_id = $2
+    AND (cardinality($3::text[]) = 0 OR status = ANY ($3))
+    AND ($4::integer IS NULL OR version < $4)
 ORDER BY version DESC
-LIMIT $4
+LIMIT $5
 
 -- name: lock_dataset_of_set
 -- Locks a set's dataset as datasets.lock_for_key_share does: its types and files cannot be deleted.
@@ -28,9 +38,19 @@ SELECT id FROM datasets
 WHERE id = (SELECT dataset_id FROM annotation_sets WHERE tenant_id = $1 AND id = $2)
 FOR KEY SHARE
 
+-- name: lock_dataset
+-- Locks a set's dataset until the transaction ends, which protects its sets and files as well.
+SELECT id FROM datasets
+WHERE id = (SELECT dataset_id FROM annotation_sets WHERE tenant_id = $1 AND id = $2)
+FOR UPDATE
+
 -- name: lock_set
 -- Locks a set until the transaction ends: edits, publishing and deletion by others wait.
-SELECT id, dataset_id, version, status FROM annotation_sets WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT id, dataset_id, version, status, revision FROM annotation_sets WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+
+-- name: touch_set
+-- Gives a draft its next revision after an edit.
+UPDATE annotation_sets SET revision = revision + 1 WHERE id = $1
 
 -- name: cut_ends
 -- Cuts the ends that are at most $2 ms beyond their file to its duration.
@@ -44,12 +64,9 @@ WHERE a.annotation_set_id = $1 AND f.id = a.audio_file_id
 UPDATE annotation_sets SET
     status = 'published',
     published_at = now(),
+    revision = revision + 1,
     totals = (SELECT d.totals FROM annotation_set_details d WHERE d.id = annotation_sets.id)
 WHERE id = $1
-
--- name: delete_set
--- Deletes a draft with its annotations.
-DELETE FROM annotation_sets WHERE id = $1
 
 -- name: ids_to_copy
 -- The next batch of a set's annotations, by id.
@@ -78,20 +95,20 @@ SELECT id, processing_status, duration_ms, error_message FROM audio_files
 WHERE dataset_id = $1 AND id = ANY ($2::uuid[])
 
 -- name: unusable_files
--- Files with annotations in the set that failed or whose duration is not known yet.
+-- Up to $3 files with annotations in the set that failed or whose duration is not known yet.
 SELECT id, processing_status, duration_ms, error_message FROM audio_files
 WHERE dataset_id = $1 AND (processing_status = 'failed' OR duration_ms = 0)
     AND EXISTS (SELECT FROM annotations WHERE annotation_set_id = $2 AND audio_file_id = audio_files.id)
-ORDER BY id
+ORDER BY id LIMIT $3
 
 -- name: past_end
--- Annotations that end more than $2 ms after their file does, or start after it.
+-- Up to $3 annotations that end more than $2 ms after their file does, or start after it.
 SELECT a.id, a.audio_file_id, a.end_ms, f.duration_ms
 FROM annotations a
 JOIN audio_files f ON f.id = a.audio_file_id
 WHERE a.annotation_set_id = $1 AND f.duration_ms > 0
     AND (a.end_ms > f.duration_ms + $2 OR a.start_ms >= f.duration_ms)
-ORDER BY a.id
+ORDER BY a.id LIMIT $3
 
 -- name: add
 -- Adds annotations to one set; each array has one element per annotation.
@@ -103,24 +120,25 @@ SELECT $1, $2, $3, * FROM unnest(
 
 -- name: get
 -- One annotation.
-SELECT id, annotation_set_id, audio_file_id, artifact_type, start_ms, end_ms, confidence, extra_data
+SELECT id, annotation_set_id, audio_file_id, artifact_type, start_ms, end_ms, confidence, extra_data, version
 FROM annotations
 WHERE tenant_id = $1 AND id = $2
 
 -- name: list
 -- A page of a set's annotations, in order of creation.
-SELECT id, annotation_set_id, audio_file_id, artifact_type, start_ms, end_ms, confidence, extra_data
+SELECT id, annotation_set_id, audio_file_id, artifact_type, start_ms, end_ms, confidence, extra_data, version
 FROM annotations
 WHERE tenant_id = $1 AND annotation_set_id = $2
-    AND ($3::uuid IS NULL OR audio_file_id = $3)
-    AND ($4::text IS NULL OR artifact_type = $4)
+    AND (cardinality($3::uuid[]) = 0 OR audio_file_id = ANY ($3))
+    AND (cardinality($4::text[]) = 0 OR artifact_type = ANY ($4))
     AND ($5::uuid IS NULL OR id > $5)
 ORDER BY id
 LIMIT $6
 
 -- name: update
 -- Replaces everything but an annotation's file.
-UPDATE annotations SET artifact_type = $2, start_ms = $3, end_ms = $4, confidence = $5, extra_data = $6
+UPDATE annotations SET
+    artifact_type = $2, start_ms = $3, end_ms = $4, confidence = $5, extra_data = $6, version = version + 1
 WHERE id = $1
 
 -- name: delete

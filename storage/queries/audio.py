@@ -52,33 +52,18 @@ async def page(
     connection: Connection,
     tenant_id: str,
     dataset_id: UUID,
-    processing_status: str | None,
+    processing_statuses: Sequence[str],
     after: UUID | None,
     limit: int,
 ) -> list[AudioFile]:
-    """A page in order of creation. `processing_status`: None for every status."""
-    rows = await connection.fetch(SQL["list"], tenant_id, dataset_id, processing_status, after, limit)
+    """A page in order of creation. `processing_statuses`: empty for all."""
+    rows = await connection.fetch(SQL["list"], tenant_id, dataset_id, processing_statuses, after, limit)
     return [AudioFile(**row) for row in rows]
 
 
 async def lock_dataset(connection: Connection, tenant_id: str, audio_file_id: UUID) -> None:
     """Locks the file's dataset, its files and their annotations until the transaction ends."""
     await connection.execute(SQL["lock_dataset"], tenant_id, audio_file_id)
-
-
-async def dependents(
-    connection: Connection, dataset_id: UUID, audio_file_id: UUID
-) -> tuple[Sequence[int], Sequence[UUID]]:
-    """Published versions that annotate the file, unfinished jobs on its dataset: each prevents deletion."""
-    row = await connection.fetchrow(SQL["dependents"], dataset_id, audio_file_id)
-    return row["versions"], row["jobs"]
-
-
-async def delete(connection: Connection, tenant_id: str, audio_file: AudioFile) -> None:
-    """Deletes the file with its annotations, in a transaction. Its objects remain in the store."""
-    await connection.fetchval(SQL["draw_revision"], tenant_id, audio_file.dataset_id)
-    await connection.execute(SQL["delete_annotations"], audio_file.id)
-    await connection.execute(SQL["delete"], audio_file.id)
 
 
 async def latest_revision(connection: Connection, tenant_id: str, dataset_id: UUID) -> int | None:

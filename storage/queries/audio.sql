@@ -28,7 +28,7 @@ SELECT id, dataset_id, original_filename, content_type, size_bytes, sha256, dura
     processing_status, error_message, revision, attempt, created_at, updated_at
 FROM audio_files
 WHERE tenant_id = $1 AND dataset_id = $2
-    AND ($3::text IS NULL OR processing_status = $3)
+    AND (cardinality($3::text[]) = 0 OR processing_status = ANY ($3))
     AND ($4::uuid IS NULL OR id > $4)
 ORDER BY id
 LIMIT $5
@@ -38,23 +38,6 @@ LIMIT $5
 SELECT id FROM datasets
 WHERE id = (SELECT dataset_id FROM audio_files WHERE tenant_id = $1 AND id = $2)
 FOR UPDATE
-
--- name: dependents
--- What prevents deleting a file: published versions that annotate it and unfinished jobs on its dataset.
-SELECT
-    (SELECT coalesce(array_agg(s.version ORDER BY s.version), '{}') FROM annotation_sets s
-     WHERE s.dataset_id = $1 AND s.status = 'published'
-         AND EXISTS (SELECT FROM annotations a WHERE a.annotation_set_id = s.id AND a.audio_file_id = $2)) AS versions,
-    (SELECT coalesce(array_agg(j.id ORDER BY j.id), '{}') FROM training_jobs j
-     WHERE j.dataset_id = $1 AND j.status IN ('pending', 'queued', 'training')) AS jobs
-
--- name: delete_annotations
--- Deletes a file's annotations, which are all in drafts.
-DELETE FROM annotations WHERE audio_file_id = $1
-
--- name: delete
--- Deletes the file's row.
-DELETE FROM audio_files WHERE id = $1
 
 -- name: latest_revision
 -- The revision of the last change to any file of the dataset.

@@ -29,6 +29,10 @@ async def get(connection: Connection, tenant_id: str, dataset_id: UUID) -> Datas
     return row and _record(row)
 
 
+async def exists(connection: Connection, tenant_id: str, dataset_id: UUID) -> bool:
+    return await connection.fetchval(SQL["exists"], tenant_id, dataset_id) is not None
+
+
 async def page(connection: Connection, tenant_id: str, after: UUID | None, limit: int) -> list[Dataset]:
     return [_record(row) for row in await connection.fetch(SQL["list"], tenant_id, after, limit)]
 
@@ -62,20 +66,6 @@ async def put_types(connection: Connection, dataset_id: UUID, artifact_types: Se
 async def types_in_use(connection: Connection, dataset_id: UUID, names: Sequence[str]) -> list[str]:
     rows = await connection.fetch(SQL["types_in_use"], dataset_id, names)
     return [row["name"] for row in rows]
-
-
-async def dependents(connection: Connection, dataset_id: UUID) -> tuple[int, int]:
-    """The numbers of published annotation sets and of training jobs: each prevents deleting the dataset."""
-    row = await connection.fetchrow(SQL["dependents"], dataset_id)
-    return row["published_sets"], row["training_jobs"]
-
-
-async def delete(connection: Connection, dataset_id: UUID) -> list[UUID]:
-    """Deletes the dataset with its drafts and audio. Returns the audio files' ids; their objects remain."""
-    await connection.execute(SQL["delete_drafts"], dataset_id)
-    rows = await connection.fetch(SQL["delete_audio"], dataset_id)
-    await connection.execute(SQL["delete"], dataset_id)
-    return [row["id"] for row in rows]
 
 
 def _record(row: asyncpg.Record) -> Dataset:

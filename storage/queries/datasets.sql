@@ -8,6 +8,10 @@ SELECT id, name, description, version, artifact_types, audio_count, annotation_s
 FROM dataset_details
 WHERE tenant_id = $1 AND id = $2
 
+-- name: exists
+-- Whether the tenant has this dataset.
+SELECT true FROM datasets WHERE tenant_id = $1 AND id = $2
+
 -- name: list
 -- A page of a tenant's datasets, newest first.
 SELECT id, name, description, version, artifact_types, audio_count, annotation_set_count, created_at, updated_at
@@ -44,21 +48,3 @@ DO UPDATE SET description = excluded.description, color = excluded.color, positi
 SELECT t.name FROM unnest($2::text[]) AS t (name)
 WHERE EXISTS (SELECT FROM annotations a WHERE a.dataset_id = $1 AND a.artifact_type = t.name)
 ORDER BY t.name
-
--- name: dependents
--- What prevents deleting the dataset: published sets and training jobs.
-SELECT
-    (SELECT count(*) FROM annotation_sets WHERE dataset_id = $1 AND status = 'published') AS published_sets,
-    (SELECT count(*) FROM training_jobs WHERE dataset_id = $1) AS training_jobs
-
--- name: delete_drafts
--- Deletes the dataset's drafts with their annotations.
-DELETE FROM annotation_sets WHERE dataset_id = $1 AND status = 'draft'
-
--- name: delete_audio
--- Deletes the dataset's audio files.
-DELETE FROM audio_files WHERE dataset_id = $1 RETURNING id
-
--- name: delete
--- Deletes the dataset with its types.
-DELETE FROM datasets WHERE id = $1

@@ -68,6 +68,11 @@ async def get_for_update(connection: Connection, tenant_id: str, model_id: UUID)
     return row and Model(**row)
 
 
+async def lock_for_key_share(connection: Connection, tenant_id: str, model_id: UUID) -> None:
+    """Prevents the deletion of the model, if it exists, until the transaction ends."""
+    await connection.execute(SQL["lock_for_key_share"], tenant_id, model_id)
+
+
 async def page(
     connection: Connection,
     tenant_id: str,
@@ -75,13 +80,13 @@ async def page(
     limit: int,
     *,
     is_active: bool | None = None,
-    artifact_type: str | None = None,
-    dataset_id: UUID | None = None,
+    artifact_types: Sequence[str] = (),
+    dataset_ids: Sequence[UUID] = (),
     show_deleted: bool = False,
 ) -> list[Model]:
-    """A page of models, newest first. A filter that is None matches every model."""
+    """A page of models, newest first. A filter that is None or empty matches every model."""
     rows = await connection.fetch(
-        SQL["list"], tenant_id, after, limit, is_active, artifact_type, dataset_id, show_deleted
+        SQL["list"], tenant_id, after, limit, is_active, artifact_types, dataset_ids, show_deleted
     )
     return [Model(**row) for row in rows]
 

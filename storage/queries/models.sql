@@ -22,16 +22,20 @@ FROM models
 WHERE tenant_id = $1 AND id = $2
 FOR UPDATE
 
+-- name: lock_for_key_share
+-- Prevents the deletion of a model; other edits do not wait.
+SELECT id FROM models WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE
+
 -- name: list
--- A page of a tenant's models, newest first. A filter that is null matches every model.
+-- A page of a tenant's models, newest first. A filter that is null or empty matches every model.
 SELECT id, training_job_id, dataset_id, name, description, artifact_types, eval_metrics, recommended_thresholds,
     merge_windows_ms, min_durations_ms, is_active, weights, model_config, size_bytes, sha256, config, best_epoch,
     version, created_at, updated_at, deleted_at
 FROM models
 WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2)
     AND ($4::boolean IS NULL OR is_active = $4)
-    AND ($5::text IS NULL OR $5 = ANY (artifact_types))
-    AND ($6::uuid IS NULL OR dataset_id = $6)
+    AND (cardinality($5::text[]) = 0 OR artifact_types && $5)
+    AND (cardinality($6::uuid[]) = 0 OR dataset_id = ANY ($6))
     AND ($7::boolean OR deleted_at IS NULL)
 ORDER BY id DESC
 LIMIT $3

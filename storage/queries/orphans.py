@@ -1,10 +1,12 @@
 """Finds orphans: stored objects that no row names.
 
-An upload records its audio file as a candidate before it stores an object, a deletion in the transaction that
-deletes the row. A sweep later checks which candidates have no row.
+An upload records its audio file as a candidate before it stores an object, a deletion its files and jobs in
+the transaction that deletes their rows. A sweep later checks which candidates have no row.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 from uuid import UUID
 
 from storage import sql
@@ -12,20 +14,37 @@ from storage.database import Connection
 
 SQL = sql.load("orphans")
 
+Kind = Literal["audio_file", "training_job"]
 
-async def add_candidate(connection: Connection, audio_file_id: UUID) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file or job whose objects may be orphans: they are if it has no row."""
+
+    kind: Kind
+    id: UUID
+    has_row: bool
+
+
+async def add_upload(connection: Connection, audio_file_id: UUID) -> None:
     """Records that the file's objects may become orphans."""
-    await connection.execute(SQL["add_candidate"], audio_file_id)
+    await connection.execute(SQL["add_upload"], audio_file_id)
 
 
-async def old_candidates(connection: Connection, age_seconds: float) -> list[tuple[UUID, bool]]:
-    """Up to 100 candidates at least `age_seconds` old, each with whether the file has a row."""
-    rows = await connection.fetch(SQL["old_candidates"], age_seconds)
-    return [(row["audio_file_id"], row["has_row"]) for row in rows]
+async def add_deleted(connection: Connection, kind: Kind, ids: Sequence[UUID]) -> None:
+    """Records that the objects of these deleted rows are orphans."""
+    await connection.execute(SQL["add_deleted"], kind, ids)
 
 
-async def remove_candidates(connection: Connection, audio_file_ids: Sequence[UUID]) -> None:
-    await connection.execute(SQL["remove_candidates"], audio_file_ids)
+async def due_candidates(connection: Connection, age_seconds: float) -> list[Candidate]:
+    """Up to 100 candidates that are new deletions or at least `age_seconds` old."""
+    return [Candidate(**row) for row in await connection.fetch(SQL["due_candidates"], age_seconds)]
+
+
+async def mark_checked(connection: Connection, age_seconds: float, ids: Sequence[UUID]) -> None:
+    """Removes the candidates that are at least `age_seconds` old. The others are due again at that age."""
+    await connection.execute(SQL["remove_candidates"], age_seconds, ids)
+    await connection.execute(SQL["keep_candidates"], ids)
 
 
 async def unswept_jobs(connection: Connection, age_seconds: float) -> list[tuple[UUID, set[str]]]:

@@ -1,16 +1,27 @@
--- name: add_candidate
+-- name: add_upload
 -- Records that this audio file's objects may exist without a row.
-INSERT INTO orphan_candidates (audio_file_id) VALUES ($1) ON CONFLICT DO NOTHING
+INSERT INTO orphan_candidates (kind, id) VALUES ('audio_file', $1) ON CONFLICT DO NOTHING
 
--- name: old_candidates
--- Candidates older than $1 seconds, and whether the audio file has a row now.
-SELECT audio_file_id, EXISTS (SELECT FROM audio_files a WHERE a.id = audio_file_id) AS has_row
-FROM orphan_candidates WHERE since < now() - make_interval(secs => $1)
+-- name: add_deleted
+-- Records that the objects of these deleted audio files or jobs exist without a row.
+INSERT INTO orphan_candidates (kind, id, is_deletion) SELECT $1, id, true FROM unnest($2::uuid[]) AS deleted (id)
+ON CONFLICT (kind, id) DO UPDATE SET since = now(), is_deletion = true
+
+-- name: due_candidates
+-- Candidates older than $1 seconds and new deletions, and whether there is a row now.
+SELECT kind, id, CASE kind WHEN 'audio_file' THEN EXISTS (SELECT FROM audio_files a WHERE a.id = c.id)
+                 ELSE EXISTS (SELECT FROM training_jobs j WHERE j.id = c.id) END AS has_row
+FROM orphan_candidates c WHERE since < now() - make_interval(secs => $1) OR is_deletion
 ORDER BY since LIMIT 100
 
 -- name: remove_candidates
--- Removes candidates that a sweep has checked.
-DELETE FROM orphan_candidates WHERE audio_file_id = ANY ($1::uuid[])
+-- Removes candidates older than $1 seconds that a sweep has checked.
+DELETE FROM orphan_candidates
+WHERE since < now() - make_interval(secs => $1) AND id = ANY ($2::uuid[])
+
+-- name: keep_candidates
+-- Records that a sweep has checked these deletions; it checks them once more when they are old.
+UPDATE orphan_candidates SET is_deletion = false WHERE id = ANY ($1::uuid[])
 
 -- name: unswept_jobs
 -- Unswept jobs that finished more than $1 seconds ago, with the object keys of their models.

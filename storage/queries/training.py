@@ -19,12 +19,15 @@ import asyncpg
 from storage import sql
 from storage.database import Connection
 from storage.queries import events
-from storage.records import TrainingAttempt, TrainingJob
+from storage.records import QueuePlace, TrainingAttempt, TrainingJob
 
 SQL = sql.load("training")
 
 Body = dict[str, Any]
-_JOB_COLUMNS = tuple(field.name for field in fields(TrainingJob) if field.name != "attempts")
+_JOB_COLUMNS = tuple(
+    field.name for field in fields(TrainingJob) if field.name not in ("attempts", "queue_place")
+)
+_PLACE_COLUMNS = tuple(field.name for field in fields(QueuePlace))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class JobFacts:
 
 @dataclass(frozen=True, slots=True)
 class JobCounts:
-    """The numbers of a tenant's unfinished jobs. `waiting` counts pending and queued ones."""
+    """The numbers of all tenants' unfinished jobs. `waiting` counts pending and queued ones."""
 
     waiting: int
     training: int
@@ -65,20 +68,6 @@ class ManifestFile:
     sha256: str
     duration_ms: int
     annotations: Sequence[tuple[str, int, int, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A queued job's position: `place` counts from 1 over all queued jobs.
-
-    `turn` is the number of jobs that its tenant will have in training once it starts. `is_due` is False until
-    `not_before`, the end of the pause after a lost trainer.
-    """
-
-    place: int
-    turn: int
-    not_before: datetime | None
-    is_due: bool
 
 
 async def facts(
@@ -126,9 +115,13 @@ async def get(connection: Connection, tenant_id: str, job_id: UUID) -> TrainingJ
 async def get_many(
     connection: Connection, wanted: Collection[tuple[str, UUID]]
 ) -> dict[tuple[str, UUID], TrainingJob]:
-    """The existing jobs among these pairs of tenant and id, by pair."""
+    """The existing jobs among these pairs of tenant and id, by pair; queued ones with their places."""
     rows = await connection.fetch(SQL["get_many"], *zip(*wanted, strict=True))
-    return {(row["tenant_id"], row["id"]): _job(row) for row in rows}
+    queued = [row["id"] for row in rows if row["status"] == "queued"]
+    found = await places(connection, queued) if queued else {}
+    return {
+        (row["tenant_id"], row["id"]): replace(_job(row), queue_place=found.get(row["id"])) for row in rows
+    }
 
 
 async def lock_for_update(connection: Connection, tenant_id: str, job_id: UUID) -> TrainingJob | None:
@@ -140,22 +133,26 @@ async def page(
     connection: Connection,
     tenant_id: str,
     after: UUID | None,
-    dataset_id: UUID | None,
-    status: str | None,
     limit: int,
+    *,
+    dataset_ids: Sequence[UUID],
+    statuses: Sequence[str],
+    metadata: dict[str, str],
 ) -> list[TrainingJob]:
-    rows = await connection.fetch(SQL["page"], tenant_id, after, dataset_id, status, limit)
+    """A page of jobs, newest first. A filter that is empty matches every job."""
+    filters = (dataset_ids, statuses, metadata)
+    rows = await connection.fetch(SQL["page"], tenant_id, after, limit, *filters)
     return [_job(row) for row in rows]
 
 
-async def place(connection: Connection, job_id: UUID) -> Place | None:
-    """The job's position in the queue, or None if it is not queued."""
-    row = await connection.fetchrow(SQL["place"], job_id)
-    return row and Place(**row)
+async def places(connection: Connection, job_ids: Collection[UUID]) -> dict[UUID, QueuePlace]:
+    """The positions of those of the jobs that are queued."""
+    rows = await connection.fetch(SQL["places"], job_ids)
+    return {row["id"]: QueuePlace(**{name: row[name] for name in _PLACE_COLUMNS}) for row in rows}
 
 
-async def counts(connection: Connection, tenant_id: str) -> JobCounts:
-    return JobCounts(**await connection.fetchrow(SQL["counts"], tenant_id))
+async def counts(connection: Connection) -> JobCounts:
+    return JobCounts(**await connection.fetchrow(SQL["counts"]))
 
 
 async def queue_pending(connection: Connection, event: Body) -> list[TrainingJob]:
@@ -181,10 +178,7 @@ async def claim(
 
 async def manifest(connection: Connection, job: TrainingJob) -> list[ManifestFile]:
     """The files that were ready when the job was created; every attempt gets the same files."""
-    types = job.config["artifact_types"]
-    rows = await connection.fetch(
-        SQL["manifest"], job.dataset_id, job.annotation_set_id, types, job.created_at
-    )
+    rows = await connection.fetch(SQL["manifest"], job.id, job.config["artifact_types"])
     return [
         ManifestFile(
             row["id"],

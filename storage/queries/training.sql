@@ -17,10 +17,10 @@ FROM annotation_sets s
 WHERE s.tenant_id = $1 AND s.id = $3
 
 -- name: create
--- Adds a pending job.
+-- Adds a pending job, which trains on the dataset's files as they are now.
 INSERT INTO training_jobs
-    (id, tenant_id, dataset_id, annotation_set_id, config, metadata, total_epochs, revision)
-VALUES ($1, $2, $3, $4, $5, $6, $7, 1)
+    (id, tenant_id, dataset_id, annotation_set_id, config, metadata, total_epochs, revision, audio_revision)
+SELECT $1, $2, id, $4, $5, $6, $7, 1, audio_revision FROM datasets WHERE id = $3
 RETURNING *
 
 -- name: get
@@ -33,19 +33,21 @@ SELECT jobs.* FROM unnest($1::text[], $2::uuid[]) AS wanted (tenant_id, id)
 JOIN training_job_details AS jobs USING (tenant_id, id)
 
 -- name: page
--- A page of a tenant's jobs, newest first.
+-- A page of a tenant's jobs, newest first. A filter that is empty matches every job.
 SELECT * FROM training_job_details
 WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2)
-    AND ($3::uuid IS NULL OR dataset_id = $3) AND ($4::text IS NULL OR status = $4)
+    AND (cardinality($4::uuid[]) = 0 OR dataset_id = ANY ($4))
+    AND (cardinality($5::text[]) = 0 OR status = ANY ($5))
+    AND metadata @> $6
 ORDER BY id DESC
-LIMIT $5
+LIMIT $3
 
 -- name: counts
--- The numbers of a tenant's waiting and training jobs.
+-- The numbers of all tenants' waiting and training jobs.
 SELECT count(*) FILTER (WHERE status IN ('pending', 'queued')) AS waiting,
     count(*) FILTER (WHERE status = 'training') AS training
 FROM training_jobs
-WHERE tenant_id = $1 AND status IN ('pending', 'queued', 'training')
+WHERE status IN ('pending', 'queued', 'training')
 
 -- name: queue
 -- Moves up to 100 pending jobs of one tenant to the queue, the oldest first.
@@ -89,26 +91,31 @@ INSERT INTO training_attempts (training_job_id, number, trainer) VALUES ($1, $2,
 UPDATE training_attempts SET ended_at = now(), outcome = $3, reason = $4
 WHERE training_job_id = $1 AND number = $2 AND outcome IS NULL
 
--- name: place
--- A queued job's place, from 1, and the reasons why it waits.
-SELECT q.place, q.turn, j.not_before, q.is_due
-FROM (SELECT *, row_number() OVER (ORDER BY is_due DESC, turn, id) AS place FROM training_queue) q
+-- name: places
+-- The places, from 1, of those of the given jobs that are queued, and the reasons why they wait.
+SELECT q.id, q.place, q.overall_place, q.turn, j.not_before, q.is_due
+FROM (SELECT *, row_number() OVER (PARTITION BY tenant_id ORDER BY is_due DESC, turn, id) AS place,
+             row_number() OVER (ORDER BY is_due DESC, turn, id) AS overall_place
+      FROM training_queue) q
 JOIN training_jobs j USING (id)
-WHERE q.id = $1
+WHERE q.id = ANY ($1::uuid[])
 
 -- name: manifest
--- The files that were ready when the job was created, each with its annotations of the chosen types.
+-- The files that were ready when the job was created, each with its annotations of the types $2. Revisions commit in
+-- their order, which timestamps do not: those are of the beginnings of transactions.
 SELECT a.id, a.sha256, a.duration_ms, m.artifact_types, m.start_ms, m.end_ms, m.confidences
-FROM audio_files a
+FROM training_jobs j
+JOIN audio_files a ON a.dataset_id = j.dataset_id AND a.revision <= j.audio_revision
 CROSS JOIN LATERAL (
     SELECT coalesce(array_agg(n.artifact_type ORDER BY n.start_ms, n.id), '{}') AS artifact_types,
            coalesce(array_agg(n.confidence ORDER BY n.start_ms, n.id), '{}') AS confidences,
            coalesce(array_agg(n.start_ms ORDER BY n.start_ms, n.id), '{}') AS start_ms,
            coalesce(array_agg(n.end_ms ORDER BY n.start_ms, n.id), '{}') AS end_ms
     FROM annotations n
-    WHERE n.audio_file_id = a.id AND n.annotation_set_id = $2 AND n.artifact_type = ANY ($3::text[])
+    WHERE n.audio_file_id = a.id AND n.annotation_set_id = j.annotation_set_id
+        AND n.artifact_type = ANY ($2::text[])
 ) m
-WHERE a.dataset_id = $1 AND a.processing_status = 'ready' AND a.updated_at <= $4
+WHERE j.id = $1 AND a.processing_status = 'ready'
 ORDER BY a.id
 
 -- name: renew

@@ -242,7 +242,7 @@ class TestPublishedSetsStay:
     @pytest.mark.parametrize(
         ("method", "request_"),
         [
-            ("UpdateAnnotation", annotations.UpdateAnnotationRequest(annotation_id="annotation")),
+            ("UpdateAnnotation", annotations.UpdateAnnotationRequest(annotation={"id": "annotation"})),
             ("DeleteAnnotation", annotations.DeleteAnnotationRequest(annotation_id="annotation")),
             ("DeleteAnnotationSet", annotations.DeleteAnnotationSetRequest(annotation_set_id="set")),
         ],

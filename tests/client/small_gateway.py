@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 from earmark.client import Backoff, Client
+from earmark.v1 import admin_service_pb2_grpc as admin
 from earmark.v1 import audio_service_pb2, detection_pb2, detection_service_pb2
 from earmark.v1 import audio_service_pb2_grpc as audio
 from earmark.v1 import dataset_service_pb2_grpc as datasets
@@ -20,6 +21,7 @@ Serve = Callable[..., Client]
 CONTENT = bytes(range(256)) * 10_000
 QUICK = Backoff(initial=0.001, longest=0.01, patience=5, first_contact=0.2)
 _REGISTER = {
+    admin.AdminServiceServicer: admin.add_AdminServiceServicer_to_server,
     audio.AudioServiceServicer: audio.add_AudioServiceServicer_to_server,
     datasets.DatasetServiceServicer: datasets.add_DatasetServiceServicer_to_server,
     detection.DetectionServiceServicer: detection.add_DetectionServiceServicer_to_server,

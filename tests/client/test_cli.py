@@ -11,9 +11,11 @@ from earmark.client import Client, local
 from earmark.client.cli import app
 from earmark.client.cli.follow import follow
 from earmark.client.watch import watch
+from earmark.v1 import admin_service_pb2 as admin
+from earmark.v1 import admin_service_pb2_grpc, training_service_pb2_grpc
 from earmark.v1 import training_service_pb2 as training
-from earmark.v1 import training_service_pb2_grpc
 from earmark.v1.detection_pb2 import DetectionConfig
+from earmark.v1.error_reason_pb2 import ERROR_REASON_LOSS_NOT_FINITE
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -40,7 +42,7 @@ class OneJob(training_service_pb2_grpc.TrainingServiceServicer):
         self.job.metrics.per_type["dropout"].f1_score = 0.75
         self.job.metrics.per_type["echo [rare]"].support = 0
         if status == FAILED:
-            self.job.error.reason = "LOSS_NOT_FINITE"
+            self.job.error.reason = ERROR_REASON_LOSS_NOT_FINITE
             self.job.error.message = "the loss was not finite in epoch 1"
 
     def GetTrainingJob(self, request: Any, context: grpc.ServicerContext) -> Any:
@@ -86,11 +88,11 @@ def test_watch_prints_lines_and_the_final_table(serve: Serve) -> None:
 
 def test_watch_shows_why_a_queued_job_waits(serve: Serve) -> None:
     queued = OneJob()
-    queued.job.waiting.place = 3
-    queued.job.waiting.message = "1 of 1 training slots are taken, and 2 jobs come first"
+    queued.job.queue_state.place = 3
+    queued.job.queue_state.message = "every training slot is taken"
     result = run(serve(queued), "watch", "job")
 
-    assert "number 3 in the queue: 1 of 1 training slots are taken, and 2 jobs come first" in result.stdout
+    assert "number 3 of your jobs in the queue: every training slot is taken" in result.stdout
 
 
 def test_watch_shows_why_a_job_failed_and_exits_1(serve: Serve) -> None:
@@ -141,26 +143,28 @@ def test_watch_on_a_terminal_ends_with_the_table(serve: Serve) -> None:
     assert "completed: model model-7, the weights of epoch 1" in text
 
 
-class Fleet(training_service_pb2_grpc.TrainingServiceServicer):
-    """Answers with the given capacity."""
+class Fleet(admin_service_pb2_grpc.AdminServiceServicer):
+    """Answers with the given trainers and capacity."""
 
-    def __init__(self, **capacity: Any) -> None:
-        self.capacity = training.GetCapacityResponse(**capacity)
+    def __init__(self, *trainers: admin.Trainer, **capacity: Any) -> None:
+        self.trainers = trainers
+        self.capacity = admin.GetCapacityResponse(**capacity)
 
     def GetCapacity(self, _request: Any, _context: grpc.ServicerContext) -> Any:
         return self.capacity
 
+    def ListTrainers(self, _request: Any, _context: grpc.ServicerContext) -> Any:
+        return admin.ListTrainersResponse(trainers=self.trainers)
+
 
 def test_trainers_prints_a_table_and_the_job_counts(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    available = training.TrainerStatus(address="10.0.0.1:50052", is_available=True, device="NVIDIA [H100]")
+    available = admin.Trainer(address="10.0.0.1:50052", is_available=True, device="NVIDIA [H100]")
     available.training_slots, available.free_training_slots = 2, 1
     available.audio_slots, available.free_audio_slots = 4, 4
-    unavailable = training.TrainerStatus(
-        address="[::1]:50052", problem="cannot be reached: connection refused"
-    )
+    unavailable = admin.Trainer(address="[::1]:50052", problem="cannot be reached: connection refused")
     unavailable.seen_at.FromJsonString("2026-01-02T03:04:05Z")
-    fleet = Fleet(trainers=[available, unavailable], waiting_jobs=2, training_jobs=1)
+    fleet = Fleet(available, unavailable, waiting_jobs=2, training_jobs=1)
 
     result = run(serve(fleet), "trainers")
 

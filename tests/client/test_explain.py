@@ -79,13 +79,15 @@ def test_metadata_resource_and_retry(serve: Serve) -> None:
     retry.retry_delay.FromMilliseconds(1500)
     resource = details.ResourceInfo(resource_type="dataset", resource_name="42")
 
-    explanation = refused(serve, "ABORTED", "it was changed", "STALE_ETAG", retry, resource, etag="e7")
+    explanation = refused(
+        serve, "ABORTED", "it was changed", "STALE_ETAG", retry, resource, current_etag="e7"
+    )
 
-    assert explanation.metadata == {"etag": "e7"}
+    assert explanation.metadata == {"current_etag": "e7"}
     assert explanation.retry_after == 1.5
     assert str(explanation).splitlines()[1:] == [
         "  resource: dataset 42",
-        "  etag: e7",
+        "  current_etag: e7",
         "  try again in 1.5 s",
     ]
 
@@ -107,6 +109,37 @@ def test_details_of_another_status_are_ignored(serve: Serve) -> None:
         serve(Rewritten()).datasets.GetDataset(datasets.GetDatasetRequest())
 
     assert explain(caught.value) == Explanation(code="PERMISSION_DENIED", message="the proxy says no")
+
+
+def test_the_calls_id_in_the_gateways_log(serve: Serve) -> None:
+    class Refusing(dataset_service_pb2_grpc.DatasetServiceServicer):
+        def GetDataset(self, _request: Any, context: grpc.ServicerContext) -> None:
+            context.set_trailing_metadata([("x-request-id", "01a21b64")])
+            context.abort(grpc.StatusCode.INTERNAL, "boom")
+
+    with pytest.raises(grpc.RpcError) as caught:
+        serve(Refusing()).datasets.GetDataset(datasets.GetDatasetRequest())
+
+    assert explain(caught.value) == Explanation(code="INTERNAL", message="boom", request_id="01a21b64")
+
+
+async def test_an_error_of_grpc_aio(serve: Serve) -> None:
+    class Refusing(dataset_service_pb2_grpc.DatasetServiceServicer):
+        def GetDataset(self, _request: Any, context: grpc.ServicerContext) -> None:
+            refuse(context, "NOT_FOUND", "no such dataset", "DATASET_NOT_FOUND", dataset_id="42")
+
+    async with grpc.aio.insecure_channel(serve(Refusing()).gateway.address) as channel:
+        with pytest.raises(grpc.RpcError) as caught:
+            await dataset_service_pb2_grpc.DatasetServiceStub(channel).GetDataset(
+                datasets.GetDatasetRequest()
+            )
+
+    assert explain(caught.value) == Explanation(
+        code="NOT_FOUND",
+        message="no such dataset",
+        reason="DATASET_NOT_FOUND",
+        metadata={"dataset_id": "42"},
+    )
 
 
 def test_an_error_without_a_call() -> None:

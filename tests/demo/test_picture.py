@@ -4,8 +4,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from demo.artifacts import Annotation
 from demo.picture import HEIGHT, WIDTH, Detection, draw
+from demo.placing import Annotation
 
 RATE = 16_000
 TRUTH = (0x00, 0x72, 0xB2)

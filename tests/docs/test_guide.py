@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from buf.validate import validate_pb2
 from earmark.client import Client, connect, upload, wait_until_ready
 from earmark.client.local import LocalSystem
 from earmark.v1 import annotation_service_pb2 as annotations
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import dataset_service_pb2 as datasets
 from earmark.v1.training_config_pb2 import TrainingConfig
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from protos.generate import GEN
 from tests.docs.guide import Reader, blocks
 from tests.sounds import write_wav
 
@@ -44,7 +46,7 @@ class Examples:
             placed = write_wav(path, length, number)
             ids.append(upload(self.client, dataset_id, path).id)
             new += [
-                annotations.NewAnnotation(
+                annotations.AnnotationSpec(
                     audio_file_id=ids[-1], artifact_type=kind, start_ms=start, end_ms=end
                 )
                 for kind, start, end in placed
@@ -145,8 +147,13 @@ def test_the_headings_are_complete_and_in_order() -> None:
 
 def test_settings_have_the_ranges_of_the_contract() -> None:
     table = settings_table()
+    pool = descriptor_pool.DescriptorPool()
+    for file in FileDescriptorSet.FromString((GEN / "earmark" / "descriptors.binpb").read_bytes()).file:
+        pool.Add(file)
+    options = message_factory.GetMessageClass(pool.FindMessageTypeByName("google.protobuf.FieldOptions"))
+    rules_of_field = pool.FindExtensionByName("buf.validate.field")
     for setting in TrainingConfig.DESCRIPTOR.fields:
-        rules = setting.GetOptions().Extensions[validate_pb2.field]
+        rules = options.FromString(setting.GetOptions().SerializeToString()).Extensions[rules_of_field]
         bounds = rules.double if rules.HasField("double") else rules.int32
         if bounds.HasField("gte"):
             assert table[setting.name][1] == f"{bounds.gte:g}-{bounds.lte:g}", setting.name

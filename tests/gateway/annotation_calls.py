@@ -25,11 +25,14 @@ async def listed(gateway, set_id: str, **fields) -> list[pb.Annotation]:
     return list((await gateway.annotations.ListAnnotations(request)).annotations)
 
 
-def update(gateway, annotation_id: str, **fields):
-    values = {"artifact_type": "glitch", "start_ms": 1, "end_ms": 2} | fields
-    return gateway.annotations.UpdateAnnotation(
-        pb.UpdateAnnotationRequest(annotation_id=annotation_id, **values)
+def update(gateway, annotation_id: str, etag: str = "", mask: tuple[str, ...] | None = None, **fields):
+    """`mask`: None for exactly the given fields, or for start and end if there are none."""
+    values = fields or {"start_ms": 1, "end_ms": 2}
+    request = pb.UpdateAnnotationRequest(
+        annotation={"id": annotation_id, "etag": etag} | values,
+        update_mask={"paths": values if mask is None else mask},
     )
+    return gateway.annotations.UpdateAnnotation(request)
 
 
 def delete(gateway, annotation_id: str, **fields):

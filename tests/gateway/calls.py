@@ -20,9 +20,11 @@ from google.rpc import error_details_pb2
 from grpc import aio
 from grpc_status import rpc_status
 
+from gateway.dispatcher.orphans import remove_orphans
 from gateway.server import running
 from gateway.settings import GatewaySettings
 from storage.database import Database
+from storage.objects import ObjectStore
 from storage.queries import audio
 
 NOWHERE = "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"
@@ -207,6 +209,11 @@ async def publish(gateway: Gateway, set_id: str, **fields: Any) -> Any:
     """Publishes a set; returns it."""
     request = annotation_pb.PublishAnnotationSetRequest(annotation_set_id=set_id, **fields)
     return (await gateway.annotations.PublishAnnotationSet(request)).annotation_set
+
+
+async def sweep(gateway: Gateway) -> None:
+    """Removes the objects of what was deleted, as the dispatcher does every ten minutes."""
+    await remove_orphans(gateway.database, ObjectStore.open(str(gateway.data_dir / "objects")))
 
 
 async def together(*calls: Awaitable[Any]) -> list[Any]:

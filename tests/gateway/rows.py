@@ -47,6 +47,7 @@ async def dataset(
             *(audio_file_id, tenant, dataset_id, f"{number}.wav", f"{number:064x}"),
             *(round(minutes * MINUTE_MS), audio_status, number + 1),
         )
+    await connection.execute("UPDATE datasets SET audio_revision = $2 WHERE id = $1", dataset_id, files)
     await connection.execute(
         "INSERT INTO annotation_sets (id, tenant_id, dataset_id, version) VALUES ($1, $2, $3, 1)",
         *(built.annotation_set_id, tenant, dataset_id),

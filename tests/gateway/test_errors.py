@@ -3,10 +3,11 @@
 import inspect
 import re
 from pathlib import Path
+from typing import get_args
 
 import grpc
 import pytest
-from earmark.v1.error_reason_pb2 import ErrorReason
+from earmark.v1.error_reason_pb2 import ErrorReason, ResourceType, ViolationType
 from grpc_status import rpc_status
 
 from gateway import errors
@@ -53,6 +54,13 @@ def test_an_error_has_the_details_that_its_code_promises(error: errors.EarmarkEr
     assert status.message == error.message
     if expected := DETAIL_OF_CODE.get(error.code.name):
         assert expected in details
+
+
+def test_the_types_of_violations_and_of_resources_are_those_of_the_contract() -> None:
+    violations = {f"VIOLATION_TYPE_{name}" for name in get_args(errors.ViolationType)}
+    assert violations == {*ViolationType.keys()} - {"VIOLATION_TYPE_UNSPECIFIED"}
+    resources = {f"RESOURCE_TYPE_{name.upper()}" for name in get_args(errors.ResourceType)}
+    assert resources == {*ResourceType.keys()} - {"RESOURCE_TYPE_UNSPECIFIED"}
 
 
 def test_every_error_type_is_tested_here() -> None:

@@ -1,7 +1,10 @@
 """Pages: together they are the whole list, and a token is valid only for its own list."""
 
 import base64
+import json
 import string
+from collections.abc import Sequence
+from uuid import UUID
 
 import pytest
 from earmark.v1 import annotation_service_pb2 as annotation_pb
@@ -13,7 +16,7 @@ from uuid_utils.compat import uuid7
 
 from gateway.errors import InvalidArgumentError
 from gateway.paging import MAX_SIZE, PageRequest
-from tests.gateway.calls import NOWHERE, annotate, dataset, decoded, draft, new_annotation, refused
+from tests.gateway.calls import NOWHERE, annotate, dataset, decoded, draft, new_annotation, refused, upload
 
 IDS = [uuid7() for _ in range(1100)]
 
@@ -22,8 +25,19 @@ def read(request: pb.ListDatasetsRequest, ids) -> tuple[list, str]:
     """A page of a list in order of id."""
     page_request = PageRequest.of(request)
     rows = [i for i in ids if page_request.after is None or i > page_request.after]
-    page = page_request.cut(rows[: page_request.limit], key=lambda row: row)
-    return list(page.rows), page.next_page_token
+    page = page_request.cut(rows[: page_request.limit], lambda i: pb.Dataset(id=str(i)), lambda i: i)
+    return [UUID(dataset.id) for dataset in page.messages], page.next_page_token
+
+
+def numbered(request: pb.ListDatasetsRequest, sizes: Sequence[int]) -> tuple[pb.ListDatasetsResponse, int]:
+    """A page of a list of datasets of these sizes, and the number of its rows."""
+    page_request = PageRequest.by_number(request)
+    rows = list(enumerate(sizes))[0 if page_request.after is None else page_request.after + 1 :]
+    page = page_request.cut(
+        rows[: page_request.limit], lambda row: pb.Dataset(description="x" * row[1]), lambda row: row[0]
+    )
+    response = pb.ListDatasetsResponse(datasets=page.messages, next_page_token=page.next_page_token)
+    return response, len(page.messages)
 
 
 @settings(deadline=None, max_examples=50)
@@ -37,6 +51,30 @@ def test_successive_pages_are_the_whole_list(count: int, size: int) -> None:
         if not request.page_token:
             break
     assert listed == ids
+
+
+@settings(deadline=None, max_examples=50)
+@given(sizes=st.lists(st.integers(0, 3 << 20), max_size=12))
+def test_no_page_exceeds_the_message_size_that_clients_accept(sizes: list[int]) -> None:
+    request, listed = pb.ListDatasetsRequest(), []
+    while True:
+        response, count = numbered(request, sizes)
+        assert response.ByteSize() <= 4 << 20
+        assert count or not sizes
+        listed += [len(row.description) for row in response.datasets]
+        request.page_token = response.next_page_token
+        if not request.page_token:
+            break
+    assert listed == sizes
+
+
+def test_a_page_ends_where_the_next_row_would_exceed_the_message_size() -> None:
+    row = (1 << 20) - 4096
+    response, count = numbered(pb.ListDatasetsRequest(), [row] * 9)
+    assert count == 4
+    assert response.ByteSize() > 3 << 20
+    # 1,000 small rows fit.
+    assert numbered(pb.ListDatasetsRequest(page_size=1000), [4000] * 1000)[1] == 1000
 
 
 def test_the_default_is_50_and_more_than_1000_is_lowered() -> None:
@@ -62,12 +100,23 @@ def test_an_invalid_token_is_refused(token: str) -> None:
     assert refusal.value.reason == "INVALID_PAGE_TOKEN"
 
 
+@pytest.mark.parametrize("position", ["2147483648", "-1", "1.5", '"7"', "null", f'"{NOWHERE}"'])
+def test_a_token_whose_position_is_not_of_the_list_is_refused(position: str) -> None:
+    token = numbered(pb.ListDatasetsRequest(page_size=1), [1, 2])[0].next_page_token
+    fingerprint, after = json.loads(base64.urlsafe_b64decode(token))
+    assert after == 0
+    forged = base64.urlsafe_b64encode(f'["{fingerprint}", {position}]'.encode()).decode()
+    with pytest.raises(InvalidArgumentError) as refusal:
+        PageRequest.by_number(pb.ListDatasetsRequest(page_token=forged))
+    assert refusal.value.reason == "INVALID_PAGE_TOKEN"
+
+
 def test_a_token_of_another_list_or_other_arguments_is_refused() -> None:
     _, token = read(pb.ListDatasetsRequest(page_size=3), IDS)
     status = audio_pb.AUDIO_PROCESSING_STATUS_READY
     for other in (
         audio_pb.ListAudioFilesRequest(page_token=token),
-        audio_pb.ListAudioFilesRequest(page_token=token, dataset_id=NOWHERE, processing_status=status),
+        audio_pb.ListAudioFilesRequest(page_token=token, dataset_id=NOWHERE, processing_statuses=[status]),
     ):
         with pytest.raises(InvalidArgumentError) as refusal:
             PageRequest.of(other)
@@ -104,6 +153,20 @@ async def test_every_list_gives_each_row_once_for_any_page_size(gateway) -> None
         assert await pages(*call) == sets[::-1]
         request = annotation_pb.ListAnnotationsRequest(annotation_set_id=sets[0], page_size=size)
         assert await pages(gateway.annotations.ListAnnotations, request, "annotations") == new_annotations
+
+
+async def test_pages_and_uploads_count_neither_annotations_nor_files(gateway) -> None:
+    dataset_id = await dataset(gateway, "glitch")
+    file_id = await decoded(gateway, dataset_id)
+    set_id = (await draft(gateway, dataset_id)).id
+    await annotate(gateway, set_id, new_annotation(file_id))
+    # The counts are columns of these views.
+    await gateway.execute("DROP VIEW annotation_set_details, dataset_details")
+    await upload(gateway, dataset_id)
+    request = annotation_pb.ListAnnotationsRequest(annotation_set_id=set_id)
+    assert len((await gateway.annotations.ListAnnotations(request)).annotations) == 1
+    files = await gateway.audio.ListAudioFiles(audio_pb.ListAudioFilesRequest(dataset_id=dataset_id))
+    assert len(files.audio_files) == 2
 
 
 async def test_a_token_of_another_call_is_refused_by_the_service(gateway) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import protovalidate
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
-from grpc_tools import protoc
+from google.rpc import code_pb2, error_details_pb2, status_pb2  # noqa: F401 the details of examples
 from protovalidate._gen.buf.validate import validate_pb
 
 from protos import generate
@@ -20,10 +20,12 @@ from protos import generate
 # Imported to register their messages in the default descriptor pool.
 from earmark.trainer.v1 import trainer_service_pb2  # noqa: F401 isort: skip
 from earmark.v1 import (  # noqa: F401 isort: skip
+    admin_service_pb2,
     annotation_service_pb2,
     audio_service_pb2,
     dataset_service_pb2,
     detection_service_pb2,
+    error_reason_pb2,
     model_service_pb2,
     training_service_pb2,
 )
@@ -49,16 +51,9 @@ def git(*arguments: str) -> bytes:
 
 @cache
 def files() -> dict[str, descriptor_pb2.FileDescriptorProto]:
-    """The descriptors of every .proto file, with comments, by file name."""
-    sources = sorted(
-        map(str, [*ROOT.glob("protos/earmark/**/*.proto"), *generate.THIRD_PARTY.rglob("*.proto")])
-    )
-    include = [f"-I{folder}" for folder in (generate.THIRD_PARTY, generate.PROTOS)]
-    builtin = f"-I{Path(protoc.__file__).parent / '_proto'}"
-    command = [sys.executable, "-m", "grpc_tools.protoc", *include, builtin, "--include_source_info"]
-    done = run(*command, "--descriptor_set_out=/dev/stdout", *sources)
-    assert done.returncode == 0, done.stderr.decode()
-    return {file.name: file for file in descriptor_pb2.FileDescriptorSet.FromString(done.stdout).file}
+    """The descriptors of every .proto file, Earmark's own with comments, by file name."""
+    compiled = (generate.GEN / "earmark" / "descriptors.binpb").read_bytes()
+    return {file.name: file for file in descriptor_pb2.FileDescriptorSet.FromString(compiled).file}
 
 
 def rpcs() -> dict[str, tuple[descriptor_pb2.MethodDescriptorProto, str]]:
@@ -71,6 +66,18 @@ def rpcs() -> dict[str, tuple[descriptor_pb2.MethodDescriptorProto, str]]:
                 path = f"{file.package}.{service.name}/{method.name}"
                 described[path] = (method, comments.get((6, s, 2, m), ""))  # service, method
     return described
+
+
+def reasons() -> dict[str, str]:
+    """The comment of each ErrorReason that is sent, by its name without the prefix."""
+    file = files()["earmark/v1/error_reason.proto"]
+    comments = {tuple(at.path): at.leading_comments for at in file.source_code_info.location}
+    [(number, enum)] = [(n, enum) for n, enum in enumerate(file.enum_type) if enum.name == "ErrorReason"]
+    return {
+        value.name.removeprefix("ERROR_REASON_"): comments[5, number, 2, n]  # enum, value
+        for n, value in enumerate(enum.value)
+        if value.number
+    }
 
 
 def baseline() -> str:
@@ -96,19 +103,42 @@ def test_the_contract_is_backward_compatible(tmp_path) -> None:
 
 def test_the_stubs_are_generated_from_the_protos(tmp_path) -> None:
     generate.generate(tmp_path)
-    fresh = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob("*.py*")}
-    kept = {path.relative_to(generate.GEN): path.read_text() for path in generate.GEN.rglob("*_pb2*.py*")}
-    kept = {path: text for path, text in kept.items() if "__pycache__" not in path.parts}
+    fresh, kept = contents(tmp_path), contents(generate.GEN)
     stale = sorted(str(path) for path in fresh.keys() | kept.keys() if fresh.get(path) != kept.get(path))
     assert stale == [], "run `make protos`"
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Every file under `folder` that Python did not write."""
+    found = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return {path.relative_to(folder): path.read_bytes() for path in found}
 
 
 def test_the_vendored_rules_are_those_of_protovalidate() -> None:
     installed = descriptor_pb2.FileDescriptorProto.FromString(validate_pb.desc().proto.to_binary())
     vendored = descriptor_pb2.FileDescriptorProto()
     vendored.CopyFrom(files()["buf/validate/validate.proto"])
-    vendored.ClearField("source_code_info")
     assert vendored == installed, "copy validate.proto of protovalidate's release to protos/third_party"
+
+
+@pytest.mark.parametrize("reason", reasons())
+def test_the_comment_of_each_reason_has_an_example_of_the_error(reason) -> None:
+    comment = reasons()[reason]
+    example = comment[comment.index("\n     {\n") :]
+    if comment.startswith(" In TrainingJob.error"):
+        error = json_format.Parse(example, training_service_pb2.TrainingJobError())
+        assert error_reason_pb2.ErrorReason.Name(error.reason) == f"ERROR_REASON_{reason}"
+        assert error.message
+        return
+    status = json_format.Parse(example, status_pb2.Status())
+    assert code_pb2.Code.Name(status.code) in comment
+    info, *others = [json_format.MessageToDict(detail) for detail in status.details]
+    assert (info["@type"], info["reason"]) == ("type.googleapis.com/google.rpc.ErrorInfo", reason)
+    assert info["domain"] == "earmark"
+    assert status.message
+    # The comment names every other detail and every key of the metadata.
+    assert all(detail["@type"].removeprefix("type.googleapis.com/") in comment for detail in others)
+    assert all(key in comment[: comment.index("\n     {\n")] for key in info.get("metadata", {}))
 
 
 @pytest.mark.parametrize("path", rpcs())

@@ -26,7 +26,7 @@ WARMUP_SHARE = 0.05
 FINAL_SHARE = 0.02  # of the learning rate, at the end of the cosine
 AVERAGE_DECAY = 0.998
 WEIGHT_DECAY = 0.01
-GAIN_DB = 6.0
+GAIN_DB = 20.0
 EQUALIZER_DB = 2.0
 CALL_STEPS = 1024  # the most steps that one device call can take
 

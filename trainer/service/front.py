@@ -32,7 +32,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler = Callable[["TrainerService", Any, Context], Awaitable[Any]]
 
 
-def rpc(handler: Handler) -> Handler:
+def rpc(handler: Handler) -> Callable[["TrainerService", Any, Context], Any]:
     """Tracks the running call, and turns an error of the handler into the call's status."""
 
     @wraps(handler)

@@ -201,14 +201,14 @@ def to_type_metrics(metrics: events.TypeMetrics) -> metrics_pb2.TypeMetrics:
     )
 
 
-def to_interval(interval: events.Interval | None) -> metrics_pb2.Interval | None:
+def to_interval(interval: events.Interval | None) -> metrics_pb2.ConfidenceInterval | None:
     """Leaves the field unset if there is no interval."""
-    return metrics_pb2.Interval(low=interval.low, high=interval.high) if interval else None
+    return metrics_pb2.ConfidenceInterval(low=interval.low, high=interval.high) if interval else None
 
 
-def to_figures(figures: events.Figures) -> metrics_pb2.Figures:
+def to_figures(figures: events.Figures) -> metrics_pb2.DetectionFigures:
     """Leaves a figure that is None unset."""
-    return metrics_pb2.Figures(
+    return metrics_pb2.DetectionFigures(
         precision=figures.precision,
         recall=figures.recall,
         f1_score=figures.f1_score,

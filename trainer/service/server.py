@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 
 import grpc
+from earmark.reflection import enable_reflection
 from earmark.trainer.v1 import trainer_service_pb2_grpc as pb_grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from trainer.service.front import ABORT_SECONDS, SERVICE, TrainerService
 from trainer.service.runtime import Runtime
@@ -45,8 +45,7 @@ async def serve(settings: TrainerSettings, stop: asyncio.Event, announce: Callab
         service, health_service = TrainerService(runtime), health.aio.HealthServicer()
         pb_grpc.add_TrainerServiceServicer_to_server(service, server)
         health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
-        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
+        enable_reflection(server, (SERVICE, health.SERVICE_NAME))
         for name in (SERVICE, ""):
             await health_service.set(name, health_pb2.HealthCheckResponse.SERVING)
         await server.start()

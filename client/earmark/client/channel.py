@@ -8,6 +8,8 @@ from typing import Any, Self
 
 import grpc
 from earmark.v1 import (
+    admin_service_pb2,
+    admin_service_pb2_grpc,
     annotation_service_pb2,
     annotation_service_pb2_grpc,
     audio_service_pb2,
@@ -24,6 +26,7 @@ from earmark.v1 import (
 DEFAULT_ADDRESS = "localhost:50051"
 _MESSAGE_BYTES = 16 * 1024 * 1024
 _FILES = (
+    admin_service_pb2,
     annotation_service_pb2,
     audio_service_pb2,
     dataset_service_pb2,
@@ -48,6 +51,7 @@ class Client:
         self.annotations = annotation_service_pb2_grpc.AnnotationServiceStub(intercepted)
         self.training = training_service_pb2_grpc.TrainingServiceStub(intercepted)
         self.models = model_service_pb2_grpc.ModelServiceStub(intercepted)
+        self.admin = admin_service_pb2_grpc.AdminServiceStub(intercepted)
         self.detection = detection_service_pb2_grpc.DetectionServiceStub(intercepted)
 
     def close(self) -> None:

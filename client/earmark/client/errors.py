@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
+from grpc import aio
 
 Detail = TypeVar("Detail")
 
@@ -42,6 +43,7 @@ class Explanation:
 
     `code` is the name of the status code. `reason` is the name of an ErrorReason without its prefix, empty if
     the error does not come from Earmark. `retry_after` is in seconds, None if the error does not say.
+    `request_id` names the call in the gateway's log; empty if no gateway answered.
     """
 
     code: str
@@ -52,6 +54,7 @@ class Explanation:
     preconditions: tuple[PreconditionViolation, ...] = ()
     resource: str = ""
     retry_after: float | None = None
+    request_id: str = ""
 
     def __str__(self) -> str:
         head = f"{self.code} ({self.reason})" if self.reason else self.code
@@ -73,23 +76,19 @@ class Explanation:
 
 
 def explain(error: grpc.RpcError) -> Explanation:
-    """Return the code, message, reason, violations and metadata of `error`."""
-    if not isinstance(error, grpc.Call):
+    """Return the code, message, reason, violations and metadata of `error`, from grpc or grpc.aio."""
+    if not isinstance(error, grpc.Call | aio.AioRpcError):
         return Explanation(code="UNKNOWN", message=str(error) or type(error).__name__)
     code, message = error.code().name, error.details() or "no message"
-    try:
-        status = rpc_status.from_call(error)
-    except ValueError:
-        # A proxy rewrote the status and kept the details, so they describe another error.
-        status = None
+    request_id = _request_id(error)
+    status = _details(error)
     if status is None:
-        return Explanation(code=code, message=message)
+        return Explanation(code=code, message=message, request_id=request_id)
     info = _first(status, error_details_pb2.ErrorInfo())
     bad = _first(status, error_details_pb2.BadRequest())
     precondition = _first(status, error_details_pb2.PreconditionFailure())
     resource = _first(status, error_details_pb2.ResourceInfo())
     retry = _first(status, error_details_pb2.RetryInfo())
-    named = bool(resource and resource.resource_name)
     return Explanation(
         code=code,
         message=message,
@@ -102,9 +101,34 @@ def explain(error: grpc.RpcError) -> Explanation:
             PreconditionViolation(one.type, one.subject, one.description)
             for one in (precondition.violations if precondition else ())
         ),
-        resource=f"{resource.resource_type} {resource.resource_name}".strip() if named else "",
+        resource=f"{resource.resource_type} {resource.resource_name}".strip()
+        if resource and resource.resource_name
+        else "",
         retry_after=retry.retry_delay.ToTimedelta().total_seconds() if retry else None,
+        request_id=request_id,
     )
+
+
+def _request_id(call: grpc.Call | aio.AioRpcError) -> str:
+    """Return the id that the gateway gave the call, or nothing if no gateway answered."""
+    for key, value in call.trailing_metadata() or ():
+        if key == "x-request-id":
+            return str(value)
+    return ""
+
+
+def _details(error: grpc.Call | aio.AioRpcError) -> status_pb2.Status | None:
+    """Return the google.rpc.Status that came with `error`, None unless it has the same code and message.
+
+    The details describe another error if a proxy rewrote the status and kept them.
+    """
+    sent = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
+    try:
+        status = status_pb2.Status.FromString(sent) if isinstance(sent, bytes) else None
+    except DecodeError:
+        return None
+    same = status and (status.code, status.message) == (error.code().value[0], error.details())
+    return status if same else None
 
 
 def _first(status: status_pb2.Status, detail: Detail) -> Detail | None:

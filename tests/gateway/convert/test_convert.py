@@ -15,7 +15,7 @@ from gateway.convert import values
 # JSON has only one NaN, so no other NaN is generated.
 NUMBERS = st.floats(allow_nan=False) | st.just(math.nan) | st.integers(-1000, 1000).map(float)
 FIGURES = st.builds(
-    metrics_pb2.Figures,
+    metrics_pb2.DetectionFigures,
     precision=st.none() | NUMBERS,
     recall=st.none() | NUMBERS,
     support=st.integers(-(2**31), 2**31 - 1),

@@ -9,6 +9,7 @@ import grpc
 import pytest
 from earmark.v1 import model_service_pb2
 from earmark.v1 import training_service_pb2 as pb
+from earmark.v1.error_reason_pb2 import ErrorReason
 from earmark.v1.model_service_pb2_grpc import ModelServiceStub
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 
@@ -67,10 +68,14 @@ async def test_the_trainer_is_sent_the_whole_job(database_url, tmp_path) -> None
 
 
 @pytest.mark.parametrize(
-    "reason", ["LOSS_NOT_FINITE", "NO_TRAINING_DATA", "TRAINING_CRASHED", "BASE_MODEL_UNUSABLE"]
+    ("reason", "stored"),
+    [
+        *((name, name) for name in ("LOSS_NOT_FINITE", "NO_TRAINING_DATA", "BASE_MODEL_UNUSABLE")),
+        ("A_REASON_OF_A_NEWER_TRAINER", "TRAINING_CRASHED"),
+    ],
 )
 async def test_a_job_that_cannot_complete_fails_with_a_reason_and_is_not_retried(
-    database_url, tmp_path, reason
+    database_url, tmp_path, reason, stored
 ) -> None:
     async def broken(call):
         yield script.accepted()
@@ -83,8 +88,8 @@ async def test_a_job_that_cannot_complete_fails_with_a_reason_and_is_not_retried
         events = await watched(channel, job.id)
         assert summaries(events)[-1] == "failed"
         done = await job_now(channel, job.id)
-        assert (done.error.reason, done.error.message) == (reason, "epoch 3, step 7: and why")
-        assert done.model_id == ""
+        assert ErrorReason.Name(done.error.reason) == f"ERROR_REASON_{stored}"
+        assert (done.error.message, done.model_id) == ("epoch 3, step 7: and why", "")
 
 
 async def test_after_a_lost_trainer_the_next_attempt_resumes_from_the_checkpoint(
@@ -133,7 +138,7 @@ async def test_a_job_that_loses_too_many_trainers_fails_with_the_cause(database_
         job = await create(channel, built)
         assert summaries(await watched(channel, job.id))[-1] == "failed"
         done = await job_now(channel, job.id)
-        assert (done.error.reason, done.attempt) == ("TRAINER_LOST", 3)
+        assert (done.error.reason, done.attempt) == (ErrorReason.ERROR_REASON_TRAINER_LOST, 3)
         assert "lost 3 times" in done.error.message
         assert "out of memory" in done.error.message
 

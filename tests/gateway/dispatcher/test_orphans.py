@@ -39,29 +39,51 @@ async def test_audio_without_a_row_is_removed_some_hours_later(database, objects
     async with database.transaction() as connection:
         known = (await rows.dataset(connection)).audio_file_ids[0]
         for audio_file_id in (lost, known):
-            await orphans.add_candidate(connection, audio_file_id)
+            await orphans.add_upload(connection, audio_file_id)
         await connection.execute(f"UPDATE orphan_candidates SET since = {OLD}")
-        await orphans.add_candidate(connection, fresh)
+        await orphans.add_upload(connection, fresh)
     kept = put(objects, *(f"audio/{one}/source" for one in (known, fresh, unknown)))
     put(objects, f"audio/{lost}/source", f"audio/{lost}/features")
     await remove_orphans(database, objects)
     assert set(objects.keys("audio")) == kept
     async with database.connection() as connection:
-        assert await connection.fetchval("SELECT array_agg(audio_file_id) FROM orphan_candidates") == [fresh]
+        assert await connection.fetchval("SELECT array_agg(id) FROM orphan_candidates") == [fresh]
 
 
 async def test_an_upload_and_a_deletion_record_a_candidate(gateway) -> None:
     async def candidates() -> list[str]:
         async with gateway.database.connection() as connection:
-            return [
-                str(row["audio_file_id"]) for row in await connection.fetch("SELECT * FROM orphan_candidates")
-            ]
+            return [str(row["id"]) for row in await connection.fetch("SELECT * FROM orphan_candidates")]
 
     file = await upload(gateway, await dataset(gateway))
     assert await candidates() == [file.id]
     await gateway.execute("DELETE FROM orphan_candidates")
     await gateway.audio.DeleteAudioFile(audio_pb.DeleteAudioFileRequest(audio_file_id=file.id))
     assert await candidates() == [file.id]
+
+
+async def test_what_was_deleted_is_removed_at_once_and_once_more_some_hours_later(database, objects) -> None:
+    file_id, job_id, kept_id = uuid7(), uuid7(), uuid7()
+    kept = put(objects, f"audio/{kept_id}/source", f"jobs/{kept_id}/attempt-1/model.json")
+
+    async def removed(*keys: str) -> bool:
+        put(objects, *keys)
+        await remove_orphans(database, objects)
+        return {*objects.keys("audio"), *objects.keys("jobs")} == kept
+
+    async with database.transaction() as connection:
+        await orphans.add_upload(connection, file_id)
+        await orphans.add_deleted(connection, "audio_file", [file_id])
+        await orphans.add_deleted(connection, "training_job", [job_id])
+    late = f"audio/{file_id}/features", f"jobs/{job_id}/attempt-1/model.json"
+    assert await removed(f"audio/{file_id}/source", *late)
+    # A trainer that was still at work stores more objects.
+    assert not await removed(*late)
+    async with database.connection() as connection:
+        await connection.execute(f"UPDATE orphan_candidates SET since = {OLD}")
+    assert await removed()
+    async with database.connection() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM orphan_candidates") == 0
 
 
 async def test_of_a_finished_job_only_the_models_objects_stay(database, objects) -> None:

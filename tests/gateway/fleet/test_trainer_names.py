@@ -6,8 +6,8 @@ import pytest
 import structlog
 from earmark.trainer.v1 import trainer_service_pb2 as pb
 
+from gateway.fleet.queue_state import Slots
 from gateway.fleet.trainers import Trainers
-from gateway.fleet.waiting import Slots
 from tests.gateway.trainer_fronts import (
     BusyTrainer,
     FakeTrainer,
@@ -49,7 +49,7 @@ async def test_entries_with_the_same_address_are_one_trainer(resolver) -> None:
         await resolver.answer([address])
         await until(trainers, trainers.available)
         assert addresses(trainers) == [address]
-        assert [status.address for status in trainers.statuses()] == [address]
+        assert [status.address for status in trainers.states()] == [address]
         # The address is still configured as an entry of its own.
         await resolver.answer(["127.0.0.1:1"])
         assert addresses(trainers) == [address]
@@ -70,20 +70,20 @@ async def test_a_failed_resolution_removes_no_trainer_and_is_logged_once(resolve
         ]
         await resolver.answer([], [], [address], failed)
         assert addresses(trainers) == [address]
-        [status] = trainers.statuses()
+        [status] = trainers.states()
         assert (status.is_available, status.problem) == (True, "")
 
 
 async def test_a_name_that_was_never_resolved_is_listed_with_the_reason(resolver) -> None:
     async with Trainers(["dns:///trainers:50052"], resolver) as trainers:
-        assert [status.problem for status in trainers.statuses()] == ["not resolved yet"]
+        assert [status.problem for status in trainers.states()] == ["not resolved yet"]
         await resolver.answer(OSError("name server is down"))
-        [status] = trainers.statuses()
+        [status] = trainers.states()
         assert (status.address, status.is_available) == ("dns:///trainers:50052", False)
         assert status.problem == "cannot be resolved: name server is down"
-        assert trainers.slots() == Slots(("dns:///trainers:50052",), answering=0, total=0, free=0)
+        assert trainers.slots() == Slots(answering=0, total=0, free=0)
         await resolver.answer([])
-        assert trainers.statuses()[0].problem == "cannot be resolved: it has no address"
+        assert trainers.states()[0].problem == "cannot be resolved: it has no address"
 
 
 async def test_a_trainer_whose_address_was_removed_gets_no_new_work_and_finishes_its_own(resolver) -> None:
@@ -103,12 +103,12 @@ async def test_a_trainer_whose_address_was_removed_gets_no_new_work_and_finishes
         assert addresses(trainers) == [second]
         assert trainers.for_training() == trainers.available()
         assert {trainers.pick_for_detection().address for _ in range(3)} == {second}
-        removed = next(status for status in trainers.statuses() if status.address == first)
+        removed = next(status for status in trainers.states() if status.address == first)
         assert not removed.is_available
         assert "no name resolves to its address" in removed.problem
         # It stops reporting its capacity, as a trainer does before it ends, and is removed.
         leaving.reports.put_nowait(None)
-        await until(trainers, lambda: len(trainers.statuses()) == 1)
+        await until(trainers, lambda: len(trainers.states()) == 1)
         leaving.send_heartbeat.set()
         assert await call.read() == pb.TrainResponse(heartbeat=pb.TrainResponse.Heartbeat())
         call.cancel()
@@ -137,4 +137,4 @@ async def test_a_removed_address_that_never_answered_is_dropped(resolver) -> Non
     async with Trainers(["dns:///trainers:50052"], resolver) as trainers:
         await resolver.answer(["127.0.0.1:1"])
         await resolver.answer(["127.0.0.1:2"])
-        await until(trainers, lambda: [s.address for s in trainers.statuses()] == ["127.0.0.1:2"])
+        await until(trainers, lambda: [s.address for s in trainers.states()] == ["127.0.0.1:2"])

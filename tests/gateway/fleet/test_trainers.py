@@ -3,12 +3,13 @@
 import time
 
 import pytest
+import structlog
 from earmark.trainer.v1 import trainer_service_pb2 as pb
 
 from gateway.errors import UnavailableError
 from gateway.fleet.cool_down import PAUSES_SECONDS
+from gateway.fleet.queue_state import Slots
 from gateway.fleet.trainers import TrainerLostError, Trainers, send
-from gateway.fleet.waiting import Slots
 from tests.gateway.trainer_fronts import FakeTrainer, addresses, port_of, serving, until
 
 
@@ -70,18 +71,26 @@ async def test_detection_uses_the_trainers_in_turn() -> None:
     assert picked == [first, second, first, second]
 
 
-async def test_without_an_available_trainer_the_error_names_the_addresses() -> None:
-    async with Trainers(["127.0.0.1:1", "127.0.0.1:2"]) as trainers:
-        with pytest.raises(UnavailableError, match=r"tried 127\.0\.0\.1:1, 127\.0\.0\.1:2") as error:
+async def test_without_an_available_trainer_the_log_names_the_entries_and_the_error_does_not() -> None:
+    entries = ("127.0.0.1:1", "127.0.0.1:2")
+    async with Trainers(entries) as trainers:
+        with structlog.testing.capture_logs() as logs, pytest.raises(UnavailableError) as error:
             trainers.pick_for_detection()
-    assert error.value.reason == "TRAINER_UNAVAILABLE"
+    assert (error.value.reason, str(error.value)) == (
+        "TRAINER_UNAVAILABLE",
+        "no trainer answers: try again shortly",
+    )
     assert error.value.details()
+    [line] = [line for line in logs if line["event"] == "no trainer for a detection"]
+    assert line["entries"] == entries
 
 
-async def test_without_any_entry_the_error_names_the_setting() -> None:
-    async with Trainers([]) as trainers:
-        with pytest.raises(UnavailableError, match="EARMARK_TRAINERS"):
-            trainers.pick_for_detection()
+async def test_a_trainer_that_never_answered_is_logged() -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with Trainers(["127.0.0.1:1"]) as trainers:
+            await until(trainers, lambda: trainers.states()[0].problem.startswith("cannot be reached"))
+    warnings = [line["trainer"] for line in logs if line["log_level"] == "warning"]
+    assert warnings == ["127.0.0.1:1"]
 
 
 async def test_a_malformed_entry_is_refused() -> None:
@@ -100,10 +109,10 @@ async def test_statuses_are_in_order_of_address() -> None:
         serving(FakeTrainer(slots=2)) as address,
         Trainers(["localhost:1", address]) as trainers,
     ):
-        fresh = trainers.statuses()
+        fresh = trainers.states()
         assert [status.problem for status in fresh] == ["it has not answered yet"] * 2
         await until(trainers, trainers.available)
-        available, missing = trainers.statuses()
+        available, missing = trainers.states()
         assert (available.address, available.is_available, available.problem) == (address, True, "")
         assert available.capacity.free_training_slots == 2
         assert available.seen_at is not None
@@ -114,9 +123,9 @@ async def test_an_unavailable_trainer_keeps_the_time_at_which_it_was_last_seen()
     async with serving(FakeTrainer()) as address:
         trainers = await Trainers([address]).__aenter__()
         await until(trainers, trainers.available)
-        seen = trainers.statuses()[0].seen_at
+        seen = trainers.states()[0].seen_at
     await until(trainers, lambda: not trainers.available())
-    [status] = trainers.statuses()
+    [status] = trainers.states()
     assert status.seen_at == seen
     assert status.problem.startswith("cannot be reached: UNAVAILABLE: ")
     await trainers.__aexit__(None, None, None)
@@ -128,10 +137,9 @@ async def test_slots_count_the_trainers_that_answer() -> None:
         serving(FakeTrainer(slots=1)) as second,
         Trainers([first, second, "127.0.0.1:1"]) as trainers,
     ):
-        tried = (first, second, "127.0.0.1:1")
-        assert trainers.slots() == Slots(tried, answering=0, total=0, free=0)
+        assert trainers.slots() == Slots(answering=0, total=0, free=0)
         await until(trainers, lambda: len(trainers.available()) == 2)
-        assert trainers.slots() == Slots(tried, answering=2, total=8, free=3)
+        assert trainers.slots() == Slots(answering=2, total=8, free=3)
 
 
 async def test_a_trainer_in_its_cool_down_gets_no_jobs_while_another_is_available() -> None:

@@ -1,9 +1,14 @@
 """AnnotationService: annotation sets from draft to publication, and the errors of refused calls."""
 
+import asyncio
+from uuid import UUID
+
 import grpc
 from earmark.v1 import annotation_service_pb2 as pb
+from earmark.v1 import audio_service_pb2 as audio_pb
 from grpc import aio
 
+from storage.queries import annotations
 from tests.gateway.annotation_calls import delete, delete_set, draft_of_two, get_set, listed, update, versions
 from tests.gateway.calls import (
     NOWHERE,
@@ -71,6 +76,54 @@ async def test_a_copy_of_many_annotations_keeps_their_order(gateway) -> None:
     assert ends == list(range(1, 2501))
 
 
+async def test_a_draft_that_is_deleted_while_it_is_copied_is_copied_whole_or_not_found(gateway) -> None:
+    dataset_id = await dataset(gateway, "glitch")
+    file_id = await decoded(gateway, dataset_id)
+    for _ in range(3):
+        source = (await draft(gateway, dataset_id)).id
+        await annotate(gateway, source, *([new_annotation(file_id)] * 5000))
+        copied, deleted = await together(
+            draft(gateway, dataset_id, copy_of=source), delete_set(gateway, source)
+        )
+        assert not isinstance(deleted, BaseException)
+        if isinstance(copied, aio.AioRpcError):
+            assert copied.code() is grpc.StatusCode.NOT_FOUND
+        else:
+            assert copied.total_annotations == 5000
+
+
+async def test_a_draft_cannot_be_edited_while_it_is_copied(gateway) -> None:
+    _, set_id, ids = await draft_of_two(gateway)
+    async with gateway.database.transaction() as connection:
+        assert await annotations.share_set(connection, "default", UUID(set_id))
+        # Another copy of it does not wait.
+        source = await get_set(gateway, set_id)
+        assert (await draft(gateway, source.dataset_id, copy_of=set_id)).total_annotations == 2
+        edit = asyncio.ensure_future(_done(delete(gateway, ids[0])))
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while not edit.done() and not await connection.fetchval(waiting):
+            pass
+        assert not edit.done()
+    await edit
+
+
+async def _done(call) -> None:
+    await call
+
+
+async def test_an_error_of_publishing_names_only_as_many_obstacles_as_it_has_room_for(gateway) -> None:
+    dataset_id = await dataset(gateway, "glitch")
+    set_id = (await draft(gateway, dataset_id)).id
+    file_id = (await upload(gateway, dataset_id)).id
+    await annotate(gateway, set_id, *([new_annotation(file_id, end_ms=5000)] * 300))
+    await finish_processing(gateway, duration_ms=1000)
+    async with gateway.database.connection() as connection:
+        locked = await annotations.share_set(connection, "default", UUID(set_id))
+        files, past_end = await annotations.obstacles(connection, locked)
+    assert (len(files), len(past_end)) == (0, annotations.OBSTACLES)
+    await refused(publish(gateway, set_id), "FAILED_PRECONDITION", "WRONG_STATE")
+
+
 async def test_only_a_set_of_the_same_dataset_can_be_copied(gateway) -> None:
     dataset_id, other_id = await dataset(gateway), await dataset(gateway)
     other = await draft(gateway, other_id)
@@ -105,13 +158,40 @@ async def test_no_call_changes_a_published_set(gateway) -> None:
         annotate(gateway, set_id, new_annotation(file_id)),
         update(gateway, ids[0]),
         delete(gateway, ids[0]),
-        delete_set(gateway, set_id),
     ):
         refusal = await refused(call, "FAILED_PRECONDITION", "WRONG_STATE")
         assert refusal.violations[0][:2] == ("WRONG_STATE", f"annotation_set/{set_id}")
         assert f"annotation set {set_id} (version 1) is published" in refusal.message
         assert refusal.info.metadata["state"] == "published"
+    await refused(delete_set(gateway, set_id), "FAILED_PRECONDITION", "IN_USE")
     assert (await get_set(gateway, set_id), await listed(gateway, set_id)) == before
+
+
+async def test_every_edit_of_a_draft_changes_its_etag(gateway) -> None:
+    file_id, set_id, ids = await draft_of_two(gateway)
+    etags = [(await get_set(gateway, set_id)).etag]
+    delete_file = audio_pb.DeleteAudioFileRequest(audio_file_id=file_id)
+    for edit in (
+        lambda: annotate(gateway, set_id, new_annotation(file_id)),
+        lambda: update(gateway, ids[0]),
+        lambda: delete(gateway, ids[0]),
+        lambda: gateway.audio.DeleteAudioFile(delete_file),
+    ):
+        await edit()
+        etags.append((await get_set(gateway, set_id)).etag)
+    assert len(set(etags)) == 5
+
+
+async def test_a_draft_that_changed_after_it_was_read_is_neither_published_nor_deleted(gateway) -> None:
+    _, set_id, ids = await draft_of_two(gateway)
+    stale = (await get_set(gateway, set_id)).etag
+    await update(gateway, ids[0])
+    current = (await get_set(gateway, set_id)).etag
+    for call in (publish(gateway, set_id, etag=stale), delete_set(gateway, set_id, etag=stale)):
+        refusal = await refused(call, "ABORTED", "STALE_ETAG")
+        assert dict(refusal.info.metadata) == {"current_etag": current}
+    assert (await get_set(gateway, set_id)).status == DRAFT
+    assert (await publish(gateway, set_id, etag=current)).etag != current
 
 
 async def test_concurrent_edits_and_a_publish_leave_correct_totals(gateway) -> None:

@@ -2,6 +2,7 @@
 
 from uuid import uuid4
 
+from earmark.v1 import annotation_service_pb2 as pb
 from earmark.v1 import dataset_service_pb2
 from google.protobuf import struct_pb2
 from grpc import aio
@@ -44,9 +45,10 @@ async def test_annotations_are_stored_unchanged_and_listed_in_order_of_creation(
 
 async def test_a_list_can_be_filtered_by_file_and_type(gateway) -> None:
     file_id, set_id, ids = await draft_of_two(gateway)
-    assert [a.id for a in await listed(gateway, set_id, artifact_type="dropout")] == ids[1:]
-    assert [a.id for a in await listed(gateway, set_id, audio_file_id=file_id)] == ids
-    assert await listed(gateway, set_id, audio_file_id=NOWHERE) == []
+    assert [a.id for a in await listed(gateway, set_id, artifact_types=["dropout"])] == ids[1:]
+    assert [a.id for a in await listed(gateway, set_id, audio_file_ids=[file_id, NOWHERE])] == ids
+    assert await listed(gateway, set_id, audio_file_ids=[NOWHERE]) == []
+    assert [a.id for a in await listed(gateway, set_id, artifact_types=["glitch", "dropout"])] == ids
 
 
 async def test_a_batch_is_added_whole_or_not_at_all_with_every_violation(gateway) -> None:
@@ -98,6 +100,30 @@ async def test_the_largest_batch_is_added_and_the_largest_refusal_arrives(gatewa
     await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
 
 
+async def test_extra_data_has_a_size_limit_and_a_page_of_the_largest_still_fits(gateway) -> None:
+    file_id, set_id, ids = await draft_of_two(gateway)
+    largest = struct_pb2.Struct(fields={"x": struct_pb2.Value(string_value="x" * (16 * 1024 - 16))})
+    too_large = struct_pb2.Struct(fields={"x": struct_pb2.Value(string_value="x" * (16 * 1024 - 10))})
+    assert largest.ByteSize() <= 16_384 < too_large.ByteSize()
+    call = annotate(gateway, set_id, new_annotation(file_id), new_annotation(file_id, extra_data=too_large))
+    refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert refusal.fields == {
+        "annotations[1].extra_data": "has 16386 bytes as a serialized message; at most 16384 are allowed"
+    }
+    call = update(gateway, ids[0], extra_data=too_large)
+    refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert list(refusal.fields) == ["annotation.extra_data"]
+    await annotate(gateway, set_id, *([new_annotation(file_id, extra_data=largest)] * 300))
+    request = pb.ListAnnotationsRequest(annotation_set_id=set_id, page_size=1000)
+    pages = []
+    while not pages or request.page_token:
+        pages.append(await gateway.annotations.ListAnnotations(request))
+        request.page_token = pages[-1].next_page_token
+    assert sum(len(page.annotations) for page in pages) == 302
+    assert [page.ByteSize() > 1 << 20 for page in pages] == [True, False]
+    assert pages[0].ByteSize() <= 4 << 20
+
+
 async def test_extra_data_that_json_cannot_represent_is_refused(gateway) -> None:
     file_id, set_id, ids = await draft_of_two(gateway)
     for number in (float("inf"), float("nan")):
@@ -107,25 +133,45 @@ async def test_extra_data_that_json_cannot_represent_is_refused(gateway) -> None
         assert list(refusal.fields) == ["annotations[1].extra_data"]
         call = update(gateway, ids[0], extra_data=extra)
         refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
-        assert list(refusal.fields) == ["extra_data"]
+        assert list(refusal.fields) == ["annotation.extra_data"]
     nul = struct_pb2.Struct(fields={"x": struct_pb2.Value(string_value="a\0b")})
     await refused(update(gateway, ids[0], extra_data=nul), "INVALID_ARGUMENT", "INVALID_FIELD")
     call = annotate(gateway, set_id, new_annotation(file_id, extra_data=nul))
     await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
 
 
-async def test_an_update_replaces_everything_but_the_file(gateway) -> None:
-    file_id, _, ids = await draft_of_two(gateway)
+async def test_an_update_changes_what_the_mask_names(gateway) -> None:
+    file_id, set_id, ids = await draft_of_two(gateway)
     extra = struct_pb2.Struct()
     extra.update({"by": "Bo"})
-    values = {"artifact_type": "glitch", "start_ms": 5, "end_ms": 10_000}
-    updated = (await update(gateway, ids[1], **values, confidence=0.25, extra_data=extra)).annotation
-    assert (updated.id, updated.audio_file_id, updated.artifact_type) == (ids[1], file_id, "glitch")
-    assert (updated.start_ms, updated.end_ms, updated.confidence) == (5, 10_000, 0.25)
+    mask = ("start_ms", "end_ms", "extra_data")
+    fields = {"start_ms": 5, "end_ms": 10_000, "extra_data": extra, "artifact_type": "glitch"}
+    updated = (await update(gateway, ids[1], mask=mask, **fields)).annotation
+    assert (updated.id, updated.audio_file_id, updated.artifact_type) == (ids[1], file_id, "dropout")
+    assert (updated.start_ms, updated.end_ms, updated.confidence) == (5, 10_000, 0.5)
     assert updated.extra_data == extra
-    second = (await update(gateway, ids[1], **values)).annotation
-    assert second.confidence == 1
-    assert not second.HasField("extra_data")
+    updated = (await update(gateway, ids[1], artifact_type="glitch", confidence=0.0)).annotation
+    assert (updated.artifact_type, updated.confidence, updated.extra_data) == ("glitch", 0, extra)
+    updated = (await update(gateway, ids[1], mask=("confidence", "extra_data"))).annotation
+    assert (updated.start_ms, updated.confidence) == (5, 1)
+    assert not updated.HasField("extra_data")
+    assert (await listed(gateway, set_id))[1] == updated
+
+
+async def test_an_update_of_anything_else_or_of_nothing_is_refused(gateway) -> None:
+    file_id, _, ids = await draft_of_two(gateway)
+    for mask in (("audio_file_id",), ("end_ms", "id"), ()):
+        call = update(gateway, ids[0], mask=mask, audio_file_id=file_id, end_ms=300)
+        await refused(call, "INVALID_ARGUMENT", "INVALID_UPDATE_MASK")
+
+
+async def test_an_annotations_stale_etag_changes_nothing(gateway) -> None:
+    _, set_id, ids = await draft_of_two(gateway)
+    [stale, _] = [a.etag for a in await listed(gateway, set_id)]
+    current = (await update(gateway, ids[0], end_ms=300, etag=stale)).annotation
+    refusal = await refused(update(gateway, ids[0], end_ms=400, etag=stale), "ABORTED", "STALE_ETAG")
+    assert dict(refusal.info.metadata) == {"current_etag": current.etag}
+    assert (await listed(gateway, set_id))[0] == current
 
 
 async def test_an_update_is_checked_as_a_new_annotation_is(gateway) -> None:
@@ -133,7 +179,9 @@ async def test_an_update_is_checked_as_a_new_annotation_is(gateway) -> None:
     before = await listed(gateway, set_id)
     call = update(gateway, ids[0], artifact_type="echo", end_ms=10_002)
     refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
-    assert list(refusal.fields) == ["artifact_type", "end_ms"]
+    assert list(refusal.fields) == ["annotation.artifact_type", "annotation.end_ms"]
+    refusal = await refused(update(gateway, ids[0], start_ms=250), "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert refusal.fields == {"annotation.end_ms": "end_ms (250) must be after start_ms (250)"}
     assert await listed(gateway, set_id) == before
 
 
@@ -155,11 +203,11 @@ async def test_missing_resources_are_not_found(gateway) -> None:
     calls = [
         ("dataset", draft(gateway, NOWHERE)),
         ("dataset", versions(gateway, NOWHERE)),
-        ("annotation set", get_set(gateway, NOWHERE)),
-        ("annotation set", publish(gateway, NOWHERE)),
-        ("annotation set", delete_set(gateway, NOWHERE)),
-        ("annotation set", annotate(gateway, NOWHERE, new_annotation(NOWHERE))),
-        ("annotation set", listed(gateway, NOWHERE)),
+        ("annotation_set", get_set(gateway, NOWHERE)),
+        ("annotation_set", publish(gateway, NOWHERE)),
+        ("annotation_set", delete_set(gateway, NOWHERE)),
+        ("annotation_set", annotate(gateway, NOWHERE, new_annotation(NOWHERE))),
+        ("annotation_set", listed(gateway, NOWHERE)),
         ("annotation", update(gateway, NOWHERE)),
         ("annotation", delete(gateway, NOWHERE)),
     ]
@@ -205,11 +253,11 @@ async def test_fields_are_checked(gateway) -> None:
         (f"{first}.confidence", annotate(gateway, NOWHERE, new_annotation(NOWHERE, confidence=1.5))),
         (f"{first}.confidence", annotate(gateway, NOWHERE, new_annotation(NOWHERE, confidence=float("nan")))),
         (first, annotate(gateway, NOWHERE, new_annotation(NOWHERE, end_ms=100))),
-        ("audio_file_id", listed(gateway, NOWHERE, audio_file_id="x")),
-        ("artifact_type", listed(gateway, NOWHERE, artifact_type="x" * 101)),
-        ("annotation_id", update(gateway, "x")),
-        ("artifact_type", update(gateway, NOWHERE, artifact_type="")),
-        ("annotation.end_after_start", update(gateway, NOWHERE, end_ms=1)),
+        ("audio_file_ids[0]", listed(gateway, NOWHERE, audio_file_ids=["x"])),
+        ("artifact_types[0]", listed(gateway, NOWHERE, artifact_types=["x" * 101])),
+        ("annotation.id", update(gateway, "x")),
+        ("annotation.start_ms", update(gateway, NOWHERE, start_ms=-1)),
+        ("annotation.confidence", update(gateway, NOWHERE, confidence=1.5)),
         ("annotation_id", delete(gateway, "x")),
     ]
     for field, call in calls:

@@ -25,6 +25,7 @@ from tests.gateway.calls import (
     opened,
     publish,
     refused,
+    sweep,
     together,
     upload,
 )
@@ -37,7 +38,7 @@ def meta(**fields: Any) -> pb.UploadAudioRequest:
     return pb.UploadAudioRequest(metadata={"filename": "a.wav", "size_bytes": 4} | fields)
 
 
-def part(data: bytes, offset: int = 0) -> pb.UploadAudioRequest:
+def part(data: bytes, offset: int | None = None) -> pb.UploadAudioRequest:
     return pb.UploadAudioRequest(part={"data": data, "offset": offset})
 
 
@@ -101,6 +102,12 @@ WRONG = {
         "announced 4 bytes, but the stream ended after 3",
     ),
     "too long": ([meta, part(b"RIFF"), part(b"!", 4)], "part.data", "more than the 4 bytes"),
+    "a first part that is not the first": ([meta, part(b"RIFF", 4)], "part.offset", "is 4, but 0 bytes"),
+    "a later part that says that it is the first": (
+        [meta, part(b"RI", 0), part(b"FF", 0)],
+        "part.offset",
+        "is 0, but 2 bytes came before",
+    ),
     "out of order": ([meta, part(b"RI"), part(b"FF", 3)], "part.offset", "is 3, but 2 bytes came before"),
     "another hash": (
         [lambda **ids: meta(sha256="0" * 64, **ids), part(b"RIFF")],
@@ -220,15 +227,15 @@ async def test_a_list_is_oldest_first_and_can_be_filtered_by_status(gateway) -> 
     ready = await decoded(gateway, dataset_id)
     pending = (await upload(gateway, dataset_id)).id
     assert await listed(gateway, dataset_id) == [ready, pending]
-    assert await listed(gateway, dataset_id, processing_status=PENDING) == [pending]
-    assert await listed(gateway, dataset_id, processing_status=S.AUDIO_PROCESSING_STATUS_FAILED) == []
+    assert await listed(gateway, dataset_id, processing_statuses=[PENDING]) == [pending]
+    assert await listed(gateway, dataset_id, processing_statuses=[S.AUDIO_PROCESSING_STATUS_FAILED]) == []
 
 
 async def test_missing_resources_are_not_found(gateway) -> None:
     calls = [
-        ("audio file", get(gateway, NOWHERE)),
-        ("audio file", delete(gateway, NOWHERE)),
-        ("audio file", download(gateway, NOWHERE).read()),
+        ("audio_file", get(gateway, NOWHERE)),
+        ("audio_file", delete(gateway, NOWHERE)),
+        ("audio_file", download(gateway, NOWHERE).read()),
         ("dataset", listed(gateway, NOWHERE)),
         ("dataset", watch(gateway, NOWHERE).read()),
     ]
@@ -254,7 +261,7 @@ async def test_fields_are_checked(gateway) -> None:
         ("request_id", delete(gateway, NOWHERE, request_id="1")),
         ("audio_file_id", download(gateway, "x").read()),
         ("dataset_id", listed(gateway, "x")),
-        ("processing_status", listed(gateway, NOWHERE, processing_status=99)),
+        ("processing_statuses[0]", listed(gateway, NOWHERE, processing_statuses=[99])),
         ("page_size", listed(gateway, NOWHERE, page_size=-1)),
         ("dataset_id", watch(gateway, "x").read()),
         ("after_revision", watch(gateway, NOWHERE, -1).read()),
@@ -264,7 +271,7 @@ async def test_fields_are_checked(gateway) -> None:
         assert list(refusal.fields) == [field]
 
 
-async def test_deleting_removes_the_objects_and_the_annotations_in_drafts(gateway) -> None:
+async def test_deleting_removes_the_annotations_in_drafts_and_the_objects_later(gateway) -> None:
     dataset_id = await dataset(gateway, "glitch")
     file_id, other_id = await decoded(gateway, dataset_id), await decoded(gateway, dataset_id)
     set_id = (await draft(gateway, dataset_id)).id
@@ -273,6 +280,7 @@ async def test_deleting_removes_the_objects_and_the_annotations_in_drafts(gatewa
     await delete(gateway, file_id, request_id=request_id)
     await delete(gateway, file_id, request_id=request_id)
     assert await listed(gateway, dataset_id) == [other_id]
+    await sweep(gateway)
     assert gateway.objects() == [f"audio/{other_id}/source"]
     assert await gateway.count("annotations") == 1
     await refused(delete(gateway, file_id), "NOT_FOUND", "NOT_FOUND")
@@ -285,8 +293,8 @@ async def test_a_file_with_annotations_in_a_published_set_cannot_be_deleted(gate
     await annotate(gateway, set_id, new_annotation(file_id))
     await publish(gateway, set_id)
     refusal = await refused(delete(gateway, file_id), "FAILED_PRECONDITION", "IN_USE")
-    assert refusal.violations[0][:2] == ("IN_USE", f"audio file/{file_id}")
-    assert "versions 1" in refusal.message
+    assert [violation[:2] for violation in refusal.violations] == [("IN_USE", f"annotation_set/{set_id}")]
+    await sweep(gateway)
     assert gateway.objects() == [f"audio/{file_id}/source"]
 
 
@@ -300,7 +308,8 @@ async def test_a_file_cannot_be_deleted_while_a_job_runs_on_its_dataset(gateway)
         )
     file_id = str(built.audio_file_ids[0])
     refusal = await refused(delete(gateway, file_id), "FAILED_PRECONDITION", "IN_USE")
-    assert "training jobs use its dataset's audio" in refusal.message
+    assert "is not finished: cancel it" in refusal.message
+    await refused(delete(gateway, file_id, force=True), "FAILED_PRECONDITION", "IN_USE")
     await gateway.execute("UPDATE training_jobs SET status = 'cancelled', finished_at = now()")
     await delete(gateway, file_id)
 

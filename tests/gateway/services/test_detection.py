@@ -243,7 +243,7 @@ async def test_a_trainer_killed_while_it_receives_is_unavailable(database_url, t
             await refused(call, "INVALID_ARGUMENT", "INVALID_AUDIO")
             call = detect(address, requests(trainer.process))
             refusal = await refused(call, "UNAVAILABLE", "TRAINER_UNAVAILABLE")
-    assert trainer.address in refusal.message
+    assert trainer.address not in refusal.message
     assert refusal.details["google.rpc.RetryInfo"].retry_delay.ToTimedelta().total_seconds() > 0
 
 
@@ -253,7 +253,7 @@ async def test_a_trainer_that_stops_is_unavailable(database_url, tmp_path, code)
     async with serving(Front(code)) as trainer, gateway_with(trainer, database_url, tmp_path) as address:
         call = detect_when_a_trainer_is_available(address, start(model_id), data(b"x"))
         refusal = await refused(call, "UNAVAILABLE", "TRAINER_UNAVAILABLE")
-    assert "what the trainer says" in refusal.message
+    assert "what the trainer says" not in refusal.message
 
 
 async def test_a_client_that_cancels_cancels_the_trainer(database_url, tmp_path) -> None:

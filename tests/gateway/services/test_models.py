@@ -3,6 +3,7 @@
 import asyncpg
 import pytest
 import pytest_asyncio
+from earmark.v1 import metrics_pb2 as pb_metrics
 from earmark.v1 import model_service_pb2 as pb
 from earmark.v1.model_service_pb2_grpc import ModelServiceStub
 from uuid_utils.compat import uuid7
@@ -71,10 +72,34 @@ async def test_lists_are_newest_first_and_filtered(stub, database_url) -> None:
     assert await names(stub, show_deleted=True) == ["third", "second", "first"]
     assert await names(stub, is_active=True) == ["second"]
     assert await names(stub, is_active=False) == ["first"]
-    assert await names(stub, artifact_type="echo") == ["second"]
-    assert await names(stub, artifact_type="ech") == []
-    assert await names(stub, dataset_id=dataset_id, is_active=True, artifact_type="glitch") == ["second"]
-    assert await names(stub, dataset_id=str(uuid7())) == []
+    assert await names(stub, artifact_types=["echo", "hum"]) == ["second"]
+    assert await names(stub, artifact_types=["ech"]) == []
+    assert await names(stub, dataset_ids=[dataset_id], is_active=True, artifact_types=["glitch"]) == [
+        "second"
+    ]
+    assert await names(stub, dataset_ids=[str(uuid7())]) == []
+
+
+async def test_a_list_has_the_curves_only_in_the_full_view_and_200_types_fit(stub, database_url) -> None:
+    curve = [{"threshold": t / 20, "precision": 0.5, "recall": 0.25} for t in range(1, 20)]
+    names_of_types = [f"type {i}" for i in range(200)]
+    figures = {"precision": 0.5, "support": 3, "precision_recall_curve": curve}
+    metrics = {"per_type": dict.fromkeys(names_of_types, figures), "macro_f1_score": 0.5}
+    async with Database(database_url) as database, database.connection() as connection:
+        for _ in range(45):
+            await model(connection, eval_metrics=metrics)
+    sizes = {}
+    for view in (pb_metrics.METRICS_VIEW_UNSPECIFIED, pb_metrics.METRICS_VIEW_FULL):
+        page = await stub.ListModels(pb.ListModelsRequest(view=view))
+        sizes[view] = len(page.models)
+        listed = page.models[0].eval_metrics
+        assert listed.per_type["type 7"].support == 3
+        points = len(listed.per_type["type 7"].precision_recall_curve)
+        assert points == (19 if view == pb_metrics.METRICS_VIEW_FULL else 0)
+    assert sizes[pb_metrics.METRICS_VIEW_UNSPECIFIED] == 45
+    assert 0 < sizes[pb_metrics.METRICS_VIEW_FULL] < 45
+    full = await get(stub, page.models[0].id)
+    assert full.eval_metrics == listed
 
 
 async def test_pages_have_every_model_once_and_a_token_is_bound_to_the_filters(stub, database_url) -> None:
@@ -122,7 +147,7 @@ async def test_a_stale_etag_changes_nothing(stub, database_url) -> None:
     stale = (await get(stub, model_id)).etag
     current = (await update(stub, "name", id=model_id, name="new", etag=stale)).etag
     call = update(stub, "name", id=model_id, name="x", etag=stale)
-    assert (await refused(call, "ABORTED", "STALE_ETAG")).info.metadata["etag"] == current
+    assert (await refused(call, "ABORTED", "STALE_ETAG")).info.metadata["current_etag"] == current
     assert (await get(stub, model_id)).name == "new"
 
 

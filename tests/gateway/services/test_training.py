@@ -215,8 +215,10 @@ async def test_repeated_requests_create_one_job(gateway, stub) -> None:
 
 async def test_lists_are_newest_first_and_filtered(gateway, stub) -> None:
     one, other = await build_dataset(gateway), await build_dataset(gateway)
+    jobs = [(one, {}), (other, {"team": "tts"}), (one, {"team": "tts", "run": "2"})]
     ids = [
-        (await stub.CreateTrainingJob(create_request(built))).training_job.id for built in (one, other, one)
+        (await stub.CreateTrainingJob(create_request(built, metadata=metadata))).training_job.id
+        for built, metadata in jobs
     ]
     await stub.CancelTrainingJob(pb.CancelTrainingJobRequest(training_job_id=ids[0]))
 
@@ -225,14 +227,44 @@ async def test_lists_are_newest_first_and_filtered(gateway, stub) -> None:
         return [job.id for job in reply.training_jobs]
 
     assert await listed() == ids[::-1]
-    assert await listed(dataset_id=str(one.dataset_id)) == [ids[2], ids[0]]
-    assert await listed(status=S.TRAINING_JOB_STATUS_CANCELLED) == [ids[0]]
+    assert await listed(dataset_ids=[str(one.dataset_id)]) == [ids[2], ids[0]]
+    assert await listed(statuses=[S.TRAINING_JOB_STATUS_CANCELLED]) == [ids[0]]
+    both = [S.TRAINING_JOB_STATUS_CANCELLED, S.TRAINING_JOB_STATUS_PENDING, S.TRAINING_JOB_STATUS_QUEUED]
+    assert await listed(statuses=both) == ids[::-1]
+    assert await listed(metadata={"team": "tts"}) == ids[1:][::-1]
+    assert await listed(metadata={"team": "tts", "run": "2"}) == [ids[2]]
+    assert await listed(metadata={"team": "asr"}) == []
     page = await stub.ListTrainingJobs(pb.ListTrainingJobsRequest(page_size=2))
     assert await listed(page_size=2, page_token=page.next_page_token) == [ids[0]]
     other_list = pb.ListTrainingJobsRequest(
-        page_token=page.next_page_token, status=S.TRAINING_JOB_STATUS_QUEUED
+        page_token=page.next_page_token, statuses=[S.TRAINING_JOB_STATUS_QUEUED]
     )
     await refused(stub.ListTrainingJobs(other_list), "INVALID_ARGUMENT", "INVALID_PAGE_TOKEN")
+
+
+async def test_a_list_has_the_curves_of_jobs_only_in_the_full_view(gateway, stub) -> None:
+    job = (await stub.CreateTrainingJob(create_request(await build_dataset(gateway)))).training_job
+    figures = {"glitch": {"support": 3, "precision_recall_curve": [{"threshold": 0.5, "recall": 1}]}}
+    await gateway.execute("UPDATE training_jobs SET metrics = $1", {"per_type": figures})
+    points = {}
+    for view in ("METRICS_VIEW_UNSPECIFIED", "METRICS_VIEW_BASIC", "METRICS_VIEW_FULL"):
+        [listed] = (await stub.ListTrainingJobs(pb.ListTrainingJobsRequest(view=view))).training_jobs
+        assert listed.metrics.per_type["glitch"].support == 3
+        points[view] = len(listed.metrics.per_type["glitch"].precision_recall_curve)
+    assert list(points.values()) == [0, 0, 1]
+    read = (await stub.GetTrainingJob(pb.GetTrainingJobRequest(training_job_id=job.id))).training_job
+    assert read.metrics == listed.metrics
+
+
+async def test_metadata_has_a_size_limit(gateway, stub) -> None:
+    built = await build_dataset(gateway)
+    largest = {"é" * 63 + f"{n:02}": "é" * 448 for n in range(16)}
+    job = (await stub.CreateTrainingJob(create_request(built, metadata=largest))).training_job
+    assert job.metadata == largest
+    for metadata in ({"é" * 65: ""}, {"key": "é" * 449}, {"": "x"}):
+        call = stub.CreateTrainingJob(create_request(built, metadata=metadata))
+        refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
+        assert [field.partition("[")[0] for field in refusal.fields] == ["metadata"]
 
 
 @pytest.mark.parametrize("call", ["GetTrainingJob", "CancelTrainingJob"])

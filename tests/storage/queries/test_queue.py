@@ -81,12 +81,10 @@ async def test_places_predict_the_order_and_the_tenant_with_the_fewest_running_j
         waiting = {tenant: await queue(connection, tenant, number) for tenant, number in jobs.items()}
         running = []
         for ended in ends:
-            places = {
-                job_id: (await training.place(connection, job_id))
-                for ids in waiting.values()
-                for job_id in ids
-            }
-            assert sorted(place.place for place in places.values()) == list(range(1, len(places) + 1))
+            places = await training.places(connection, [job_id for ids in waiting.values() for job_id in ids])
+            assert sorted(place.overall_place for place in places.values()) == list(range(1, len(places) + 1))
+            for ids in waiting.values():
+                assert [places[job_id].place for job_id in ids] == list(range(1, len(ids) + 1))
             job = await claim(connection, limit)
             running_counts = Counter(other.tenant_id for other in running)
             eligible = [
@@ -99,7 +97,7 @@ async def test_places_predict_the_order_and_the_tenant_with_the_fewest_running_j
             else:
                 assert waiting[job.tenant_id].pop(0) == job.id
                 assert running_counts[job.tenant_id] == min(running_counts[tenant] for tenant in eligible)
-                assert limit is not None or places[job.id].place == 1
+                assert limit is not None or places[job.id].overall_place == 1
                 running.append(job)
             if ended and running:
                 await end(connection, running.pop(0))
@@ -139,13 +137,35 @@ async def test_a_lost_job_waits_out_its_pause_behind_jobs_without_one(database) 
         first, second = await queue(connection, "one", 2)
         job = await claim(connection)
         assert await training.requeue(connection, first, 1, "lost", "", EVENT, losses=1, pause_seconds=60)
-        assert (await training.place(connection, first)).place == 2
-        assert not (await training.place(connection, first)).is_due
+        [place] = (await training.places(connection, [first])).values()
+        assert (place.place, place.overall_place, place.is_due) == (2, 2, False)
         assert (job.id, (await claim(connection)).id) == (first, second)
         assert await claim(connection) is None
         await connection.execute("UPDATE training_jobs SET not_before = now() WHERE id = $1", first)
         again = await claim(connection)
         assert (again.id, again.attempt, again.losses) == (first, 2, 1)
+
+
+async def test_jobs_are_read_with_their_places_in_one_query_for_all(database) -> None:
+    async with database.transaction() as connection:
+        many = await queue(connection, "many", 3)
+        running = (await claim(connection)).id
+        [few] = await queue(connection, "few", 1)
+        queries = []
+        connection.add_query_logger(lambda record: queries.append(record.query))
+        wanted = [("few", few), *(("many", job_id) for job_id in many)]
+        jobs = await training.get_many(connection, wanted)
+    assert len([query for query in queries if "training_queue" in query]) == 1
+    places = {
+        key: job.queue_place and (job.queue_place.place, job.queue_place.overall_place)
+        for key, job in jobs.items()
+    }
+    assert places == {
+        ("many", running): None,
+        ("few", few): (1, 1),
+        ("many", many[1]): (1, 2),
+        ("many", many[2]): (2, 3),
+    }
 
 
 async def test_a_job_that_was_handed_back_keeps_its_place(database) -> None:

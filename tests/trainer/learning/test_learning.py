@@ -2,49 +2,60 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from tests.sounds import annotated_speech
-from tests.trainer.jobs import completed, never, stored_file
+from bench.quality.learning import detected
+from bench.quality.sets import RECIPES, write_set
+from bench.quality.speech import clips, split_by_voice, write_synthetic_clips
+from bench.tools.data import default_config, read, stored
+from bench.tools.folder import annotations, durations_ms
+from bench.tools.scores import scores
+from demo.artifacts import TYPES
+from tests.trainer.jobs import completed, never
 from trainer.events import Checkpoint, Completed
-from trainer.features.frontend import unpack_features
+from trainer.job import TrainingJob
 from trainer.learning.loop import train
 from trainer.model import load_model
-from trainer.scoring.detection import DetectionConfig, detect
-from trainer.scoring.metrics import event_counts
 
 
 @pytest.fixture(scope="module")
-def longer(job):
-    return replace(job, config=replace(job.config, epochs=8, learning_rate=0.003))
+def faults(tmp_path_factory):
+    """The folders of six minutes of faults to train on, and of three minutes in other voices."""
+    speech, folder = tmp_path_factory.mktemp("speech"), tmp_path_factory.mktemp("faults")
+    write_synthetic_clips(speech, 10)
+    recipe = replace(RECIPES["faults"], train_minutes=6, test_minutes=3)
+    write_set(folder, recipe, *split_by_voice(clips(speech)), scale=1)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def events(objects, longer):
-    return list(train(longer, objects, never))
+def job(objects, faults):
+    dataset = read(faults / "train")
+    config = replace(default_config(dataset, seed=7), epochs=8, learning_rate=0.003)
+    return TrainingJob("job", 1, config, stored(dataset, objects), "out")
 
 
-def test_the_stored_model_detects_artifacts_in_new_audio(objects, events):
+@pytest.fixture(scope="module")
+def events(objects, job):
+    return list(train(job, objects, never))
+
+
+def test_the_stored_model_detects_faults_in_other_voices(objects, faults, events):
     done = events[-1]
     assert isinstance(done, Completed)
-    assert done.metrics.overall.f1_score > 0.8
-    assert set(done.recommended_thresholds) == {"gone", "noisy"}
-    model = load_model(objects, done.weights, done.config)
-    fresh = stored_file(objects, "fresh", *annotated_speech(40, 99))
-    detected = detect(
-        model, unpack_features(objects.get(fresh.features)), fresh.duration_ms, DetectionConfig()
-    )
-    for kind in ("gone", "noisy"):
-        reference = np.array([(a.start_ms, a.end_ms) for a in fresh.annotations if a.artifact_type == kind])
-        estimated = np.array(
-            [(d.start_ms, d.end_ms) for d in detected if d.artifact_type == kind], np.int64
-        ).reshape(-1, 2)
-        assert event_counts(reference, estimated).figures().f1_score > 0.8
+    model, test = load_model(objects, done.weights, done.config), read(faults / "test")
+    figures = scores(annotations(faults / "test"), detected(model, test), durations_ms(faults / "test"))
+    # Seeds 1 to 8 have an event F1 of 0.79-0.86 (mean 0.82), macro 0.76-0.81, and an onset error of 20-26 ms.
+    # Without the columns of similarity the F1 are at most 0.69 and 0.63, and with all targets 100 ms late the
+    # onset error is 84 ms.
+    assert figures["event_f1"] > 0.74
+    assert figures["event_f1_macro"] > 0.7
+    assert figures["onset_error_ms"] < 45
+    assert set(done.recommended_thresholds) == set(TYPES)
 
 
-def test_a_resumed_job_gives_the_same_bytes(objects, longer, events):
+def test_a_resumed_job_gives_the_same_bytes(objects, job, events):
     before = [event.key for event in events if isinstance(event, Checkpoint)][-2]
-    done = completed(replace(longer, resume_from=before, prefix="resumed"), objects)
+    done = completed(replace(job, resume_from=before, prefix="resumed"), objects)
     assert objects.get(done.weights) == objects.get(events[-1].weights)
     assert objects.get(done.config) == objects.get(events[-1].config)

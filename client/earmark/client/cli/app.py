@@ -16,6 +16,7 @@ from earmark.client.cli.tables import detection_table, job_counts, trainer_table
 from earmark.client.cli.up import run_up
 from earmark.client.local import DEFAULT_PORT, DEFAULT_TRAINER_PORT, require_extra
 from earmark.client.watch import watch, watch_jobs
+from earmark.v1 import admin_service_pb2 as admin
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import training_service_pb2 as training
 from earmark.v1.detection_pb2 import Detection, DetectionConfig
@@ -115,11 +116,12 @@ def show_trainers(address: Address = DEFAULT_ADDRESS) -> None:
     """Show the gateway's trainers, and how many jobs wait for them."""
     console = Console()
     with errors_on_stderr(), connect(address) as client:
-        capacity = client.training.GetCapacity(training.GetCapacityRequest())
-        if capacity.trainers:
-            console.print(trainer_table(capacity.trainers))
+        trainers = client.admin.ListTrainers(admin.ListTrainersRequest()).trainers
+        if trainers:
+            console.print(trainer_table(trainers))
         else:
             console.print("the gateway has no trainers: name them in its EARMARK_TRAINERS")
+        capacity = client.admin.GetCapacity(admin.GetCapacityRequest())
         console.print(job_counts(capacity), highlight=False)
 
 

@@ -8,6 +8,7 @@ from earmark.client.channel import Client
 from earmark.client.cli.tables import figure, metrics_table
 from earmark.client.watch import TERMINAL_STATUSES, JobEvent
 from earmark.v1 import training_service_pb2 as training
+from earmark.v1.error_reason_pb2 import ErrorReason
 from earmark.v1.metrics_pb2 import EvalMetrics
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -84,8 +85,8 @@ def follow(
     """Show a job's events to the last one, then its final figures, and return the finished job."""
     job = _read(client, job_id)
     progress = _initial_progress(job)
-    if job.HasField("waiting"):
-        place = f"number {job.waiting.place} in the queue: {job.waiting.message}"
+    if job.HasField("queue_state"):
+        place = f"number {job.queue_state.place} of your jobs in the queue: {job.queue_state.message}"
         console.print(place, markup=False, highlight=False, soft_wrap=True)
     show = _show_live if console.is_terminal else _show_lines
     show(console, progress, events)
@@ -122,7 +123,8 @@ def verdict(job: training.TrainingJob) -> str:
             weights = f", the weights of epoch {job.best_epoch}" if job.best_epoch else ""
             return f"[green]completed[/green]: model {job.model_id}{weights}"
         case training.TRAINING_JOB_STATUS_FAILED:
-            return f"[red]failed[/red]: {escape(job.error.reason)}: {escape(job.error.message)}"
+            reason = ErrorReason.Name(job.error.reason).removeprefix("ERROR_REASON_")
+            return f"[red]failed[/red]: {reason}: {escape(job.error.message)}"
         case _:
             return f"[yellow]{status_name(job.status)}[/yellow]"
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from datetime import UTC
 
+from earmark.v1.admin_service_pb2 import GetCapacityResponse, Trainer
 from earmark.v1.detection_pb2 import Detection
-from earmark.v1.metrics_pb2 import EvalMetrics, Figures, TypeMetrics
-from earmark.v1.training_service_pb2 import GetCapacityResponse, TrainerStatus
+from earmark.v1.metrics_pb2 import DetectionFigures, EvalMetrics, TypeMetrics
 from rich.markup import escape
 from rich.table import Table
 
@@ -38,7 +38,7 @@ def detection_table(detections: Iterable[Detection]) -> Table:
     return table
 
 
-def trainer_table(trainers: Iterable[TrainerStatus]) -> Table:
+def trainer_table(trainers: Iterable[Trainer]) -> Table:
     """Return a table with one row for each trainer; unknown slots are a dash."""
     table = Table()
     table.add_column("address", overflow="fold")
@@ -73,7 +73,7 @@ def _slots(total: int, free: int) -> str:
     return f"{total - free}/{total}" if total else "–"  # noqa: RUF001
 
 
-def _note(trainer: TrainerStatus) -> str:
+def _note(trainer: Trainer) -> str:
     """Return a trainer's problem and, if it is unavailable, when it last answered."""
     if trainer.is_available or not trainer.HasField("seen_at"):
         return trainer.problem
@@ -86,11 +86,11 @@ def seconds(ms: int) -> str:
     return f"{ms / 1000:.3f} s"
 
 
-def figure(figures: Figures | TypeMetrics, name: str) -> str:
+def figure(figures: DetectionFigures | TypeMetrics, name: str) -> str:
     """Return one of `precision`, `recall` and `f1_score` with two decimals, or a dash if it is unset."""
     return f"{getattr(figures, name):.2f}" if figures.HasField(name) else "–"  # noqa: RUF001
 
 
-def _row(figures: Figures | TypeMetrics) -> list[str]:
+def _row(figures: DetectionFigures | TypeMetrics) -> list[str]:
     names = ("precision", "recall", "f1_score")
     return [*(figure(figures, name) for name in names), str(figures.support)]

@@ -5,7 +5,7 @@ import warnings
 
 from earmark.v1 import annotation_service_pb2 as earmark_dot_v1_dot_annotation__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.66.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,16 +18,17 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in earmark/v1/annotation_service_pb2_grpc.py depends on'
+        + f' but the generated code in earmark/v1/annotation_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class AnnotationServiceStub:
+class AnnotationServiceStub(object):
     """Annotation sets and their annotations: where artifacts occur in a dataset's audio. A set is a draft until
-    it is published; a published set never changes, and only a published set can be trained on.
+    it is published; a published set never changes, except that it loses the annotations of a file that is deleted by
+    force. Only a published set can be trained on.
     """
 
     def __init__(self, channel):
@@ -83,9 +84,10 @@ class AnnotationServiceStub:
                 _registered_method=True)
 
 
-class AnnotationServiceServicer:
+class AnnotationServiceServicer(object):
     """Annotation sets and their annotations: where artifacts occur in a dataset's audio. A set is a draft until
-    it is published; a published set never changes, and only a published set can be trained on.
+    it is published; a published set never changes, except that it loses the annotations of a file that is deleted by
+    force. Only a published set can be trained on.
     """
 
     def CreateAnnotationSet(self, request, context):
@@ -126,7 +128,8 @@ class AnnotationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAnnotationSet(self, request, context):
-        """Deletes a draft and its annotations. A published set cannot be deleted.
+        """Deletes a set and its annotations. If it is published, the call fails with FAILED_PRECONDITION and names each job and
+        model that it was used for, unless `force` is set. Unfinished jobs prevent it in any case.
 
         grpcurl -plaintext -d '{"annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33"}' localhost:50051 earmark.v1.AnnotationService/DeleteAnnotationSet
         """
@@ -147,16 +150,16 @@ class AnnotationServiceServicer:
     def ListAnnotations(self, request, context):
         """Lists a set's annotations, in order of creation.
 
-        grpcurl -plaintext -d '{"annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33", "artifact_type": "dropout"}' localhost:50051 earmark.v1.AnnotationService/ListAnnotations
+        grpcurl -plaintext -d '{"annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33", "artifact_types": ["dropout"]}' localhost:50051 earmark.v1.AnnotationService/ListAnnotations
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateAnnotation(self, request, context):
-        """Replaces every field of one annotation of a draft except its file.
+        """Changes one annotation of a draft. Its file cannot be changed.
 
-        grpcurl -plaintext -d '{"annotation_id": "019a9f42-0b7e-7f00-91aa-6e5d4c3b2a44", "artifact_type": "dropout", "start_ms": 1200, "end_ms": 1400}' localhost:50051 earmark.v1.AnnotationService/UpdateAnnotation
+        grpcurl -plaintext -d '{"annotation": {"id": "019a9f42-0b7e-7f00-91aa-6e5d4c3b2a44", "start_ms": 1200, "end_ms": 1400}, "update_mask": "startMs,endMs"}' localhost:50051 earmark.v1.AnnotationService/UpdateAnnotation
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -227,9 +230,10 @@ def add_AnnotationServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class AnnotationService:
+class AnnotationService(object):
     """Annotation sets and their annotations: where artifacts occur in a dataset's audio. A set is a draft until
-    it is published; a published set never changes, and only a published set can be trained on.
+    it is published; a published set never changes, except that it loses the annotations of a file that is deleted by
+    force. Only a published set can be trained on.
     """
 
     @staticmethod

@@ -1,13 +1,9 @@
-import datetime
-
-from buf.validate import validate_pb2 as _validate_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -56,7 +52,7 @@ class AudioFile(_message.Message):
     created_at: _timestamp_pb2.Timestamp
     updated_at: _timestamp_pb2.Timestamp
     revision: int
-    def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., original_filename: _Optional[str] = ..., content_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., duration_ms: _Optional[int] = ..., sample_rate_hz: _Optional[int] = ..., channels: _Optional[int] = ..., processing_status: _Optional[_Union[AudioProcessingStatus, str]] = ..., error_message: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., original_filename: _Optional[str] = ..., content_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., duration_ms: _Optional[int] = ..., sample_rate_hz: _Optional[int] = ..., channels: _Optional[int] = ..., processing_status: _Optional[_Union[AudioProcessingStatus, str]] = ..., error_message: _Optional[str] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class UploadAudioRequest(_message.Message):
     __slots__ = ("metadata", "part")
@@ -107,16 +103,16 @@ class GetAudioFileResponse(_message.Message):
     def __init__(self, audio_file: _Optional[_Union[AudioFile, _Mapping]] = ...) -> None: ...
 
 class ListAudioFilesRequest(_message.Message):
-    __slots__ = ("dataset_id", "processing_status", "page_size", "page_token")
+    __slots__ = ("dataset_id", "processing_statuses", "page_size", "page_token")
     DATASET_ID_FIELD_NUMBER: _ClassVar[int]
-    PROCESSING_STATUS_FIELD_NUMBER: _ClassVar[int]
+    PROCESSING_STATUSES_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     dataset_id: str
-    processing_status: AudioProcessingStatus
+    processing_statuses: _containers.RepeatedScalarFieldContainer[AudioProcessingStatus]
     page_size: int
     page_token: str
-    def __init__(self, dataset_id: _Optional[str] = ..., processing_status: _Optional[_Union[AudioProcessingStatus, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, dataset_id: _Optional[str] = ..., processing_statuses: _Optional[_Iterable[_Union[AudioProcessingStatus, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListAudioFilesResponse(_message.Message):
     __slots__ = ("audio_files", "next_page_token")
@@ -127,16 +123,27 @@ class ListAudioFilesResponse(_message.Message):
     def __init__(self, audio_files: _Optional[_Iterable[_Union[AudioFile, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class DeleteAudioFileRequest(_message.Message):
-    __slots__ = ("audio_file_id", "request_id")
+    __slots__ = ("audio_file_id", "request_id", "force")
     AUDIO_FILE_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
     audio_file_id: str
     request_id: str
-    def __init__(self, audio_file_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    force: bool
+    def __init__(self, audio_file_id: _Optional[str] = ..., request_id: _Optional[str] = ..., force: bool = ...) -> None: ...
 
 class DeleteAudioFileResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("deleted_counts",)
+    class DeletedCountsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    DELETED_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    deleted_counts: _containers.ScalarMap[str, int]
+    def __init__(self, deleted_counts: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class DownloadAudioRequest(_message.Message):
     __slots__ = ("audio_file_id",)

@@ -5,7 +5,7 @@ import warnings
 
 from earmark.v1 import audio_service_pb2 as earmark_dot_v1_dot_audio__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.66.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in earmark/v1/audio_service_pb2_grpc.py depends on'
+        + f' but the generated code in earmark/v1/audio_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class AudioServiceStub:
+class AudioServiceStub(object):
     """Audio files. Clients upload them in parts; the service decodes and checks them, and a file that passes is
     ready for training.
     """
@@ -68,7 +68,7 @@ class AudioServiceStub:
                 _registered_method=True)
 
 
-class AudioServiceServicer:
+class AudioServiceServicer(object):
     """Audio files. Clients upload them in parts; the service decodes and checks them, and a file that passes is
     ready for training.
     """
@@ -98,17 +98,18 @@ class AudioServiceServicer:
     def ListAudioFiles(self, request, context):
         """Lists a dataset's files, oldest first.
 
-        grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "processing_status": "AUDIO_PROCESSING_STATUS_FAILED"}' localhost:50051 earmark.v1.AudioService/ListAudioFiles
+        grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "processing_statuses": ["AUDIO_PROCESSING_STATUS_FAILED"]}' localhost:50051 earmark.v1.AudioService/ListAudioFiles
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAudioFile(self, request, context):
-        """Deletes a file and its annotations in drafts. Refused if a published annotation set annotates the file, and
-        while a training job uses the dataset.
+        """Deletes a file and its annotations in drafts. If published annotation sets annotate the file, the call fails with
+        FAILED_PRECONDITION and names each, unless `force` is set. Unfinished jobs of the dataset prevent it in any case. The
+        stored audio is removed within minutes.
 
-        grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22"}' localhost:50051 earmark.v1.AudioService/DeleteAudioFile
+        grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "force": true}' localhost:50051 earmark.v1.AudioService/DeleteAudioFile
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -174,7 +175,7 @@ def add_AudioServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class AudioService:
+class AudioService(object):
     """Audio files. Clients upload them in parts; the service decodes and checks them, and a file that passes is
     ready for training.
     """

@@ -5,7 +5,7 @@ import warnings
 
 from earmark.v1 import dataset_service_pb2 as earmark_dot_v1_dot_dataset__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.66.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in earmark/v1/dataset_service_pb2_grpc.py depends on'
+        + f' but the generated code in earmark/v1/dataset_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class DatasetServiceStub:
+class DatasetServiceStub(object):
     """Datasets. A dataset groups audio files and defines the artifact types that annotations of its audio may have.
     """
 
@@ -62,7 +62,7 @@ class DatasetServiceStub:
                 _registered_method=True)
 
 
-class DatasetServiceServicer:
+class DatasetServiceServicer(object):
     """Datasets. A dataset groups audio files and defines the artifact types that annotations of its audio may have.
     """
 
@@ -103,10 +103,11 @@ class DatasetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteDataset(self, request, context):
-        """Deletes a dataset with its audio and drafts. Refused if a published annotation set or a training job belongs
-        to it.
+        """Deletes a dataset with its audio and drafts. If published annotation sets, training jobs or models belong to it, the
+        call fails with FAILED_PRECONDITION and names each, unless `force` is set. Unfinished jobs, which include those that
+        start from one of its models, prevent it in any case. The stored audio and models are removed within minutes.
 
-        grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"}' localhost:50051 earmark.v1.DatasetService/DeleteDataset
+        grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "force": true}' localhost:50051 earmark.v1.DatasetService/DeleteDataset
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -148,7 +149,7 @@ def add_DatasetServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class DatasetService:
+class DatasetService(object):
     """Datasets. A dataset groups audio files and defines the artifact types that annotations of its audio may have.
     """
 

@@ -5,7 +5,7 @@ import warnings
 
 from earmark.v1 import detection_service_pb2 as earmark_dot_v1_dot_detection__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.66.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in earmark/v1/detection_service_pb2_grpc.py depends on'
+        + f' but the generated code in earmark/v1/detection_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class DetectionServiceStub:
+class DetectionServiceStub(object):
     """Finds artifacts in new audio with an active model.
     """
 
@@ -42,7 +42,7 @@ class DetectionServiceStub:
                 _registered_method=True)
 
 
-class DetectionServiceServicer:
+class DetectionServiceServicer(object):
     """Finds artifacts in new audio with an active model.
     """
 
@@ -75,7 +75,7 @@ def add_DetectionServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class DetectionService:
+class DetectionService(object):
     """Finds artifacts in new audio with an active model.
     """
 

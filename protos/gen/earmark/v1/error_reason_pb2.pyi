@@ -32,6 +32,31 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_TRAINING_CRASHED: _ClassVar[ErrorReason]
     ERROR_REASON_BASE_MODEL_UNUSABLE: _ClassVar[ErrorReason]
     ERROR_REASON_DATASET_TOO_LARGE: _ClassVar[ErrorReason]
+
+class ViolationType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    VIOLATION_TYPE_UNSPECIFIED: _ClassVar[ViolationType]
+    VIOLATION_TYPE_ANNOTATION_SET_PUBLISHED: _ClassVar[ViolationType]
+    VIOLATION_TYPE_AUDIO_READY: _ClassVar[ViolationType]
+    VIOLATION_TYPE_AUDIO_DURATION: _ClassVar[ViolationType]
+    VIOLATION_TYPE_ANNOTATIONS_PER_TYPE: _ClassVar[ViolationType]
+    VIOLATION_TYPE_TYPES_DEFINED: _ClassVar[ViolationType]
+    VIOLATION_TYPE_SAME_DATASET: _ClassVar[ViolationType]
+    VIOLATION_TYPE_AUDIO_FAILED: _ClassVar[ViolationType]
+    VIOLATION_TYPE_AUDIO_DECODED: _ClassVar[ViolationType]
+    VIOLATION_TYPE_WITHIN_AUDIO: _ClassVar[ViolationType]
+    VIOLATION_TYPE_WRONG_STATE: _ClassVar[ViolationType]
+    VIOLATION_TYPE_IN_USE: _ClassVar[ViolationType]
+
+class ResourceType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RESOURCE_TYPE_UNSPECIFIED: _ClassVar[ResourceType]
+    RESOURCE_TYPE_DATASET: _ClassVar[ResourceType]
+    RESOURCE_TYPE_AUDIO_FILE: _ClassVar[ResourceType]
+    RESOURCE_TYPE_ANNOTATION_SET: _ClassVar[ResourceType]
+    RESOURCE_TYPE_ANNOTATION: _ClassVar[ResourceType]
+    RESOURCE_TYPE_TRAINING_JOB: _ClassVar[ResourceType]
+    RESOURCE_TYPE_MODEL: _ClassVar[ResourceType]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_FIELD: ErrorReason
 ERROR_REASON_INVALID_PAGE_TOKEN: ErrorReason
@@ -58,3 +83,22 @@ ERROR_REASON_TRAINER_LOST: ErrorReason
 ERROR_REASON_TRAINING_CRASHED: ErrorReason
 ERROR_REASON_BASE_MODEL_UNUSABLE: ErrorReason
 ERROR_REASON_DATASET_TOO_LARGE: ErrorReason
+VIOLATION_TYPE_UNSPECIFIED: ViolationType
+VIOLATION_TYPE_ANNOTATION_SET_PUBLISHED: ViolationType
+VIOLATION_TYPE_AUDIO_READY: ViolationType
+VIOLATION_TYPE_AUDIO_DURATION: ViolationType
+VIOLATION_TYPE_ANNOTATIONS_PER_TYPE: ViolationType
+VIOLATION_TYPE_TYPES_DEFINED: ViolationType
+VIOLATION_TYPE_SAME_DATASET: ViolationType
+VIOLATION_TYPE_AUDIO_FAILED: ViolationType
+VIOLATION_TYPE_AUDIO_DECODED: ViolationType
+VIOLATION_TYPE_WITHIN_AUDIO: ViolationType
+VIOLATION_TYPE_WRONG_STATE: ViolationType
+VIOLATION_TYPE_IN_USE: ViolationType
+RESOURCE_TYPE_UNSPECIFIED: ResourceType
+RESOURCE_TYPE_DATASET: ResourceType
+RESOURCE_TYPE_AUDIO_FILE: ResourceType
+RESOURCE_TYPE_ANNOTATION_SET: ResourceType
+RESOURCE_TYPE_ANNOTATION: ResourceType
+RESOURCE_TYPE_TRAINING_JOB: ResourceType
+RESOURCE_TYPE_MODEL: ResourceType

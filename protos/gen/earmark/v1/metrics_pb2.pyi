@@ -1,12 +1,21 @@
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class Figures(_message.Message):
+class MetricsView(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    METRICS_VIEW_UNSPECIFIED: _ClassVar[MetricsView]
+    METRICS_VIEW_BASIC: _ClassVar[MetricsView]
+    METRICS_VIEW_FULL: _ClassVar[MetricsView]
+METRICS_VIEW_UNSPECIFIED: MetricsView
+METRICS_VIEW_BASIC: MetricsView
+METRICS_VIEW_FULL: MetricsView
+
+class DetectionFigures(_message.Message):
     __slots__ = ("precision", "recall", "f1_score", "support")
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     RECALL_FIELD_NUMBER: _ClassVar[int]
@@ -28,7 +37,7 @@ class OperatingPoint(_message.Message):
     recall: float
     def __init__(self, threshold: _Optional[float] = ..., precision: _Optional[float] = ..., recall: _Optional[float] = ...) -> None: ...
 
-class Interval(_message.Message):
+class ConfidenceInterval(_message.Message):
     __slots__ = ("low", "high")
     LOW_FIELD_NUMBER: _ClassVar[int]
     HIGH_FIELD_NUMBER: _ClassVar[int]
@@ -52,13 +61,13 @@ class TypeMetrics(_message.Message):
     recall: float
     f1_score: float
     support: int
-    chunk: Figures
+    chunk: DetectionFigures
     average_precision: float
     best_threshold: float
-    segment: Figures
+    segment: DetectionFigures
     precision_recall_curve: _containers.RepeatedCompositeFieldContainer[OperatingPoint]
-    f1_score_interval: Interval
-    def __init__(self, precision: _Optional[float] = ..., recall: _Optional[float] = ..., f1_score: _Optional[float] = ..., support: _Optional[int] = ..., chunk: _Optional[_Union[Figures, _Mapping]] = ..., average_precision: _Optional[float] = ..., best_threshold: _Optional[float] = ..., segment: _Optional[_Union[Figures, _Mapping]] = ..., precision_recall_curve: _Optional[_Iterable[_Union[OperatingPoint, _Mapping]]] = ..., f1_score_interval: _Optional[_Union[Interval, _Mapping]] = ...) -> None: ...
+    f1_score_interval: ConfidenceInterval
+    def __init__(self, precision: _Optional[float] = ..., recall: _Optional[float] = ..., f1_score: _Optional[float] = ..., support: _Optional[int] = ..., chunk: _Optional[_Union[DetectionFigures, _Mapping]] = ..., average_precision: _Optional[float] = ..., best_threshold: _Optional[float] = ..., segment: _Optional[_Union[DetectionFigures, _Mapping]] = ..., precision_recall_curve: _Optional[_Iterable[_Union[OperatingPoint, _Mapping]]] = ..., f1_score_interval: _Optional[_Union[ConfidenceInterval, _Mapping]] = ...) -> None: ...
 
 class EvalMetrics(_message.Message):
     __slots__ = ("overall", "per_type", "macro_f1_score", "chunk", "segment", "f1_score_interval")
@@ -75,10 +84,10 @@ class EvalMetrics(_message.Message):
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
     F1_SCORE_INTERVAL_FIELD_NUMBER: _ClassVar[int]
-    overall: Figures
+    overall: DetectionFigures
     per_type: _containers.MessageMap[str, TypeMetrics]
     macro_f1_score: float
-    chunk: Figures
-    segment: Figures
-    f1_score_interval: Interval
-    def __init__(self, overall: _Optional[_Union[Figures, _Mapping]] = ..., per_type: _Optional[_Mapping[str, TypeMetrics]] = ..., macro_f1_score: _Optional[float] = ..., chunk: _Optional[_Union[Figures, _Mapping]] = ..., segment: _Optional[_Union[Figures, _Mapping]] = ..., f1_score_interval: _Optional[_Union[Interval, _Mapping]] = ...) -> None: ...
+    chunk: DetectionFigures
+    segment: DetectionFigures
+    f1_score_interval: ConfidenceInterval
+    def __init__(self, overall: _Optional[_Union[DetectionFigures, _Mapping]] = ..., per_type: _Optional[_Mapping[str, TypeMetrics]] = ..., macro_f1_score: _Optional[float] = ..., chunk: _Optional[_Union[DetectionFigures, _Mapping]] = ..., segment: _Optional[_Union[DetectionFigures, _Mapping]] = ..., f1_score_interval: _Optional[_Union[ConfidenceInterval, _Mapping]] = ...) -> None: ...

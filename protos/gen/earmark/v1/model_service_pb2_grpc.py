@@ -5,7 +5,7 @@ import warnings
 
 from earmark.v1 import model_service_pb2 as earmark_dot_v1_dot_model__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.66.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in earmark/v1/model_service_pb2_grpc.py depends on'
+        + f' but the generated code in earmark/v1/model_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class ModelServiceStub:
+class ModelServiceStub(object):
     """Models, which completed training jobs produce. Only an active model can be used for detection.
     """
 
@@ -62,7 +62,7 @@ class ModelServiceStub:
                 _registered_method=True)
 
 
-class ModelServiceServicer:
+class ModelServiceServicer(object):
     """Models, which completed training jobs produce. Only an active model can be used for detection.
     """
 
@@ -78,7 +78,7 @@ class ModelServiceServicer:
     def ListModels(self, request, context):
         """Lists models, newest first.
 
-        grpcurl -plaintext -d '{"is_active": true, "artifact_type": "dropout"}' localhost:50051 earmark.v1.ModelService/ListModels
+        grpcurl -plaintext -d '{"is_active": true, "artifact_types": ["dropout"]}' localhost:50051 earmark.v1.ModelService/ListModels
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,7 +95,8 @@ class ModelServiceServicer:
 
     def DeleteModel(self, request, context):
         """Archives a model. An archived model is hidden from lists and refused for detection and as a base model. It can be
-        restored with UndeleteModel.
+        restored with UndeleteModel. With `force`, the model is deleted for good, unless an unfinished job starts from it;
+        its files are removed some hours after its job finished, or within minutes.
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/DeleteModel
         """
@@ -148,7 +149,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class ModelService:
+class ModelService(object):
     """Models, which completed training jobs produce. Only an active model can be used for detection.
     """
 

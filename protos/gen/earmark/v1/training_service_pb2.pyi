@@ -1,6 +1,4 @@
-import datetime
-
-from buf.validate import validate_pb2 as _validate_pb2
+from earmark.v1 import error_reason_pb2 as _error_reason_pb2
 from earmark.v1 import metrics_pb2 as _metrics_pb2
 from earmark.v1 import training_config_pb2 as _training_config_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -8,8 +6,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -26,19 +23,21 @@ class TrainingJobStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 class TrainingAttemptOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     TRAINING_ATTEMPT_OUTCOME_UNSPECIFIED: _ClassVar[TrainingAttemptOutcome]
+    TRAINING_ATTEMPT_OUTCOME_RUNNING: _ClassVar[TrainingAttemptOutcome]
     TRAINING_ATTEMPT_OUTCOME_COMPLETED: _ClassVar[TrainingAttemptOutcome]
     TRAINING_ATTEMPT_OUTCOME_FAILED: _ClassVar[TrainingAttemptOutcome]
     TRAINING_ATTEMPT_OUTCOME_CANCELLED: _ClassVar[TrainingAttemptOutcome]
     TRAINING_ATTEMPT_OUTCOME_LOST: _ClassVar[TrainingAttemptOutcome]
     TRAINING_ATTEMPT_OUTCOME_HANDED_BACK: _ClassVar[TrainingAttemptOutcome]
 
-class WaitingFor(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+class WaitReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
-    WAITING_FOR_UNSPECIFIED: _ClassVar[WaitingFor]
-    WAITING_FOR_TRAINER: _ClassVar[WaitingFor]
-    WAITING_FOR_SLOT: _ClassVar[WaitingFor]
-    WAITING_FOR_TENANT: _ClassVar[WaitingFor]
-    WAITING_FOR_RETRY: _ClassVar[WaitingFor]
+    WAIT_REASON_UNSPECIFIED: _ClassVar[WaitReason]
+    WAIT_REASON_STARTING: _ClassVar[WaitReason]
+    WAIT_REASON_NO_TRAINER: _ClassVar[WaitReason]
+    WAIT_REASON_NO_FREE_SLOT: _ClassVar[WaitReason]
+    WAIT_REASON_TENANT_LIMIT: _ClassVar[WaitReason]
+    WAIT_REASON_BACKOFF: _ClassVar[WaitReason]
 
 class TrainingEventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -75,16 +74,18 @@ TRAINING_JOB_STATUS_COMPLETED: TrainingJobStatus
 TRAINING_JOB_STATUS_FAILED: TrainingJobStatus
 TRAINING_JOB_STATUS_CANCELLED: TrainingJobStatus
 TRAINING_ATTEMPT_OUTCOME_UNSPECIFIED: TrainingAttemptOutcome
+TRAINING_ATTEMPT_OUTCOME_RUNNING: TrainingAttemptOutcome
 TRAINING_ATTEMPT_OUTCOME_COMPLETED: TrainingAttemptOutcome
 TRAINING_ATTEMPT_OUTCOME_FAILED: TrainingAttemptOutcome
 TRAINING_ATTEMPT_OUTCOME_CANCELLED: TrainingAttemptOutcome
 TRAINING_ATTEMPT_OUTCOME_LOST: TrainingAttemptOutcome
 TRAINING_ATTEMPT_OUTCOME_HANDED_BACK: TrainingAttemptOutcome
-WAITING_FOR_UNSPECIFIED: WaitingFor
-WAITING_FOR_TRAINER: WaitingFor
-WAITING_FOR_SLOT: WaitingFor
-WAITING_FOR_TENANT: WaitingFor
-WAITING_FOR_RETRY: WaitingFor
+WAIT_REASON_UNSPECIFIED: WaitReason
+WAIT_REASON_STARTING: WaitReason
+WAIT_REASON_NO_TRAINER: WaitReason
+WAIT_REASON_NO_FREE_SLOT: WaitReason
+WAIT_REASON_TENANT_LIMIT: WaitReason
+WAIT_REASON_BACKOFF: WaitReason
 TRAINING_EVENT_KIND_UNSPECIFIED: TrainingEventKind
 TRAINING_EVENT_KIND_STATUS_CHANGED: TrainingEventKind
 TRAINING_EVENT_KIND_PROGRESS: TrainingEventKind
@@ -112,40 +113,38 @@ class TrainingJobError(_message.Message):
     __slots__ = ("reason", "message")
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
-    reason: str
+    reason: _error_reason_pb2.ErrorReason
     message: str
-    def __init__(self, reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    def __init__(self, reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class TrainingAttempt(_message.Message):
-    __slots__ = ("number", "trainer", "started_at", "ended_at", "outcome", "reason")
+    __slots__ = ("number", "started_at", "ended_at", "outcome", "reason")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
-    TRAINER_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     ENDED_AT_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     number: int
-    trainer: str
     started_at: _timestamp_pb2.Timestamp
     ended_at: _timestamp_pb2.Timestamp
     outcome: TrainingAttemptOutcome
     reason: str
-    def __init__(self, number: _Optional[int] = ..., trainer: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., outcome: _Optional[_Union[TrainingAttemptOutcome, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+    def __init__(self, number: _Optional[int] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., outcome: _Optional[_Union[TrainingAttemptOutcome, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
-class Waiting(_message.Message):
-    __slots__ = ("place", "waiting_for", "message", "not_before")
+class QueueState(_message.Message):
+    __slots__ = ("place", "reason", "message", "not_before")
     PLACE_FIELD_NUMBER: _ClassVar[int]
-    WAITING_FOR_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     NOT_BEFORE_FIELD_NUMBER: _ClassVar[int]
     place: int
-    waiting_for: WaitingFor
+    reason: WaitReason
     message: str
     not_before: _timestamp_pb2.Timestamp
-    def __init__(self, place: _Optional[int] = ..., waiting_for: _Optional[_Union[WaitingFor, str]] = ..., message: _Optional[str] = ..., not_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, place: _Optional[int] = ..., reason: _Optional[_Union[WaitReason, str]] = ..., message: _Optional[str] = ..., not_before: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class TrainingJob(_message.Message):
-    __slots__ = ("id", "dataset_id", "annotation_set_id", "config", "status", "progress", "current_epoch", "total_epochs", "metrics", "eta", "model_id", "error", "attempt", "metadata", "created_at", "queued_at", "started_at", "finished_at", "revision", "best_epoch", "attempts", "waiting")
+    __slots__ = ("id", "dataset_id", "annotation_set_id", "config", "status", "progress", "current_epoch", "total_epochs", "metrics", "eta", "model_id", "error", "attempt", "metadata", "created_at", "queued_at", "started_at", "finished_at", "revision", "best_epoch", "attempts", "queue_state")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -174,7 +173,7 @@ class TrainingJob(_message.Message):
     REVISION_FIELD_NUMBER: _ClassVar[int]
     BEST_EPOCH_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
-    WAITING_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_STATE_FIELD_NUMBER: _ClassVar[int]
     id: str
     dataset_id: str
     annotation_set_id: str
@@ -196,8 +195,8 @@ class TrainingJob(_message.Message):
     revision: int
     best_epoch: int
     attempts: _containers.RepeatedCompositeFieldContainer[TrainingAttempt]
-    waiting: Waiting
-    def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., annotation_set_id: _Optional[str] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., status: _Optional[_Union[TrainingJobStatus, str]] = ..., progress: _Optional[float] = ..., current_epoch: _Optional[int] = ..., total_epochs: _Optional[int] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., eta: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model_id: _Optional[str] = ..., error: _Optional[_Union[TrainingJobError, _Mapping]] = ..., attempt: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., queued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., best_epoch: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[TrainingAttempt, _Mapping]]] = ..., waiting: _Optional[_Union[Waiting, _Mapping]] = ...) -> None: ...
+    queue_state: QueueState
+    def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., annotation_set_id: _Optional[str] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., status: _Optional[_Union[TrainingJobStatus, str]] = ..., progress: _Optional[float] = ..., current_epoch: _Optional[int] = ..., total_epochs: _Optional[int] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., eta: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., model_id: _Optional[str] = ..., error: _Optional[_Union[TrainingJobError, _Mapping]] = ..., attempt: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., queued_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., best_epoch: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[TrainingAttempt, _Mapping]]] = ..., queue_state: _Optional[_Union[QueueState, _Mapping]] = ...) -> None: ...
 
 class TrainingEvent(_message.Message):
     __slots__ = ("training_job_id", "revision", "attempt", "time", "status_changed", "progress", "epoch_completed", "notice", "model_created", "deleted")
@@ -221,7 +220,7 @@ class TrainingEvent(_message.Message):
         steps: int
         fraction: float
         eta: _timestamp_pb2.Timestamp
-        def __init__(self, epoch: _Optional[int] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ..., fraction: _Optional[float] = ..., eta: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+        def __init__(self, epoch: _Optional[int] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ..., fraction: _Optional[float] = ..., eta: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
     class EpochCompleted(_message.Message):
         __slots__ = ("epoch", "train_loss", "validation_loss", "metrics", "chunks_per_second", "best_epoch")
         EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -276,7 +275,7 @@ class TrainingEvent(_message.Message):
     notice: TrainingEvent.Notice
     model_created: TrainingEvent.ModelCreated
     deleted: TrainingEvent.Deleted
-    def __init__(self, training_job_id: _Optional[str] = ..., revision: _Optional[int] = ..., attempt: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., status_changed: _Optional[_Union[TrainingEvent.StatusChanged, _Mapping]] = ..., progress: _Optional[_Union[TrainingEvent.Progress, _Mapping]] = ..., epoch_completed: _Optional[_Union[TrainingEvent.EpochCompleted, _Mapping]] = ..., notice: _Optional[_Union[TrainingEvent.Notice, _Mapping]] = ..., model_created: _Optional[_Union[TrainingEvent.ModelCreated, _Mapping]] = ..., deleted: _Optional[_Union[TrainingEvent.Deleted, _Mapping]] = ...) -> None: ...
+    def __init__(self, training_job_id: _Optional[str] = ..., revision: _Optional[int] = ..., attempt: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., status_changed: _Optional[_Union[TrainingEvent.StatusChanged, _Mapping]] = ..., progress: _Optional[_Union[TrainingEvent.Progress, _Mapping]] = ..., epoch_completed: _Optional[_Union[TrainingEvent.EpochCompleted, _Mapping]] = ..., notice: _Optional[_Union[TrainingEvent.Notice, _Mapping]] = ..., model_created: _Optional[_Union[TrainingEvent.ModelCreated, _Mapping]] = ..., deleted: _Optional[_Union[TrainingEvent.Deleted, _Mapping]] = ...) -> None: ...
 
 class CreateTrainingJobRequest(_message.Message):
     __slots__ = ("dataset_id", "annotation_set_id", "config", "metadata", "request_id", "validate_only")
@@ -299,7 +298,7 @@ class CreateTrainingJobRequest(_message.Message):
     metadata: _containers.ScalarMap[str, str]
     request_id: str
     validate_only: bool
-    def __init__(self, dataset_id: _Optional[str] = ..., annotation_set_id: _Optional[str] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+    def __init__(self, dataset_id: _Optional[str] = ..., annotation_set_id: _Optional[str] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., validate_only: bool = ...) -> None: ...
 
 class CreateTrainingJobResponse(_message.Message):
     __slots__ = ("training_job",)
@@ -320,16 +319,27 @@ class GetTrainingJobResponse(_message.Message):
     def __init__(self, training_job: _Optional[_Union[TrainingJob, _Mapping]] = ...) -> None: ...
 
 class ListTrainingJobsRequest(_message.Message):
-    __slots__ = ("dataset_id", "status", "page_size", "page_token")
-    DATASET_ID_FIELD_NUMBER: _ClassVar[int]
-    STATUS_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("dataset_ids", "statuses", "page_size", "page_token", "metadata", "view")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    DATASET_IDS_FIELD_NUMBER: _ClassVar[int]
+    STATUSES_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
-    dataset_id: str
-    status: TrainingJobStatus
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    dataset_ids: _containers.RepeatedScalarFieldContainer[str]
+    statuses: _containers.RepeatedScalarFieldContainer[TrainingJobStatus]
     page_size: int
     page_token: str
-    def __init__(self, dataset_id: _Optional[str] = ..., status: _Optional[_Union[TrainingJobStatus, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    metadata: _containers.ScalarMap[str, str]
+    view: _metrics_pb2.MetricsView
+    def __init__(self, dataset_ids: _Optional[_Iterable[str]] = ..., statuses: _Optional[_Iterable[_Union[TrainingJobStatus, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., view: _Optional[_Union[_metrics_pb2.MetricsView, str]] = ...) -> None: ...
 
 class ListTrainingJobsResponse(_message.Message):
     __slots__ = ("training_jobs", "next_page_token")
@@ -352,6 +362,29 @@ class CancelTrainingJobResponse(_message.Message):
     TRAINING_JOB_FIELD_NUMBER: _ClassVar[int]
     training_job: TrainingJob
     def __init__(self, training_job: _Optional[_Union[TrainingJob, _Mapping]] = ...) -> None: ...
+
+class DeleteTrainingJobRequest(_message.Message):
+    __slots__ = ("training_job_id", "request_id", "force")
+    TRAINING_JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    training_job_id: str
+    request_id: str
+    force: bool
+    def __init__(self, training_job_id: _Optional[str] = ..., request_id: _Optional[str] = ..., force: bool = ...) -> None: ...
+
+class DeleteTrainingJobResponse(_message.Message):
+    __slots__ = ("deleted_counts",)
+    class DeletedCountsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    DELETED_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    deleted_counts: _containers.ScalarMap[str, int]
+    def __init__(self, deleted_counts: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class WatchTrainingJobRequest(_message.Message):
     __slots__ = ("training_job_id", "after_revision")
@@ -395,7 +428,7 @@ class WatchTrainingJobsRequest(_message.Message):
     statuses: _containers.RepeatedScalarFieldContainer[TrainingJobStatus]
     metadata: _containers.ScalarMap[str, str]
     kinds: _containers.RepeatedScalarFieldContainer[TrainingEventKind]
-    def __init__(self, after_cursor: _Optional[str] = ..., from_start: _Optional[bool] = ..., dataset_id: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[TrainingJobStatus, str]]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., kinds: _Optional[_Iterable[_Union[TrainingEventKind, str]]] = ...) -> None: ...
+    def __init__(self, after_cursor: _Optional[str] = ..., from_start: bool = ..., dataset_id: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[TrainingJobStatus, str]]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., kinds: _Optional[_Iterable[_Union[TrainingEventKind, str]]] = ...) -> None: ...
 
 class WatchTrainingJobsResponse(_message.Message):
     __slots__ = ("event", "heartbeat", "cursor")
@@ -409,39 +442,3 @@ class WatchTrainingJobsResponse(_message.Message):
     heartbeat: WatchTrainingJobsResponse.Heartbeat
     cursor: str
     def __init__(self, event: _Optional[_Union[TrainingEvent, _Mapping]] = ..., heartbeat: _Optional[_Union[WatchTrainingJobsResponse.Heartbeat, _Mapping]] = ..., cursor: _Optional[str] = ...) -> None: ...
-
-class TrainerStatus(_message.Message):
-    __slots__ = ("address", "is_available", "device", "training_slots", "free_training_slots", "audio_slots", "free_audio_slots", "seen_at", "problem")
-    ADDRESS_FIELD_NUMBER: _ClassVar[int]
-    IS_AVAILABLE_FIELD_NUMBER: _ClassVar[int]
-    DEVICE_FIELD_NUMBER: _ClassVar[int]
-    TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
-    FREE_TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
-    AUDIO_SLOTS_FIELD_NUMBER: _ClassVar[int]
-    FREE_AUDIO_SLOTS_FIELD_NUMBER: _ClassVar[int]
-    SEEN_AT_FIELD_NUMBER: _ClassVar[int]
-    PROBLEM_FIELD_NUMBER: _ClassVar[int]
-    address: str
-    is_available: bool
-    device: str
-    training_slots: int
-    free_training_slots: int
-    audio_slots: int
-    free_audio_slots: int
-    seen_at: _timestamp_pb2.Timestamp
-    problem: str
-    def __init__(self, address: _Optional[str] = ..., is_available: _Optional[bool] = ..., device: _Optional[str] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ..., audio_slots: _Optional[int] = ..., free_audio_slots: _Optional[int] = ..., seen_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[str] = ...) -> None: ...
-
-class GetCapacityRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
-
-class GetCapacityResponse(_message.Message):
-    __slots__ = ("trainers", "waiting_jobs", "training_jobs")
-    TRAINERS_FIELD_NUMBER: _ClassVar[int]
-    WAITING_JOBS_FIELD_NUMBER: _ClassVar[int]
-    TRAINING_JOBS_FIELD_NUMBER: _ClassVar[int]
-    trainers: _containers.RepeatedCompositeFieldContainer[TrainerStatus]
-    waiting_jobs: int
-    training_jobs: int
-    def __init__(self, trainers: _Optional[_Iterable[_Union[TrainerStatus, _Mapping]]] = ..., waiting_jobs: _Optional[int] = ..., training_jobs: _Optional[int] = ...) -> None: ...

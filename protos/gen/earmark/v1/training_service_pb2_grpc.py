@@ -5,7 +5,7 @@ import warnings
 
 from earmark.v1 import training_service_pb2 as earmark_dot_v1_dot_training__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.66.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in earmark/v1/training_service_pb2_grpc.py depends on'
+        + f' but the generated code in earmark/v1/training_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class TrainingServiceStub:
+class TrainingServiceStub(object):
     """Training jobs. A job is created if its prerequisites are met, and a trainer runs it. Any client can watch it.
     """
 
@@ -55,6 +55,11 @@ class TrainingServiceStub:
                 request_serializer=earmark_dot_v1_dot_training__service__pb2.CancelTrainingJobRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_training__service__pb2.CancelTrainingJobResponse.FromString,
                 _registered_method=True)
+        self.DeleteTrainingJob = channel.unary_unary(
+                '/earmark.v1.TrainingService/DeleteTrainingJob',
+                request_serializer=earmark_dot_v1_dot_training__service__pb2.DeleteTrainingJobRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_training__service__pb2.DeleteTrainingJobResponse.FromString,
+                _registered_method=True)
         self.WatchTrainingJob = channel.unary_stream(
                 '/earmark.v1.TrainingService/WatchTrainingJob',
                 request_serializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobRequest.SerializeToString,
@@ -65,14 +70,9 @@ class TrainingServiceStub:
                 request_serializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsResponse.FromString,
                 _registered_method=True)
-        self.GetCapacity = channel.unary_unary(
-                '/earmark.v1.TrainingService/GetCapacity',
-                request_serializer=earmark_dot_v1_dot_training__service__pb2.GetCapacityRequest.SerializeToString,
-                response_deserializer=earmark_dot_v1_dot_training__service__pb2.GetCapacityResponse.FromString,
-                _registered_method=True)
 
 
-class TrainingServiceServicer:
+class TrainingServiceServicer(object):
     """Training jobs. A job is created if its prerequisites are met, and a trainer runs it. Any client can watch it.
     """
 
@@ -100,7 +100,7 @@ class TrainingServiceServicer:
     def ListTrainingJobs(self, request, context):
         """Lists jobs, newest first.
 
-        grpcurl -plaintext -d '{"status": "TRAINING_JOB_STATUS_TRAINING"}' localhost:50051 earmark.v1.TrainingService/ListTrainingJobs
+        grpcurl -plaintext -d '{"statuses": ["TRAINING_JOB_STATUS_TRAINING"], "metadata": {"requested_by": "quality team"}}' localhost:50051 earmark.v1.TrainingService/ListTrainingJobs
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,6 +111,16 @@ class TrainingServiceServicer:
         completed or failed job cannot be cancelled: the call fails with FAILED_PRECONDITION.
 
         grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55"}' localhost:50051 earmark.v1.TrainingService/CancelTrainingJob
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTrainingJob(self, request, context):
+        """Deletes a finished job with its attempts and events. If it has a model, the call fails with FAILED_PRECONDITION and
+        names it, unless `force` is set. An unfinished job cannot be deleted: cancel it first.
+
+        grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "force": true}' localhost:50051 earmark.v1.TrainingService/DeleteTrainingJob
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,16 +152,6 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def GetCapacity(self, request, context):
-        """Returns the state of this gateway's trainers, and how many of the caller's jobs are waiting and training. Another
-        gateway on the same database may have other trainers.
-
-        grpcurl -plaintext localhost:50051 earmark.v1.TrainingService/GetCapacity
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_TrainingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -175,6 +175,11 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     request_deserializer=earmark_dot_v1_dot_training__service__pb2.CancelTrainingJobRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_training__service__pb2.CancelTrainingJobResponse.SerializeToString,
             ),
+            'DeleteTrainingJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTrainingJob,
+                    request_deserializer=earmark_dot_v1_dot_training__service__pb2.DeleteTrainingJobRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_training__service__pb2.DeleteTrainingJobResponse.SerializeToString,
+            ),
             'WatchTrainingJob': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchTrainingJob,
                     request_deserializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobRequest.FromString,
@@ -185,11 +190,6 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     request_deserializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsResponse.SerializeToString,
             ),
-            'GetCapacity': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetCapacity,
-                    request_deserializer=earmark_dot_v1_dot_training__service__pb2.GetCapacityRequest.FromString,
-                    response_serializer=earmark_dot_v1_dot_training__service__pb2.GetCapacityResponse.SerializeToString,
-            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'earmark.v1.TrainingService', rpc_method_handlers)
@@ -198,7 +198,7 @@ def add_TrainingServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class TrainingService:
+class TrainingService(object):
     """Training jobs. A job is created if its prerequisites are met, and a trainer runs it. Any client can watch it.
     """
 
@@ -311,6 +311,33 @@ class TrainingService:
             _registered_method=True)
 
     @staticmethod
+    def DeleteTrainingJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.TrainingService/DeleteTrainingJob',
+            earmark_dot_v1_dot_training__service__pb2.DeleteTrainingJobRequest.SerializeToString,
+            earmark_dot_v1_dot_training__service__pb2.DeleteTrainingJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def WatchTrainingJob(request,
             target,
             options=(),
@@ -354,33 +381,6 @@ class TrainingService:
             '/earmark.v1.TrainingService/WatchTrainingJobs',
             earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsRequest.SerializeToString,
             earmark_dot_v1_dot_training__service__pb2.WatchTrainingJobsResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def GetCapacity(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/earmark.v1.TrainingService/GetCapacity',
-            earmark_dot_v1_dot_training__service__pb2.GetCapacityRequest.SerializeToString,
-            earmark_dot_v1_dot_training__service__pb2.GetCapacityResponse.FromString,
             options,
             channel_credentials,
             insecure,

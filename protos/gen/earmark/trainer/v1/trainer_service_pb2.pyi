@@ -1,4 +1,3 @@
-from buf.validate import validate_pb2 as _validate_pb2
 from earmark.v1 import detection_pb2 as _detection_pb2
 from earmark.v1 import metrics_pb2 as _metrics_pb2
 from earmark.v1 import training_config_pb2 as _training_config_pb2
@@ -6,8 +5,7 @@ from earmark.v1 import training_service_pb2 as _training_service_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 

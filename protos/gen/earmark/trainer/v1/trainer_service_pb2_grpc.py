@@ -5,7 +5,7 @@ import warnings
 
 from earmark.trainer.v1 import trainer_service_pb2 as earmark_dot_trainer_dot_v1_dot_trainer__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.66.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in earmark/trainer/v1/trainer_service_pb2_grpc.py depends on'
+        + f' but the generated code in earmark/trainer/v1/trainer_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class TrainerServiceStub:
+class TrainerServiceStub(object):
     """The trainer owns the accelerator and keeps no state. Objects are named by their keys in the object store that both
     services share. A trainer that is stopping hands its job back, ends its watches, and finishes the files and
     detections that are in progress. It answers new calls for work with UNAVAILABLE and reason STOPPING.
@@ -69,7 +69,7 @@ class TrainerServiceStub:
                 _registered_method=True)
 
 
-class TrainerServiceServicer:
+class TrainerServiceServicer(object):
     """The trainer owns the accelerator and keeps no state. Objects are named by their keys in the object store that both
     services share. A trainer that is stopping hands its job back, ends its watches, and finishes the files and
     detections that are in progress. It answers new calls for work with UNAVAILABLE and reason STOPPING.
@@ -176,7 +176,7 @@ def add_TrainerServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class TrainerService:
+class TrainerService(object):
     """The trainer owns the accelerator and keeps no state. Objects are named by their keys in the object store that both
     services share. A trainer that is stopping hands its job back, ends its watches, and finishes the files and
     detections that are in progress. It answers new calls for work with UNAVAILABLE and reason STOPPING.

@@ -1,8 +1,10 @@
-"""GetCapacity: the state of the gateway's trainers, and the numbers of the caller's jobs."""
+"""AdminService: the state of the gateway's trainers, and the numbers of jobs."""
 
 import asyncio
 
-from earmark.v1 import training_service_pb2 as pb
+from earmark.v1 import admin_service_pb2 as pb
+from earmark.v1 import training_service_pb2
+from earmark.v1.admin_service_pb2_grpc import AdminServiceStub
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 
 from tests.gateway import scripted_trainer as script
@@ -11,7 +13,11 @@ from tests.gateway.jobs import build_one, create, until
 
 
 async def capacity(channel) -> pb.GetCapacityResponse:
-    return await TrainingServiceStub(channel).GetCapacity(pb.GetCapacityRequest())
+    return await AdminServiceStub(channel).GetCapacity(pb.GetCapacityRequest())
+
+
+async def trainers(channel) -> list[pb.Trainer]:
+    return list((await AdminServiceStub(channel).ListTrainers(pb.ListTrainersRequest())).trainers)
 
 
 async def never_finishes(_call):
@@ -19,8 +25,9 @@ async def never_finishes(_call):
     await asyncio.Event().wait()
 
 
-async def test_without_trainers_and_jobs_the_reply_is_empty(gateway) -> None:
+async def test_without_trainers_and_jobs_the_replies_are_empty(gateway) -> None:
     assert await capacity(gateway.channel) == pb.GetCapacityResponse()
+    assert await trainers(gateway.channel) == []
 
 
 async def test_trainers_are_in_order_of_address_and_unavailable_ones_have_a_reason(
@@ -28,24 +35,24 @@ async def test_trainers_are_in_order_of_address_and_unavailable_ones_have_a_reas
 ) -> None:
     built = await build_one(database_url)
     async with script.serving(script.ScriptedTrainer(never_finishes, slots=3)) as address:
-        trainers = f"localhost:1,{address}"
-        async with opened(database_url, tmp_path, trainers=trainers, stop_grace_seconds=0) as gateway:
+        entries = f"localhost:1,{address}"
+        async with opened(database_url, tmp_path, trainers=entries, stop_grace_seconds=0) as gateway:
             job = await create(gateway.channel, built)
             await until(gateway.channel, job.id, "notice")
-            available, unavailable = (await capacity(gateway.channel)).trainers
+            available, unavailable = await trainers(gateway.channel)
             while available.free_training_slots == available.training_slots:
-                available, unavailable = (await capacity(gateway.channel)).trainers
+                available, unavailable = await trainers(gateway.channel)
     assert available.HasField("seen_at")
     available.ClearField("seen_at")
-    assert available == pb.TrainerStatus(
+    assert available == pb.Trainer(
         address=address, is_available=True, device="cpu", training_slots=3, free_training_slots=2
     )
     assert unavailable.problem
     unavailable.ClearField("problem")
-    assert unavailable == pb.TrainerStatus(address="localhost:1")
+    assert unavailable == pb.Trainer(address="localhost:1")
 
 
-async def test_waiting_and_training_jobs_are_counted_for_the_callers_tenant_only(
+async def test_waiting_and_training_jobs_of_all_tenants_and_the_slots_are_counted(
     database_url, tmp_path
 ) -> None:
     built = await build_one(database_url)
@@ -59,8 +66,10 @@ async def test_waiting_and_training_jobs_are_counted_for_the_callers_tenant_only
         for job in (*waiting, other_tenants):
             await until(gateway.channel, job.id, "queued")
         await TrainingServiceStub(gateway.channel).CancelTrainingJob(
-            pb.CancelTrainingJobRequest(training_job_id=cancelled.id)
+            training_service_pb2.CancelTrainingJobRequest(training_job_id=cancelled.id)
         )
         await gateway.execute("UPDATE training_jobs SET tenant_id = 'other' WHERE id = $1", other_tenants.id)
         reply = await capacity(gateway.channel)
-        assert (reply.waiting_jobs, reply.training_jobs) == (2, 1)
+        while reply.free_training_slots:
+            reply = await capacity(gateway.channel)
+        assert reply == pb.GetCapacityResponse(waiting_jobs=3, training_jobs=1, training_slots=1)

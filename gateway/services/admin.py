@@ -1,0 +1,31 @@
+"""earmark.v1.AdminService."""
+
+from typing import Any
+
+from earmark.v1 import admin_service_pb2 as pb
+from earmark.v1 import admin_service_pb2_grpc
+
+from gateway.app import App
+from gateway.convert.trainers import trainer_message
+from storage.queries import training
+
+
+class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
+    """Shows those who run Earmark its machines, and how much work there is for them."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def GetCapacity(self, _request: pb.GetCapacityRequest, _: Any) -> pb.GetCapacityResponse:
+        async with self._app.database.connection() as connection:
+            counts = await training.counts(connection)
+        slots = self._app.trainers.slots()
+        return pb.GetCapacityResponse(
+            waiting_jobs=counts.waiting,
+            training_jobs=counts.training,
+            training_slots=slots.total,
+            free_training_slots=slots.free,
+        )
+
+    async def ListTrainers(self, _request: pb.ListTrainersRequest, _: Any) -> pb.ListTrainersResponse:
+        return pb.ListTrainersResponse(trainers=map(trainer_message, self._app.trainers.states()))

@@ -1,0 +1,55 @@
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Trainer(_message.Message):
+    __slots__ = ("address", "is_available", "device", "training_slots", "free_training_slots", "audio_slots", "free_audio_slots", "seen_at", "problem")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    IS_AVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    FREE_TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    FREE_AUDIO_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    SEEN_AT_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    is_available: bool
+    device: str
+    training_slots: int
+    free_training_slots: int
+    audio_slots: int
+    free_audio_slots: int
+    seen_at: _timestamp_pb2.Timestamp
+    problem: str
+    def __init__(self, address: _Optional[str] = ..., is_available: bool = ..., device: _Optional[str] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ..., audio_slots: _Optional[int] = ..., free_audio_slots: _Optional[int] = ..., seen_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[str] = ...) -> None: ...
+
+class GetCapacityRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetCapacityResponse(_message.Message):
+    __slots__ = ("waiting_jobs", "training_jobs", "training_slots", "free_training_slots")
+    WAITING_JOBS_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_JOBS_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    FREE_TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    waiting_jobs: int
+    training_jobs: int
+    training_slots: int
+    free_training_slots: int
+    def __init__(self, waiting_jobs: _Optional[int] = ..., training_jobs: _Optional[int] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ...) -> None: ...
+
+class ListTrainersRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListTrainersResponse(_message.Message):
+    __slots__ = ("trainers",)
+    TRAINERS_FIELD_NUMBER: _ClassVar[int]
+    trainers: _containers.RepeatedCompositeFieldContainer[Trainer]
+    def __init__(self, trainers: _Optional[_Iterable[_Union[Trainer, _Mapping]]] = ...) -> None: ...
