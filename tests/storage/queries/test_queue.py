@@ -150,7 +150,9 @@ async def test_jobs_are_read_with_their_places_in_one_query_for_all(database) ->
     async with database.transaction() as connection:
         many = await queue(connection, "many", 3)
         running = (await claim(connection)).id
+    async with database.transaction() as connection:
         [few] = await queue(connection, "few", 1)
+    async with database.transaction() as connection:
         queries = []
         connection.add_query_logger(lambda record: queries.append(record.query))
         wanted = [("few", few), *(("many", job_id) for job_id in many)]
