@@ -69,7 +69,7 @@ async def test_a_closed_watch_leaves_nothing(app, job_id, logs) -> None:
 
 async def test_a_watch_cancelled_while_it_waits_raises_and_leaves_nothing(app, job_id, logs) -> None:
     waiting = asyncio.create_task(anext(follow(logs, job_id, 3)))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # lets the watch begin
     assert len(logs._logs) == 1
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
