@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from earmark.v1 import training_service_pb2 as pb
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
+from grpc import aio
 
 from gateway.watching import tenant_log
 from gateway.watching.cursor import Cursor
@@ -131,13 +132,16 @@ async def test_a_deletion_is_an_event_that_ends_the_jobs_own_watch(gateway, driv
     job, other = await driver.job(team="tts"), await driver.job()
     call = watch(gateway, from_start=False, kinds=[DELETED], metadata={"team": "tts"})
     await call.read()
-    own = job.watch(after=3)
+    own = job.watch(after=2)
+    # The watch has found the job once its first event is here.
+    assert (await own.read()).event.revision == 3
     await other.delete()
     await job.delete()
     (response,) = await take(call, 1)
     assert summaries([response]) == [(job.id, 4)]
     assert response.event.HasField("deleted")
-    assert [r.event async for r in own] == [response.event]
+    assert (await own.read()).event == response.event
+    assert await own.read() == aio.EOF
     await refused(job.watch().read(), "NOT_FOUND", "NOT_FOUND")
 
 
