@@ -19,15 +19,15 @@ import typer
 
 from bench.hot_loop import HotLoop, measure, shape_of
 from bench.tools.data import default_config, minutes_of, read, repeated, split, synthetic_dataset
-from trainer.data.loading import Dataset, validation_regions
-from trainer.learning.epochs import Shards, StepTimer, next_epoch, run_epoch
-from trainer.learning.preparation import prepare
-from trainer.learning.step import initial_state
-from trainer.model import Model
-from trainer.network import initial_parameters
-from trainer.scoring.calibration import learned_types
-from trainer.scoring.detection import frame_scores
-from trainer.scoring.evaluation import evaluate
+from earmark.trainer.data.loading import Dataset, validation_regions
+from earmark.trainer.learning.epochs import Shards, StepTimer, next_epoch, run_epoch
+from earmark.trainer.learning.preparation import prepare
+from earmark.trainer.learning.step import initial_state
+from earmark.trainer.model import Model
+from earmark.trainer.network import initial_parameters
+from earmark.trainer.scoring.calibration import learned_types
+from earmark.trainer.scoring.detection import frame_scores
+from earmark.trainer.scoring.evaluation import evaluate
 
 MINUTES = (30, 600)
 TYPES = 8

@@ -20,13 +20,13 @@ import typer
 
 from bench.tools.data import FRAMES_PER_MINUTE, default_config, split, synthetic_dataset
 from bench.tools.roofline import MatmulRate, flops, products, square, step_flops
-from trainer.chunks import chunk_grid, windows_per_step
-from trainer.data.loading import Dataset
-from trainer.data.shards import SHARD_FRAMES
-from trainer.job import TrainingConfig
-from trainer.learning.epochs import CALL_SECONDS, batches_of, draw_steps
-from trainer.learning.preparation import prepare
-from trainer.learning.step import (
+from earmark.trainer.chunks import chunk_grid, windows_per_step
+from earmark.trainer.data.loading import Dataset
+from earmark.trainer.data.shards import SHARD_FRAMES
+from earmark.trainer.job import TrainingConfig
+from earmark.trainer.learning.epochs import CALL_SECONDS, batches_of, draw_steps
+from earmark.trainer.learning.preparation import prepare
+from earmark.trainer.learning.step import (
     CALL_STEPS,
     Shape,
     Shard,
@@ -34,9 +34,9 @@ from trainer.learning.step import (
     run_steps,
     start_of_epoch,
 )
-from trainer.model import LearnedType, Model
-from trainer.network import Architecture, default_dtype, initial_parameters, output_bucket
-from trainer.scoring.detection import frame_scores
+from earmark.trainer.model import LearnedType, Model
+from earmark.trainer.network import Architecture, default_dtype, initial_parameters, output_bucket
+from earmark.trainer.scoring.detection import frame_scores
 
 ROUNDS = 10
 MATMUL_SHARE = 0.25  # of the loop's time, for each product

@@ -24,15 +24,15 @@ from uuid import UUID
 import grpc
 import typer
 import uvloop
-from earmark.v1 import training_service_pb2 as pb
 from grpc import aio
 
 from bench.load.methods import CREATE
 from bench.load.rows import TYPES, Dataset, insert_dataset
-from gateway.server import running
-from gateway.settings import GatewaySettings
-from storage.database import Database
-from storage.embedded import EmbeddedPostgres
+from earmark.gateway.server import running
+from earmark.gateway.settings import GatewaySettings
+from earmark.storage.database import Database
+from earmark.storage.embedded import EmbeddedPostgres
+from earmark.v1 import training_service_pb2 as pb
 
 LOST_AFTER = 0.05
 LOST_BEFORE = 0.015

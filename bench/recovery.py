@@ -20,16 +20,16 @@ from uuid import UUID
 
 import structlog
 import typer
-from earmark.trainer.v1 import trainer_service_pb2 as trainer_pb
-from earmark.trainer.v1.trainer_service_pb2_grpc import TrainerServiceStub
-from earmark.v1 import training_service_pb2 as pb
 from grpc import aio
 
 from bench.faults.api import Api
 from bench.faults.dataset import TrainingData, create_training_data
 from bench.faults.observations import Observations
 from bench.faults.system import Service, System
-from storage.database import Database
+from earmark.internal.v1 import trainer_service_pb2 as trainer_pb
+from earmark.internal.v1.trainer_service_pb2_grpc import TrainerServiceStub
+from earmark.storage.database import Database
+from earmark.v1 import training_service_pb2 as pb
 
 EPOCHS = 100  # more than a job completes in any round
 POLL_SECONDS = 0.02

@@ -20,13 +20,13 @@ from uuid import UUID
 import grpc
 import typer
 import uvloop
-from earmark.v1 import training_service_pb2 as pb
-from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 from grpc import aio
 
 from bench.load.client import own_channel
 from bench.load.rows import insert_dataset, insert_job, record_event
 from bench.load.system import System, system
+from earmark.v1 import training_service_pb2 as pb
+from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 
 CLIENTS = 4
 AT_ONCE = 50  # watches of each client

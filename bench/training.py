@@ -17,9 +17,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from earmark.client import Client, connect, watch
-from earmark.client.local import LocalSystem
-from earmark.v1 import metrics_pb2, model_service_pb2, training_service_pb2
 
 from bench.tools.folder import (
     UploadedDataset,
@@ -33,7 +30,10 @@ from bench.tools.folder import (
 from bench.tools.processes import peak_memory_mib
 from bench.tools.scores import scores
 from bench.tools.stages import Events, chunks_of_an_epoch, chunks_per_second, device, stages
-from trainer.service.messages import from_config
+from earmark.client import Client, connect, watch
+from earmark.client.local import LocalSystem
+from earmark.trainer.service.messages import from_config
+from earmark.v1 import metrics_pb2, model_service_pb2, training_service_pb2
 
 WEIGHT_BYTES = 4
 

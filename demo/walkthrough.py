@@ -9,6 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
+from google.protobuf.field_mask_pb2 import FieldMask
+from rich.console import Console
+from rich.markup import escape
+
+from demo.compare import comparison_table, pair, tally
+from demo.picture import draw
+from demo.sounds import COLORS, TYPES, Sound, new_voice_sound, training_sounds
+from demo.speech import SAMPLE_RATE, SpeechError
 from earmark.client import (
     Client,
     EarmarkError,
@@ -27,14 +35,6 @@ from earmark.v1 import dataset_service_pb2 as datasets
 from earmark.v1 import model_service_pb2 as models
 from earmark.v1 import training_service_pb2 as training
 from earmark.v1.training_config_pb2 import TrainingConfig
-from google.protobuf.field_mask_pb2 import FieldMask
-from rich.console import Console
-from rich.markup import escape
-
-from demo.compare import comparison_table, pair, tally
-from demo.picture import draw
-from demo.sounds import COLORS, TYPES, Sound, new_voice_sound, training_sounds
-from demo.speech import SAMPLE_RATE, SpeechError
 
 _MINUTES = 7.0
 _SEED = 1

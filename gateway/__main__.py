@@ -1,4 +1,4 @@
-"""`python -m gateway`: runs the gateway until it receives SIGTERM or SIGINT."""
+"""`python -m earmark.gateway`: runs the gateway until it receives SIGTERM or SIGINT."""
 
 import asyncio
 import sys
@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import CliApp
 
-from gateway import logs
-from gateway.server import serve
-from gateway.settings import GatewaySettings
+from earmark.gateway import logs
+from earmark.gateway.server import serve
+from earmark.gateway.settings import GatewaySettings
 
 
 def main() -> None:

@@ -3,12 +3,12 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from gateway.errors import UnavailableError
-from gateway.fleet.trainers import Trainers
-from gateway.settings import GatewaySettings
-from storage.bus import Bus
-from storage.database import Database
-from storage.objects import ObjectStore
+from earmark.gateway.errors import UnavailableError
+from earmark.gateway.fleet.trainers import Trainers
+from earmark.gateway.settings import GatewaySettings
+from earmark.storage.bus import Bus
+from earmark.storage.database import Database
+from earmark.storage.objects import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)

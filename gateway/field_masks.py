@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from google.protobuf import field_mask_pb2
 
-from gateway.convert import values
-from gateway.errors import FieldViolation, InvalidArgumentError, ResourceType, StaleEtagError
+from earmark.gateway.convert import values
+from earmark.gateway.errors import FieldViolation, InvalidArgumentError, ResourceType, StaleEtagError
 
 
 def masked_paths(mask: field_mask_pb2.FieldMask, editable: Sequence[str]) -> frozenset[str]:

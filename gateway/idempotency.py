@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from uuid import UUID
 
-from gateway.caller import tenant
-from gateway.errors import RequestIdReusedError
-from storage.database import Connection, Database
-from storage.queries import idempotency
+from earmark.gateway.caller import tenant
+from earmark.gateway.errors import RequestIdReusedError
+from earmark.storage.database import Connection, Database
+from earmark.storage.queries import idempotency
 
 Reply = TypeVar("Reply", bound=Any)
 

@@ -13,8 +13,14 @@ from grpc_status import rpc_status
 from protovalidate import Violation
 from uuid_utils import uuid7
 
-from gateway.errors import EarmarkError, FieldViolation, InternalError, InvalidArgumentError, UnavailableError
-from storage.database import NUL_IN_TEXT, UNAVAILABLE
+from earmark.gateway.errors import (
+    EarmarkError,
+    FieldViolation,
+    InternalError,
+    InvalidArgumentError,
+    UnavailableError,
+)
+from earmark.storage.database import NUL_IN_TEXT, UNAVAILABLE
 
 log = structlog.get_logger("gateway")
 

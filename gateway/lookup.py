@@ -3,12 +3,12 @@
 from typing import TypeVar
 from uuid import UUID
 
-from gateway.caller import tenant
-from gateway.errors import NotFoundError, ResourceType
-from storage.database import Connection
-from storage.queries import annotations, audio, datasets, models, training
-from storage.queries.annotations import LockedSet
-from storage.records import Annotation, AnnotationSet, AudioFile, Dataset, Model, TrainingJob
+from earmark.gateway.caller import tenant
+from earmark.gateway.errors import NotFoundError, ResourceType
+from earmark.storage.database import Connection
+from earmark.storage.queries import annotations, audio, datasets, models, training
+from earmark.storage.queries.annotations import LockedSet
+from earmark.storage.records import Annotation, AnnotationSet, AudioFile, Dataset, Model, TrainingJob
 
 Row = TypeVar("Row")
 

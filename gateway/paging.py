@@ -11,7 +11,7 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
-from gateway.errors import FieldViolation, InvalidArgumentError
+from earmark.gateway.errors import FieldViolation, InvalidArgumentError
 
 DEFAULT_SIZE = 50
 MAX_SIZE = 1000

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from typing import Generic, TypeAlias, TypeVar
 
-from storage.database import Connection, Database
+from earmark.storage.database import Connection, Database
 
 Key = TypeVar("Key", bound=Hashable)
 Row = TypeVar("Row")

@@ -6,22 +6,22 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
-from earmark.reflection import enable_reflection
 from grpc import aio
 from grpc_channelz.v1 import channelz, channelz_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from gateway.app import App
-from gateway.dispatcher.dispatcher import Dispatcher
-from gateway.fleet.trainers import Trainers
-from gateway.interceptors import CallInterceptor
-from gateway.services import register
-from gateway.settings import GatewaySettings
-from storage.bus import Bus
-from storage.database import Database
-from storage.embedded import EmbeddedPostgres
-from storage.migrations import migrate
-from storage.objects import ObjectStore
+from earmark.gateway.app import App
+from earmark.gateway.dispatcher.dispatcher import Dispatcher
+from earmark.gateway.fleet.trainers import Trainers
+from earmark.gateway.interceptors import CallInterceptor
+from earmark.gateway.services import register
+from earmark.gateway.settings import GatewaySettings
+from earmark.reflection import enable_reflection
+from earmark.storage.bus import Bus
+from earmark.storage.database import Database
+from earmark.storage.embedded import EmbeddedPostgres
+from earmark.storage.migrations import migrate
+from earmark.storage.objects import ObjectStore
 
 log = structlog.get_logger("gateway")
 

@@ -5,14 +5,17 @@ from pathlib import Path
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gateway.fleet.addresses import parse
+from earmark.gateway.fleet.addresses import parse
 
 
 class GatewaySettings(BaseSettings):
-    """Settings of `python -m gateway`. Each is also a flag: EARMARK_PORT is --port."""
+    """Settings of `python -m earmark.gateway`. Each is also a flag: EARMARK_PORT is --port."""
 
     model_config = SettingsConfigDict(
-        env_prefix="EARMARK_", cli_parse_args=False, cli_kebab_case=True, cli_prog_name="python -m gateway"
+        env_prefix="EARMARK_",
+        cli_parse_args=False,
+        cli_kebab_case=True,
+        cli_prog_name="python -m earmark.gateway",
     )
 
     host: str = Field(

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from earmark.gateway.errors import FieldViolation, InvalidArgumentError
 from earmark.v1 import audio_service_pb2 as pb
-
-from gateway.errors import FieldViolation, InvalidArgumentError
 
 T = TypeVar("T")
 

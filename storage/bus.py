@@ -15,7 +15,7 @@ from typing import Self
 import asyncpg
 import structlog
 
-from storage.database import UNAVAILABLE, Connection, Database, OwnConnection
+from earmark.storage.database import UNAVAILABLE, Connection, Database, OwnConnection
 
 CHANNEL = "earmark"
 COALESCE_SECONDS = 0.010

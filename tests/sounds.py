@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from earmark.trainer.v1 import trainer_service_pb2 as pb
 from scipy.signal import lfilter
 
-from trainer.job import Annotation
+from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.trainer.job import Annotation
 
 RATE = 16_000
 WAV_RATE = 8_000

@@ -54,18 +54,26 @@ def test_functions_are_short() -> None:
 
 
 def test_the_gateway_starts_without_the_trainers_libraries() -> None:
-    assert imported("gateway.server", "gateway.__main__") & {*HEAVY, "trainer", "earmark.client"} == set()
+    assert (
+        imported("earmark.gateway.server", "earmark.gateway.__main__")
+        & {*HEAVY, "earmark.trainer", "earmark.client"}
+        == set()
+    )
 
 
 @pytest.mark.parametrize("name", ["earmark.client", "earmark.client.cli"])
 def test_the_client_needs_only_the_base_install(name) -> None:
-    others = {"gateway", "storage", "trainer", "demo", "asyncpg", "obstore", "pydantic", "protovalidate"}
-    assert imported(name) & {*HEAVY, *others} == set()
+    services = {"earmark.gateway", "earmark.storage", "earmark.trainer", "earmark.internal"}
+    libraries = {*HEAVY, "demo", "asyncpg", "obstore", "pydantic", "protovalidate"}
+    assert imported(name) & (services | libraries) == set()
 
 
 def test_the_processes_that_decode_start_without_jax() -> None:
-    assert imported("trainer.workers.audio") & {"jax", "flax", "optax", "grpc", "gateway"} == set()
+    assert (
+        imported("earmark.trainer.workers.audio") & {"jax", "flax", "optax", "grpc", "earmark.gateway"}
+        == set()
+    )
 
 
 def test_the_trainers_front_starts_without_jax() -> None:
-    assert imported("trainer.service.server") & {"jax", "flax", "optax", "gateway"} == set()
+    assert imported("earmark.trainer.service.server") & {"jax", "flax", "optax", "earmark.gateway"} == set()

@@ -1,4 +1,4 @@
-"""`python -m trainer`: serves until SIGTERM or Ctrl-C, then drains.
+"""`python -m earmark.trainer`: serves until SIGTERM or Ctrl-C, then drains.
 
 Prints one line on stdout, `trainer listening on HOST:PORT`.
 """
@@ -10,9 +10,9 @@ import sys
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from trainer.logs import configure_logging
-from trainer.service.server import CannotListenError, serve
-from trainer.settings import TrainerSettings
+from earmark.trainer.logs import configure_logging
+from earmark.trainer.service.server import CannotListenError, serve
+from earmark.trainer.settings import TrainerSettings
 
 
 def announce(address: str) -> None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int32, Int64
 
-from trainer.features.frontend import FRAME_MS
-from trainer.job import TrainingConfig
+from earmark.trainer.features.frontend import FRAME_MS
+from earmark.trainer.job import TrainingConfig
 
 CORE_FRAMES = 400
 CONTEXT_FRAMES = 64

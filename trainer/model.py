@@ -14,11 +14,11 @@ import numpy as np
 import safetensors.numpy
 from jaxtyping import Float32
 
-from storage.objects import ObjectStore
-from trainer.features.frontend import FRONTEND_VERSION
-from trainer.job import TrainingConfig
-from trainer.network import Architecture, Weights, default_dtype, initial_parameters
-from trainer.pytrees import from_arrays, to_arrays
+from earmark.storage.objects import ObjectStore
+from earmark.trainer.features.frontend import FRONTEND_VERSION
+from earmark.trainer.job import TrainingConfig
+from earmark.trainer.network import Architecture, Weights, default_dtype, initial_parameters
+from earmark.trainer.pytrees import from_arrays, to_arrays
 
 MODEL_FORMAT = 4
 

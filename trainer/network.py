@@ -16,8 +16,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Float32, Key
 
-from trainer.features.frontend import FEATURES
-from trainer.job import NetworkSize
+from earmark.trainer.features.frontend import FEATURES
+from earmark.trainer.job import NetworkSize
 
 STEP = 4  # frames of the front end per frame of the network: most work is at a quarter of the rate
 DROPOUT = 0.15

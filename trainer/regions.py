@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float16, Int64
 
-from trainer.features.frontend import FRAME_MS
-from trainer.job import Annotation, TrainingFile
+from earmark.trainer.features.frontend import FRAME_MS
+from earmark.trainer.job import Annotation, TrainingFile
 
 CERTAIN = 255  # the label of an event that the annotator is sure of
 LIKELY = 0.5  # the confidence from which an annotation counts as an event; training uses the others too

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from trainer.job import NetworkSize
+from earmark.trainer.job import NetworkSize
 
 
 class TrainerSettings(BaseSettings):
@@ -17,7 +17,10 @@ class TrainerSettings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="EARMARK_", cli_parse_args=False, cli_kebab_case=True, cli_prog_name="python -m trainer"
+        env_prefix="EARMARK_",
+        cli_parse_args=False,
+        cli_kebab_case=True,
+        cli_prog_name="python -m earmark.trainer",
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on; keep it private to the gateways.")

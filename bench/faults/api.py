@@ -8,15 +8,15 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
+from google.protobuf.message import Message
+from grpc import aio
+
+from bench.faults.observations import Call, Failure, Observations
 from earmark.v1.annotation_service_pb2_grpc import AnnotationServiceStub
 from earmark.v1.audio_service_pb2_grpc import AudioServiceStub
 from earmark.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from earmark.v1.model_service_pb2_grpc import ModelServiceStub
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
-from google.protobuf.message import Message
-from grpc import aio
-
-from bench.faults.observations import Call, Failure, Observations
 
 STUBS = (AnnotationServiceStub, AudioServiceStub, DatasetServiceStub, ModelServiceStub, TrainingServiceStub)
 DEADLINE_SECONDS = 10.0

@@ -6,14 +6,14 @@ from contextlib import suppress
 from uuid import UUID
 
 import grpc
-from earmark.client import connect, watch
-from earmark.client.backoff import Backoff
-from earmark.v1 import training_service_pb2 as pb
 from grpc import aio
 
 from bench.faults.api import DISCONNECTED, PAUSE, Api
 from bench.faults.dataset import TrainingData
 from bench.faults.observations import Failure, Observations, Stream, Watcher
+from earmark.client import connect, watch
+from earmark.client.backoff import Backoff
+from earmark.v1 import training_service_pb2 as pb
 
 UNFINISHED_JOBS = 4
 # Some seconds of training with the tiny network, so that faults occur in the middle of a job.

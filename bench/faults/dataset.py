@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from earmark.client import connect
 
 from bench.tools.folder import annotations, publish_annotations, upload_folder
+from earmark.client import connect
 
 RATE = 8_000
 BURST_MS = 300

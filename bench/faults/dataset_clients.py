@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from uuid import UUID
 
 import numpy as np
-from earmark.v1 import annotation_service_pb2 as annotation
-from earmark.v1 import audio_service_pb2 as audio
-from earmark.v1 import dataset_service_pb2 as dataset
-from earmark.v1 import model_service_pb2 as model
-from earmark.v1 import training_service_pb2 as training
 from google.protobuf.message import Message
 
 from bench.faults.api import Api
 from bench.faults.dataset import TrainingData, bursts, wav
 from bench.faults.observations import Upload
 from bench.faults.other_tenant import OtherTenant
+from earmark.v1 import annotation_service_pb2 as annotation
+from earmark.v1 import audio_service_pb2 as audio
+from earmark.v1 import dataset_service_pb2 as dataset
+from earmark.v1 import model_service_pb2 as model
+from earmark.v1 import training_service_pb2 as training
 
 PART_BYTES = 1 << 14
 PROCESSED = (audio.AUDIO_PROCESSING_STATUS_READY, audio.AUDIO_PROCESSING_STATUS_FAILED)

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from earmark.client import connect
-from earmark.v1 import dataset_service_pb2
-
 from bench.faults import clients, dataset_clients, log_clients, other_tenant, tables, validators
 from bench.faults.api import Api
 from bench.faults.dataset import TrainingData, create_training_data
@@ -23,6 +20,8 @@ from bench.faults.observations import Observations
 from bench.faults.other_tenant import OtherTenant
 from bench.faults.system import System
 from bench.faults.tables import Tables
+from earmark.client import connect
+from earmark.v1 import dataset_service_pb2
 
 # Leases are so short that a paused process loses its jobs.
 GATEWAY = {

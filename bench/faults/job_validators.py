@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from earmark.v1 import training_service_pb2 as pb
-
 from bench.faults.observations import Observations
 from bench.faults.tables import Job, Tables
+from earmark.v1 import training_service_pb2 as pb
 
 TRAINING = pb.TRAINING_JOB_STATUS_TRAINING
 QUEUED = pb.TRAINING_JOB_STATUS_QUEUED

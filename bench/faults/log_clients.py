@@ -4,11 +4,11 @@ import asyncio
 import time
 from collections.abc import Iterable
 
-from earmark.v1 import training_service_pb2 as pb
 from grpc import aio
 
 from bench.faults.api import DISCONNECTED, PAUSE, Api
 from bench.faults.observations import Failure, LogStream, LogWatcher
+from earmark.v1 import training_service_pb2 as pb
 
 COMPLETED = pb.TRAINING_JOB_STATUS_COMPLETED
 

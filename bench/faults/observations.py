@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from earmark.v1 import training_service_pb2 as training
 from google.rpc import error_details_pb2
 from grpc import aio
 from grpc_status import rpc_status
+
+from earmark.v1 import training_service_pb2 as training
 
 DOMAIN = "earmark"
 

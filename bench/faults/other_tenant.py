@@ -4,9 +4,9 @@ from dataclasses import astuple, dataclass
 
 from uuid_utils.compat import uuid7
 
-from storage.database import Database
-from storage.queries import datasets
-from storage.records import ArtifactType
+from earmark.storage.database import Database
+from earmark.storage.queries import datasets
+from earmark.storage.records import ArtifactType
 
 TENANT = "other"
 SECRET = "secret of the other tenant"

@@ -15,8 +15,8 @@ from typing import Self
 import psutil  # type: ignore[import-untyped]  # has no stubs
 
 from bench.faults.proxy import Connect, Proxy
-from storage.embedded import EmbeddedPostgres
-from storage.embedded.cluster import SOCKET_NAME, socket_folder
+from earmark.storage.embedded import EmbeddedPostgres
+from earmark.storage.embedded.cluster import SOCKET_NAME, socket_folder
 
 # Below the ephemeral ports, so that the port of a service is still free when the service restarts.
 PORTS = range(20_000, 30_000)
@@ -112,7 +112,7 @@ class Service:
         async with self._launching:
             with (self._folder / "log").open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", self.kind),
+                    *(sys.executable, "-m", f"earmark.{self.kind}"),
                     env=self._environment,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,

@@ -4,11 +4,11 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from earmark.v1 import training_service_pb2 as training
 from google.protobuf import json_format
 
 from bench.faults.clients import REQUEST
-from storage.database import Connection, Database
+from earmark.storage.database import Connection, Database
+from earmark.v1 import training_service_pb2 as training
 
 TENANT = "default"
 

@@ -8,13 +8,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from earmark.v1 import annotation_service_pb2 as pb_annotations
-from earmark.v1 import training_service_pb2 as pb
-
 from bench.faults.api import DISCONNECTED
 from bench.faults.job_validators import FINAL, Events, little_work_lost, one_end_and_no_stale_writes, seconds
 from bench.faults.observations import Call, Failure, Fault, LogWatcher, Observations, Watcher
 from bench.faults.tables import AnnotationRow, Tables
+from earmark.v1 import annotation_service_pb2 as pb_annotations
+from earmark.v1 import training_service_pb2 as pb
 
 # Within this time after the end of a fault, gateways and calls that need a database or a trainer work again.
 RECOVERY_SECONDS = 5.0

@@ -17,7 +17,7 @@ import uvloop
 from grpc import aio
 
 from bench.load.methods import GET, PUBLISH, WATCH
-from gateway.server import SERVER_OPTIONS
+from earmark.gateway.server import SERVER_OPTIONS
 
 
 class Bare:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import asyncpg
-from earmark.v1 import training_service_pb2 as pb
-from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 from grpc import aio
 from uuid_utils.compat import uuid7
 
@@ -18,6 +16,8 @@ from bench.load.figures import Bench, Figure, percentile
 from bench.load.methods import CREATE, GET
 from bench.load.rows import TYPES, Dataset, insert_job
 from bench.load.system import Server
+from earmark.v1 import training_service_pb2 as pb
+from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 
 if TYPE_CHECKING:
     from earmark.v1.training_service_pb2_grpc import TrainingServiceAsyncStub

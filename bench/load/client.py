@@ -15,10 +15,10 @@ from types import TracebackType
 from typing import Any, Self
 
 import uvloop
-from earmark.v1 import training_service_pb2 as pb
 from grpc import aio
 
 from bench.load.methods import WATCH
+from earmark.v1 import training_service_pb2 as pb
 
 CHANNELS = 4
 # Without this option, channels to the same address share a connection.

@@ -4,19 +4,19 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from earmark.v1 import metrics_pb2
-from earmark.v1.training_config_pb2 import TrainingConfig
 from uuid_utils.compat import uuid7
 
-from gateway.caller import DEFAULT_TENANT
-from gateway.convert import values
-from gateway.convert.event_bodies import notice
-from gateway.convert.training import config_with_defaults
-from gateway.watching import topics
-from storage.bus import Bus
-from storage.database import Connection, Database
-from storage.queries import datasets, training
-from storage.records import ArtifactType
+from earmark.gateway.caller import DEFAULT_TENANT
+from earmark.gateway.convert import values
+from earmark.gateway.convert.event_bodies import notice
+from earmark.gateway.convert.training import config_with_defaults
+from earmark.gateway.watching import topics
+from earmark.storage.bus import Bus
+from earmark.storage.database import Connection, Database
+from earmark.storage.queries import datasets, training
+from earmark.storage.records import ArtifactType
+from earmark.v1 import metrics_pb2
+from earmark.v1.training_config_pb2 import TrainingConfig
 
 TYPES = ("glitch", "dropout")
 EPOCHS = 20

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # has no stubs
 
-from storage.bus import Bus
-from storage.database import Database
-from storage.embedded import EmbeddedPostgres
+from earmark.storage.bus import Bus
+from earmark.storage.database import Database
+from earmark.storage.embedded import EmbeddedPostgres
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ async def system(**settings: str) -> AsyncIterator[System]:
                 **settings,
             }
             async with (
-                server("gateway", environment=environment) as gateway,
+                server("earmark.gateway", environment=environment) as gateway,
                 Database(postgres.dsn) as database,
                 Bus(database) as bus,
             ):

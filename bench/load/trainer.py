@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
-from earmark.trainer.v1 import trainer_service_pb2 as pb
-from earmark.trainer.v1 import trainer_service_pb2_grpc
 from grpc import aio
 
-from gateway.server import SERVER_OPTIONS
+from earmark.gateway.server import SERVER_OPTIONS
+from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.internal.v1 import trainer_service_pb2_grpc
 
 SLOTS = 8
 

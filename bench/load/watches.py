@@ -5,13 +5,13 @@ import time
 from typing import Any
 from uuid import UUID
 
-from earmark.v1 import training_service_pb2 as pb
 from grpc import aio
 
 from bench.load.figures import Bench, Figure, percentile
 from bench.load.methods import PUBLISH
 from bench.load.rows import LOADING_MESSAGE, insert_job, record_event
 from bench.load.system import Server
+from earmark.v1 import training_service_pb2 as pb
 
 OPEN_WATCHES = (2_000, 5_000)
 SERVED = 1_000

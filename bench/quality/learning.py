@@ -13,13 +13,13 @@ import numpy as np
 from bench.tools.data import default_config, stored
 from bench.tools.folder import Row, detection_rows
 from demo.placing import Rng
-from storage.objects import ObjectStore
-from trainer.data.loading import Dataset
-from trainer.events import Completed, Notice
-from trainer.job import Annotation, TrainingFile, TrainingJob
-from trainer.learning.loop import train
-from trainer.model import Model, load_model
-from trainer.scoring.detection import DetectionConfig, detect
+from earmark.storage.objects import ObjectStore
+from earmark.trainer.data.loading import Dataset
+from earmark.trainer.events import Completed, Notice
+from earmark.trainer.job import Annotation, TrainingFile, TrainingJob
+from earmark.trainer.learning.loop import train
+from earmark.trainer.model import Model, load_model
+from earmark.trainer.scoring.detection import DetectionConfig, detect
 
 SHORTEST_MS = 10
 

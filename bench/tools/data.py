@@ -10,13 +10,13 @@ import numpy as np
 import soundfile  # type: ignore[import-untyped]  # has no stubs
 
 from bench.tools.folder import annotations, audio
-from storage.objects import ObjectStore
-from trainer.data.loading import Dataset
-from trainer.data.split import Split
-from trainer.features.frontend import FEATURES, FRAME_MS, features, pack_features
-from trainer.job import Annotation, TrainingConfig, TrainingFile
-from trainer.learning.precompile import DEFAULT
-from trainer.regions import draw_region
+from earmark.storage.objects import ObjectStore
+from earmark.trainer.data.loading import Dataset
+from earmark.trainer.data.split import Split
+from earmark.trainer.features.frontend import FEATURES, FRAME_MS, features, pack_features
+from earmark.trainer.job import Annotation, TrainingConfig, TrainingFile
+from earmark.trainer.learning.precompile import DEFAULT
+from earmark.trainer.regions import draw_region
 
 FRAMES_PER_MINUTE = 60_000 // FRAME_MS
 FILE_MINUTES = 1

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import soundfile  # type: ignore[import-untyped]  # has no stubs
+
 from earmark.client import Client, detect, upload, wait_until_ready
 from earmark.v1 import annotation_service_pb2, dataset_service_pb2
 

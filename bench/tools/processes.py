@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # has no stubs
 
-_WORKER = "trainer.workers.child"
+_WORKER = "earmark.trainer.workers.child"
 
 
 def peak_memory_mib() -> dict[str, float] | None:
@@ -26,10 +26,10 @@ def peak_memory_mib() -> dict[str, float] | None:
 
 def service(command: list[str]) -> str | None:
     """The service that a command line runs, such as "gateway" or "trainer audio"; None if it is not ours."""
-    match command[1:]:
-        case ["-m", "gateway", *_]:
+    match [argument for argument in command[1:] if argument != "-P"]:
+        case ["-m", "earmark.gateway", *_]:
             return "gateway"
-        case ["-m", "trainer", *_]:
+        case ["-m", "earmark.trainer", *_]:
             return "trainer front"
         case ["-m", worker, module, *_] if worker == _WORKER:
             return f"trainer {module.rpartition('.')[2]}"

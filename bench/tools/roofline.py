@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trainer.features.frontend import FEATURES
-from trainer.learning.step import Shape
-from trainer.network import STEP
+from earmark.trainer.features.frontend import FEATURES
+from earmark.trainer.learning.step import Shape
+from earmark.trainer.network import STEP
 
 Product = tuple[int, int, int]  # (m, k) @ (k, n)
 

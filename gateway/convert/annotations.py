@@ -5,13 +5,13 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from earmark.v1 import annotation_service_pb2 as pb
 from google.protobuf import json_format
 from uuid_utils.compat import uuid7
 
-from gateway.convert import values
-from gateway.errors import FieldViolation, InvalidArgumentError
-from storage.records import Annotation, AnnotationSet
+from earmark.gateway.convert import values
+from earmark.gateway.errors import FieldViolation, InvalidArgumentError
+from earmark.storage.records import Annotation, AnnotationSet
+from earmark.v1 import annotation_service_pb2 as pb
 
 _STATUS_PREFIX = "ANNOTATION_SET_STATUS_"
 EXTRA_DATA_BYTES = 16 << 10

@@ -1,11 +1,10 @@
 """Makes the messages of a Train call, which give a trainer one attempt at a job."""
 
-from earmark.trainer.v1 import trainer_service_pb2 as pb
-
-from gateway import object_keys
-from gateway.convert.training import training_config_message
-from storage.queries.training import ManifestFile
-from storage.records import Model, TrainingJob
+from earmark.gateway import object_keys
+from earmark.gateway.convert.training import training_config_message
+from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.storage.queries.training import ManifestFile
+from earmark.storage.records import Model, TrainingJob
 
 
 def train_job_request(job: TrainingJob, base_model: Model | None) -> pb.TrainRequest:

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable
 
+from earmark.gateway.convert import values
+from earmark.storage.records import AudioFile
 from earmark.v1 import audio_service_pb2 as pb
-
-from gateway.convert import values
-from storage.records import AudioFile
 
 _STATUS_PREFIX = "AUDIO_PROCESSING_STATUS_"
 

@@ -1,9 +1,8 @@
 """Converts datasets and their artifact types between records and messages."""
 
+from earmark.gateway.convert.values import etag, timestamp
+from earmark.storage.records import ArtifactType, Dataset
 from earmark.v1 import dataset_service_pb2 as pb
-
-from gateway.convert.values import etag, timestamp
-from storage.records import ArtifactType, Dataset
 
 DEFAULT_COLOR = "#FF0000"
 

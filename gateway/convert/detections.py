@@ -1,9 +1,8 @@
 """Converts between the public messages of detection and those of the trainer."""
 
-from earmark.trainer.v1 import trainer_service_pb2 as trainer_pb
+from earmark.internal.v1 import trainer_service_pb2 as trainer_pb
+from earmark.storage.records import Model
 from earmark.v1 import detection_service_pb2 as pb
-
-from storage.records import Model
 
 
 def detect_start_request(model: Model, start: pb.DetectRequest.Start) -> trainer_pb.DetectRequest:

@@ -3,10 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from earmark.trainer.v1 import trainer_service_pb2 as trainer_pb
+from earmark.gateway.convert.values import to_json
+from earmark.internal.v1 import trainer_service_pb2 as trainer_pb
 from earmark.v1 import training_service_pb2 as pb
-
-from gateway.convert.values import to_json
 
 Body = dict[str, Any]
 

@@ -2,9 +2,8 @@
 
 from typing import Any
 
+from earmark.gateway.convert.values import from_json
 from earmark.v1 import metrics_pb2
-
-from gateway.convert.values import from_json
 
 MetricsView = metrics_pb2.MetricsView
 

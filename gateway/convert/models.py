@@ -1,11 +1,10 @@
 """Converts models from records to messages."""
 
+from earmark.gateway.convert.metrics import MetricsView, eval_metrics_message
+from earmark.gateway.convert.values import etag, from_json, timestamp
+from earmark.storage.records import Model
 from earmark.v1 import metrics_pb2, training_config_pb2
 from earmark.v1 import model_service_pb2 as pb
-
-from gateway.convert.metrics import MetricsView, eval_metrics_message
-from gateway.convert.values import etag, from_json, timestamp
-from storage.records import Model
 
 
 def model_message(model: Model, view: MetricsView = metrics_pb2.METRICS_VIEW_FULL) -> pb.Model:

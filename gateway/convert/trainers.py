@@ -1,9 +1,8 @@
 """Converts trainers' states to messages."""
 
+from earmark.gateway.convert.values import timestamp
+from earmark.gateway.fleet.trainers import TrainerState
 from earmark.v1 import admin_service_pb2 as pb
-
-from gateway.convert.values import timestamp
-from gateway.fleet.trainers import TrainerState
 
 
 def trainer_message(state: TrainerState) -> pb.Trainer:

@@ -4,13 +4,12 @@ from collections.abc import Iterable
 from secrets import randbits
 from typing import Any
 
+from earmark.gateway.convert import values
+from earmark.gateway.convert.metrics import MetricsView, eval_metrics_message
+from earmark.gateway.fleet.queue_state import QueueState
+from earmark.storage.records import Event, TrainingAttempt, TrainingJob
 from earmark.v1 import metrics_pb2, training_config_pb2, training_service_pb2
 from earmark.v1.error_reason_pb2 import ErrorReason
-
-from gateway.convert import values
-from gateway.convert.metrics import MetricsView, eval_metrics_message
-from gateway.fleet.queue_state import QueueState
-from storage.records import Event, TrainingAttempt, TrainingJob
 
 _ERROR_REASON_PREFIX = "ERROR_REASON_"
 _STATUS_PREFIX = "TRAINING_JOB_STATUS_"

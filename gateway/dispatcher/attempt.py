@@ -8,24 +8,24 @@ from uuid import UUID
 
 import grpc
 import structlog
-from earmark.trainer.v1 import trainer_service_pb2 as pb
-from earmark.v1.error_reason_pb2 import ErrorReason
 from google.rpc import error_details_pb2
 from grpc import aio
 from grpc_status import rpc_status
 
-from gateway import object_keys
-from gateway.app import App
-from gateway.convert.attempts import train_file_request, train_job_request
-from gateway.dispatcher.outcome import Outcome
-from gateway.dispatcher.recorder import Recorder, StaleAttemptError
-from gateway.dispatcher.retries import retry_until_available
-from gateway.fleet.trainers import Trainer, TrainerLostError, send
-from gateway.waits import wait_for_event
-from gateway.watching import topics
-from storage.database import Connection
-from storage.queries import models, training
-from storage.records import Model, TrainingJob
+from earmark.gateway import object_keys
+from earmark.gateway.app import App
+from earmark.gateway.convert.attempts import train_file_request, train_job_request
+from earmark.gateway.dispatcher.outcome import Outcome
+from earmark.gateway.dispatcher.recorder import Recorder, StaleAttemptError
+from earmark.gateway.dispatcher.retries import retry_until_available
+from earmark.gateway.fleet.trainers import Trainer, TrainerLostError, send
+from earmark.gateway.waits import wait_for_event
+from earmark.gateway.watching import topics
+from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.storage.database import Connection
+from earmark.storage.queries import models, training
+from earmark.storage.records import Model, TrainingJob
+from earmark.v1.error_reason_pb2 import ErrorReason
 
 log = structlog.get_logger("dispatcher")
 

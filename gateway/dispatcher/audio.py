@@ -5,16 +5,16 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from earmark.trainer.v1 import trainer_service_pb2 as pb
 from grpc import aio
 
-from gateway import object_keys
-from gateway.app import App
-from gateway.dispatcher.retries import retry_until_available
-from gateway.fleet.trainers import Trainer
-from gateway.watching import topics
-from storage.queries import audio
-from storage.records import AudioFile
+from earmark.gateway import object_keys
+from earmark.gateway.app import App
+from earmark.gateway.dispatcher.retries import retry_until_available
+from earmark.gateway.fleet.trainers import Trainer
+from earmark.gateway.watching import topics
+from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.storage.queries import audio
+from earmark.storage.records import AudioFile
 
 log = structlog.get_logger("dispatcher")
 

@@ -8,18 +8,18 @@ from typing import Any, Self
 
 import structlog
 
-from gateway.app import App
-from gateway.convert import event_bodies
-from gateway.dispatcher.attempt import LAST_WRITE_SECONDS, Attempt
-from gateway.dispatcher.audio import AudioProcessing
-from gateway.dispatcher.orphans import remove_orphans
-from gateway.dispatcher.outcome import Outcome
-from gateway.fleet.trainers import Trainer
-from gateway.waits import wait_for_event
-from gateway.watching import topics
-from storage.database import UNAVAILABLE
-from storage.queries import audio, events, idempotency, training
-from storage.records import TrainingJob
+from earmark.gateway.app import App
+from earmark.gateway.convert import event_bodies
+from earmark.gateway.dispatcher.attempt import LAST_WRITE_SECONDS, Attempt
+from earmark.gateway.dispatcher.audio import AudioProcessing
+from earmark.gateway.dispatcher.orphans import remove_orphans
+from earmark.gateway.dispatcher.outcome import Outcome
+from earmark.gateway.fleet.trainers import Trainer
+from earmark.gateway.waits import wait_for_event
+from earmark.gateway.watching import topics
+from earmark.storage.database import UNAVAILABLE
+from earmark.storage.queries import audio, events, idempotency, training
+from earmark.storage.records import TrainingJob
 
 log = structlog.get_logger("dispatcher")
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from gateway import object_keys
-from storage.database import Database
-from storage.objects import ObjectStore
-from storage.queries import orphans
+from earmark.gateway import object_keys
+from earmark.storage.database import Database
+from earmark.storage.objects import ObjectStore
+from earmark.storage.queries import orphans
 
 # Longer than any upload takes from its first byte to its row, or an attempt runs after its job is finished.
 GRACE_SECONDS = 6 * 3600.0

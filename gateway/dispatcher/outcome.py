@@ -2,16 +2,16 @@
 
 from uuid import UUID
 
-from earmark.trainer.v1 import trainer_service_pb2 as pb
 from uuid_utils.compat import uuid7
 
-from gateway.app import App
-from gateway.convert import event_bodies
-from gateway.convert.values import to_json
-from gateway.watching import topics
-from storage.database import Connection
-from storage.queries import models, training
-from storage.records import TrainingJob
+from earmark.gateway.app import App
+from earmark.gateway.convert import event_bodies
+from earmark.gateway.convert.values import to_json
+from earmark.gateway.watching import topics
+from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.storage.database import Connection
+from earmark.storage.queries import models, training
+from earmark.storage.records import TrainingJob
 
 LONGEST_BACKOFF_SECONDS = 60.0
 

@@ -3,16 +3,15 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from earmark.trainer.v1 import trainer_service_pb2 as pb
-
-from gateway.app import App
-from gateway.convert import event_bodies
-from gateway.convert.values import to_json
-from gateway.dispatcher.retries import retry_until_available
-from gateway.fleet.trainers import Trainer
-from gateway.watching import topics
-from storage.queries import training
-from storage.records import TrainingJob
+from earmark.gateway.app import App
+from earmark.gateway.convert import event_bodies
+from earmark.gateway.convert.values import to_json
+from earmark.gateway.dispatcher.retries import retry_until_available
+from earmark.gateway.fleet.trainers import Trainer
+from earmark.gateway.watching import topics
+from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.storage.queries import training
+from earmark.storage.records import TrainingJob
 
 
 class StaleAttemptError(Exception):

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import structlog
 
-from storage.database import UNAVAILABLE
+from earmark.storage.database import UNAVAILABLE
 
 RETRY_SECONDS = 0.5
 

@@ -6,7 +6,7 @@ from itertools import chain
 
 import structlog
 
-from gateway.fleet.addresses import Entry, Resolver, parse
+from earmark.gateway.fleet.addresses import Entry, Resolver, parse
 
 RESOLVE_SECONDS = 5.0
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from storage.records import QueuePlace
+from earmark.storage.records import QueuePlace
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,18 +12,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
-from earmark.trainer.v1 import trainer_service_pb2 as pb
-from earmark.trainer.v1.trainer_service_pb2_grpc import TrainerServiceStub
 from grpc import aio
 
-from gateway.errors import UnavailableError
-from gateway.fleet.addresses import Resolver, resolve
-from gateway.fleet.cool_down import CoolDown
-from gateway.fleet.discovery import Discovery
-from gateway.fleet.queue_state import Slots
+from earmark.gateway.errors import UnavailableError
+from earmark.gateway.fleet.addresses import Resolver, resolve
+from earmark.gateway.fleet.cool_down import CoolDown
+from earmark.gateway.fleet.discovery import Discovery
+from earmark.gateway.fleet.queue_state import Slots
+from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.internal.v1.trainer_service_pb2_grpc import TrainerServiceStub
 
 if TYPE_CHECKING:
-    from earmark.trainer.v1.trainer_service_pb2_grpc import TrainerServiceAsyncStub
+    from earmark.internal.v1.trainer_service_pb2_grpc import TrainerServiceAsyncStub
 
 CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
     # Detects a trainer that hangs or whose machine vanished within 10 seconds.

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
-from gateway.errors import FieldViolation, Violation
-from storage.queries.annotations import ROUNDING_MS, AnnotatedFile, Facts, PastEnd
-from storage.records import Annotation
+from earmark.gateway.errors import FieldViolation, Violation
+from earmark.storage.queries.annotations import ROUNDING_MS, AnnotatedFile, Facts, PastEnd
+from earmark.storage.records import Annotation
 
 
 def of_new(dataset_id: UUID, new: Sequence[Annotation], facts: Facts) -> list[FieldViolation]:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from gateway.errors import PreconditionError, ResourceType, Violation
-from storage.queries.deletions import Removal
+from earmark.gateway.errors import PreconditionError, ResourceType, Violation
+from earmark.storage.queries.deletions import Removal
 
 
 def check_deletable(removal: Removal, unfinished_jobs: Sequence[UUID], *, force: bool) -> None:

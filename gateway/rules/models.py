@@ -1,7 +1,7 @@
 """The rules for a model's state. Each function raises the error that the caller sees."""
 
-from gateway.errors import AlreadyExistsError, wrong_state
-from storage.records import Model
+from earmark.gateway.errors import AlreadyExistsError, wrong_state
+from earmark.storage.records import Model
 
 
 def check_not_archived(model: Model) -> None:

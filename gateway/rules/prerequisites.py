@@ -6,8 +6,8 @@ Every violation is reported, with what was found and what to do about it.
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
-from gateway.errors import Violation
-from storage.queries.training import AudioFacts, JobFacts
+from earmark.gateway.errors import Violation
+from earmark.storage.queries.training import AudioFacts, JobFacts
 
 MINIMUM_AUDIO_MS = 5 * 60 * 1000
 

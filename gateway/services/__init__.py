@@ -1,5 +1,16 @@
 """One servicer per service of earmark.v1. Handlers convert, check, call storage once and convert back."""
 
+from grpc import aio
+
+from earmark.gateway.app import App
+from earmark.gateway.services.admin import AdminService
+from earmark.gateway.services.annotations import AnnotationService
+from earmark.gateway.services.audio import AudioService
+from earmark.gateway.services.datasets import DatasetService
+from earmark.gateway.services.detection import DetectionService
+from earmark.gateway.services.models import ModelService
+from earmark.gateway.services.training import TrainingService
+from earmark.gateway.watching.tenant_log import TenantLogs
 from earmark.v1 import (
     admin_service_pb2,
     admin_service_pb2_grpc,
@@ -16,17 +27,6 @@ from earmark.v1 import (
     training_service_pb2,
     training_service_pb2_grpc,
 )
-from grpc import aio
-
-from gateway.app import App
-from gateway.services.admin import AdminService
-from gateway.services.annotations import AnnotationService
-from gateway.services.audio import AudioService
-from gateway.services.datasets import DatasetService
-from gateway.services.detection import DetectionService
-from gateway.services.models import ModelService
-from gateway.services.training import TrainingService
-from gateway.watching.tenant_log import TenantLogs
 
 
 def register(app: App, server: aio.Server) -> list[str]:

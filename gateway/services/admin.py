@@ -2,12 +2,11 @@
 
 from typing import Any
 
+from earmark.gateway.app import App
+from earmark.gateway.convert.trainers import trainer_message
+from earmark.storage.queries import training
 from earmark.v1 import admin_service_pb2 as pb
 from earmark.v1 import admin_service_pb2_grpc
-
-from gateway.app import App
-from gateway.convert.trainers import trainer_message
-from storage.queries import training
 
 
 class AdminService(admin_service_pb2_grpc.AdminServiceServicer):

@@ -5,21 +5,19 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from earmark.v1 import annotation_service_pb2 as pb
-from earmark.v1 import annotation_service_pb2_grpc
 from uuid_utils.compat import uuid7
 
-from gateway import lookup
-from gateway.app import App
-from gateway.caller import tenant
-from gateway.convert.annotations import (
+from earmark.gateway import lookup
+from earmark.gateway.app import App
+from earmark.gateway.caller import tenant
+from earmark.gateway.convert.annotations import (
     annotation_message,
     annotation_records,
     annotation_set_message,
     annotation_set_status_names,
     edited_annotation,
 )
-from gateway.errors import (
+from earmark.gateway.errors import (
     FieldViolation,
     InvalidArgumentError,
     NotFoundError,
@@ -27,15 +25,17 @@ from gateway.errors import (
     Violation,
     wrong_state,
 )
-from gateway.field_masks import check_etag, masked_paths
-from gateway.idempotency import run_once
-from gateway.paging import PageRequest
-from gateway.rules import annotations as rules
-from gateway.rules.deletions import check_deletable
-from storage.database import Connection
-from storage.queries import annotations, deletions
-from storage.queries.annotations import LockedSet
-from storage.records import Annotation
+from earmark.gateway.field_masks import check_etag, masked_paths
+from earmark.gateway.idempotency import run_once
+from earmark.gateway.paging import PageRequest
+from earmark.gateway.rules import annotations as rules
+from earmark.gateway.rules.deletions import check_deletable
+from earmark.storage.database import Connection
+from earmark.storage.queries import annotations, deletions
+from earmark.storage.queries.annotations import LockedSet
+from earmark.storage.records import Annotation
+from earmark.v1 import annotation_service_pb2 as pb
+from earmark.v1 import annotation_service_pb2_grpc
 
 EDITABLE = ("artifact_type", "start_ms", "end_ms", "confidence", "extra_data")
 

@@ -5,25 +5,25 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-from earmark.v1 import audio_service_pb2 as pb
-from earmark.v1 import audio_service_pb2_grpc
 from uuid_utils.compat import uuid7
 
-from gateway import lookup, object_keys
-from gateway.app import App
-from gateway.caller import tenant
-from gateway.convert.audio import audio_file_message, audio_status_names
-from gateway.errors import NotFoundError
-from gateway.idempotency import earlier_reply, run_once
-from gateway.paging import PageRequest
-from gateway.rules.deletions import check_deletable
-from gateway.uploads import Requests, Upload, metadata_of, received, uninterrupted
-from gateway.watching import topics
-from gateway.watching.audio_watch import AudioWatch
-from storage.database import UNAVAILABLE, Connection
-from storage.objects import PART_BYTES, ObjectNotFoundError
-from storage.queries import audio, deletions, orphans
-from storage.records import AudioFile
+from earmark.gateway import lookup, object_keys
+from earmark.gateway.app import App
+from earmark.gateway.caller import tenant
+from earmark.gateway.convert.audio import audio_file_message, audio_status_names
+from earmark.gateway.errors import NotFoundError
+from earmark.gateway.idempotency import earlier_reply, run_once
+from earmark.gateway.paging import PageRequest
+from earmark.gateway.rules.deletions import check_deletable
+from earmark.gateway.uploads import Requests, Upload, metadata_of, received, uninterrupted
+from earmark.gateway.watching import topics
+from earmark.gateway.watching.audio_watch import AudioWatch
+from earmark.storage.database import UNAVAILABLE, Connection
+from earmark.storage.objects import PART_BYTES, ObjectNotFoundError
+from earmark.storage.queries import audio, deletions, orphans
+from earmark.storage.records import AudioFile
+from earmark.v1 import audio_service_pb2 as pb
+from earmark.v1 import audio_service_pb2_grpc
 
 
 class AudioService(audio_service_pb2_grpc.AudioServiceServicer):

@@ -3,23 +3,23 @@
 from typing import Any
 from uuid import UUID
 
-from earmark.v1 import dataset_service_pb2 as pb
-from earmark.v1 import dataset_service_pb2_grpc
 from uuid_utils.compat import uuid7
 
-from gateway import lookup
-from gateway.app import App
-from gateway.caller import tenant
-from gateway.convert.datasets import artifact_type_record, dataset_message
-from gateway.errors import in_use
-from gateway.field_masks import check_etag, masked_paths
-from gateway.idempotency import run_once
-from gateway.paging import PageRequest
-from gateway.rules.deletions import check_deletable
-from gateway.watching import topics
-from storage.database import Connection
-from storage.queries import datasets, deletions
-from storage.records import ArtifactType, Dataset
+from earmark.gateway import lookup
+from earmark.gateway.app import App
+from earmark.gateway.caller import tenant
+from earmark.gateway.convert.datasets import artifact_type_record, dataset_message
+from earmark.gateway.errors import in_use
+from earmark.gateway.field_masks import check_etag, masked_paths
+from earmark.gateway.idempotency import run_once
+from earmark.gateway.paging import PageRequest
+from earmark.gateway.rules.deletions import check_deletable
+from earmark.gateway.watching import topics
+from earmark.storage.database import Connection
+from earmark.storage.queries import datasets, deletions
+from earmark.storage.records import ArtifactType, Dataset
+from earmark.v1 import dataset_service_pb2 as pb
+from earmark.v1 import dataset_service_pb2_grpc
 
 EDITABLE = ("name", "description", "artifact_types")
 

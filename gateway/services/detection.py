@@ -6,19 +6,19 @@ from uuid import UUID
 
 import grpc
 import structlog
-from earmark.trainer.v1 import trainer_service_pb2
+from grpc import aio
+
+from earmark.gateway import lookup
+from earmark.gateway.app import App
+from earmark.gateway.convert.detections import detect_start_request, detect_summary_response
+from earmark.gateway.errors import EarmarkError, FieldViolation, InvalidArgumentError
+from earmark.gateway.fleet.trainers import Trainer, TrainerLostError, send, unavailable
+from earmark.gateway.rules.models import check_usable
+from earmark.internal.v1 import trainer_service_pb2
+from earmark.storage.records import Model
 from earmark.v1 import detection_service_pb2 as pb
 from earmark.v1 import detection_service_pb2_grpc
 from earmark.v1.detection_pb2 import DetectionConfig
-from grpc import aio
-
-from gateway import lookup
-from gateway.app import App
-from gateway.convert.detections import detect_start_request, detect_summary_response
-from gateway.errors import EarmarkError, FieldViolation, InvalidArgumentError
-from gateway.fleet.trainers import Trainer, TrainerLostError, send, unavailable
-from gateway.rules.models import check_usable
-from storage.records import Model
 
 log = structlog.get_logger("gateway")
 

@@ -4,21 +4,20 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from earmark.gateway import lookup
+from earmark.gateway.app import App
+from earmark.gateway.caller import tenant
+from earmark.gateway.convert.models import model_message
+from earmark.gateway.field_masks import check_etag, masked_paths
+from earmark.gateway.idempotency import run_once
+from earmark.gateway.paging import PageRequest
+from earmark.gateway.rules import models as rules
+from earmark.gateway.rules.deletions import check_deletable
+from earmark.storage.database import Connection
+from earmark.storage.queries import deletions, models
+from earmark.storage.records import Model
 from earmark.v1 import model_service_pb2 as pb
 from earmark.v1 import model_service_pb2_grpc
-
-from gateway import lookup
-from gateway.app import App
-from gateway.caller import tenant
-from gateway.convert.models import model_message
-from gateway.field_masks import check_etag, masked_paths
-from gateway.idempotency import run_once
-from gateway.paging import PageRequest
-from gateway.rules import models as rules
-from gateway.rules.deletions import check_deletable
-from storage.database import Connection
-from storage.queries import deletions, models
-from storage.records import Model
 
 EDITABLE = ("name", "description", "is_active")
 

@@ -6,16 +6,13 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from earmark.v1 import training_service_pb2 as pb
-from earmark.v1 import training_service_pb2_grpc
-from earmark.v1.training_config_pb2 import TrainingConfig
 from uuid_utils.compat import uuid7
 
-from gateway import lookup
-from gateway.app import App
-from gateway.caller import tenant
-from gateway.convert import event_bodies
-from gateway.convert.training import (
+from earmark.gateway import lookup
+from earmark.gateway.app import App
+from earmark.gateway.caller import tenant
+from earmark.gateway.convert import event_bodies
+from earmark.gateway.convert.training import (
     config_with_defaults,
     queue_state_message,
     training_event_kind_names,
@@ -24,23 +21,26 @@ from gateway.convert.training import (
     training_job_status,
     training_job_status_names,
 )
-from gateway.convert.values import to_json
-from gateway.errors import NotFoundError, PreconditionError, QuotaError, wrong_state
-from gateway.fleet.queue_state import queue_state
-from gateway.idempotency import run_once
-from gateway.paging import PageRequest
-from gateway.read_batcher import ReadBatcher
-from gateway.rules import prerequisites
-from gateway.rules.deletions import check_deletable
-from gateway.rules.models import check_not_archived
-from gateway.watching import topics
-from gateway.watching.cursor import Cursor
-from gateway.watching.job_watch import follow_job
-from gateway.watching.log_watch import LogWatch
-from gateway.watching.tenant_log import Entry, TenantLogs
-from storage.database import Connection
-from storage.queries import deletions, training
-from storage.records import Event, QueuePlace, TrainingJob
+from earmark.gateway.convert.values import to_json
+from earmark.gateway.errors import NotFoundError, PreconditionError, QuotaError, wrong_state
+from earmark.gateway.fleet.queue_state import queue_state
+from earmark.gateway.idempotency import run_once
+from earmark.gateway.paging import PageRequest
+from earmark.gateway.read_batcher import ReadBatcher
+from earmark.gateway.rules import prerequisites
+from earmark.gateway.rules.deletions import check_deletable
+from earmark.gateway.rules.models import check_not_archived
+from earmark.gateway.watching import topics
+from earmark.gateway.watching.cursor import Cursor
+from earmark.gateway.watching.job_watch import follow_job
+from earmark.gateway.watching.log_watch import LogWatch
+from earmark.gateway.watching.tenant_log import Entry, TenantLogs
+from earmark.storage.database import Connection
+from earmark.storage.queries import deletions, training
+from earmark.storage.records import Event, QueuePlace, TrainingJob
+from earmark.v1 import training_service_pb2 as pb
+from earmark.v1 import training_service_pb2_grpc
+from earmark.v1.training_config_pb2 import TrainingConfig
 
 # Retry delay after a quota error. Jobs take minutes, so a place in the queue does not become free at once.
 RETRY_SECONDS = 10.0

@@ -6,12 +6,12 @@ Nothing is buffered for a watcher: it reads the next changes once it has sent th
 from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
-from gateway.app import App
-from gateway.errors import NotFoundError, revision_out_of_range
-from gateway.waits import wait_for_event
-from gateway.watching import topics
-from storage.queries import audio
-from storage.records import AudioFile
+from earmark.gateway.app import App
+from earmark.gateway.errors import NotFoundError, revision_out_of_range
+from earmark.gateway.waits import wait_for_event
+from earmark.gateway.watching import topics
+from earmark.storage.queries import audio
+from earmark.storage.records import AudioFile
 
 BATCH = 200
 

@@ -5,9 +5,9 @@ import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from gateway.errors import CursorOutOfRangeError, FieldViolation, InvalidArgumentError
-from storage.queries.events import LogEnd, LogPage
-from storage.records import Event
+from earmark.gateway.errors import CursorOutOfRangeError, FieldViolation, InvalidArgumentError
+from earmark.storage.queries.events import LogEnd, LogPage
+from earmark.storage.records import Event
 
 _PACKED = struct.Struct("!QQQ")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

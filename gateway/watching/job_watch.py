@@ -6,13 +6,13 @@ Revisions are assigned under the job's row lock, in order of commit and without 
 from collections.abc import AsyncIterator
 from uuid import UUID
 
-from gateway import lookup
-from gateway.app import App
-from gateway.errors import revision_out_of_range
-from gateway.waits import wait_for_event
-from gateway.watching.tenant_log import BATCH, Entry, TenantLogs
-from storage.queries import events, training
-from storage.records import Event, TrainingJob
+from earmark.gateway import lookup
+from earmark.gateway.app import App
+from earmark.gateway.errors import revision_out_of_range
+from earmark.gateway.waits import wait_for_event
+from earmark.gateway.watching.tenant_log import BATCH, Entry, TenantLogs
+from earmark.storage.queries import events, training
+from earmark.storage.records import Event, TrainingJob
 
 FINAL = frozenset({"completed", "failed", "cancelled"})
 

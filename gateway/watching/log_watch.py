@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from gateway.waits import wait_for_event
-from gateway.watching.cursor import Cursor
-from gateway.watching.tenant_log import BATCH, Entry, TenantLog, TenantLogs
-from storage.queries import events
-from storage.records import Event
+from earmark.gateway.waits import wait_for_event
+from earmark.gateway.watching.cursor import Cursor
+from earmark.gateway.watching.tenant_log import BATCH, Entry, TenantLog, TenantLogs
+from earmark.storage.queries import events
+from earmark.storage.records import Event
 
 
 class LogWatch:

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from gateway.app import App
-from gateway.waits import wait_for_event
-from gateway.watching import topics
-from gateway.watching.cursor import Cursor
-from storage.queries import events
-from storage.records import Event
+from earmark.gateway.app import App
+from earmark.gateway.waits import wait_for_event
+from earmark.gateway.watching import topics
+from earmark.gateway.watching.cursor import Cursor
+from earmark.storage.queries import events
+from earmark.storage.records import Event
 
 BATCH = 200
 # The number of events kept in memory per tenant. A watcher further behind than this reads the table.

@@ -1,6 +1,6 @@
 """A PostgreSQL server that ships with the package, for machines without one."""
 
-from storage.embedded.cluster import DataDirectoryInUseError, EmbeddedPostgresError
-from storage.embedded.server import EmbeddedPostgres
+from earmark.storage.embedded.cluster import DataDirectoryInUseError, EmbeddedPostgresError
+from earmark.storage.embedded.server import EmbeddedPostgres
 
 __all__ = ["DataDirectoryInUseError", "EmbeddedPostgres", "EmbeddedPostgresError"]

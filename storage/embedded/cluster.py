@@ -18,8 +18,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import IO, Self
 
-from storage.embedded import launcher
-from storage.embedded.launcher import NAMESPACE, OWN
+from earmark.storage.embedded import launcher
+from earmark.storage.embedded.launcher import NAMESPACE, OWN
 
 MAJOR_VERSION = 18
 SOCKET_PORT = 5432  # only part of the socket's file name

@@ -29,8 +29,8 @@ import asyncpg
 import psutil  # type: ignore[import-untyped]  # it ships no types
 import structlog
 
-from storage.database import UNAVAILABLE
-from storage.embedded.cluster import (
+from earmark.storage.database import UNAVAILABLE
+from earmark.storage.embedded.cluster import (
     SOCKET_PORT,
     USE_ANOTHER_SERVER,
     Cluster,

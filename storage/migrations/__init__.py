@@ -6,7 +6,7 @@ from importlib.resources import files
 import asyncpg
 import structlog
 
-from storage.database import UNAVAILABLE, OwnConnection
+from earmark.storage.database import UNAVAILABLE, OwnConnection
 
 _MIGRATION_LOCK = 0x6561726D  # "earm"
 CONNECT_SECONDS = 5.0
@@ -62,5 +62,5 @@ async def _apply_missing(connection: OwnConnection) -> None:
 
 def migrations() -> dict[int, str]:
     """The text of each NNNN_*.sql in this folder, by its number."""
-    folder = files("storage.migrations")
+    folder = files("earmark.storage.migrations")
     return {int(file.name[:4]): file.read_text() for file in folder.iterdir() if file.name.endswith(".sql")}

@@ -11,10 +11,10 @@ from uuid import UUID
 import asyncpg
 from uuid_utils.compat import uuid7
 
-from storage import sql
-from storage.database import Connection
-from storage.queries import datasets
-from storage.records import Annotation, AnnotationSet, TypeTotals
+from earmark.storage import sql
+from earmark.storage.database import Connection
+from earmark.storage.queries import datasets
+from earmark.storage.records import Annotation, AnnotationSet, TypeTotals
 
 SQL = sql.load("annotations")
 

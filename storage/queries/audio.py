@@ -8,9 +8,9 @@ the lease expires. `attempt` is the fencing token: a write with an older attempt
 from collections.abc import Sequence
 from uuid import UUID
 
-from storage import sql
-from storage.database import Connection
-from storage.records import AudioFile
+from earmark.storage import sql
+from earmark.storage.database import Connection
+from earmark.storage.records import AudioFile
 
 SQL = sql.load("audio")
 

@@ -5,9 +5,9 @@ from uuid import UUID
 
 import asyncpg
 
-from storage import sql
-from storage.database import Connection
-from storage.records import ArtifactType, Dataset
+from earmark.storage import sql
+from earmark.storage.database import Connection
+from earmark.storage.records import ArtifactType, Dataset
 
 SQL = sql.load("datasets")
 

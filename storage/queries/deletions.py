@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from storage import sql
-from storage.database import Connection
-from storage.queries import orphans
+from earmark.storage import sql
+from earmark.storage.database import Connection
+from earmark.storage.queries import orphans
 
 SQL = sql.load("deletions")
 

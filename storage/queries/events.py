@@ -13,9 +13,9 @@ from uuid import UUID
 
 import asyncpg
 
-from storage import sql
-from storage.database import Connection, Database
-from storage.records import Event, TrainingJob
+from earmark.storage import sql
+from earmark.storage.database import Connection, Database
+from earmark.storage.records import Event, TrainingJob
 
 SQL = sql.load("events")
 

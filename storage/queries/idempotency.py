@@ -6,8 +6,8 @@ gets the stored reply.
 
 from uuid import UUID
 
-from storage import sql
-from storage.database import Connection
+from earmark.storage import sql
+from earmark.storage.database import Connection
 
 SQL = sql.load("idempotency")
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from storage import sql
-from storage.database import Connection
-from storage.records import Model
+from earmark.storage import sql
+from earmark.storage.database import Connection
+from earmark.storage.records import Model
 
 SQL = sql.load("models")
 

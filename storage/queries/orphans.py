@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from storage import sql
-from storage.database import Connection
+from earmark.storage import sql
+from earmark.storage.database import Connection
 
 SQL = sql.load("orphans")
 

@@ -16,10 +16,10 @@ from uuid import UUID
 
 import asyncpg
 
-from storage import sql
-from storage.database import Connection
-from storage.queries import events
-from storage.records import QueuePlace, TrainingAttempt, TrainingJob
+from earmark.storage import sql
+from earmark.storage.database import Connection
+from earmark.storage.queries import events
+from earmark.storage.records import QueuePlace, TrainingAttempt, TrainingJob
 
 SQL = sql.load("training")
 

@@ -3,10 +3,9 @@
 from dataclasses import replace
 from uuid import UUID
 
-from earmark.v1 import training_service_pb2 as pb
-
 from bench.faults.observations import Call
 from bench.faults.tables import Job, Model, Tables
+from earmark.v1 import training_service_pb2 as pb
 
 JOB_ID, REQUEST_ID, MODEL_ID = (str(UUID(int=number)) for number in (1, 2, 3))
 START = 1_000_000

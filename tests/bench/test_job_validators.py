@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from earmark.v1 import training_service_pb2 as pb
 
 from bench.faults.job_validators import little_work_lost, longest_gap, one_end_and_no_stale_writes
 from bench.faults.observations import Call, Fault, Observations
 from bench.faults.tables import Tables
+from earmark.v1 import training_service_pb2 as pb
 from tests.bench.example_jobs import (
     JOB_ID,
     START,

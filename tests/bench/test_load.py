@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from earmark.v1 import training_service_pb2 as pb
 from grpc import aio
 
 from bench.load.__main__ import table
@@ -12,6 +11,7 @@ from bench.load.figures import Figure, percentile
 from bench.load.methods import GET, PUBLISH, WATCH
 from bench.load.system import server
 from bench.soak import Sample, growth
+from earmark.v1 import training_service_pb2 as pb
 
 
 @pytest.fixture

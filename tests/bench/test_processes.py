@@ -11,9 +11,9 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
-        (["-m", "gateway"], "gateway"),
-        (["-m", "trainer"], "trainer front"),
-        (["-m", "trainer.workers.child", "trainer.workers.audio", "7", "1"], "trainer audio"),
+        (["-m", "earmark.gateway"], "gateway"),
+        (["-m", "earmark.trainer"], "trainer front"),
+        (["-m", "earmark.trainer.workers.child", "earmark.trainer.workers.audio", "7", "1"], "trainer audio"),
         (["-m", "pip"], None),
         ([], None),
     ],
@@ -29,9 +29,10 @@ def test_the_peak_is_read_in_bytes():
 
 @linux
 def test_the_peak_includes_memory_that_was_freed(tmp_path):
-    (tmp_path / "gateway.py").write_text("x = bytearray(64 << 20); del x; print(flush=True); input()")
+    (tmp_path / "earmark").mkdir()
+    (tmp_path / "earmark/gateway.py").write_text("x = bytearray(64 << 20); del x; print(flush=True); input()")
     with subprocess.Popen(
-        [sys.executable, "-m", "gateway"], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "earmark.gateway"], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as child:
         child.stdout.readline()
         peaks = peak_memory_mib()

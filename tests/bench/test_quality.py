@@ -31,10 +31,10 @@ from bench.quality.speech import (
 )
 from bench.tools.folder import annotations, durations_ms
 from demo.artifacts import TYPES
-from trainer.data.loading import Dataset
-from trainer.job import Annotation, TrainingFile
-from trainer.learning.precompile import DEFAULT
-from trainer.network import new_architecture
+from earmark.trainer.data.loading import Dataset
+from earmark.trainer.job import Annotation, TrainingFile
+from earmark.trainer.learning.precompile import DEFAULT
+from earmark.trainer.network import new_architecture
 
 HERTZ = {"ann": 400, "bob": 700, "eve": 1000, "jim": 1300}
 ADDED = ("clicks", "long", "fifty")  # sets whose sounds are added to the speech
@@ -297,9 +297,10 @@ def test_a_figure_below_its_bound_is_named():
 def test_the_command_prints_the_figures_and_writes_them(monkeypatch, tmp_path, tones):
     # A network and shards so small that compiling is quick.
     monkeypatch.setattr(
-        "trainer.learning.warm_start.new_architecture", lambda types, _: new_architecture(types, "tiny")
+        "earmark.trainer.learning.warm_start.new_architecture",
+        lambda types, _: new_architecture(types, "tiny"),
     )
-    monkeypatch.setattr("trainer.data.shards.SHARD_FRAMES", 1 << 14)
+    monkeypatch.setattr("earmark.trainer.data.shards.SHARD_FRAMES", 1 << 14)
     monkeypatch.setattr("bench.tools.data.DEFAULT", replace(DEFAULT, epochs=1))
     options = ["--speech", str(tones), "--out", str(tmp_path), "--sets", "long", "--seeds", "4,5"]
     done = CliRunner(env={"COLUMNS": "200"}).invoke(app(), [*options, "--minutes", "0.5", "--drop", "0.1"])

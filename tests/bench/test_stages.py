@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from earmark.v1 import training_service_pb2 as training
 
 from bench.tools.stages import chunks_of_an_epoch, chunks_per_second, device, stages
-from trainer.chunks import chunk_grid, window_table, windows_per_step
-from trainer.learning.precompile import DEFAULT
+from earmark.trainer.chunks import chunk_grid, window_table, windows_per_step
+from earmark.trainer.learning.precompile import DEFAULT
+from earmark.v1 import training_service_pb2 as training
 
 CHUNKS = 1000
 CREATED, COMPLETED = training.TRAINING_JOB_STATUS_PENDING, training.TRAINING_JOB_STATUS_COMPLETED

@@ -3,8 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from earmark.v1 import annotation_service_pb2 as annotations
-from earmark.v1 import training_service_pb2 as pb
 
 from bench.faults import validators
 from bench.faults.observations import (
@@ -19,6 +17,8 @@ from bench.faults.observations import (
     Watcher,
 )
 from bench.faults.tables import File, Tables
+from earmark.v1 import annotation_service_pb2 as annotations
+from earmark.v1 import training_service_pb2 as pb
 from tests.bench.example_jobs import (
     JOB_ID,
     REQUEST_ID,

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from earmark.client import Client, connect
 
+from earmark.client import Client, connect
 from tests.client.small_gateway import CONTENT, Gateway, Serve
 
 

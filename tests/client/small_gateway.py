@@ -6,6 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
 from earmark.client import Backoff, Client
 from earmark.v1 import admin_service_pb2_grpc as admin
 from earmark.v1 import audio_service_pb2, detection_pb2, detection_service_pb2
@@ -13,9 +17,6 @@ from earmark.v1 import audio_service_pb2_grpc as audio
 from earmark.v1 import dataset_service_pb2_grpc as datasets
 from earmark.v1 import detection_service_pb2_grpc as detection
 from earmark.v1 import training_service_pb2_grpc as training
-from google.protobuf import any_pb2
-from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 Serve = Callable[..., Client]
 CONTENT = bytes(range(256)) * 10_000

@@ -7,6 +7,9 @@ from typing import Any
 
 import grpc
 import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
 from earmark.client import Client, local
 from earmark.client.cli import app
 from earmark.client.cli.follow import follow
@@ -16,9 +19,6 @@ from earmark.v1 import admin_service_pb2_grpc, training_service_pb2_grpc
 from earmark.v1 import training_service_pb2 as training
 from earmark.v1.detection_pb2 import DetectionConfig
 from earmark.v1.error_reason_pb2 import ERROR_REASON_LOSS_NOT_FINITE
-from rich.console import Console
-from typer.testing import CliRunner
-
 from tests.client.small_gateway import Finder, Serve, Store, refuse
 
 COMPLETED = training.TRAINING_JOB_STATUS_COMPLETED

@@ -5,10 +5,10 @@ import uuid
 from typing import Any
 
 import grpc
+
 from earmark.client.channel import channel_options
 from earmark.v1 import dataset_service_pb2 as datasets
 from earmark.v1 import dataset_service_pb2_grpc
-
 from tests.client.small_gateway import Serve, refuse
 
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2 as details
+
 from earmark.client import Explanation, FieldViolation, PreconditionViolation, explain
 from earmark.v1 import dataset_service_pb2 as datasets
 from earmark.v1 import dataset_service_pb2_grpc
-from google.rpc import error_details_pb2 as details
-
 from tests.client.small_gateway import Serve, refuse
 
 

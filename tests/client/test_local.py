@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from earmark.client import local
 from earmark.client.local import LocalSystem, ServiceError
 
@@ -43,10 +44,13 @@ SETTINGS = {"EARMARK_PORT": "0", "EARMARK_TRAINER_PORT": "0", "EARMARK_HOST": "0
 
 @pytest.fixture(autouse=True)
 def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "trainer.py").write_text(TRAINER)
-    (tmp_path / "gateway.py").write_text(GATEWAY)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    folder = tmp_path / "earmark"
+    folder.mkdir()
+    (folder / "trainer.py").write_text(TRAINER)
+    (folder / "gateway.py").write_text(GATEWAY)
+    # `earmark` is a namespace package: its first folder on the path wins.
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    return folder
 
 
 class Log(list[str]):

@@ -4,9 +4,9 @@ import hashlib
 from pathlib import Path
 
 import pytest
+
 from earmark.client import IncompleteReplyError, detect, download, upload
 from earmark.v1 import detection_pb2
-
 from tests.client.small_gateway import CONTENT, QUICK, Finder, Serve, Store
 
 

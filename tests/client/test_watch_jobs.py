@@ -6,10 +6,10 @@ from typing import Any
 
 import grpc
 import pytest
+
 from earmark.client import JobEvent, explain, watch_jobs
 from earmark.v1 import training_service_pb2 as training
 from earmark.v1 import training_service_pb2_grpc
-
 from tests.client.small_gateway import QUICK, Serve, cut, early_end, refuse, unavailable
 
 COMPLETED = training.TRAINING_JOB_STATUS_COMPLETED

@@ -7,11 +7,11 @@ from typing import Any
 
 import grpc
 import pytest
+
 from earmark.client import connect, explain, wait_until_ready, watch
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import audio_service_pb2_grpc, training_service_pb2_grpc
 from earmark.v1 import training_service_pb2 as training
-
 from tests.client.small_gateway import QUICK, Serve, cut, early_end, refuse, too_slow, unavailable
 
 LAST = 6

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
 from earmark.client import Client, connect, upload, wait_until_ready
 from earmark.client.local import LocalSystem
 from earmark.v1 import annotation_service_pb2 as annotations
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import dataset_service_pb2 as datasets
 from earmark.v1.training_config_pb2 import TrainingConfig
-from google.protobuf import descriptor_pool, message_factory
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
-
 from protos.generate import GEN
 from tests.docs.guide import Reader, blocks
 from tests.sounds import write_wav

@@ -1,7 +1,6 @@
 """Calls of AnnotationService for its tests."""
 
 from earmark.v1 import annotation_service_pb2 as pb
-
 from tests.gateway.calls import annotate, dataset, decoded, draft, new_annotation
 
 

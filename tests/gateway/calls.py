@@ -9,23 +9,23 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2
+from grpc import aio
+from grpc_status import rpc_status
+
+from earmark.gateway.dispatcher.orphans import remove_orphans
+from earmark.gateway.server import running
+from earmark.gateway.settings import GatewaySettings
+from earmark.storage.database import Database
+from earmark.storage.objects import ObjectStore
+from earmark.storage.queries import audio
 from earmark.v1 import annotation_service_pb2 as annotation_pb
 from earmark.v1 import audio_service_pb2 as audio_pb
 from earmark.v1 import dataset_service_pb2 as dataset_pb
 from earmark.v1.annotation_service_pb2_grpc import AnnotationServiceStub
 from earmark.v1.audio_service_pb2_grpc import AudioServiceStub
 from earmark.v1.dataset_service_pb2_grpc import DatasetServiceStub
-from google.protobuf.message import Message
-from google.rpc import error_details_pb2
-from grpc import aio
-from grpc_status import rpc_status
-
-from gateway.dispatcher.orphans import remove_orphans
-from gateway.server import running
-from gateway.settings import GatewaySettings
-from storage.database import Database
-from storage.objects import ObjectStore
-from storage.queries import audio
 
 NOWHERE = "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"
 DETAILS = {

@@ -4,13 +4,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
+from earmark.gateway.convert.event_bodies import notice, status_changed
+from earmark.gateway.watching import topics
+from earmark.storage.bus import Bus
+from earmark.storage.queries import training
 from earmark.v1 import training_service_pb2 as pb
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
-
-from gateway.convert.event_bodies import notice, status_changed
-from gateway.watching import topics
-from storage.bus import Bus
-from storage.queries import training
 from tests.gateway import rows
 from tests.gateway.calls import Gateway
 

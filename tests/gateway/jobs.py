@@ -2,12 +2,11 @@
 
 from contextlib import asynccontextmanager
 
+from earmark.storage.database import Database
 from earmark.v1 import model_service_pb2
 from earmark.v1 import training_service_pb2 as pb
 from earmark.v1.model_service_pb2_grpc import ModelServiceStub
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
-
-from storage.database import Database
 from tests.gateway import rows
 from tests.gateway.calls import opened
 

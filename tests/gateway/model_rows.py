@@ -4,8 +4,8 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from storage.database import Connection, Database
-from storage.queries import models, training
+from earmark.storage.database import Connection, Database
+from earmark.storage.queries import models, training
 from tests.gateway import rows
 
 CONFIG = {"artifact_types": ["glitch"], "epochs": 2, "learning_rate": 0.001, "seed": 7}

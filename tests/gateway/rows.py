@@ -5,9 +5,9 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from storage.database import Connection
-from storage.queries import datasets
-from storage.records import ArtifactType
+from earmark.storage.database import Connection
+from earmark.storage.queries import datasets
+from earmark.storage.records import ArtifactType
 
 TENANT = "default"
 MINUTE_MS = 60_000

@@ -7,11 +7,11 @@ from typing import get_args
 
 import grpc
 import pytest
-from earmark.v1.error_reason_pb2 import ErrorReason, ResourceType, ViolationType
 from grpc_status import rpc_status
 
-from gateway import errors
-from gateway.errors import FieldViolation, Violation
+from earmark.gateway import errors
+from earmark.gateway.errors import FieldViolation, Violation
+from earmark.v1.error_reason_pb2 import ErrorReason, ResourceType, ViolationType
 from tests.gateway.calls import DETAILS
 
 REASONS = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()}  # noqa: SIM118 (no mapping)

@@ -3,9 +3,9 @@
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from gateway.convert import values
-from gateway.errors import InvalidArgumentError, StaleEtagError
-from gateway.field_masks import check_etag, masked_paths
+from earmark.gateway.convert import values
+from earmark.gateway.errors import InvalidArgumentError, StaleEtagError
+from earmark.gateway.field_masks import check_etag, masked_paths
 
 EDITABLE = ("name", "description")
 

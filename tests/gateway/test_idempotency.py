@@ -3,10 +3,10 @@
 from uuid import uuid4
 
 import pytest
+
+from earmark.storage.queries import idempotency
 from earmark.v1 import annotation_service_pb2 as annotation_pb
 from earmark.v1 import dataset_service_pb2 as pb
-
-from storage.queries import idempotency
 from tests.gateway.calls import annotate, dataset, decoded, draft, new_annotation, publish, refused, together
 
 

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
-from earmark.v1 import annotation_service_pb2 as annotation_pb
-from earmark.v1 import audio_service_pb2 as audio_pb
-from earmark.v1 import dataset_service_pb2 as pb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from gateway.errors import InvalidArgumentError
-from gateway.paging import MAX_SIZE, PageRequest
+from earmark.gateway.errors import InvalidArgumentError
+from earmark.gateway.paging import MAX_SIZE, PageRequest
+from earmark.v1 import annotation_service_pb2 as annotation_pb
+from earmark.v1 import audio_service_pb2 as audio_pb
+from earmark.v1 import dataset_service_pb2 as pb
 from tests.gateway.calls import NOWHERE, annotate, dataset, decoded, draft, new_annotation, refused, upload
 
 IDS = [uuid7() for _ in range(1100)]

@@ -6,8 +6,8 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from gateway.read_batcher import BATCH, ReadBatcher
-from storage.database import Database
+from earmark.gateway.read_batcher import BATCH, ReadBatcher
+from earmark.storage.database import Database
 
 
 class Shares:

@@ -1,9 +1,10 @@
 """Server reflection, as grpcurl uses it: both versions answer, with comments and validation rules."""
 
 import pytest
-from earmark.reflection import V1, V1ALPHA
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
+
+from earmark.reflection import V1, V1ALPHA
 
 VERSIONS = pytest.mark.parametrize("version", [V1, V1ALPHA])
 

@@ -1,10 +1,10 @@
 """Every reply has the call's id in its metadata, and the log has the call under this id."""
 
 import structlog
+
 from earmark.v1 import audio_service_pb2, dataset_service_pb2
 from earmark.v1 import training_service_pb2 as pb
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
-
 from tests.gateway.calls import NOWHERE, dataset, messages, refused
 
 

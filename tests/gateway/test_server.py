@@ -2,10 +2,10 @@
 
 import asyncio
 
-from earmark.v1 import training_service_pb2 as pb
-from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 from grpc import StatusCode
 
+from earmark.v1 import training_service_pb2 as pb
+from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 from tests.gateway.calls import NOWHERE
 
 

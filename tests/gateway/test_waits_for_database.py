@@ -9,15 +9,15 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from storage.embedded import EmbeddedPostgres
-from storage.migrations import migrate
+from earmark.storage.embedded import EmbeddedPostgres
+from earmark.storage.migrations import migrate
 from tests.conftest import FAST
 
 
 def start(data_dir: Path, url: str) -> subprocess.Popen:
     environment = os.environ | {"EARMARK_DATABASE_URL": url, "EARMARK_PORT": "0", "EARMARK_TRAINERS": ""}
     return subprocess.Popen(
-        [sys.executable, "-m", "gateway", "--data-dir", str(data_dir)],
+        [sys.executable, "-m", "earmark.gateway", "--data-dir", str(data_dir)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -4,11 +4,11 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import grpc
-from earmark.trainer.v1 import trainer_service_pb2 as pb
-from earmark.trainer.v1 import trainer_service_pb2_grpc
 from grpc import aio
 
-from gateway.fleet.trainers import Trainers
+from earmark.gateway.fleet.trainers import Trainers
+from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.internal.v1 import trainer_service_pb2_grpc
 
 
 class FakeTrainer(trainer_service_pb2_grpc.TrainerServiceServicer):

@@ -18,7 +18,7 @@ from protovalidate._gen.buf.validate import validate_pb
 from protos import generate
 
 # Imported to register their messages in the default descriptor pool.
-from earmark.trainer.v1 import trainer_service_pb2  # noqa: F401 isort: skip
+from earmark.internal.v1 import trainer_service_pb2  # noqa: F401 isort: skip
 from earmark.v1 import (  # noqa: F401 isort: skip
     admin_service_pb2,
     annotation_service_pb2,
@@ -32,7 +32,7 @@ from earmark.v1 import (  # noqa: F401 isort: skip
 
 ROOT = Path(__file__).parents[2]
 BUF = Path(sys.executable).with_name("buf")
-PORTS = {"earmark.v1": 50051, "earmark.trainer.v1": 50052}
+PORTS = {"earmark.v1": 50051, "earmark.internal.v1": 50052}
 # Paths of the contract, as git matches them.
 CONTRACT = "protos/earmark/*.proto"
 

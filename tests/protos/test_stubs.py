@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import protovalidate
+
 from earmark.v1 import dataset_service_pb2
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +23,7 @@ other.extension.add(name="field", number=1159, label=1, type=11, type_name=".buf
 descriptor_pool.Default().AddSerializedFile(other.SerializeToString())
 
 import earmark.client
-from earmark.trainer.v1 import trainer_service_pb2
+from earmark.internal.v1 import trainer_service_pb2
 from earmark.v1 import dataset_service_pb2
 
 assert "buf" not in sys.modules

@@ -4,8 +4,8 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from storage.database import Connection
-from storage.queries import events, training
+from earmark.storage.database import Connection
+from earmark.storage.queries import events, training
 from tests.gateway import rows
 
 ATTEMPT = 1

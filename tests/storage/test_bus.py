@@ -5,9 +5,9 @@ from contextlib import ExitStack
 
 import pytest_asyncio
 
-from storage import bus
-from storage.bus import Bus
-from storage.database import Database
+from earmark.storage import bus
+from earmark.storage.bus import Bus
+from earmark.storage.database import Database
 
 # Long enough that only a hang exceeds it.
 SECONDS = 20

@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from storage.migrations import migrate, migrations
+from earmark.storage.migrations import migrate, migrations
 
 
 async def applied(url: str) -> list[tuple]:

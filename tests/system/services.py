@@ -12,7 +12,6 @@ from pathlib import Path
 from earmark.client import Client, connect, upload, wait_until_ready
 from earmark.v1 import annotation_service_pb2, dataset_service_pb2
 from earmark.v1 import training_service_pb2 as training
-
 from tests.sounds import write_wav
 
 EARMARK = Path(sys.executable).with_name("earmark")

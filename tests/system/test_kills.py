@@ -5,7 +5,6 @@ from pathlib import Path
 from earmark.client import watch
 from earmark.v1 import model_service_pb2
 from earmark.v1 import training_service_pb2 as training
-
 from tests.system.services import Trainable, kill, service, trainable
 
 COMPLETED = training.TRAINING_JOB_STATUS_COMPLETED

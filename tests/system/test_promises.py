@@ -7,14 +7,14 @@ import asyncio
 from uuid import UUID
 
 import pytest
-from earmark.v1 import training_service_pb2 as pb
-from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 
 from bench.faults.drill import Report, drill
 from bench.faults.faults import KINDS
-from gateway.convert.event_bodies import notice, status_changed
-from storage.database import Database
-from storage.queries import training
+from earmark.gateway.convert.event_bodies import notice, status_changed
+from earmark.storage.database import Database
+from earmark.storage.queries import training
+from earmark.v1 import training_service_pb2 as pb
+from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 from tests.gateway.calls import opened
 from tests.gateway.jobs import build_one, create
 

@@ -7,20 +7,25 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from earmark.client import connect
 from earmark.v1 import dataset_service_pb2
-
 from tests.system.services import EARMARK
 
 
 class Up:
     """`earmark up` on a data directory; `wait_until_up` sets `address`."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, folder: Path | None = None) -> None:
         environment = os.environ | {"EARMARK_DATA_DIR": str(data_dir), "COLUMNS": "200"}
         environment |= {"EARMARK_PORT": "0", "EARMARK_TRAINER_PORT": "0"}
         self.process = subprocess.Popen(
-            [EARMARK, "up"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [EARMARK, "up"],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     def wait_until_up(self) -> None:
@@ -48,8 +53,12 @@ def names(address: str) -> list[str]:
         return [dataset.name for dataset in listed.datasets]
 
 
-def test_a_stop_leaves_no_process_behind(tmp_path: Path) -> None:
-    up = Up(tmp_path)
+def test_nothing_is_imported_from_the_current_folder_and_a_stop_leaves_no_process(tmp_path: Path) -> None:
+    folder = tmp_path / "users"
+    for name in ("earmark", "gateway", "trainer", "storage", "asyncpg", "ctypes", "jax"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text(f"raise SystemExit('imported the user\\'s {name}')")
+    up = Up(tmp_path, folder)
     up.wait_until_up()
     processes = up.descendants()
     assert len(processes) >= 4

@@ -1,9 +1,9 @@
 import jax
 import pytest
 
-from storage.objects import ObjectStore
+from earmark.storage.objects import ObjectStore
+from earmark.trainer.network import new_architecture
 from tests.trainer.jobs import training_job
-from trainer.network import new_architecture
 
 # An array that is broadcast or converted without being asked to is more often a mistake than meant.
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -28,10 +28,11 @@ def tiny():
     """Uses a network and shards so small that compiling is quick, and device calls of one step."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "trainer.learning.warm_start.new_architecture", lambda types, _: new_architecture(types, "tiny")
+            "earmark.trainer.learning.warm_start.new_architecture",
+            lambda types, _: new_architecture(types, "tiny"),
         )
-        patch.setattr("trainer.data.shards.SHARD_FRAMES", SHARD_FRAMES)
-        patch.setattr("trainer.learning.epochs.CALL_STEPS", 4)
-        patch.setattr("trainer.learning.epochs.CALL_SECONDS", 1e-9)
-        patch.setattr("trainer.learning.epochs.PROGRESS_SECONDS", 0)
+        patch.setattr("earmark.trainer.data.shards.SHARD_FRAMES", SHARD_FRAMES)
+        patch.setattr("earmark.trainer.learning.epochs.CALL_STEPS", 4)
+        patch.setattr("earmark.trainer.learning.epochs.CALL_SECONDS", 1e-9)
+        patch.setattr("earmark.trainer.learning.epochs.PROGRESS_SECONDS", 0)
         yield

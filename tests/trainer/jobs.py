@@ -5,12 +5,12 @@ from functools import cache
 
 import numpy as np
 
-from storage.objects import ObjectStore
+from earmark.storage.objects import ObjectStore
+from earmark.trainer.events import Completed
+from earmark.trainer.features.frontend import features, pack_features
+from earmark.trainer.job import Annotation, TrainingConfig, TrainingFile, TrainingJob
+from earmark.trainer.learning.loop import train
 from tests.sounds import RATE, annotated_speech
-from trainer.events import Completed
-from trainer.features.frontend import features, pack_features
-from trainer.job import Annotation, TrainingConfig, TrainingFile, TrainingJob
-from trainer.learning.loop import train
 
 
 @cache

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
-from earmark.trainer.v1 import trainer_service_pb2 as pb
-from earmark.trainer.v1 import trainer_service_pb2_grpc as pb_grpc
-from earmark.v1 import training_config_pb2
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from storage.objects import ObjectStore
+from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
+from earmark.storage.objects import ObjectStore
+from earmark.v1 import training_config_pb2
 
 SECONDS = 60  # how long a test waits for anything before it fails
 JOB_ID = "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55"
@@ -52,7 +52,7 @@ class Trainer:
         return [
             pid
             for pid, (parent, command) in processes().items()
-            if parent == self.process.pid and f"trainer.workers.child\0{module}" in command
+            if parent == self.process.pid and f"earmark.trainer.workers.child\0{module}" in command
         ]
 
     def process_audio(self, data: bytes, name: str = "one") -> list[pb.ProcessAudioResponse]:
@@ -72,7 +72,7 @@ class Trainer:
 @contextmanager
 def running(data_dir: Path, *flags: str) -> Iterator[Trainer]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "trainer", "--trainer-port", "0", "--data-dir", str(data_dir), *flags],
+        [sys.executable, "-m", "earmark.trainer", "--trainer-port", "0", "--data-dir", str(data_dir), *flags],
         stdout=subprocess.PIPE,
         text=True,
     )

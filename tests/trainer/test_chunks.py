@@ -4,8 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trainer.jobs import config
-from trainer.chunks import (
+from earmark.trainer.chunks import (
     ALIGNMENT,
     CONTEXT_FRAMES,
     CORE_FRAMES,
@@ -16,6 +15,7 @@ from trainer.chunks import (
     window_table,
     windows_per_step,
 )
+from tests.trainer.jobs import config
 
 CONFIGS = st.builds(
     lambda chunk, share, batch: config(

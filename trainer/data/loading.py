@@ -6,12 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float16
 
-from storage.objects import ObjectNotFoundError, ObjectStore
-from trainer.data.memory import available_bytes
-from trainer.events import Event, Loading, Notice, NoticeCode, TrainingFailedError, TrainingStoppedError
-from trainer.features.frontend import FEATURES, FRAME_MS, FRAMES_PER_SECOND, unpack_features
-from trainer.job import ShouldStop, TrainingFile
-from trainer.regions import Region, ValidationRegion
+from earmark.storage.objects import ObjectNotFoundError, ObjectStore
+from earmark.trainer.data.memory import available_bytes
+from earmark.trainer.events import (
+    Event,
+    Loading,
+    Notice,
+    NoticeCode,
+    TrainingFailedError,
+    TrainingStoppedError,
+)
+from earmark.trainer.features.frontend import FEATURES, FRAME_MS, FRAMES_PER_SECOND, unpack_features
+from earmark.trainer.job import ShouldStop, TrainingFile
+from earmark.trainer.regions import Region, ValidationRegion
 
 LOADING_EVENTS = 20  # per job, about
 # Three copies of the float16 features: as loaded, in shards, and on a device if that is the CPU. This gives

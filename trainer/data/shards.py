@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float16, Float32, Int32, UInt8
 
-from trainer.chunks import Grid, window_table
-from trainer.data.loading import Dataset
-from trainer.features.frontend import FEATURES, FRAME_MS
-from trainer.network import output_bucket
-from trainer.regions import Region, RegionEvent
+from earmark.trainer.chunks import Grid, window_table
+from earmark.trainer.data.loading import Dataset
+from earmark.trainer.features.frontend import FEATURES, FRAME_MS
+from earmark.trainer.network import output_bucket
+from earmark.trainer.regions import Region, RegionEvent
 
 SHARD_FRAMES = 1 << 18  # 44 minutes
 BOUNDARY_FRAMES = 2  # that are not active between two events of a type that touch

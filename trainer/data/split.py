@@ -13,11 +13,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from trainer.data.copies import SHIFT_FRAMES
-from trainer.events import Notice, NoticeCode
-from trainer.features.frontend import FRAME_MS
-from trainer.job import TrainingFile
-from trainer.regions import Region, draw_region
+from earmark.trainer.data.copies import SHIFT_FRAMES
+from earmark.trainer.events import Notice, NoticeCode
+from earmark.trainer.features.frontend import FRAME_MS
+from earmark.trainer.job import TrainingFile
+from earmark.trainer.regions import Region, draw_region
 
 FEWEST_GROUPS = 4  # with fewer recordings, a whole one would be far more than the share for validation
 BLOCKS = 12  # over all recordings, so that 0.1 to 0.5 of them can be for validation

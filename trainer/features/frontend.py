@@ -24,8 +24,8 @@ from jaxtyping import Float16, Float32, Float64
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import fft, ndimage  # type: ignore[import-untyped]  # it has no stubs
 
-from trainer.features.similarity import REPEATS, VOICES, repeats, voices
-from trainer.features.waveform import DEFECTS, defects
+from earmark.trainer.features.similarity import REPEATS, VOICES, repeats, voices
+from earmark.trainer.features.waveform import DEFECTS, defects
 
 FRONTEND_VERSION = "2"
 FRAMES_PER_SECOND = 100

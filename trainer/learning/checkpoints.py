@@ -9,11 +9,11 @@ from dataclasses import asdict, astuple, dataclass
 import jax
 import safetensors.numpy
 
-from storage.objects import ObjectStore
-from trainer.events import Checkpoint
-from trainer.features.frontend import FRONTEND_VERSION
-from trainer.job import TrainingJob
-from trainer.pytrees import Tree, from_arrays, to_arrays
+from earmark.storage.objects import ObjectStore
+from earmark.trainer.events import Checkpoint
+from earmark.trainer.features.frontend import FRONTEND_VERSION
+from earmark.trainer.job import TrainingJob
+from earmark.trainer.pytrees import Tree, from_arrays, to_arrays
 
 CHECKPOINT_SECONDS = 60.0  # the most work that is lost with a trainer
 

@@ -8,11 +8,11 @@ import jax
 import numpy as np
 from jaxtyping import Int32
 
-from trainer.data.shards import HostShard
-from trainer.events import Progress, TrainingFailedError
-from trainer.job import TrainingConfig
-from trainer.learning.preparation import TrainingData
-from trainer.learning.step import (
+from earmark.trainer.data.shards import HostShard
+from earmark.trainer.events import Progress, TrainingFailedError
+from earmark.trainer.job import TrainingConfig
+from earmark.trainer.learning.preparation import TrainingData
+from earmark.trainer.learning.step import (
     CALL_STEPS,
     Batches,
     EpochTotals,

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32
 
-from storage.objects import ObjectNotFoundError, ObjectStore
-from trainer.chunks import chunk_grid, windows_per_step
-from trainer.data.copies import groups
-from trainer.data.loading import load, validation_regions
-from trainer.data.notices import annotation_notices
-from trainer.data.shards import frame_targets
-from trainer.data.split import split_files
-from trainer.events import (
+from earmark.storage.objects import ObjectNotFoundError, ObjectStore
+from earmark.trainer.chunks import chunk_grid, windows_per_step
+from earmark.trainer.data.copies import groups
+from earmark.trainer.data.loading import load, validation_regions
+from earmark.trainer.data.notices import annotation_notices
+from earmark.trainer.data.shards import frame_targets
+from earmark.trainer.data.split import split_files
+from earmark.trainer.events import (
     Checkpoint,
     Completed,
     EpochCompleted,
@@ -26,18 +26,18 @@ from trainer.events import (
     NoticeCode,
     TrainingStoppedError,
 )
-from trainer.job import NetworkSize, ShouldStop, Stop, TrainingConfig, TrainingJob
-from trainer.learning.checkpoints import Checkpoints, Position, UnusableCheckpointError, fingerprint
-from trainer.learning.epochs import EpochState, Shards, StepTimer, next_epoch, run_epoch
-from trainer.learning.preparation import TrainingData, prepare
-from trainer.learning.step import Shape, initial_state
-from trainer.learning.warm_start import base_model, initial_weights
-from trainer.model import LearnedType, Model, store_model
-from trainer.network import Weights
-from trainer.regions import RegionEvent, ValidationRegion
-from trainer.scoring.calibration import learned_types
-from trainer.scoring.detection import cleaned, raw_scores
-from trainer.scoring.evaluation import calibrated, evaluate, recommended_thresholds
+from earmark.trainer.job import NetworkSize, ShouldStop, Stop, TrainingConfig, TrainingJob
+from earmark.trainer.learning.checkpoints import Checkpoints, Position, UnusableCheckpointError, fingerprint
+from earmark.trainer.learning.epochs import EpochState, Shards, StepTimer, next_epoch, run_epoch
+from earmark.trainer.learning.preparation import TrainingData, prepare
+from earmark.trainer.learning.step import Shape, initial_state
+from earmark.trainer.learning.warm_start import base_model, initial_weights
+from earmark.trainer.model import LearnedType, Model, store_model
+from earmark.trainer.network import Weights
+from earmark.trainer.regions import RegionEvent, ValidationRegion
+from earmark.trainer.scoring.calibration import learned_types
+from earmark.trainer.scoring.detection import cleaned, raw_scores
+from earmark.trainer.scoring.evaluation import calibrated, evaluate, recommended_thresholds
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 import jax
 import numpy as np
 
-from trainer.chunks import chunk_grid, windows_per_step
-from trainer.data.shards import SHARD_FRAMES
-from trainer.features.frontend import FEATURES
-from trainer.job import NetworkSize, TrainingConfig
-from trainer.learning.epochs import batches_of
-from trainer.learning.step import (
+from earmark.trainer.chunks import chunk_grid, windows_per_step
+from earmark.trainer.data.shards import SHARD_FRAMES
+from earmark.trainer.features.frontend import FEATURES
+from earmark.trainer.job import NetworkSize, TrainingConfig
+from earmark.trainer.learning.epochs import batches_of
+from earmark.trainer.learning.step import (
     Shape,
     Shard,
     StepConstants,
@@ -16,9 +16,9 @@ from trainer.learning.step import (
     run_steps,
     start_of_epoch,
 )
-from trainer.model import LearnedType, Model
-from trainer.network import initial_parameters, new_architecture
-from trainer.scoring.detection import frame_scores
+from earmark.trainer.model import LearnedType, Model
+from earmark.trainer.network import initial_parameters, new_architecture
+from earmark.trainer.scoring.detection import frame_scores
 
 # What gateways send if the caller sets nothing. The types of a job differ, but jobs with a similar number of
 # types share compiled code.

@@ -7,13 +7,13 @@ import jax
 import numpy as np
 from jaxtyping import Float32
 
-from trainer.chunks import Grid
-from trainer.data.loading import Dataset
-from trainer.data.shards import HostShard, feature_statistics, pack_shards
-from trainer.events import TrainingFailedError
-from trainer.job import TrainingConfig
-from trainer.learning.step import StepConstants
-from trainer.regions import CERTAIN, Region
+from earmark.trainer.chunks import Grid
+from earmark.trainer.data.loading import Dataset
+from earmark.trainer.data.shards import HostShard, feature_statistics, pack_shards
+from earmark.trainer.events import TrainingFailedError
+from earmark.trainer.job import TrainingConfig
+from earmark.trainer.learning.step import StepConstants
+from earmark.trainer.regions import CERTAIN, Region
 
 POSITIVE_WEIGHT_CAP = 12.0
 

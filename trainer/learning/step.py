@@ -16,11 +16,11 @@ import numpy as np
 import optax  # type: ignore[import-untyped]  # it has no stubs
 from jaxtyping import Array, Float16, Float32, Int32, Key, UInt8
 
-from trainer.chunks import Grid, core_weights
-from trainer.features.frontend import FEATURES, FLOOR_BANDS, FLOORS, MEL_BANDS, MEL_FLOOR
-from trainer.features.waveform import LEVEL_COLUMNS
-from trainer.network import Architecture, Weights, logits
-from trainer.regions import CERTAIN
+from earmark.trainer.chunks import Grid, core_weights
+from earmark.trainer.features.frontend import FEATURES, FLOOR_BANDS, FLOORS, MEL_BANDS, MEL_FLOOR
+from earmark.trainer.features.waveform import LEVEL_COLUMNS
+from earmark.trainer.network import Architecture, Weights, logits
+from earmark.trainer.regions import CERTAIN
 
 WARMUP_SHARE = 0.05
 FINAL_SHARE = 0.02  # of the learning rate, at the end of the cosine

@@ -6,11 +6,11 @@ from dataclasses import replace
 import jax
 from jaxtyping import Array, Float
 
-from storage.objects import ObjectNotFoundError, ObjectStore
-from trainer.events import Notice, NoticeCode, TrainingFailedError
-from trainer.job import NetworkSize, TrainingConfig, TrainingJob
-from trainer.model import Model, UnreadableModelError, load_model
-from trainer.network import (
+from earmark.storage.objects import ObjectNotFoundError, ObjectStore
+from earmark.trainer.events import Notice, NoticeCode, TrainingFailedError
+from earmark.trainer.job import NetworkSize, TrainingConfig, TrainingJob
+from earmark.trainer.model import Model, UnreadableModelError, load_model
+from earmark.trainer.network import (
     STEP,
     Architecture,
     Weights,

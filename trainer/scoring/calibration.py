@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from scipy import ndimage  # type: ignore[import-untyped]  # it has no stubs
 
-from trainer.features.frontend import FRAME_MS
-from trainer.model import LearnedType
-from trainer.regions import Region, Spans
+from earmark.trainer.features.frontend import FRAME_MS
+from earmark.trainer.model import LearnedType
+from earmark.trainer.regions import Region, Spans
 
 SMOOTHING_SHARE = 0.5  # of a short artifact: a longer median filter would erase it
 SHORT_QUANTILE = 0.1  # of the lengths, and of the gaps

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float16, Float32, Int64
 from scipy import ndimage  # type: ignore[import-untyped]  # it has no stubs
 
-from trainer.chunks import ALIGNMENT
-from trainer.features.frontend import FEATURES, FRAME_MS
-from trainer.model import LearnedType, Model
-from trainer.network import Architecture, Weights, logits
+from earmark.trainer.chunks import ALIGNMENT
+from earmark.trainer.features.frontend import FEATURES, FRAME_MS
+from earmark.trainer.model import LearnedType, Model
+from earmark.trainer.network import Architecture, Weights, logits
 
 TILE = 1024  # frames of the front end that the network gets at once, context included
 BATCHES = (2, 16)  # the numbers of tiles in a batch that code is compiled for

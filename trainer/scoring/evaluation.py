@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from trainer.chunks import Grid, chunk_starts
-from trainer.events import EvalMetrics, Figures, OperatingPoint, TypeMetrics
-from trainer.features.frontend import FRAME_MS
-from trainer.model import LearnedType
-from trainer.regions import Spans, ValidationRegion
-from trainer.scoring.calibration import CANDIDATES, offset
-from trainer.scoring.detection import DetectionConfig, detections, shifted
-from trainer.scoring.metrics import (
+from earmark.trainer.chunks import Grid, chunk_starts
+from earmark.trainer.events import EvalMetrics, Figures, OperatingPoint, TypeMetrics
+from earmark.trainer.features.frontend import FRAME_MS
+from earmark.trainer.model import LearnedType
+from earmark.trainer.regions import Spans, ValidationRegion
+from earmark.trainer.scoring.calibration import CANDIDATES, offset
+from earmark.trainer.scoring.detection import DetectionConfig, detections, shifted
+from earmark.trainer.scoring.metrics import (
     COLLAR_MS,
     SEGMENT_MS,
     Counts,

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int64
 from scipy.sparse import csr_array  # type: ignore[import-untyped]  # it has no stubs
 from scipy.sparse.csgraph import maximum_bipartite_matching  # type: ignore[import-untyped]  # it has no stubs
 
-from trainer.events import Figures, Interval
+from earmark.trainer.events import Figures, Interval
 
 COLLAR_MS = 200
 OFFSET_SHARE = 0.5

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from trainer.service.changes import Changes
-from trainer.service.processes import Child, ProcessLostError
-from trainer.settings import TrainerSettings
-from trainer.workers.wire import Decoded, DecodeRequest, Failed, Featured
+from earmark.trainer.service.changes import Changes
+from earmark.trainer.service.processes import Child, ProcessLostError
+from earmark.trainer.settings import TrainerSettings
+from earmark.trainer.workers.wire import Decoded, DecodeRequest, Failed, Featured
 
 FILES_PER_PROCESS = 200  # bounds what a decoder can leak: its memory is freed when its process ends
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -100,7 +100,7 @@ class AudioPool:
             process.child.kill()
 
     def _start(self) -> _PooledProcess:
-        return _PooledProcess(Child("trainer.workers.audio", self._settings, ONE_THREAD))
+        return _PooledProcess(Child("earmark.trainer.workers.audio", self._settings, ONE_THREAD))
 
 
 class Decoding:

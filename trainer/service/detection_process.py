@@ -4,10 +4,10 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from trainer.service.errors import CallError
-from trainer.service.processes import ProcessLostError
-from trainer.service.supervisor import Supervisor
-from trainer.workers.wire import DetectedArtifact, DetectionReply, DetectionRequest, Failed
+from earmark.trainer.service.errors import CallError
+from earmark.trainer.service.processes import ProcessLostError
+from earmark.trainer.service.supervisor import Supervisor
+from earmark.trainer.workers.wire import DetectedArtifact, DetectionReply, DetectionRequest, Failed
 
 Outcome = tuple[DetectedArtifact, ...] | Failed
 

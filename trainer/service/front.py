@@ -9,19 +9,19 @@ from typing import Any, TypeAlias
 
 import grpc
 import structlog
-from earmark.trainer.v1 import trainer_service_pb2 as pb
-from earmark.trainer.v1 import trainer_service_pb2_grpc as pb_grpc
 from grpc_status import rpc_status
 
-from storage.objects import ObjectNotFoundError
-from trainer.events import Completed
-from trainer.service import messages
-from trainer.service.errors import CallError, StoppingError
-from trainer.service.interruptible import interruptible, read_request
-from trainer.service.processes import ProcessLostError
-from trainer.service.runtime import Runtime
-from trainer.service.slot import HAND_BACK_SECONDS, SlotClaim
-from trainer.workers.wire import Decoded, DecodeRequest, Failed, Featured
+from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
+from earmark.storage.objects import ObjectNotFoundError
+from earmark.trainer.events import Completed
+from earmark.trainer.service import messages
+from earmark.trainer.service.errors import CallError, StoppingError
+from earmark.trainer.service.interruptible import interruptible, read_request
+from earmark.trainer.service.processes import ProcessLostError
+from earmark.trainer.service.runtime import Runtime
+from earmark.trainer.service.slot import HAND_BACK_SECONDS, SlotClaim
+from earmark.trainer.workers.wire import Decoded, DecodeRequest, Failed, Featured
 
 MAX_UPLOAD_BYTES = 524_288_000
 SERVICE = pb.DESCRIPTOR.services_by_name["TrainerService"].full_name

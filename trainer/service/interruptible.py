@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, TypeVar
 
-from trainer.service.errors import StoppingError
+from earmark.trainer.service.errors import StoppingError
 
 Result = TypeVar("Result")
 

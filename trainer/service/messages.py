@@ -1,16 +1,16 @@
-"""Converts between the trainer's own values and the messages of earmark.trainer.v1."""
+"""Converts between the trainer's own values and the messages of earmark.internal.v1."""
 
 from collections.abc import Iterable, Mapping
 
-from earmark.trainer.v1 import trainer_service_pb2 as pb
-from earmark.v1 import detection_pb2, metrics_pb2, training_config_pb2, training_service_pb2
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from trainer import events
-from trainer.job import Annotation, BaseModel, TrainingConfig, TrainingFile, TrainingJob
-from trainer.service.errors import CallError
-from trainer.workers.wire import DetectedArtifact
+from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.trainer import events
+from earmark.trainer.job import Annotation, BaseModel, TrainingConfig, TrainingFile, TrainingJob
+from earmark.trainer.service.errors import CallError
+from earmark.trainer.workers.wire import DetectedArtifact
+from earmark.v1 import detection_pb2, metrics_pb2, training_config_pb2, training_service_pb2
 
 DOMAIN = "earmark"
 CODES = {

@@ -46,8 +46,9 @@ class Child:
             self._process = subprocess.Popen(  # noqa: S603
                 [
                     sys.executable,
+                    "-P",
                     "-m",
-                    "trainer.workers.child",
+                    "earmark.trainer.workers.child",
                     module,
                     str(child_end.fileno()),
                     str(os.getpid()),

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from storage.objects import ObjectStore
-from trainer.service.audio_pool import AudioPool
-from trainer.service.changes import Changes
-from trainer.service.detection_process import DetectionProcess
-from trainer.service.scratch import ScratchDirectory
-from trainer.service.slot import TrainingSlot
-from trainer.service.supervisor import Supervisor
-from trainer.settings import TrainerSettings
+from earmark.storage.objects import ObjectStore
+from earmark.trainer.service.audio_pool import AudioPool
+from earmark.trainer.service.changes import Changes
+from earmark.trainer.service.detection_process import DetectionProcess
+from earmark.trainer.service.scratch import ScratchDirectory
+from earmark.trainer.service.slot import TrainingSlot
+from earmark.trainer.service.supervisor import Supervisor
+from earmark.trainer.settings import TrainerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,11 @@ class Runtime:
     async def open(cls, settings: TrainerSettings) -> AsyncIterator[Self]:
         """Starts every process, and ends them all on exit."""
         changes = Changes()
-        training = Supervisor("trainer.workers.training", settings, _training_environment(settings), changes)
+        training = Supervisor(
+            "earmark.trainer.workers.training", settings, _training_environment(settings), changes
+        )
         detection = Supervisor(
-            "trainer.workers.detection", settings, _detection_environment(settings), changes
+            "earmark.trainer.workers.detection", settings, _detection_environment(settings), changes
         )
         runtime = cls(
             settings=settings,

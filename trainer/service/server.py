@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Callable
 
 import grpc
-from earmark.reflection import enable_reflection
-from earmark.trainer.v1 import trainer_service_pb2_grpc as pb_grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from trainer.service.front import ABORT_SECONDS, SERVICE, TrainerService
-from trainer.service.runtime import Runtime
-from trainer.settings import TrainerSettings
+from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
+from earmark.reflection import enable_reflection
+from earmark.trainer.service.front import ABORT_SECONDS, SERVICE, TrainerService
+from earmark.trainer.service.runtime import Runtime
+from earmark.trainer.settings import TrainerSettings
 
 SERVER_OPTIONS = (
     ("grpc.so_reuseport", 0),  # a second trainer on this port is a mistake

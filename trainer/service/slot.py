@@ -5,13 +5,13 @@ from typing import Self
 
 import structlog
 
-from trainer.events import Completed, Event
-from trainer.job import Stop, TrainingJob
-from trainer.service.changes import Changes
-from trainer.service.errors import CallError, StoppingError
-from trainer.service.processes import Child, ProcessLostError
-from trainer.service.supervisor import Supervisor
-from trainer.workers.wire import Failed, StopJob, Stopped
+from earmark.trainer.events import Completed, Event
+from earmark.trainer.job import Stop, TrainingJob
+from earmark.trainer.service.changes import Changes
+from earmark.trainer.service.errors import CallError, StoppingError
+from earmark.trainer.service.processes import Child, ProcessLostError
+from earmark.trainer.service.supervisor import Supervisor
+from earmark.trainer.workers.wire import Failed, StopJob, Stopped
 
 STOP_SECONDS = 0.8  # the training process has this long to drop its job before it is killed
 HAND_BACK_SECONDS = 5.0  # the training process has this long to store a checkpoint before it is killed

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 import structlog
 
-from trainer.service.changes import Changes
-from trainer.service.processes import Child, ProcessLostError
-from trainer.settings import TrainerSettings
-from trainer.workers.wire import Ready
+from earmark.trainer.service.changes import Changes
+from earmark.trainer.service.processes import Child, ProcessLostError
+from earmark.trainer.settings import TrainerSettings
+from earmark.trainer.workers.wire import Ready
 
 BACKOFF_SECONDS = (
     0.0,

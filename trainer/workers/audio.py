@@ -14,11 +14,11 @@ import soundfile  # type: ignore[import-untyped]  # has no stubs
 import structlog
 from jaxtyping import Float32
 
-from trainer.features.frontend import features, pack_features
-from trainer.logs import configure_logging
-from trainer.settings import TrainerSettings
-from trainer.workers.formats import CONVERT, UnusableAudioError, check_whole, sniff
-from trainer.workers.wire import Decoded, DecodeRequest, Failed, Featured, Ready
+from earmark.trainer.features.frontend import features, pack_features
+from earmark.trainer.logs import configure_logging
+from earmark.trainer.settings import TrainerSettings
+from earmark.trainer.workers.formats import CONVERT, UnusableAudioError, check_whole, sniff
+from earmark.trainer.workers.wire import Decoded, DecodeRequest, Failed, Featured, Ready
 
 CHANNELS = range(1, 9)
 SAMPLE_RATES = range(8_000, 192_001)

@@ -1,4 +1,4 @@
-"""`python -m trainer.workers.child MODULE FD PARENT`: a child process of the trainer's front.
+"""`python -m earmark.trainer.workers.child MODULE FD PARENT`: a child process of the trainer's front.
 
 FD is this process's end of a socket pair, PARENT the front's process id. The first message is the settings;
 MODULE's `serve(connection, settings)` does the rest. The child never outlives the front: the kernel kills it

@@ -5,14 +5,14 @@ from multiprocessing.connection import Connection
 
 import structlog
 
-from storage.objects import ObjectNotFoundError, ObjectStore
-from trainer.features.frontend import unpack_features
-from trainer.logs import configure_logging
-from trainer.model import Model, UnreadableModelError, load_model
-from trainer.scoring.detection import DetectionConfig, detect
-from trainer.settings import TrainerSettings
-from trainer.workers.device import error_summary, warm_up
-from trainer.workers.wire import DetectedArtifact, DetectionReply, DetectionRequest, Failed, Ready
+from earmark.storage.objects import ObjectNotFoundError, ObjectStore
+from earmark.trainer.features.frontend import unpack_features
+from earmark.trainer.logs import configure_logging
+from earmark.trainer.model import Model, UnreadableModelError, load_model
+from earmark.trainer.scoring.detection import DetectionConfig, detect
+from earmark.trainer.settings import TrainerSettings
+from earmark.trainer.workers.device import error_summary, warm_up
+from earmark.trainer.workers.wire import DetectedArtifact, DetectionReply, DetectionRequest, Failed, Ready
 
 CACHED_MODELS = 8
 

@@ -5,15 +5,15 @@ from multiprocessing.connection import Connection
 
 import structlog
 
-from storage.objects import ObjectNotFoundError, ObjectStore
-from trainer.events import Event, TrainingFailedError, TrainingStoppedError
-from trainer.job import NetworkSize, ShouldStop, Stop, TrainingJob
-from trainer.learning.loop import train
-from trainer.learning.precompile import precompile
-from trainer.logs import configure_logging
-from trainer.settings import TrainerSettings
-from trainer.workers.device import error_summary, warm_up
-from trainer.workers.wire import Failed, Ready, StopJob, Stopped
+from earmark.storage.objects import ObjectNotFoundError, ObjectStore
+from earmark.trainer.events import Event, TrainingFailedError, TrainingStoppedError
+from earmark.trainer.job import NetworkSize, ShouldStop, Stop, TrainingJob
+from earmark.trainer.learning.loop import train
+from earmark.trainer.learning.precompile import precompile
+from earmark.trainer.logs import configure_logging
+from earmark.trainer.settings import TrainerSettings
+from earmark.trainer.workers.device import error_summary, warm_up
+from earmark.trainer.workers.wire import Failed, Ready, StopJob, Stopped
 
 log = structlog.get_logger()
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.job import Stop
+from earmark.trainer.job import Stop
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc
+
 from earmark.v1 import (
     admin_service_pb2,
     admin_service_pb2_grpc,

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import IO, Self
 
 import grpc
+
 from earmark.client.errors import EarmarkError
 
 DEFAULT_PORT = 50051
@@ -30,12 +31,13 @@ _LONGEST_WAIT = 1.0
 _LONGEST_PAUSE = 30.0
 _SERVING = b"\x08\x01"
 # The child asks Linux to stop it when its parent ends, however that happens, and then becomes the service.
+# Nothing is imported from the current folder (-P), which may have anything in it.
 # Linux takes the thread that started the child for its parent, so a short-lived thread must not start one.
 _LAUNCH = """
 import ctypes, os, signal, sys
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-os.execv(sys.executable, [sys.executable, "-m", *sys.argv[1:]])
+os.execv(sys.executable, [sys.executable, "-P", "-m", *sys.argv[1:]])
 """
 
 
@@ -91,7 +93,7 @@ class _ServiceProcess:
         self.started_at = time.monotonic()
         # In a session of its own, the child does not receive Ctrl-C; the parent stops its children in order.
         self.process = subprocess.Popen(  # noqa: S603 (our own interpreter and module)
-            [sys.executable, "-c", _LAUNCH, self.name],
+            [sys.executable, "-P", "-c", _LAUNCH, f"earmark.{self.name}"],
             env={**os.environ, "PYTHONUNBUFFERED": "1", **environment, **self.settings},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

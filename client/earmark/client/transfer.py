@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+
 from earmark.client.backoff import Backoff
 from earmark.client.channel import Client
 from earmark.client.errors import EarmarkError

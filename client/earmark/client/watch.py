@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+
 from earmark.client.backoff import Backoff
 from earmark.client.channel import Client
 from earmark.client.errors import explain

@@ -4,13 +4,13 @@ import math
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from earmark.v1 import metrics_pb2, training_config_pb2
-from earmark.v1 import training_service_pb2 as pb
 from google.protobuf import json_format, timestamp_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.convert import values
+from earmark.gateway.convert import values
+from earmark.v1 import metrics_pb2, training_config_pb2
+from earmark.v1 import training_service_pb2 as pb
 
 # JSON has only one NaN, so no other NaN is generated.
 NUMBERS = st.floats(allow_nan=False) | st.just(math.nan) | st.integers(-1000, 1000).map(float)

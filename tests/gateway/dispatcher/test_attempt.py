@@ -3,10 +3,10 @@
 import asyncio
 
 import grpc
+
 from earmark.v1 import model_service_pb2
 from earmark.v1 import training_service_pb2 as pb
 from earmark.v1.model_service_pb2_grpc import ModelServiceStub
-
 from tests.gateway import scripted_trainer as script
 from tests.gateway.jobs import (
     S,

@@ -3,13 +3,13 @@
 from contextlib import AsyncExitStack
 
 import grpc
-from earmark.v1 import training_service_pb2 as pb
-from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 from grpc import aio
 
-from gateway.dispatcher.outcome import backoff_seconds
-from gateway.server import running
-from gateway.settings import GatewaySettings
+from earmark.gateway.dispatcher.outcome import backoff_seconds
+from earmark.gateway.server import running
+from earmark.gateway.settings import GatewaySettings
+from earmark.v1 import training_service_pb2 as pb
+from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 from tests.gateway import scripted_trainer as script
 from tests.gateway.calls import refused
 from tests.gateway.jobs import S, build_one, create, gateway, job_now, summaries, until_epoch, watched

@@ -7,14 +7,14 @@ from uuid import UUID
 
 import grpc
 import pytest
+
+from earmark.storage.database import Database
+from earmark.storage.objects import ObjectStore
 from earmark.v1 import model_service_pb2
 from earmark.v1 import training_service_pb2 as pb
 from earmark.v1.error_reason_pb2 import ErrorReason
 from earmark.v1.model_service_pb2_grpc import ModelServiceStub
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
-
-from storage.database import Database
-from storage.objects import ObjectStore
 from tests.gateway import rows
 from tests.gateway import scripted_trainer as script
 from tests.gateway.jobs import S, build_one, create, gateway, job_now, summaries, until, watched

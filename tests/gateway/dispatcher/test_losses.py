@@ -5,16 +5,16 @@ from contextlib import asynccontextmanager
 
 import grpc
 import pytest
+
+from earmark.gateway.app import App
+from earmark.gateway.dispatcher.dispatcher import Dispatcher
+from earmark.gateway.fleet.trainers import Trainers
+from earmark.gateway.settings import GatewaySettings
+from earmark.storage.bus import Bus
+from earmark.storage.database import Database
+from earmark.storage.objects import ObjectStore
 from earmark.v1 import training_service_pb2 as pb
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
-
-from gateway.app import App
-from gateway.dispatcher.dispatcher import Dispatcher
-from gateway.fleet.trainers import Trainers
-from gateway.settings import GatewaySettings
-from storage.bus import Bus
-from storage.database import Database
-from storage.objects import ObjectStore
 from tests.gateway import scripted_trainer as script
 from tests.gateway import trainer_fronts
 from tests.gateway.jobs import build_one, create, gateway, summaries, until, watched

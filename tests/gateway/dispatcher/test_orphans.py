@@ -3,13 +3,13 @@
 from uuid import UUID
 
 import pytest
-from earmark.v1 import audio_service_pb2 as audio_pb
 from uuid_utils.compat import uuid7
 
-from gateway.dispatcher.orphans import remove_orphans
-from storage.database import Database
-from storage.objects import ObjectStore
-from storage.queries import orphans, training
+from earmark.gateway.dispatcher.orphans import remove_orphans
+from earmark.storage.database import Database
+from earmark.storage.objects import ObjectStore
+from earmark.storage.queries import orphans, training
+from earmark.v1 import audio_service_pb2 as audio_pb
 from tests.gateway import model_rows, rows
 from tests.gateway.calls import dataset, upload
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gateway.fleet.addresses import Entry, parse, resolve
-from gateway.settings import GatewaySettings
+from earmark.gateway.fleet.addresses import Entry, parse, resolve
+from earmark.gateway.settings import GatewaySettings
 
 LABELS = st.from_regex(r"[a-z0-9_-]{1,63}", fullmatch=True)
 HOSTS = st.one_of(
@@ -90,7 +90,7 @@ def test_the_setting_is_checked_per_entry() -> None:
 
 
 def test_a_gateway_with_malformed_settings_exits_and_names_them() -> None:
-    command = [sys.executable, "-m", "gateway", "--port", "99999", "--trainers", "a:1,b"]
+    command = [sys.executable, "-m", "earmark.gateway", "--port", "99999", "--trainers", "a:1,b"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     port, trainers = done.stderr.splitlines()

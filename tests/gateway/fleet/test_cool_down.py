@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fleet.cool_down import PAUSES_SECONDS, CoolDown
+from earmark.gateway.fleet.cool_down import PAUSES_SECONDS, CoolDown
 
 
 def test_the_cool_down_grows_with_losses_in_a_row_up_to_a_minute() -> None:

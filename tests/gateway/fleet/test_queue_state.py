@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import grpc
 import pytest
-from earmark.v1 import training_service_pb2 as pb
 
-from gateway.fleet.queue_state import Slots, queue_state
-from storage.records import QueuePlace
+from earmark.gateway.fleet.queue_state import Slots, queue_state
+from earmark.storage.records import QueuePlace
+from earmark.v1 import training_service_pb2 as pb
 from tests.gateway import scripted_trainer as script
 from tests.gateway.jobs import build_one, create, gateway, job_now, until
 

@@ -4,10 +4,10 @@ import weakref
 
 import pytest
 import structlog
-from earmark.trainer.v1 import trainer_service_pb2 as pb
 
-from gateway.fleet.queue_state import Slots
-from gateway.fleet.trainers import Trainers
+from earmark.gateway.fleet.queue_state import Slots
+from earmark.gateway.fleet.trainers import Trainers
+from earmark.internal.v1 import trainer_service_pb2 as pb
 from tests.gateway.trainer_fronts import (
     BusyTrainer,
     FakeTrainer,
@@ -21,7 +21,7 @@ from tests.gateway.trainer_fronts import (
 
 @pytest.fixture
 def resolver(monkeypatch):
-    monkeypatch.setattr("gateway.fleet.discovery.RESOLVE_SECONDS", 0)
+    monkeypatch.setattr("earmark.gateway.fleet.discovery.RESOLVE_SECONDS", 0)
     return ScriptedResolver()
 
 

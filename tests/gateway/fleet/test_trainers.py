@@ -4,12 +4,12 @@ import time
 
 import pytest
 import structlog
-from earmark.trainer.v1 import trainer_service_pb2 as pb
 
-from gateway.errors import UnavailableError
-from gateway.fleet.cool_down import PAUSES_SECONDS
-from gateway.fleet.queue_state import Slots
-from gateway.fleet.trainers import TrainerLostError, Trainers, send
+from earmark.gateway.errors import UnavailableError
+from earmark.gateway.fleet.cool_down import PAUSES_SECONDS
+from earmark.gateway.fleet.queue_state import Slots
+from earmark.gateway.fleet.trainers import TrainerLostError, Trainers, send
+from earmark.internal.v1 import trainer_service_pb2 as pb
 from tests.gateway.trainer_fronts import FakeTrainer, addresses, port_of, serving, until
 
 

@@ -5,8 +5,8 @@ from uuid import uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.rules.prerequisites import MINIMUM_AUDIO_MS, violations
-from storage.queries.training import AudioFacts, JobFacts
+from earmark.gateway.rules.prerequisites import MINIMUM_AUDIO_MS, violations
+from earmark.storage.queries.training import AudioFacts, JobFacts
 
 DATASET, SET = uuid4(), uuid4()
 TYPES = ["glitch", "dropout", "echo"]

@@ -6,7 +6,6 @@ from earmark.v1 import admin_service_pb2 as pb
 from earmark.v1 import training_service_pb2
 from earmark.v1.admin_service_pb2_grpc import AdminServiceStub
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
-
 from tests.gateway import scripted_trainer as script
 from tests.gateway.calls import opened
 from tests.gateway.jobs import build_one, create, until

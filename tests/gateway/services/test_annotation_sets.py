@@ -4,11 +4,11 @@ import asyncio
 from uuid import UUID
 
 import grpc
-from earmark.v1 import annotation_service_pb2 as pb
-from earmark.v1 import audio_service_pb2 as audio_pb
 from grpc import aio
 
-from storage.queries import annotations
+from earmark.storage.queries import annotations
+from earmark.v1 import annotation_service_pb2 as pb
+from earmark.v1 import audio_service_pb2 as audio_pb
 from tests.gateway.annotation_calls import delete, delete_set, draft_of_two, get_set, listed, update, versions
 from tests.gateway.calls import (
     NOWHERE,

@@ -2,11 +2,11 @@
 
 from uuid import uuid4
 
-from earmark.v1 import annotation_service_pb2 as pb
-from earmark.v1 import dataset_service_pb2
 from google.protobuf import struct_pb2
 from grpc import aio
 
+from earmark.v1 import annotation_service_pb2 as pb
+from earmark.v1 import dataset_service_pb2
 from tests.gateway import rows
 from tests.gateway.annotation_calls import delete, delete_set, draft_of_two, get_set, listed, update, versions
 from tests.gateway.calls import (

@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import grpc
 import pytest
-from earmark.v1 import audio_service_pb2 as pb
 from grpc import aio
 
-from storage.queries import audio
+from earmark.storage.queries import audio
+from earmark.v1 import audio_service_pb2 as pb
 from tests.gateway import rows
 from tests.gateway.calls import (
     NOWHERE,

@@ -3,7 +3,6 @@
 from uuid import uuid4
 
 from earmark.v1 import dataset_service_pb2 as pb
-
 from tests.gateway import rows
 from tests.gateway.calls import (
     NOWHERE,

@@ -3,11 +3,11 @@
 from uuid import UUID, uuid4
 
 import pytest
+
 from earmark.v1 import annotation_service_pb2, audio_service_pb2, dataset_service_pb2, model_service_pb2
 from earmark.v1 import training_service_pb2 as pb
 from earmark.v1.model_service_pb2_grpc import ModelServiceStub
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
-
 from tests.gateway import model_rows, rows
 from tests.gateway.calls import refused, sweep
 

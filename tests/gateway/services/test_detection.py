@@ -13,25 +13,25 @@ import numpy as np
 import pytest
 import pytest_asyncio
 import soundfile
-from earmark.trainer.v1 import trainer_service_pb2, trainer_service_pb2_grpc
-from earmark.v1 import detection_service_pb2 as pb
-from earmark.v1.detection_service_pb2_grpc import DetectionServiceStub
 from grpc import aio
 from uuid_utils.compat import uuid7
 
-from gateway.server import running
-from gateway.services import detection
-from gateway.settings import GatewaySettings
-from storage.database import Database
-from storage.objects import ObjectStore
-from storage.queries import models
+from earmark.gateway.server import running
+from earmark.gateway.services import detection
+from earmark.gateway.settings import GatewaySettings
+from earmark.internal.v1 import trainer_service_pb2, trainer_service_pb2_grpc
+from earmark.storage.database import Database
+from earmark.storage.objects import ObjectStore
+from earmark.storage.queries import models
+from earmark.trainer.features.frontend import FEATURES
+from earmark.trainer.job import TrainingConfig
+from earmark.trainer.model import LearnedType, Model, store_model
+from earmark.trainer.network import Architecture, initial_parameters
+from earmark.v1 import detection_service_pb2 as pb
+from earmark.v1.detection_service_pb2_grpc import DetectionServiceStub
 from tests.gateway.calls import Refusal, refusal_of
 from tests.gateway.model_rows import one_model
 from tests.trainer.process import running as trainer_process
-from trainer.features.frontend import FEATURES
-from trainer.job import TrainingConfig
-from trainer.model import LearnedType, Model, store_model
-from trainer.network import Architecture, initial_parameters
 
 RATE = 16_000
 

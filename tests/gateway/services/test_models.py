@@ -3,13 +3,13 @@
 import asyncpg
 import pytest
 import pytest_asyncio
+from uuid_utils.compat import uuid7
+
+from earmark.storage.database import Database
+from earmark.storage.queries import models
 from earmark.v1 import metrics_pb2 as pb_metrics
 from earmark.v1 import model_service_pb2 as pb
 from earmark.v1.model_service_pb2_grpc import ModelServiceStub
-from uuid_utils.compat import uuid7
-
-from storage.database import Database
-from storage.queries import models
 from tests.gateway.calls import refused
 from tests.gateway.model_rows import CONFIG, model, one_model
 

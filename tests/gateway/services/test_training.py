@@ -3,10 +3,10 @@
 from uuid import UUID, uuid4
 
 import pytest
+
+from earmark.storage.queries import models, training
 from earmark.v1 import training_service_pb2 as pb
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
-
-from storage.queries import models, training
 from tests.gateway import rows
 from tests.gateway.calls import NOWHERE, refused
 from tests.gateway.model_rows import one_model

@@ -1,9 +1,9 @@
 """WatchAudioFiles: changes come in order, without gaps or duplicates, until all files are finished."""
 
-from earmark.v1 import audio_service_pb2 as pb
-from earmark.v1 import dataset_service_pb2
 from grpc import aio
 
+from earmark.v1 import audio_service_pb2 as pb
+from earmark.v1 import dataset_service_pb2
 from tests.gateway import rows
 from tests.gateway.calls import dataset, finish_processing, opened, refused, upload
 

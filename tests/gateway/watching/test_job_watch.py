@@ -4,12 +4,12 @@ import asyncio
 from uuid import UUID
 
 import pytest
+
+from earmark.gateway.convert.event_bodies import notice, status_changed
+from earmark.gateway.watching import tenant_log
+from earmark.storage.queries import events, training
 from earmark.v1 import training_service_pb2 as pb
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
-
-from gateway.convert.event_bodies import notice, status_changed
-from gateway.watching import tenant_log
-from storage.queries import events, training
 from tests.gateway import rows
 from tests.gateway.calls import NOWHERE, opened, refused
 from tests.gateway.driven_jobs import driving

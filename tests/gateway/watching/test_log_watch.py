@@ -6,13 +6,13 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from earmark.v1 import training_service_pb2 as pb
-from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 from grpc import aio
 
-from gateway.watching import tenant_log
-from gateway.watching.cursor import Cursor
-from storage.queries import events
+from earmark.gateway.watching import tenant_log
+from earmark.gateway.watching.cursor import Cursor
+from earmark.storage.queries import events
+from earmark.v1 import training_service_pb2 as pb
+from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 from tests.gateway import rows
 from tests.gateway.calls import opened, refused
 from tests.gateway.driven_jobs import driving

@@ -7,15 +7,15 @@ import pytest
 import pytest_asyncio
 from uuid_utils.compat import uuid7
 
-from gateway.app import App
-from gateway.settings import GatewaySettings
-from gateway.watching import topics
-from gateway.watching.job_watch import follow_job
-from gateway.watching.log_watch import LogWatch
-from gateway.watching.tenant_log import TenantLogs
-from storage.bus import Bus
-from storage.database import Database
-from storage.queries import events
+from earmark.gateway.app import App
+from earmark.gateway.settings import GatewaySettings
+from earmark.gateway.watching import topics
+from earmark.gateway.watching.job_watch import follow_job
+from earmark.gateway.watching.log_watch import LogWatch
+from earmark.gateway.watching.tenant_log import TenantLogs
+from earmark.storage.bus import Bus
+from earmark.storage.database import Database
+from earmark.storage.queries import events
 from tests.gateway import rows
 from tests.storage import jobs
 

@@ -17,15 +17,15 @@ import asyncpg
 import psutil
 import pytest
 
-from storage.database import UNAVAILABLE
-from storage.embedded import DataDirectoryInUseError, EmbeddedPostgres, EmbeddedPostgresError, cluster
+from earmark.storage.database import UNAVAILABLE
+from earmark.storage.embedded import DataDirectoryInUseError, EmbeddedPostgres, EmbeddedPostgresError, cluster
 
 FAST = {"fsync": "off", "full_page_writes": "off"}
 OWNER = """
 import asyncio, sys
 from pathlib import Path
 import asyncpg
-from storage.embedded import EmbeddedPostgres
+from earmark.storage.embedded import EmbeddedPostgres
 
 async def main():
     async with EmbeddedPostgres(Path(sys.argv[1]), settings={"fsync": "off"}) as server:

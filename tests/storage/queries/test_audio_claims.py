@@ -6,9 +6,9 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from storage.database import Database
-from storage.queries import audio
-from storage.records import AudioFile
+from earmark.storage.database import Database
+from earmark.storage.queries import audio
+from earmark.storage.records import AudioFile
 from tests.gateway import rows
 
 LONG = 600.0

@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 from uuid_utils.compat import uuid7
 
-from storage.database import Connection, Database
-from storage.queries import events, training
+from earmark.storage.database import Connection, Database
+from earmark.storage.queries import events, training
 from tests.gateway import rows
 from tests.storage import jobs
 

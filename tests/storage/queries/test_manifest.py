@@ -3,9 +3,9 @@
 import pytest
 from uuid_utils.compat import uuid7
 
-from storage.database import Connection, Database
-from storage.queries import audio, training
-from storage.records import TrainingJob
+from earmark.storage.database import Connection, Database
+from earmark.storage.queries import audio, training
+from earmark.storage.records import TrainingJob
 from tests.gateway import rows
 
 CONFIG = {"epochs": 1, "artifact_types": ["glitch"]}

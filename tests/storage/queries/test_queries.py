@@ -5,8 +5,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-import storage
-from storage import sql
+from earmark import storage
+from earmark.storage import sql
 
 FILES = sorted(path for path in (Path(storage.__file__).parent / "queries").glob("*.sql"))
 

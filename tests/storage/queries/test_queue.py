@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from storage.database import Connection, Database
-from storage.queries import training
+from earmark.storage.database import Connection, Database
+from earmark.storage.queries import training
 from tests.gateway import rows
 
 EVENT = {"status_changed": {}}

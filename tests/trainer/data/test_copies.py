@@ -7,10 +7,10 @@ import soundfile
 import soxr
 
 from demo.speech import SAMPLE_RATE, VOICES, Espeak
+from earmark.trainer.data.copies import SHIFT_FRAMES, groups
+from earmark.trainer.features.frontend import FRAME_MS, MEL_BANDS, features, frame_count, log_mel
+from earmark.trainer.job import TrainingFile
 from tests.sounds import RATE, annotated_speech, encoded, speech, speechlike
-from trainer.data.copies import SHIFT_FRAMES, groups
-from trainer.features.frontend import FRAME_MS, MEL_BANDS, features, frame_count, log_mel
-from trainer.job import TrainingFile
 
 TEXTS = (
     "The harbour office has called twice about the northern wall, and nobody there knows who should answer.",

@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from storage.objects import ObjectStore
+from earmark.storage.objects import ObjectStore
+from earmark.trainer.data.memory import available_bytes
+from earmark.trainer.events import TrainingFailedError
+from earmark.trainer.learning.loop import train
 from tests.trainer.jobs import never, training_job
-from trainer.data.memory import available_bytes
-from trainer.events import TrainingFailedError
-from trainer.learning.loop import train
 
 
 def machine(folder, available_kb):
@@ -40,7 +40,7 @@ def test_a_dataset_too_large_for_the_memory_is_refused_with_both_sizes_before_an
     job = training_job(objects, files=0)
     hour = 3_600_000
     files = tuple(replace(file, duration_ms=500 * hour, features="gone") for file in one_file(objects))
-    monkeypatch.setattr("trainer.data.loading.available_bytes", lambda: 2**30)
+    monkeypatch.setattr("earmark.trainer.data.loading.available_bytes", lambda: 2**30)
     with pytest.raises(TrainingFailedError, match=r"500\.0 hours .* 147\.\d GiB .* has 1\.0 GiB") as error:
         next(train(replace(job, files=files), objects, never))
     assert error.value.reason == "DATASET_TOO_LARGE"

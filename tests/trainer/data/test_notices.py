@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from trainer.data.loading import Dataset
-from trainer.data.notices import FEW_EVENTS, annotation_notices
-from trainer.events import NoticeCode
-from trainer.features.frontend import FEATURES
-from trainer.job import Annotation, TrainingFile
-from trainer.regions import draw_region
+from earmark.trainer.data.loading import Dataset
+from earmark.trainer.data.notices import FEW_EVENTS, annotation_notices
+from earmark.trainer.events import NoticeCode
+from earmark.trainer.features.frontend import FEATURES
+from earmark.trainer.job import Annotation, TrainingFile
+from earmark.trainer.regions import draw_region
 
 SECONDS = 60
 

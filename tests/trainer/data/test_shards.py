@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.data.shards import BOUNDARY_FRAMES, frame_targets
-from trainer.regions import CERTAIN, RegionEvent
+from earmark.trainer.data.shards import BOUNDARY_FRAMES, frame_targets
+from earmark.trainer.regions import CERTAIN, RegionEvent
 
 
 def targets(*spans, frames=40):

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.data.copies import SHIFT_FRAMES
-from trainer.data.split import split_files
-from trainer.events import NoticeCode
-from trainer.job import Annotation, TrainingFile
-from trainer.regions import RegionEvent, draw_region
+from earmark.trainer.data.copies import SHIFT_FRAMES
+from earmark.trainer.data.split import split_files
+from earmark.trainer.events import NoticeCode
+from earmark.trainer.job import Annotation, TrainingFile
+from earmark.trainer.regions import RegionEvent, draw_region
 
 TYPES = ("common", "rare")
 GAP = 114

@@ -4,9 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from librosa.filters import mel as librosa_mel
 
-from tests.sounds import RATE, speech
-from trainer.features import frontend
-from trainer.features.frontend import (
+from earmark.trainer.features import frontend
+from earmark.trainer.features.frontend import (
     FEATURES,
     FLOOR_BANDS,
     FLOORS,
@@ -19,8 +18,9 @@ from trainer.features.frontend import (
     pack_features,
     unpack_features,
 )
-from trainer.features.similarity import REPEATS
-from trainer.features.waveform import DEFECTS
+from earmark.trainer.features.similarity import REPEATS
+from earmark.trainer.features.waveform import DEFECTS
+from tests.sounds import RATE, speech
 
 DEFECT = MEL_BANDS + FLOORS
 RMS, SHARPEST = DEFECT + 1, DEFECT + 3

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from tests.sounds import RATE, speech
-from trainer.features.similarity import (
+from earmark.trainer.features.similarity import (
     LAG_BANDS,
     LAG_RATE,
     LONGEST_LAG,
@@ -21,6 +20,7 @@ from trainer.features.similarity import (
     voices,
     whitened,
 )
+from tests.sounds import RATE, speech
 
 OVER_ALL = [number * (LAG_BANDS + 1) + LAG_BANDS for number in range(len(SMOOTHING_STEPS))]
 UNSMOOTHED, MIDDLE, LONG = OVER_ALL

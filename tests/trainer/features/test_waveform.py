@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from earmark.trainer.features.waveform import DEFECTS, LEVEL_COLUMNS, defects, isolation, unpredicted
 from tests.sounds import RATE, speech
-from trainer.features.waveform import DEFECTS, LEVEL_COLUMNS, defects, isolation, unpredicted
 
 PEAK, RMS, _, SHARPEST, PROMINENCE, _, REPEATED, FLAT, _, TREBLE, PLATEAU = range(11)
 IMPULSES = [12, 13, *range(15, DEFECTS)]

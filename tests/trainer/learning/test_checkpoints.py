@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from earmark.trainer.job import Annotation, BaseModel, TrainingFile, TrainingJob
+from earmark.trainer.learning.checkpoints import fingerprint
 from tests.trainer.jobs import config
-from trainer.job import Annotation, BaseModel, TrainingFile, TrainingJob
-from trainer.learning.checkpoints import fingerprint
 
 FILE = TrainingFile("file", "ab", "features/file", 1000, ())
 JOB = TrainingJob(

@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 import safetensors.numpy
 
+from earmark.trainer.events import Checkpoint, EpochCompleted, Figures, Notice, NoticeCode
+from earmark.trainer.learning.loop import train
+from earmark.trainer.scoring.evaluation import evaluate
 from tests.trainer.jobs import never
-from trainer.events import Checkpoint, EpochCompleted, Figures, Notice, NoticeCode
-from trainer.learning.loop import train
-from trainer.scoring.evaluation import evaluate
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -22,7 +22,7 @@ def scored(monkeypatch):
             score = next(remaining)
             return replace(evaluate(*arguments), overall=Figures(score, score, score, support))
 
-        monkeypatch.setattr("trainer.learning.loop.evaluate", with_next_score)
+        monkeypatch.setattr("earmark.trainer.learning.loop.evaluate", with_next_score)
 
     return script
 

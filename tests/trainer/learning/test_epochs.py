@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from earmark.trainer.chunks import chunk_grid, windows_per_step
+from earmark.trainer.data.loading import load
+from earmark.trainer.data.shards import HostShard
+from earmark.trainer.events import Progress
+from earmark.trainer.learning import epochs
+from earmark.trainer.learning.epochs import Shards, draw_steps
+from earmark.trainer.learning.loop import train
+from earmark.trainer.learning.preparation import prepare
+from earmark.trainer.regions import CERTAIN, draw_region
 from tests.trainer.jobs import completed, never
-from trainer.chunks import chunk_grid, windows_per_step
-from trainer.data.loading import load
-from trainer.data.shards import HostShard
-from trainer.events import Progress
-from trainer.learning import epochs
-from trainer.learning.epochs import Shards, draw_steps
-from trainer.learning.loop import train
-from trainer.learning.preparation import prepare
-from trainer.regions import CERTAIN, draw_region
 
 SMALL = 1 << 12
 
@@ -88,7 +88,7 @@ def test_only_one_shard_is_prefetched_if_they_do_not_stay_on_the_device(monkeypa
 @pytest.fixture(scope="module")
 def several(tiny):  # noqa: ARG001
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.data.shards.SHARD_FRAMES", SMALL)
+        patch.setattr("earmark.trainer.data.shards.SHARD_FRAMES", SMALL)
         yield
 
 

@@ -11,11 +11,11 @@ from bench.tools.data import default_config, read, stored
 from bench.tools.folder import annotations, durations_ms
 from bench.tools.scores import scores
 from demo.artifacts import TYPES
+from earmark.trainer.events import Checkpoint, Completed
+from earmark.trainer.job import TrainingJob
+from earmark.trainer.learning.loop import train
+from earmark.trainer.model import load_model
 from tests.trainer.jobs import completed, never
-from trainer.events import Checkpoint, Completed
-from trainer.job import TrainingJob
-from trainer.learning.loop import train
-from trainer.model import load_model
 
 
 @pytest.fixture(scope="module")

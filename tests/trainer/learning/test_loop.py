@@ -4,9 +4,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from tests.sounds import annotated_speech
-from tests.trainer.jobs import completed, config, never, stored_file, training_job
-from trainer.events import (
+from earmark.trainer.events import (
     Checkpoint,
     Completed,
     EpochCompleted,
@@ -17,9 +15,11 @@ from trainer.events import (
     TrainingFailedError,
     TrainingStoppedError,
 )
-from trainer.job import Stop
-from trainer.learning.loop import train
-from trainer.model import UnreadableModelError, load_model
+from earmark.trainer.job import Stop
+from earmark.trainer.learning.loop import train
+from earmark.trainer.model import UnreadableModelError, load_model
+from tests.sounds import annotated_speech
+from tests.trainer.jobs import completed, config, never, stored_file, training_job
 
 pytestmark = pytest.mark.usefixtures("tiny")
 

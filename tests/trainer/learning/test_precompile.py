@@ -2,14 +2,14 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from gateway.convert.training import DEFAULTS
-from storage.objects import ObjectStore
+from earmark.gateway.convert.training import DEFAULTS
+from earmark.storage.objects import ObjectStore
+from earmark.trainer.learning.loop import train
+from earmark.trainer.learning.precompile import DEFAULT, precompile
+from earmark.trainer.learning.step import run_steps
+from earmark.trainer.scoring.detection import _tile_scores
 from tests.sounds import annotated_speech
 from tests.trainer.jobs import never, stored_file, training_job
-from trainer.learning.loop import train
-from trainer.learning.precompile import DEFAULT, precompile
-from trainer.learning.step import run_steps
-from trainer.scoring.detection import _tile_scores
 
 
 def test_precompile_uses_the_settings_that_gateways_send_by_default():

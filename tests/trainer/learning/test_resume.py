@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.trainer.jobs import completed, config, never
-from trainer.events import (
+from earmark.trainer.events import (
     Checkpoint,
     EpochCompleted,
     Loading,
@@ -14,8 +13,9 @@ from trainer.events import (
     Progress,
     TrainingStoppedError,
 )
-from trainer.job import Annotation, Stop
-from trainer.learning.loop import train
+from earmark.trainer.job import Annotation, Stop
+from earmark.trainer.learning.loop import train
+from tests.trainer.jobs import completed, config, never
 
 EPOCHS = 4
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("tiny")
 @pytest.fixture(scope="module", params=[1 << 14, 1 << 12], ids=["one shard", "several shards"])
 def longer(job, tiny, request):  # noqa: ARG001
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.data.shards.SHARD_FRAMES", request.param)
+        patch.setattr("earmark.trainer.data.shards.SHARD_FRAMES", request.param)
         yield replace(job, config=replace(job.config, epochs=EPOCHS, learning_rate=0.0016))
 
 
@@ -36,7 +36,7 @@ def uninterrupted(objects, longer):
 @pytest.fixture
 def always_due(monkeypatch):
     """A checkpoint after every device call, which is every step."""
-    monkeypatch.setattr("trainer.learning.checkpoints.CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("earmark.trainer.learning.checkpoints.CHECKPOINT_SECONDS", 0)
 
 
 def stopped_within(job, objects, epoch):

@@ -5,15 +5,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from earmark.trainer.chunks import chunk_grid
+from earmark.trainer.features.frontend import FEATURES, FLOOR_BANDS, FLOORS, MEL_BANDS, MEL_FLOOR, features
+from earmark.trainer.features.waveform import LEVEL_COLUMNS
+from earmark.trainer.learning.step import (
+    GAIN_DB,
+    Shape,
+    Shard,
+    StepConstants,
+    augment,
+    learning_rate,
+    window_loss,
+)
+from earmark.trainer.network import Architecture, initial_parameters
+from earmark.trainer.pytrees import from_arrays, to_arrays
+from earmark.trainer.regions import CERTAIN
 from tests.sounds import RATE, speech
 from tests.trainer.jobs import config
-from trainer.chunks import chunk_grid
-from trainer.features.frontend import FEATURES, FLOOR_BANDS, FLOORS, MEL_BANDS, MEL_FLOOR, features
-from trainer.features.waveform import LEVEL_COLUMNS
-from trainer.learning.step import GAIN_DB, Shape, Shard, StepConstants, augment, learning_rate, window_loss
-from trainer.network import Architecture, initial_parameters
-from trainer.pytrees import from_arrays, to_arrays
-from trainer.regions import CERTAIN
 
 LEVELS = [MEL_BANDS + FLOORS + column for column in LEVEL_COLUMNS]
 SHAPE = Shape(
@@ -58,7 +66,7 @@ def test_the_learning_rate_rises_to_the_configured_one_and_falls():
 
 
 def test_a_lower_gain_changes_features_as_quieter_audio_does(monkeypatch):
-    monkeypatch.setattr("trainer.learning.step.EQUALIZER_DB", 0.0)
+    monkeypatch.setattr("earmark.trainer.learning.step.EQUALIZER_DB", 0.0)
     audio = speech(1, seed=1)
     x = jnp.asarray(features(audio[None], RATE), jnp.float32)[None]
     changed = np.asarray(augment(x, jax.random.key(3)))[0, 10:-10]

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from earmark.trainer.events import Checkpoint, EpochCompleted, Notice, NoticeCode, TrainingFailedError
+from earmark.trainer.features.frontend import FEATURES
+from earmark.trainer.job import Annotation, BaseModel
+from earmark.trainer.learning.loop import train
+from earmark.trainer.learning.warm_start import base_model, transfer_weights
+from earmark.trainer.model import LearnedType, Model, load_model
+from earmark.trainer.network import Architecture, initial_parameters, logits, output_bucket
+from earmark.trainer.pytrees import to_arrays
 from tests.trainer.jobs import completed, never
-from trainer.events import Checkpoint, EpochCompleted, Notice, NoticeCode, TrainingFailedError
-from trainer.features.frontend import FEATURES
-from trainer.job import Annotation, BaseModel
-from trainer.learning.loop import train
-from trainer.learning.warm_start import base_model, transfer_weights
-from trainer.model import LearnedType, Model, load_model
-from trainer.network import Architecture, initial_parameters, logits, output_bucket
-from trainer.pytrees import to_arrays
 
 TINY = {"width": 16, "dilations": (1, 2)}
 MANY = tuple(f"type {number}" for number in range(9))

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.features.frontend import FRAME_MS
-from trainer.model import LearnedType
-from trainer.regions import Region, RegionEvent
-from trainer.scoring.calibration import (
+from earmark.trainer.features.frontend import FRAME_MS
+from earmark.trainer.model import LearnedType
+from earmark.trainer.regions import Region, RegionEvent
+from earmark.trainer.scoring.calibration import (
     CANDIDATES,
     LOGITS,
     LONGEST_MERGE_WINDOW_MS,
@@ -20,7 +20,7 @@ from trainer.scoring.calibration import (
     offset,
     smoothing,
 )
-from trainer.scoring.detection import cleaned
+from earmark.trainer.scoring.detection import cleaned
 
 LENGTHS = st.lists(st.integers(10, 5_000), min_size=1, max_size=30)
 STEP = LOGITS[1] - LOGITS[0]

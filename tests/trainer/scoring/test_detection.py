@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trainer.features.frontend import FEATURES, FRAME_MS
-from trainer.model import LearnedType, Model
-from trainer.network import Architecture, initial_parameters, logits
-from trainer.scoring.detection import (
+from earmark.trainer.features.frontend import FEATURES, FRAME_MS
+from earmark.trainer.model import LearnedType, Model
+from earmark.trainer.network import Architecture, initial_parameters, logits
+from earmark.trainer.scoring.detection import (
     TILE,
     DetectionConfig,
     _tile_scores,

@@ -3,14 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from earmark.trainer.chunks import chunk_grid
+from earmark.trainer.events import Figures, OperatingPoint
+from earmark.trainer.features.frontend import FEATURES
+from earmark.trainer.model import LearnedType
+from earmark.trainer.regions import ValidationRegion
+from earmark.trainer.scoring.detection import DetectionConfig, shifted
+from earmark.trainer.scoring.evaluation import THRESHOLDS, calibrated, evaluate
 from tests.trainer.jobs import config
-from trainer.chunks import chunk_grid
-from trainer.events import Figures, OperatingPoint
-from trainer.features.frontend import FEATURES
-from trainer.model import LearnedType
-from trainer.regions import ValidationRegion
-from trainer.scoring.detection import DetectionConfig, shifted
-from trainer.scoring.evaluation import THRESHOLDS, calibrated, evaluate
 
 NAMES = ("found", "missed", "absent")
 TYPES = tuple(LearnedType(name) for name in NAMES)

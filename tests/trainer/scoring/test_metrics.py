@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.events import Figures
-from trainer.scoring.metrics import (
+from earmark.trainer.events import Figures
+from earmark.trainer.scoring.metrics import (
     FEWEST_FILES,
     Counts,
     average_precision,

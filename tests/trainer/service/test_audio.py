@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from earmark.trainer.features.frontend import features, unpack_features
 from tests.sounds import RATE, bursts, encoded
 from tests.trainer.process import audio_request
-from trainer.features.frontend import features, unpack_features
 
 
 def states(responses):
@@ -31,12 +31,12 @@ def test_a_file_passes_through_its_states_and_is_stored(trainer):
 
 def test_a_bad_file_ends_in_failed_and_its_process_survives(trainer):
     trainer.process_audio(encoded(bursts(1, 1)[0], "WAV"))
-    before = trainer.children("trainer.workers.audio")
+    before = trainer.children("earmark.trainer.workers.audio")
     responses = trainer.process_audio(b"<html>404</html>")
     assert states(responses) == ["normalizing", "failed"]
     assert "not audio in a known format" in responses[-1].failed.error_message
     assert states(trainer.process_audio(encoded(bursts(1, 1)[0], "WAV")))[-1] == "ready"
-    assert trainer.children("trainer.workers.audio") == before
+    assert trainer.children("earmark.trainer.workers.audio") == before
 
 
 def test_a_file_whose_bytes_are_gone_ends_in_failed(trainer):
@@ -51,7 +51,7 @@ def test_a_file_that_crashes_its_process_fails_alone(trainer):
     trainer.objects.put("long/source", encoded(quiet, "FLAC", rate=48_000))
     call = trainer.stub.ProcessAudio(audio_request("long"))
     assert states([next(call), next(call)]) == ["normalizing", "embedding"]
-    for pid in trainer.children("trainer.workers.audio"):
+    for pid in trainer.children("earmark.trainer.workers.audio"):
         os.kill(pid, signal.SIGSEGV)
     assert "was killed by SIGSEGV" in next(call).failed.error_message
     assert states(trainer.process_audio(encoded(bursts(1, 1)[0], "WAV")))[-1] == "ready"
@@ -72,4 +72,4 @@ def test_more_files_than_processes_wait_their_turn(trainer, files):
         trainer.objects.put(f"many/{number}/source", encoded(bursts(1, number)[0], "OGG"))
     calls = [trainer.stub.ProcessAudio(audio_request(f"many/{number}")) for number in range(files)]
     assert all(states(list(call))[-1] == "ready" for call in calls)
-    assert len(trainer.children("trainer.workers.audio")) <= 2
+    assert len(trainer.children("earmark.trainer.workers.audio")) <= 2

@@ -1,7 +1,7 @@
 import grpc
 import pytest
-from earmark.trainer.v1 import trainer_service_pb2 as pb
 
+from earmark.internal.v1 import trainer_service_pb2 as pb
 from tests.sounds import bursts, encoded
 from tests.trainer.process import failure
 

@@ -9,9 +9,12 @@ from multiprocessing import Pipe
 
 import grpc
 import pytest
-from earmark.trainer.v1 import trainer_service_pb2 as pb
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.trainer.job import Stop, TrainingJob
+from earmark.trainer.workers.training import stop_requests
+from earmark.trainer.workers.wire import StopJob
 from tests.sounds import bursts, encoded
 from tests.trainer.process import (
     JOB_ID,
@@ -24,9 +27,6 @@ from tests.trainer.process import (
     training_job,
     wait_for_exit,
 )
-from trainer.job import Stop, TrainingJob
-from trainer.workers.training import stop_requests
-from trainer.workers.wire import StopJob
 
 EPOCHS = 12
 STOPPING = (grpc.StatusCode.UNAVAILABLE, "STOPPING")
@@ -133,7 +133,7 @@ def test_a_job_whose_manifest_has_not_ended_is_handed_back_at_once(tiny):
 def test_a_process_that_does_not_answer_is_killed_and_its_job_handed_back(tiny, files):
     call = tiny.train(files, epochs=100)
     responses_until(call, "epoch_completed")
-    process = tiny.children("trainer.workers.training")
+    process = tiny.children("earmark.trainer.workers.training")
     os.kill(process[0], signal.SIGSTOP)
     hand_back(tiny)
     wait_for_exit(process)
@@ -183,7 +183,7 @@ def suspended(tmp_path):
     @contextmanager
     def start(*flags):
         with running(tmp_path, "--network", "tiny", "--precompile", "false", *flags) as trainer:
-            (process,) = trainer.children("trainer.workers.audio")
+            (process,) = trainer.children("earmark.trainer.workers.audio")
             os.kill(process, signal.SIGSTOP)
             trainer.objects.put("waiting/source", encoded(bursts(2, 1)[0], "WAV"))
             call = trainer.stub.ProcessAudio(audio_request("waiting"), timeout=SECONDS)
@@ -207,7 +207,7 @@ def test_a_trainer_that_stops_finishes_its_files_and_takes_no_more(suspended):
             responses, error = responses_and_error(call)
             assert (responses, failure(error)) == ([], STOPPING)
         health = health_pb2_grpc.HealthStub(trainer.channel)
-        request = health_pb2.HealthCheckRequest(service="earmark.trainer.v1.TrainerService")
+        request = health_pb2.HealthCheckRequest(service="earmark.internal.v1.TrainerService")
         assert health.Check(request).status == health_pb2.HealthCheckResponse.NOT_SERVING
         os.kill(process, signal.SIGCONT)
         assert [kind(response) for response in file] == ["embedding", "ready"]

@@ -5,12 +5,12 @@ import threading
 
 import grpc
 import pytest
-from earmark.trainer.v1 import trainer_service_pb2 as pb
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.trainer.service.scratch import ScratchDirectory
 from tests.trainer.process import SECONDS, failure, open_stream, running, training_job, wait_for_exit
-from trainer.service.scratch import ScratchDirectory
 
 
 def accepted(call):
@@ -68,13 +68,13 @@ def test_folders_of_a_killed_trainer_are_removed_and_those_in_use_are_kept(tmp_p
 
 def test_health_and_reflection_are_served(trainer):
     health = health_pb2_grpc.HealthStub(trainer.channel)
-    for name in ("", "earmark.trainer.v1.TrainerService"):
+    for name in ("", "earmark.internal.v1.TrainerService"):
         request = health_pb2.HealthCheckRequest(service=name)
         assert health.Check(request).status == health_pb2.HealthCheckResponse.SERVING
     reflection = reflection_pb2_grpc.ServerReflectionStub(trainer.channel)
     request = reflection_pb2.ServerReflectionRequest(list_services="")
     listed = next(reflection.ServerReflectionInfo(iter([request]))).list_services_response.service
-    assert "earmark.trainer.v1.TrainerService" in [service.name for service in listed]
+    assert "earmark.internal.v1.TrainerService" in [service.name for service in listed]
 
 
 def run(*arguments):
@@ -84,13 +84,13 @@ def run(*arguments):
 
 def test_a_port_in_use_is_reported(trainer, tmp_path):
     port = trainer.address.rpartition(":")[2]
-    result = run("-m", "trainer", "--trainer-port", port, "--data-dir", str(tmp_path))
+    result = run("-m", "earmark.trainer", "--trainer-port", port, "--data-dir", str(tmp_path))
     assert result.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in result.stderr
 
 
 def test_help_lists_the_flags():
-    result = run("-m", "trainer", "--help")
+    result = run("-m", "earmark.trainer", "--help")
     assert result.returncode == 0
     assert "--trainer-port" in result.stdout
     assert "default factory" not in result.stdout

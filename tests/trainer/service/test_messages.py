@@ -1,14 +1,22 @@
 """Conversions between messages and the trainer's own values that the tests of the rpcs do not cover."""
 
 import pytest
-from earmark.trainer.v1 import trainer_service_pb2 as pb
-from earmark.v1 import training_service_pb2
 
+from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.trainer.events import (
+    EvalMetrics,
+    Figures,
+    Interval,
+    Notice,
+    NoticeCode,
+    OperatingPoint,
+    TypeMetrics,
+)
+from earmark.trainer.job import BaseModel
+from earmark.trainer.service.errors import CallError
+from earmark.trainer.service.messages import from_job, to_metrics, to_response
+from earmark.v1 import training_service_pb2
 from tests.trainer.process import training_job
-from trainer.events import EvalMetrics, Figures, Interval, Notice, NoticeCode, OperatingPoint, TypeMetrics
-from trainer.job import BaseModel
-from trainer.service.errors import CallError
-from trainer.service.messages import from_job, to_metrics, to_response
 
 MODEL_ID = "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"
 KEYS = {"base_weights": "jobs/old/model.safetensors", "base_model_config": "jobs/old/model.json"}

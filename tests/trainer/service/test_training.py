@@ -4,8 +4,8 @@ import signal
 
 import grpc
 import pytest
-from earmark.trainer.v1 import trainer_service_pb2 as pb
 
+from earmark.internal.v1 import trainer_service_pb2 as pb
 from tests.trainer.process import failure, training_job, wait_for_exit
 
 
@@ -88,16 +88,16 @@ def test_the_first_message_must_be_the_job(trainer, first):
 
 @pytest.mark.usefixtures("trained")
 def test_a_cancelled_job_stops_between_two_steps_and_its_process_survives(trainer, files):
-    process = trainer.children("trainer.workers.training")
+    process = trainer.children("earmark.trainer.workers.training")
     call = trainer.train(files, epochs=100)
     next(response for response in call if kind(response) == "epoch_completed")
     call.cancel()
     trainer.warm()
-    assert trainer.children("trainer.workers.training") == process
+    assert trainer.children("earmark.trainer.workers.training") == process
 
 
 def test_a_job_cancelled_while_it_compiles_is_killed(trainer, files):
-    process = trainer.children("trainer.workers.training")
+    process = trainer.children("earmark.trainer.workers.training")
     call = trainer.train(files, batch_size=24, chunk_size_ms=3000, artifact_types=["static", *"abcdefghij"])
     next(
         response for response in call if kind(response) == "heartbeat"
@@ -105,12 +105,12 @@ def test_a_job_cancelled_while_it_compiles_is_killed(trainer, files):
     call.cancel()
     wait_for_exit(process)
     trainer.warm()
-    assert trainer.children("trainer.workers.training") != process
+    assert trainer.children("earmark.trainer.workers.training") != process
 
 
 @pytest.mark.usefixtures("trained")
 def test_a_killed_process_is_a_lost_trainer_and_another_serves_the_next_job(trainer, files):
-    process = trainer.children("trainer.workers.training")
+    process = trainer.children("earmark.trainer.workers.training")
     call = trainer.train(files, epochs=100)
     next(response for response in call if kind(response) == "epoch_completed")
     os.kill(process[0], signal.SIGKILL)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from earmark.trainer.workers.audio import decode, limit_cpu, process_file
+from earmark.trainer.workers.formats import UnusableAudioError
+from earmark.trainer.workers.wire import DecodeRequest, Failed
 from tests.sounds import RATE, bursts, encoded
-from trainer.workers.audio import decode, limit_cpu, process_file
-from trainer.workers.formats import UnusableAudioError
-from trainer.workers.wire import DecodeRequest, Failed
 
 AUDIO = bursts(3, seed=5)[0]
 WAV = encoded(AUDIO, "WAV")

@@ -10,6 +10,10 @@ from typing import Annotated
 
 import grpc
 import typer
+from google.protobuf import json_format
+from rich.console import Console
+from rich.markup import escape
+
 from earmark.client import DEFAULT_ADDRESS, EarmarkError, connect, detect, explain, upload, wait_until_ready
 from earmark.client.cli.follow import follow, follow_all
 from earmark.client.cli.tables import detection_table, job_counts, trainer_table
@@ -20,9 +24,6 @@ from earmark.v1 import admin_service_pb2 as admin
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import training_service_pb2 as training
 from earmark.v1.detection_pb2 import Detection, DetectionConfig
-from google.protobuf import json_format
-from rich.console import Console
-from rich.markup import escape
 
 app = typer.Typer(
     name="earmark",
@@ -108,7 +109,9 @@ def _exec_service(service: str, arguments: list[str]) -> None:
     with errors_on_stderr():
         require_extra(service)
         sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, "-m", service, *arguments])  # noqa: S606 (no shell)
+        # -P: nothing is imported from the current folder, which may have anything in it.
+        command = [sys.executable, "-P", "-m", f"earmark.{service}", *arguments]
+        os.execv(sys.executable, command)  # noqa: S606 (no shell)
 
 
 @app.command("trainers")

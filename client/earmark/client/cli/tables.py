@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from datetime import UTC
 
+from rich.markup import escape
+from rich.table import Table
+
 from earmark.v1.admin_service_pb2 import GetCapacityResponse, Trainer
 from earmark.v1.detection_pb2 import Detection
 from earmark.v1.metrics_pb2 import DetectionFigures, EvalMetrics, TypeMetrics
-from rich.markup import escape
-from rich.table import Table
 
 
 def metrics_table(metrics: EvalMetrics, title: str | None = None) -> Table:

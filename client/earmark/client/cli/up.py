@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
-from earmark.client.local import LocalSystem
 from rich.console import Console
+
+from earmark.client.local import LocalSystem
 
 
 def run_up(settings: Mapping[str, str]) -> None:

@@ -4,7 +4,7 @@ isort:skip_file
 The contract between gateway and trainer; not for users."""
 
 from collections import abc as _abc
-from earmark.trainer.v1 import trainer_service_pb2 as _trainer_service_pb2
+from earmark.internal.v1 import trainer_service_pb2 as _trainer_service_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -42,35 +42,35 @@ class TrainerServiceStub:
     that no slot is free. UNAVAILABLE with reason STOPPING means that nothing went wrong and that another trainer can
     continue from the last checkpoint. To cancel the job, cancel the call.
 
-        grpcurl -plaintext -d '{"job": {"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}}' localhost:50052 earmark.trainer.v1.TrainerService/Train
+        grpcurl -plaintext -d '{"job": {"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}}' localhost:50052 earmark.internal.v1.TrainerService/Train
     """
     HandBack: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.HandBackRequest, _trainer_service_pb2.HandBackResponse]
     """Ends an attempt without losing its work: its Train stream sends a last checkpoint, if there is anything new to
     store, and ends with UNAVAILABLE and reason STOPPING. Replies when the job has ended and its slot is free.
     NOT_FOUND if this trainer does not run that attempt.
 
-        grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}' localhost:50052 earmark.trainer.v1.TrainerService/HandBack
+        grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}' localhost:50052 earmark.internal.v1.TrainerService/HandBack
     """
     ProcessAudio: _grpc.UnaryStreamMultiCallable[_trainer_service_pb2.ProcessAudioRequest, _trainer_service_pb2.ProcessAudioResponse]
     """Decodes, checks and stores one uploaded file, then computes and stores its features. For a file that cannot be
     used, the last message is `failed`; the call itself succeeds.
 
-        grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "source": "audio/019a9f40/source"}' localhost:50052 earmark.trainer.v1.TrainerService/ProcessAudio
+        grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "source": "audio/019a9f40/source"}' localhost:50052 earmark.internal.v1.TrainerService/ProcessAudio
     """
     Detect: _grpc.StreamStreamMultiCallable[_trainer_service_pb2.DetectRequest, _trainer_service_pb2.DetectResponse]
     """Finds artifacts in one recording.
 
-        grpcurl -plaintext -d '{"start": {"weights": "models/019a9f50/model.safetensors", "model_config": "models/019a9f50/model.json"}}' localhost:50052 earmark.trainer.v1.TrainerService/Detect
+        grpcurl -plaintext -d '{"start": {"weights": "models/019a9f50/model.safetensors", "model_config": "models/019a9f50/model.json"}}' localhost:50052 earmark.internal.v1.TrainerService/Detect
     """
     GetCapacity: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.GetCapacityRequest, _trainer_service_pb2.GetCapacityResponse]
     """Returns the trainer's capacity and how much of it is free.
 
-        grpcurl -plaintext localhost:50052 earmark.trainer.v1.TrainerService/GetCapacity
+        grpcurl -plaintext localhost:50052 earmark.internal.v1.TrainerService/GetCapacity
     """
     WatchCapacity: _grpc.UnaryStreamMultiCallable[_trainer_service_pb2.WatchCapacityRequest, _trainer_service_pb2.WatchCapacityResponse]
     """Sends the capacity at once, after every change, and every few seconds.
 
-        grpcurl -plaintext localhost:50052 earmark.trainer.v1.TrainerService/WatchCapacity
+        grpcurl -plaintext localhost:50052 earmark.internal.v1.TrainerService/WatchCapacity
     """
 
 @_typing.type_check_only
@@ -87,35 +87,35 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     that no slot is free. UNAVAILABLE with reason STOPPING means that nothing went wrong and that another trainer can
     continue from the last checkpoint. To cancel the job, cancel the call.
 
-        grpcurl -plaintext -d '{"job": {"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}}' localhost:50052 earmark.trainer.v1.TrainerService/Train
+        grpcurl -plaintext -d '{"job": {"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}}' localhost:50052 earmark.internal.v1.TrainerService/Train
     """
     HandBack: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.HandBackRequest, _trainer_service_pb2.HandBackResponse]  # type: ignore[assignment]
     """Ends an attempt without losing its work: its Train stream sends a last checkpoint, if there is anything new to
     store, and ends with UNAVAILABLE and reason STOPPING. Replies when the job has ended and its slot is free.
     NOT_FOUND if this trainer does not run that attempt.
 
-        grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}' localhost:50052 earmark.trainer.v1.TrainerService/HandBack
+        grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}' localhost:50052 earmark.internal.v1.TrainerService/HandBack
     """
     ProcessAudio: _aio.UnaryStreamMultiCallable[_trainer_service_pb2.ProcessAudioRequest, _trainer_service_pb2.ProcessAudioResponse]  # type: ignore[assignment]
     """Decodes, checks and stores one uploaded file, then computes and stores its features. For a file that cannot be
     used, the last message is `failed`; the call itself succeeds.
 
-        grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "source": "audio/019a9f40/source"}' localhost:50052 earmark.trainer.v1.TrainerService/ProcessAudio
+        grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "source": "audio/019a9f40/source"}' localhost:50052 earmark.internal.v1.TrainerService/ProcessAudio
     """
     Detect: _aio.StreamStreamMultiCallable[_trainer_service_pb2.DetectRequest, _trainer_service_pb2.DetectResponse]  # type: ignore[assignment]
     """Finds artifacts in one recording.
 
-        grpcurl -plaintext -d '{"start": {"weights": "models/019a9f50/model.safetensors", "model_config": "models/019a9f50/model.json"}}' localhost:50052 earmark.trainer.v1.TrainerService/Detect
+        grpcurl -plaintext -d '{"start": {"weights": "models/019a9f50/model.safetensors", "model_config": "models/019a9f50/model.json"}}' localhost:50052 earmark.internal.v1.TrainerService/Detect
     """
     GetCapacity: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.GetCapacityRequest, _trainer_service_pb2.GetCapacityResponse]  # type: ignore[assignment]
     """Returns the trainer's capacity and how much of it is free.
 
-        grpcurl -plaintext localhost:50052 earmark.trainer.v1.TrainerService/GetCapacity
+        grpcurl -plaintext localhost:50052 earmark.internal.v1.TrainerService/GetCapacity
     """
     WatchCapacity: _aio.UnaryStreamMultiCallable[_trainer_service_pb2.WatchCapacityRequest, _trainer_service_pb2.WatchCapacityResponse]  # type: ignore[assignment]
     """Sends the capacity at once, after every change, and every few seconds.
 
-        grpcurl -plaintext localhost:50052 earmark.trainer.v1.TrainerService/WatchCapacity
+        grpcurl -plaintext localhost:50052 earmark.internal.v1.TrainerService/WatchCapacity
     """
 
 class TrainerServiceServicer:
@@ -134,7 +134,7 @@ class TrainerServiceServicer:
         that no slot is free. UNAVAILABLE with reason STOPPING means that nothing went wrong and that another trainer can
         continue from the last checkpoint. To cancel the job, cancel the call.
 
-            grpcurl -plaintext -d '{"job": {"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}}' localhost:50052 earmark.trainer.v1.TrainerService/Train
+            grpcurl -plaintext -d '{"job": {"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}}' localhost:50052 earmark.internal.v1.TrainerService/Train
         """
 
     def HandBack(
@@ -146,7 +146,7 @@ class TrainerServiceServicer:
         store, and ends with UNAVAILABLE and reason STOPPING. Replies when the job has ended and its slot is free.
         NOT_FOUND if this trainer does not run that attempt.
 
-            grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}' localhost:50052 earmark.trainer.v1.TrainerService/HandBack
+            grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}' localhost:50052 earmark.internal.v1.TrainerService/HandBack
         """
 
     def ProcessAudio(
@@ -157,7 +157,7 @@ class TrainerServiceServicer:
         """Decodes, checks and stores one uploaded file, then computes and stores its features. For a file that cannot be
         used, the last message is `failed`; the call itself succeeds.
 
-            grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "source": "audio/019a9f40/source"}' localhost:50052 earmark.trainer.v1.TrainerService/ProcessAudio
+            grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "source": "audio/019a9f40/source"}' localhost:50052 earmark.internal.v1.TrainerService/ProcessAudio
         """
 
     def Detect(
@@ -167,7 +167,7 @@ class TrainerServiceServicer:
     ) -> _typing.Union[_abc.Iterator[_trainer_service_pb2.DetectResponse], _abc.AsyncIterator[_trainer_service_pb2.DetectResponse]]:
         """Finds artifacts in one recording.
 
-            grpcurl -plaintext -d '{"start": {"weights": "models/019a9f50/model.safetensors", "model_config": "models/019a9f50/model.json"}}' localhost:50052 earmark.trainer.v1.TrainerService/Detect
+            grpcurl -plaintext -d '{"start": {"weights": "models/019a9f50/model.safetensors", "model_config": "models/019a9f50/model.json"}}' localhost:50052 earmark.internal.v1.TrainerService/Detect
         """
 
     def GetCapacity(
@@ -177,7 +177,7 @@ class TrainerServiceServicer:
     ) -> _typing.Union[_trainer_service_pb2.GetCapacityResponse, _abc.Awaitable[_trainer_service_pb2.GetCapacityResponse]]:
         """Returns the trainer's capacity and how much of it is free.
 
-            grpcurl -plaintext localhost:50052 earmark.trainer.v1.TrainerService/GetCapacity
+            grpcurl -plaintext localhost:50052 earmark.internal.v1.TrainerService/GetCapacity
         """
 
     def WatchCapacity(
@@ -187,7 +187,7 @@ class TrainerServiceServicer:
     ) -> _typing.Union[_abc.Iterator[_trainer_service_pb2.WatchCapacityResponse], _abc.AsyncIterator[_trainer_service_pb2.WatchCapacityResponse]]:
         """Sends the capacity at once, after every change, and every few seconds.
 
-            grpcurl -plaintext localhost:50052 earmark.trainer.v1.TrainerService/WatchCapacity
+            grpcurl -plaintext localhost:50052 earmark.internal.v1.TrainerService/WatchCapacity
         """
 
 def add_TrainerServiceServicer_to_server(servicer: TrainerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

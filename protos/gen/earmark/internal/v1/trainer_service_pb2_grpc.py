@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from earmark.trainer.v1 import trainer_service_pb2 as earmark_dot_trainer_dot_v1_dot_trainer__service__pb2
+from earmark.internal.v1 import trainer_service_pb2 as earmark_dot_internal_dot_v1_dot_trainer__service__pb2
 
 GRPC_GENERATED_VERSION = '1.66.2'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + f' but the generated code in earmark/trainer/v1/trainer_service_pb2_grpc.py depends on'
+        + f' but the generated code in earmark/internal/v1/trainer_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -38,34 +38,34 @@ class TrainerServiceStub(object):
             channel: A grpc.Channel.
         """
         self.Train = channel.stream_stream(
-                '/earmark.trainer.v1.TrainerService/Train',
-                request_serializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.TrainRequest.SerializeToString,
-                response_deserializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.TrainResponse.FromString,
+                '/earmark.internal.v1.TrainerService/Train',
+                request_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.TrainRequest.SerializeToString,
+                response_deserializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.TrainResponse.FromString,
                 _registered_method=True)
         self.HandBack = channel.unary_unary(
-                '/earmark.trainer.v1.TrainerService/HandBack',
-                request_serializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.HandBackRequest.SerializeToString,
-                response_deserializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.HandBackResponse.FromString,
+                '/earmark.internal.v1.TrainerService/HandBack',
+                request_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.HandBackRequest.SerializeToString,
+                response_deserializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.HandBackResponse.FromString,
                 _registered_method=True)
         self.ProcessAudio = channel.unary_stream(
-                '/earmark.trainer.v1.TrainerService/ProcessAudio',
-                request_serializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.ProcessAudioRequest.SerializeToString,
-                response_deserializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.ProcessAudioResponse.FromString,
+                '/earmark.internal.v1.TrainerService/ProcessAudio',
+                request_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.ProcessAudioRequest.SerializeToString,
+                response_deserializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.ProcessAudioResponse.FromString,
                 _registered_method=True)
         self.Detect = channel.stream_stream(
-                '/earmark.trainer.v1.TrainerService/Detect',
-                request_serializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.DetectRequest.SerializeToString,
-                response_deserializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.DetectResponse.FromString,
+                '/earmark.internal.v1.TrainerService/Detect',
+                request_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectRequest.SerializeToString,
+                response_deserializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectResponse.FromString,
                 _registered_method=True)
         self.GetCapacity = channel.unary_unary(
-                '/earmark.trainer.v1.TrainerService/GetCapacity',
-                request_serializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.GetCapacityRequest.SerializeToString,
-                response_deserializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.GetCapacityResponse.FromString,
+                '/earmark.internal.v1.TrainerService/GetCapacity',
+                request_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.GetCapacityRequest.SerializeToString,
+                response_deserializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.GetCapacityResponse.FromString,
                 _registered_method=True)
         self.WatchCapacity = channel.unary_stream(
-                '/earmark.trainer.v1.TrainerService/WatchCapacity',
-                request_serializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.WatchCapacityRequest.SerializeToString,
-                response_deserializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.WatchCapacityResponse.FromString,
+                '/earmark.internal.v1.TrainerService/WatchCapacity',
+                request_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.WatchCapacityRequest.SerializeToString,
+                response_deserializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.WatchCapacityResponse.FromString,
                 _registered_method=True)
 
 
@@ -81,7 +81,7 @@ class TrainerServiceServicer(object):
         that no slot is free. UNAVAILABLE with reason STOPPING means that nothing went wrong and that another trainer can
         continue from the last checkpoint. To cancel the job, cancel the call.
 
-        grpcurl -plaintext -d '{"job": {"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}}' localhost:50052 earmark.trainer.v1.TrainerService/Train
+        grpcurl -plaintext -d '{"job": {"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}}' localhost:50052 earmark.internal.v1.TrainerService/Train
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -92,7 +92,7 @@ class TrainerServiceServicer(object):
         store, and ends with UNAVAILABLE and reason STOPPING. Replies when the job has ended and its slot is free.
         NOT_FOUND if this trainer does not run that attempt.
 
-        grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}' localhost:50052 earmark.trainer.v1.TrainerService/HandBack
+        grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}' localhost:50052 earmark.internal.v1.TrainerService/HandBack
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,7 +102,7 @@ class TrainerServiceServicer(object):
         """Decodes, checks and stores one uploaded file, then computes and stores its features. For a file that cannot be
         used, the last message is `failed`; the call itself succeeds.
 
-        grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "source": "audio/019a9f40/source"}' localhost:50052 earmark.trainer.v1.TrainerService/ProcessAudio
+        grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "source": "audio/019a9f40/source"}' localhost:50052 earmark.internal.v1.TrainerService/ProcessAudio
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,7 +111,7 @@ class TrainerServiceServicer(object):
     def Detect(self, request_iterator, context):
         """Finds artifacts in one recording.
 
-        grpcurl -plaintext -d '{"start": {"weights": "models/019a9f50/model.safetensors", "model_config": "models/019a9f50/model.json"}}' localhost:50052 earmark.trainer.v1.TrainerService/Detect
+        grpcurl -plaintext -d '{"start": {"weights": "models/019a9f50/model.safetensors", "model_config": "models/019a9f50/model.json"}}' localhost:50052 earmark.internal.v1.TrainerService/Detect
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,7 +120,7 @@ class TrainerServiceServicer(object):
     def GetCapacity(self, request, context):
         """Returns the trainer's capacity and how much of it is free.
 
-        grpcurl -plaintext localhost:50052 earmark.trainer.v1.TrainerService/GetCapacity
+        grpcurl -plaintext localhost:50052 earmark.internal.v1.TrainerService/GetCapacity
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -129,7 +129,7 @@ class TrainerServiceServicer(object):
     def WatchCapacity(self, request, context):
         """Sends the capacity at once, after every change, and every few seconds.
 
-        grpcurl -plaintext localhost:50052 earmark.trainer.v1.TrainerService/WatchCapacity
+        grpcurl -plaintext localhost:50052 earmark.internal.v1.TrainerService/WatchCapacity
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,39 +140,39 @@ def add_TrainerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Train': grpc.stream_stream_rpc_method_handler(
                     servicer.Train,
-                    request_deserializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.TrainRequest.FromString,
-                    response_serializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.TrainResponse.SerializeToString,
+                    request_deserializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.TrainRequest.FromString,
+                    response_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.TrainResponse.SerializeToString,
             ),
             'HandBack': grpc.unary_unary_rpc_method_handler(
                     servicer.HandBack,
-                    request_deserializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.HandBackRequest.FromString,
-                    response_serializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.HandBackResponse.SerializeToString,
+                    request_deserializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.HandBackRequest.FromString,
+                    response_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.HandBackResponse.SerializeToString,
             ),
             'ProcessAudio': grpc.unary_stream_rpc_method_handler(
                     servicer.ProcessAudio,
-                    request_deserializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.ProcessAudioRequest.FromString,
-                    response_serializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.ProcessAudioResponse.SerializeToString,
+                    request_deserializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.ProcessAudioRequest.FromString,
+                    response_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.ProcessAudioResponse.SerializeToString,
             ),
             'Detect': grpc.stream_stream_rpc_method_handler(
                     servicer.Detect,
-                    request_deserializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.DetectRequest.FromString,
-                    response_serializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.DetectResponse.SerializeToString,
+                    request_deserializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectRequest.FromString,
+                    response_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectResponse.SerializeToString,
             ),
             'GetCapacity': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCapacity,
-                    request_deserializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.GetCapacityRequest.FromString,
-                    response_serializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.GetCapacityResponse.SerializeToString,
+                    request_deserializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.GetCapacityRequest.FromString,
+                    response_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.GetCapacityResponse.SerializeToString,
             ),
             'WatchCapacity': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchCapacity,
-                    request_deserializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.WatchCapacityRequest.FromString,
-                    response_serializer=earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.WatchCapacityResponse.SerializeToString,
+                    request_deserializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.WatchCapacityRequest.FromString,
+                    response_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.WatchCapacityResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
-            'earmark.trainer.v1.TrainerService', rpc_method_handlers)
+            'earmark.internal.v1.TrainerService', rpc_method_handlers)
     server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('earmark.trainer.v1.TrainerService', rpc_method_handlers)
+    server.add_registered_method_handlers('earmark.internal.v1.TrainerService', rpc_method_handlers)
 
 
  # This class is part of an EXPERIMENTAL API.
@@ -196,9 +196,9 @@ class TrainerService(object):
         return grpc.experimental.stream_stream(
             request_iterator,
             target,
-            '/earmark.trainer.v1.TrainerService/Train',
-            earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.TrainRequest.SerializeToString,
-            earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.TrainResponse.FromString,
+            '/earmark.internal.v1.TrainerService/Train',
+            earmark_dot_internal_dot_v1_dot_trainer__service__pb2.TrainRequest.SerializeToString,
+            earmark_dot_internal_dot_v1_dot_trainer__service__pb2.TrainResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -223,9 +223,9 @@ class TrainerService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/earmark.trainer.v1.TrainerService/HandBack',
-            earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.HandBackRequest.SerializeToString,
-            earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.HandBackResponse.FromString,
+            '/earmark.internal.v1.TrainerService/HandBack',
+            earmark_dot_internal_dot_v1_dot_trainer__service__pb2.HandBackRequest.SerializeToString,
+            earmark_dot_internal_dot_v1_dot_trainer__service__pb2.HandBackResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -250,9 +250,9 @@ class TrainerService(object):
         return grpc.experimental.unary_stream(
             request,
             target,
-            '/earmark.trainer.v1.TrainerService/ProcessAudio',
-            earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.ProcessAudioRequest.SerializeToString,
-            earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.ProcessAudioResponse.FromString,
+            '/earmark.internal.v1.TrainerService/ProcessAudio',
+            earmark_dot_internal_dot_v1_dot_trainer__service__pb2.ProcessAudioRequest.SerializeToString,
+            earmark_dot_internal_dot_v1_dot_trainer__service__pb2.ProcessAudioResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -277,9 +277,9 @@ class TrainerService(object):
         return grpc.experimental.stream_stream(
             request_iterator,
             target,
-            '/earmark.trainer.v1.TrainerService/Detect',
-            earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.DetectRequest.SerializeToString,
-            earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.DetectResponse.FromString,
+            '/earmark.internal.v1.TrainerService/Detect',
+            earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectRequest.SerializeToString,
+            earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -304,9 +304,9 @@ class TrainerService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/earmark.trainer.v1.TrainerService/GetCapacity',
-            earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.GetCapacityRequest.SerializeToString,
-            earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.GetCapacityResponse.FromString,
+            '/earmark.internal.v1.TrainerService/GetCapacity',
+            earmark_dot_internal_dot_v1_dot_trainer__service__pb2.GetCapacityRequest.SerializeToString,
+            earmark_dot_internal_dot_v1_dot_trainer__service__pb2.GetCapacityResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -331,9 +331,9 @@ class TrainerService(object):
         return grpc.experimental.unary_stream(
             request,
             target,
-            '/earmark.trainer.v1.TrainerService/WatchCapacity',
-            earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.WatchCapacityRequest.SerializeToString,
-            earmark_dot_trainer_dot_v1_dot_trainer__service__pb2.WatchCapacityResponse.FromString,
+            '/earmark.internal.v1.TrainerService/WatchCapacity',
+            earmark_dot_internal_dot_v1_dot_trainer__service__pb2.WatchCapacityRequest.SerializeToString,
+            earmark_dot_internal_dot_v1_dot_trainer__service__pb2.WatchCapacityResponse.FromString,
             options,
             channel_credentials,
             insecure,
