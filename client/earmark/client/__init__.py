@@ -12,15 +12,10 @@
 from earmark.client.backoff import Backoff
 from earmark.client.channel import DEFAULT_ADDRESS, Client, connect
 from earmark.client.errors import EarmarkError, Explanation, FieldViolation, PreconditionViolation, explain
-from earmark.client.transfer import IncompleteReplyError, detect, download, upload
-from earmark.client.watch import (
-    TERMINAL_STATUSES,
-    JobEvent,
-    wait_until_ready,
-    watch,
-    watch_audio_files,
-    watch_jobs,
-)
+from earmark.client.parts import IncompleteReplyError
+from earmark.client.positions import TERMINAL_STATUSES, JobEvent
+from earmark.client.transfer import detect, download, upload
+from earmark.client.watch import wait_until_ready, watch, watch_audio_files, watch_jobs
 
 __all__ = [
     "DEFAULT_ADDRESS",
