@@ -57,7 +57,7 @@ def test_the_gateway_starts_without_the_trainers_libraries() -> None:
     assert imported("gateway.server", "gateway.__main__") & {*HEAVY, "trainer", "earmark.client"} == set()
 
 
-@pytest.mark.parametrize("name", ["earmark.client", "earmark.client.cli"])
+@pytest.mark.parametrize("name", ["earmark.client", "earmark.client.aio", "earmark.client.cli"])
 def test_the_client_needs_only_the_base_install(name) -> None:
     others = {"gateway", "storage", "trainer", "demo", "asyncpg", "obstore", "pydantic", "protovalidate"}
     assert imported(name) & {*HEAVY, *others} == set()

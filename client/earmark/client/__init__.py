@@ -10,7 +10,8 @@
 """
 
 from earmark.client.backoff import Backoff
-from earmark.client.channel import DEFAULT_ADDRESS, Client, connect
+from earmark.client.calls import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, channel_options
+from earmark.client.channel import Client, connect
 from earmark.client.errors import EarmarkError, Explanation, FieldViolation, PreconditionViolation, explain
 from earmark.client.parts import IncompleteReplyError
 from earmark.client.positions import TERMINAL_STATUSES, JobEvent
@@ -19,6 +20,7 @@ from earmark.client.watch import wait_until_ready, watch, watch_audio_files, wat
 
 __all__ = [
     "DEFAULT_ADDRESS",
+    "DEFAULT_TIMEOUT",
     "TERMINAL_STATUSES",
     "Backoff",
     "Client",
@@ -28,6 +30,7 @@ __all__ = [
     "IncompleteReplyError",
     "JobEvent",
     "PreconditionViolation",
+    "channel_options",
     "connect",
     "detect",
     "download",

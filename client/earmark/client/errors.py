@@ -13,6 +13,8 @@ Detail = TypeVar("Detail")
 
 _HINTS = {
     "UNAVAILABLE": "Is the gateway running at this address? `earmark up` starts one on this machine.",
+    "DEADLINE_EXCEEDED": "No answer came within the `timeout`, but a change may have been made all the same. "
+    "Repeat it with the same request_id, so that it is not made twice, or give it more time.",
 }
 
 
