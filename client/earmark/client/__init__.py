@@ -6,7 +6,8 @@
         for event in watch(client, job_id):
             print(event)
 
-`Client` uses the messages and stubs that are generated from the protos of `earmark.v1`.
+`Client` uses the messages and stubs that are generated from the protos of `earmark.v1`. `earmark.client.aio`
+is the same client for asyncio.
 """
 
 from earmark.client.backoff import Backoff
