@@ -1,6 +1,7 @@
 """The asyncio client: what is cancelled leaves nothing behind, neither here nor on the gateway."""
 
 import asyncio
+import inspect
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -10,8 +11,19 @@ from typing import Any
 
 import grpc
 import pytest
-from earmark.client import Backoff, explain
-from earmark.client.aio import Client, connect, detect, download, upload, watch, watch_jobs
+from earmark import client
+from earmark.client import aio
+from earmark.client.aio import (
+    Backoff,
+    Client,
+    connect,
+    detect,
+    download,
+    explain,
+    upload,
+    watch,
+    watch_jobs,
+)
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import (
     audio_service_pb2_grpc,
@@ -61,6 +73,19 @@ async def nothing_else_runs(*known: asyncio.Task[Any]) -> None:
             await asyncio.wait(others)
 
 
+def test_both_clients_have_the_same_names_and_arguments() -> None:
+    assert set(aio.__all__) == {*client.__all__, "interceptors"}
+    for name in client.__all__:
+        one, other = getattr(client, name), getattr(aio, name)
+        if inspect.isfunction(one):
+            assert parameters(one) == parameters(other), name
+    assert set(vars(client.Client)) - set(vars(aio.Client)) == {"__enter__", "__exit__"}
+
+
+def parameters(function: Callable[..., Any]) -> list[tuple[Any, ...]]:
+    return [(one.name, one.kind, one.default) for one in inspect.signature(function).parameters.values()]
+
+
 class Endless(
     audio_service_pb2_grpc.AudioServiceServicer,
     dataset_service_pb2_grpc.DatasetServiceServicer,
@@ -73,7 +98,7 @@ class Endless(
         self.reached = threading.Event()
         self.ended = threading.Event()
 
-    def _watch_end(self, context: grpc.ServicerContext) -> None:
+    def _begin(self, context: grpc.ServicerContext) -> None:
         assert context.add_callback(self.ended.set)
 
     def _wait(self) -> None:
@@ -81,22 +106,22 @@ class Endless(
         self.ended.wait(30)
 
     def GetDataset(self, _request: Any, context: grpc.ServicerContext) -> Any:
-        self._watch_end(context)
+        self._begin(context)
         self._wait()
         return datasets.GetDatasetResponse()
 
     def WatchTrainingJob(self, _request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        self._watch_end(context)
+        self._begin(context)
         yield training.WatchTrainingJobResponse(event=training.TrainingEvent(revision=1))
         self._wait()
 
     def WatchTrainingJobs(self, _request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        self._watch_end(context)
+        self._begin(context)
         yield training.WatchTrainingJobsResponse(event=training.TrainingEvent(revision=1), cursor="1")
         self._wait()
 
     def UploadAudio(self, _requests: Any, context: grpc.ServicerContext) -> Any:
-        self._watch_end(context)
+        self._begin(context)
         self._wait()
         return audio.UploadAudioResponse()
 
@@ -104,12 +129,12 @@ class Endless(
         return audio.GetAudioFileResponse()
 
     def DownloadAudio(self, _request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        self._watch_end(context)
+        self._begin(context)
         yield audio.DownloadAudioResponse(data=CONTENT[:1000])
         self._wait()
 
     def Detect(self, _requests: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        self._watch_end(context)
+        self._begin(context)
         yield detection_service_pb2.DetectResponse()
         self._wait()
 
@@ -207,12 +232,31 @@ async def test_many_calls_at_once(recording: Path) -> None:
         assert b"".join(request.part.data for request in requests) == CONTENT
 
 
-async def test_a_refusal_during_an_upload_is_raised(recording: Path) -> None:
-    class Refusing(audio_service_pb2_grpc.AudioServiceServicer):
-        def UploadAudio(self, _requests: Any, context: grpc.ServicerContext) -> None:
-            refuse(context, "NOT_FOUND", "there is no such dataset", "NOT_FOUND")
+@pytest.mark.parametrize("use", [upload, detect])
+async def test_a_refusal_during_an_upload_is_raised(use: Callable[..., Any], recording: Path) -> None:
+    """Even if grpc.aio loses its status, as it sometimes does (grpc #36066), and here does once."""
 
-    async with serving(Refusing()) as client:
+    class Refusing(
+        audio_service_pb2_grpc.AudioServiceServicer, detection_service_pb2_grpc.DetectionServiceServicer
+    ):
+        def __init__(self) -> None:
+            self.lost = 0
+
+        def _refuse(self, context: grpc.ServicerContext) -> None:
+            if not self.lost:
+                self.lost += 1
+                context.abort(grpc.StatusCode.INTERNAL, "Internal error from Core")
+            refuse(context, "NOT_FOUND", "there is no such thing", "NOT_FOUND")
+
+        def UploadAudio(self, _requests: Any, context: grpc.ServicerContext) -> None:
+            self._refuse(context)
+
+        def Detect(self, _requests: Any, context: grpc.ServicerContext) -> None:
+            self._refuse(context)
+
+    refusing = Refusing()
+    async with serving(refusing) as client:
         with pytest.raises(grpc.RpcError) as caught:
-            await upload(client, "dataset", recording)
+            await use(client, "id", recording)
     assert explain(caught.value).reason == "NOT_FOUND"
+    assert refusing.lost == 1

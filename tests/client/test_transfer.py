@@ -8,7 +8,7 @@ from earmark.client import IncompleteReplyError
 from earmark.v1 import detection_pb2
 
 from tests.client.both import Reach
-from tests.client.small_gateway import CONTENT, QUICK, Finder, Store
+from tests.client.small_gateway import CONTENT, QUICK, Finder, Store, cut, unavailable
 
 
 def test_an_upload_sends_metadata_and_parts(reach: Reach, recording: Path) -> None:
@@ -30,7 +30,7 @@ def test_an_upload_sends_metadata_and_parts(reach: Reach, recording: Path) -> No
 def test_an_upload_that_breaks_off_is_repeated_with_the_same_request_id(
     reach: Reach, recording: Path
 ) -> None:
-    store = Store(failures=2)
+    store = Store(unavailable, cut)
 
     reach(store).result(lambda api, client: api.upload(client, "dataset", recording, backoff=QUICK))
 

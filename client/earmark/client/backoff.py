@@ -8,6 +8,20 @@ from dataclasses import dataclass
 import grpc
 from earmark.client.errors import explain
 
+# Codes of a connection that a proxy or the network cut; if Earmark itself sends them, they carry a reason.
+_CUT = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED}
+
+
+def was_cut_off(error: grpc.RpcError) -> bool:
+    """Return whether a stream ended with `error` because its gateway or the connection went away."""
+    code = error.code()
+    return code is grpc.StatusCode.UNAVAILABLE or (code in _CUT and not explain(error).reason)
+
+
+def broke_off(error: grpc.RpcError) -> bool:
+    """Return whether a watch can be resumed after `error`: it was cut off, or its reader was too slow."""
+    return was_cut_off(error) or error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
 
 @dataclass(frozen=True)
 class Backoff:

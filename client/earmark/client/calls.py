@@ -67,7 +67,7 @@ def _retries() -> dict[str, Any]:
     }
 
 
-def completed(details: Any, request: Any, timeout: float | None) -> tuple[Any, Any]:
+def with_defaults(details: Any, request: Any, timeout: float | None) -> tuple[Any, Any]:
     """Return the details and the request of a unary call with what the caller left out.
 
     A change gets a request_id, the idempotency key, so that a retry cannot make anything twice. The caller's

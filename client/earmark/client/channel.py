@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc
-from earmark.client.calls import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, channel_options, completed
+from earmark.client.calls import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, channel_options, with_defaults
 from earmark.v1 import (
     admin_service_pb2_grpc,
     annotation_service_pb2_grpc,
@@ -29,7 +29,7 @@ class Client:
 
     def __init__(self, channel: grpc.Channel, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         self.channel = channel
-        intercepted = grpc.intercept_channel(channel, _Completing(timeout))
+        intercepted = grpc.intercept_channel(channel, _Defaults(timeout))
         self.datasets = dataset_service_pb2_grpc.DatasetServiceStub(intercepted)
         self.audio = audio_service_pb2_grpc.AudioServiceStub(intercepted)
         self.annotations = annotation_service_pb2_grpc.AnnotationServiceStub(intercepted)
@@ -68,8 +68,8 @@ def connect(
     return Client(grpc.secure_channel(address, credentials, options=options), timeout)
 
 
-class _Completing(grpc.UnaryUnaryClientInterceptor):
-    """Gives each call what its caller left out, see `completed`."""
+class _Defaults(grpc.UnaryUnaryClientInterceptor):
+    """Gives each call what its caller left out, see `with_defaults`."""
 
     def __init__(self, timeout: float | None) -> None:
         self._timeout = timeout
@@ -77,4 +77,4 @@ class _Completing(grpc.UnaryUnaryClientInterceptor):
     def intercept_unary_unary(
         self, continuation: Callable[..., Any], client_call_details: Any, request: Any
     ) -> Any:
-        return continuation(*completed(client_call_details, request, self._timeout))
+        return continuation(*with_defaults(client_call_details, request, self._timeout))

@@ -6,13 +6,13 @@ None of this makes a call, so the sync and the asyncio client share it.
 import hashlib
 import io
 import mimetypes
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-import grpc
 from earmark.client.errors import EarmarkError
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import detection_pb2
@@ -33,16 +33,19 @@ class Sending(Iterator[Message], Generic[Message]):
     UNKNOWN, in asyncio as cancelled.
     """
 
-    def __init__(self, requests: Iterator[Message]) -> None:
+    def __init__(self, requests: Generator[Message, None, None]) -> None:
         self._requests = requests
         self._failure: OSError | None = None
+        # A thread may still make the next request when the call has ended.
+        self._lock = threading.Lock()
 
     def __next__(self) -> Message:
-        try:
-            return next(self._requests)
-        except OSError as error:
-            self._failure = error
-            raise
+        with self._lock:
+            try:
+                return next(self._requests)
+            except OSError as error:
+                self._failure = error
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -50,13 +53,10 @@ class Sending(Iterator[Message], Generic[Message]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        with self._lock:
+            self._requests.close()
         if self._failure is not None:
             raise self._failure from None
-
-
-def was_cut_off(error: grpc.RpcError) -> bool:
-    """Return whether to repeat an upload that ended with `error`."""
-    return error.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def upload_metadata(dataset_id: str, path: Path, request_id: str | None) -> audio.UploadAudioRequest.Metadata:
@@ -74,7 +74,7 @@ def upload_metadata(dataset_id: str, path: Path, request_id: str | None) -> audi
 
 def upload_requests(
     metadata: audio.UploadAudioRequest.Metadata, path: Path
-) -> Iterator[audio.UploadAudioRequest]:
+) -> Generator[audio.UploadAudioRequest, None, None]:
     """Yield the metadata and the parts of the file at `path`."""
     yield audio.UploadAudioRequest(metadata=metadata)
     offset = 0
@@ -121,7 +121,7 @@ class PartialFile:
 
 def detect_requests(
     model_id: str, recording: str | Path | bytes, config: detection_pb2.DetectionConfig | None
-) -> Iterator[DetectRequest]:
+) -> Generator[DetectRequest, None, None]:
     """Return the requests that send a recording. Raises OSError if there is no such file."""
     if not isinstance(recording, bytes):
         with Path(recording).open("rb"):
@@ -130,7 +130,9 @@ def detect_requests(
     return _detect_requests(start, recording)
 
 
-def _detect_requests(start: DetectRequest.Start, recording: str | Path | bytes) -> Iterator[DetectRequest]:
+def _detect_requests(
+    start: DetectRequest.Start, recording: str | Path | bytes
+) -> Generator[DetectRequest, None, None]:
     yield DetectRequest(start=start)
     with io.BytesIO(recording) if isinstance(recording, bytes) else Path(recording).open("rb") as file:
         while data := file.read(_PART_BYTES):

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import grpc
-from earmark.client.errors import explain
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import training_service_pb2 as training
 
@@ -24,16 +22,6 @@ TERMINAL_STATUSES = frozenset(
         training.TRAINING_JOB_STATUS_CANCELLED,
     }
 )
-# Always worth a retry: the gateway is unavailable, or this reader was too slow for it.
-_TEMPORARY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
-# Codes of a connection that a proxy or the network cut; if Earmark itself sends them, they carry a reason.
-_CUT = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED}
-
-
-def is_temporary(error: grpc.RpcError) -> bool:
-    """Return whether to open a stream again that broke with `error`."""
-    code = error.code()
-    return code in _TEMPORARY or (code in _CUT and not explain(error).reason)
 
 
 class Position(ABC, Generic[Request, Response, Item]):

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import grpc
-from earmark.client.backoff import Backoff, Retries
+from earmark.client.backoff import Backoff, Retries, was_cut_off
 from earmark.client.channel import Client
 from earmark.client.parts import (
     Detections,
@@ -13,7 +13,6 @@ from earmark.client.parts import (
     detect_requests,
     upload_metadata,
     upload_requests,
-    was_cut_off,
 )
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import detection_pb2

@@ -4,7 +4,7 @@ import time
 from collections.abc import Generator, Iterable, Mapping
 
 import grpc
-from earmark.client.backoff import Backoff, Retries
+from earmark.client.backoff import Backoff, Retries, broke_off
 from earmark.client.channel import Client
 from earmark.client.positions import (
     FilesPosition,
@@ -15,7 +15,6 @@ from earmark.client.positions import (
     Position,
     Request,
     Response,
-    is_temporary,
     oldest_first,
 )
 from earmark.v1 import audio_service_pb2 as audio
@@ -92,7 +91,7 @@ def _resumed(
     A stream that breaks, or ends too early without an error (its gateway is stopping), is opened again after
     a pause.
     """
-    retries = Retries(backoff, is_temporary)
+    retries = Retries(backoff, broke_off)
     while True:
         call = method(position.request())
         try:

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc
-from earmark.client.calls import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, channel_options, completed
+from earmark.client.calls import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, channel_options, with_defaults
 from earmark.v1 import (
     admin_service_pb2_grpc,
     annotation_service_pb2_grpc,
@@ -66,11 +66,11 @@ def connect(
 
 def interceptors(timeout: float | None = DEFAULT_TIMEOUT) -> list[aio.ClientInterceptor]:
     """Return the interceptors that `connect` uses, for callers who make the channel themselves."""
-    return [_Completing(timeout)]
+    return [_Defaults(timeout)]
 
 
-class _Completing(aio.UnaryUnaryClientInterceptor):
-    """Gives each call what its caller left out, see `completed`."""
+class _Defaults(aio.UnaryUnaryClientInterceptor):
+    """Gives each call what its caller left out, see `with_defaults`."""
 
     def __init__(self, timeout: float | None) -> None:
         self._timeout = timeout
@@ -78,4 +78,4 @@ class _Completing(aio.UnaryUnaryClientInterceptor):
     async def intercept_unary_unary(
         self, continuation: Callable[..., Awaitable[Any]], client_call_details: Any, request: Any
     ) -> Any:
-        return await continuation(*completed(client_call_details, request, self._timeout))
+        return await continuation(*with_defaults(client_call_details, request, self._timeout))

@@ -5,8 +5,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Generic
 
+import grpc
 from earmark.client.parts import Message
 from grpc import aio
+
+
+def lost_its_status(error: grpc.RpcError) -> bool:
+    """Return whether grpc.aio replaced the gateway's status, because a later write failed (grpc #36066).
+
+    This happens to calls that the gateway refuses before it has read all of their requests.
+    """
+    return error.code() is grpc.StatusCode.INTERNAL and error.details() == "Internal error from Core"
 
 
 @asynccontextmanager

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import grpc
 from earmark.client.aio.channel import Client
-from earmark.client.aio.streams import InThread, responses_of
-from earmark.client.backoff import Backoff, Retries
+from earmark.client.aio.streams import InThread, lost_its_status, responses_of
+from earmark.client.backoff import Backoff, Retries, was_cut_off
 from earmark.client.parts import (
     Detections,
     PartialFile,
@@ -14,7 +14,6 @@ from earmark.client.parts import (
     detect_requests,
     upload_metadata,
     upload_requests,
-    was_cut_off,
 )
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import detection_pb2
@@ -59,9 +58,15 @@ async def detect(
     config: detection_pb2.DetectionConfig | None = None,
 ) -> list[detection_pb2.Detection]:
     """Return an active model's detections in a recording, see `earmark.client.detect`."""
-    detections = Detections()
-    with Sending(detect_requests(model_id, recording, config)) as requests:
-        async with responses_of(client.detection.Detect(InThread(requests))) as responses:
-            async for response in responses:
-                detections.add(response)
-    return detections.complete()
+    retries = Retries(None, lost_its_status)
+    while True:
+        detections = Detections()
+        try:
+            with Sending(detect_requests(model_id, recording, config)) as requests:
+                async with responses_of(client.detection.Detect(InThread(requests))) as responses:
+                    async for response in responses:
+                        detections.add(response)
+            return detections.complete()
+        except grpc.RpcError as error:
+            delay = retries.delay(error)
+        await asyncio.sleep(delay)

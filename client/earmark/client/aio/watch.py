@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 import grpc
 from earmark.client.aio.channel import Client
 from earmark.client.aio.streams import responses_of
-from earmark.client.backoff import Backoff, Retries
+from earmark.client.backoff import Backoff, Retries, broke_off
 from earmark.client.positions import (
     FilesPosition,
     Item,
@@ -19,7 +19,6 @@ from earmark.client.positions import (
     Position,
     Request,
     Response,
-    is_temporary,
     oldest_first,
 )
 from earmark.v1 import audio_service_pb2 as audio
@@ -77,7 +76,7 @@ async def _resumed(
     backoff: Backoff | None,
 ) -> AsyncGenerator[Item, None]:
     """Yield the items of one stream after another until the position is complete."""
-    retries = Retries(backoff, is_temporary)
+    retries = Retries(backoff, broke_off)
     while True:
         try:
             async with responses_of(method(position.request())) as responses:
