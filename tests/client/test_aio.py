@@ -42,13 +42,15 @@ from tests.client.small_gateway import CONTENT, QUICK, Gateway, Store, refuse, u
 async def serving(*servicers: Any) -> AsyncIterator[Client]:
     """Give the block a client of a gateway. It must leave no other task and no open generator behind."""
     gateway = Gateway(*servicers)
-    async with connect(gateway.address) as client:
-        client.gateway = gateway
-        with generators() as started:
-            yield client
-            await nothing_else_runs()
-            assert [one for one in started if one.ag_frame is not None] == []
-    await asyncio.to_thread(gateway.stop)
+    try:
+        async with connect(gateway.address) as client:
+            client.gateway = gateway
+            with generators() as started:
+                yield client
+                await nothing_else_runs()
+                assert [one for one in started if one.ag_frame is not None] == []
+    finally:
+        await asyncio.to_thread(gateway.stop)
 
 
 @contextmanager
@@ -62,8 +64,10 @@ def generators() -> Iterator[list[Any]]:
         firstiter(generator)
 
     sys.set_asyncgen_hooks(start, finalizer)
-    yield started
-    sys.set_asyncgen_hooks(firstiter, finalizer)
+    try:
+        yield started
+    finally:
+        sys.set_asyncgen_hooks(firstiter, finalizer)
 
 
 async def nothing_else_runs(*known: asyncio.Task[Any]) -> None:
