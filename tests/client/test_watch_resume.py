@@ -8,10 +8,11 @@ from typing import Any
 import grpc
 import pytest
 
-from earmark.client import connect, explain, wait_until_ready, watch
+from earmark.client import Backoff, explain, watch
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import audio_service_pb2_grpc, training_service_pb2_grpc
 from earmark.v1 import training_service_pb2 as training
+from tests.client.both import Reach, Reached
 from tests.client.small_gateway import QUICK, Serve, cut, early_end, refuse, too_slow, unavailable
 
 LAST = 6
@@ -57,41 +58,43 @@ class WithoutDatabase(Breaking):
         yield from super().WatchTrainingJob(request, context)
 
 
-def test_an_unavailable_gateway_that_gives_a_reason_counts_as_contacted(serve: Serve) -> None:
+def revisions(reached: Reached, job_id: str = "job", after: int = 0, backoff: Backoff = QUICK) -> list[int]:
+    """The revisions of a watch's events."""
+    events = reached.items(lambda api, client: api.watch(client, job_id, after, backoff=backoff))
+    return [event.revision for event in events]
+
+
+def test_an_unavailable_gateway_that_gives_a_reason_counts_as_contacted(reach: Reach) -> None:
     impatient = replace(QUICK, first_contact=0)
 
-    assert len(list(watch(serve(WithoutDatabase()), "job", backoff=impatient))) == LAST
+    assert len(revisions(reach(WithoutDatabase()), backoff=impatient)) == LAST
 
 
 @pytest.mark.parametrize("ending", [unavailable, too_slow, cut, early_end])
-def test_a_broken_stream_is_resumed_by_revision(serve: Serve, ending: Any) -> None:
+def test_a_broken_stream_is_resumed_by_revision(reach: Reach, ending: Any) -> None:
     gateway = Breaking(ending, ending)
 
-    seen = [event.revision for event in watch(serve(gateway), "job", backoff=QUICK)]
-
-    assert seen == [1, 2, 3, 4, 5, 6]
+    assert revisions(reach(gateway)) == [1, 2, 3, 4, 5, 6]
     assert gateway.asked == [0, 2, 4]
 
 
-def test_a_watch_starts_after_a_revision(serve: Serve) -> None:
-    gateway = Breaking()
-
-    assert [event.revision for event in watch(serve(gateway), "job", 4, backoff=QUICK)] == [5, 6]
+def test_a_watch_starts_after_a_revision(reach: Reach) -> None:
+    assert revisions(reach(Breaking()), after=4) == [5, 6]
 
 
-def test_a_break_after_the_last_event_is_ignored(serve: Serve) -> None:
+def test_a_break_after_the_last_event_is_ignored(reach: Reach) -> None:
     gateway = Breaking(unavailable, each=LAST)
 
-    assert [event.revision for event in watch(serve(gateway), "job", backoff=QUICK)] == [1, 2, 3, 4, 5, 6]
+    assert revisions(reach(gateway)) == [1, 2, 3, 4, 5, 6]
     assert gateway.asked == [0]
 
 
-def test_repeated_events_are_dropped(serve: Serve) -> None:
+def test_repeated_events_are_dropped(reach: Reach) -> None:
     class Repeating(training_service_pb2_grpc.TrainingServiceServicer):
         def WatchTrainingJob(self, _request: Any, _context: grpc.ServicerContext) -> Iterator[Any]:
             yield from map(response, (1, 1, 2, 1, LAST))
 
-    assert [event.revision for event in watch(serve(Repeating()), "job", backoff=QUICK)] == [1, 2, LAST]
+    assert revisions(reach(Repeating())) == [1, 2, LAST]
 
 
 def test_a_gateway_that_restarts_is_waited_for(serve: Serve) -> None:
@@ -105,27 +108,27 @@ def test_a_gateway_that_restarts_is_waited_for(serve: Serve) -> None:
     assert [event.revision for event in events] == [2, 3, 4, 5, 6]
 
 
-def test_a_refusal_is_raised(serve: Serve) -> None:
+def test_a_refusal_is_raised(reach: Reach) -> None:
     class NoSuchJob(training_service_pb2_grpc.TrainingServiceServicer):
         def WatchTrainingJob(self, _request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             refuse(context, "NOT_FOUND", "there is no training job 7", "NOT_FOUND")
             yield
 
     with pytest.raises(grpc.RpcError) as caught:
-        list(watch(serve(NoSuchJob()), "7", backoff=QUICK))
+        revisions(reach(NoSuchJob()), "7")
     assert explain(caught.value).reason == "NOT_FOUND"
 
 
-def test_an_internal_error_is_raised(serve: Serve) -> None:
+def test_an_internal_error_is_raised(reach: Reach) -> None:
     gateway = Breaking(lambda context: refuse(context, "INTERNAL", "request 9", "INTERNAL"))
 
     with pytest.raises(grpc.RpcError):
-        list(watch(serve(gateway), "job", backoff=QUICK))
+        revisions(reach(gateway))
 
 
-def test_a_wrong_address_is_reported_soon_and_with_a_hint() -> None:
-    with connect("127.0.0.1:1") as client, pytest.raises(grpc.RpcError) as caught:
-        list(watch(client, "job", backoff=QUICK))
+def test_a_wrong_address_is_reported_soon_and_with_a_hint(reach: Reach) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        revisions(reach(address="127.0.0.1:1"))
 
     explanation = explain(caught.value)
     assert explanation.code == "UNAVAILABLE"
@@ -154,7 +157,7 @@ def file_response(revision: int, name: str, status: int) -> audio.WatchAudioFile
     )
 
 
-def test_files_are_waited_for_through_breaks(serve: Serve) -> None:
+def test_files_are_waited_for_through_breaks(reach: Reach) -> None:
     requested: list[int] = []
     history = [
         file_response(1, "a", audio.AUDIO_PROCESSING_STATUS_PENDING),
@@ -170,7 +173,7 @@ def test_files_are_waited_for_through_breaks(serve: Serve) -> None:
             if request.after_revision + 2 < len(history):
                 unavailable(context)
 
-    files = wait_until_ready(serve(Files()), "dataset", backoff=QUICK)
+    files = reach(Files()).result(lambda api, client: api.wait_until_ready(client, "dataset", backoff=QUICK))
 
     assert requested == [0, 2]
     assert [(file.id, file.processing_status) for file in files] == [
@@ -179,9 +182,9 @@ def test_files_are_waited_for_through_breaks(serve: Serve) -> None:
     ]
 
 
-def test_a_dataset_without_files_is_ready_at_once(serve: Serve) -> None:
+def test_a_dataset_without_files_is_ready_at_once(reach: Reach) -> None:
     class NoFiles(audio_service_pb2_grpc.AudioServiceServicer):
         def WatchAudioFiles(self, _request: Any, _context: grpc.ServicerContext) -> Iterator[Any]:
             return iter(())
 
-    assert wait_until_ready(serve(NoFiles()), "dataset", backoff=QUICK) == []
+    assert reach(NoFiles()).result(lambda api, client: api.wait_until_ready(client, "dataset")) == []

@@ -1,60 +1,37 @@
 """Watches of jobs and files: streams that resume by themselves after the last message received."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Generator, Iterable, Mapping
 
 import grpc
 
-from earmark.client.backoff import Backoff
+from earmark.client.backoff import Backoff, Retries, broke_off
 from earmark.client.channel import Client
-from earmark.client.errors import explain
+from earmark.client.positions import (
+    FilesPosition,
+    Item,
+    JobEvent,
+    JobPosition,
+    JobsPosition,
+    Position,
+    Request,
+    Response,
+    oldest_first,
+)
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import training_service_pb2 as training
-
-TERMINAL_STATUSES = frozenset(
-    {
-        training.TRAINING_JOB_STATUS_COMPLETED,
-        training.TRAINING_JOB_STATUS_FAILED,
-        training.TRAINING_JOB_STATUS_CANCELLED,
-    }
-)
-# Always worth a retry: the gateway is unavailable, or this reader was too slow for it.
-_TEMPORARY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
-# Codes of a connection that a proxy or the network cut; if Earmark itself sends them, they carry a reason.
-_CUT = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED}
 
 
 def watch(
     client: Client, job_id: str, after_revision: int = 0, *, backoff: Backoff | None = None
-) -> Iterator[training.TrainingEvent]:
+) -> Generator[training.TrainingEvent, None, None]:
     """Yield a training job's events after `after_revision`, in order, up to the last event.
 
     A broken stream is resumed by revision, so no event is missing and none is yielded twice. Raises
     grpc.RpcError if the gateway refuses (no such job, a revision that does not exist yet) or stays
     unavailable for longer than the patience of `backoff`.
     """
-    cursor = _Cursor(after_revision)
-
-    def open_stream() -> Any:
-        return client.training.WatchTrainingJob(
-            training.WatchTrainingJobRequest(training_job_id=job_id, after_revision=cursor.revision)
-        )
-
-    for response in _resumed(open_stream, cursor, backoff or Backoff()):
-        event = response.event
-        if response.HasField("event") and event.revision > cursor.revision:
-            cursor.revision = event.revision
-            cursor.complete = cursor.complete or event.status_changed.to in TERMINAL_STATUSES
-            yield event
-
-
-@dataclass(frozen=True)
-class JobEvent:
-    """An event of one of many jobs, and the cursor from which to resume after it."""
-
-    event: training.TrainingEvent
-    cursor: str
+    return _resumed(client.training.WatchTrainingJob, JobPosition(job_id, after_revision), backoff)
 
 
 def watch_jobs(
@@ -67,52 +44,32 @@ def watch_jobs(
     statuses: Iterable[training.TrainingJobStatus] = (),
     metadata: Mapping[str, str] | None = None,
     backoff: Backoff | None = None,
-) -> Iterator[JobEvent]:
+) -> Generator[JobEvent, None, None]:
     """Yield the events of all jobs that match the filters, in order and without an end.
 
     The first event is the next one, or the one after `after_cursor`, or with `from_start` the oldest that is
     kept. If `statuses` are given, only those events are yielded after which the job has one of them:
     COMPLETED gives one event of each completed job. Resumes by cursor, and raises as `watch` does.
     """
-    cursor, kind_filter, status_filter = after_cursor, tuple(kinds), tuple(statuses)
-
-    def open_stream() -> Any:
-        return client.training.WatchTrainingJobs(
-            training.WatchTrainingJobsRequest(
-                after_cursor=cursor,
-                from_start=from_start and not cursor,
-                dataset_id=dataset_id,
-                kinds=kind_filter,
-                statuses=status_filter,
-                metadata=metadata,
-            )
-        )
-
-    for response in _resumed(open_stream, _Cursor(), backoff or Backoff()):
-        cursor = response.cursor
-        if response.HasField("event"):
-            yield JobEvent(response.event, cursor)
+    position = JobsPosition(
+        after_cursor=after_cursor,
+        from_start=from_start,
+        dataset_id=dataset_id,
+        kinds=kinds,
+        statuses=statuses,
+        metadata=metadata,
+    )
+    return _resumed(client.training.WatchTrainingJobs, position, backoff)
 
 
 def watch_audio_files(
     client: Client, dataset_id: str, after_revision: int = 0, *, backoff: Backoff | None = None
-) -> Iterator[audio.AudioFile]:
+) -> Generator[audio.AudioFile, None, None]:
     """Yield each file of a dataset, and yield it again when it changes, until no file is in processing.
 
     Resumes and raises as `watch` does.
     """
-    cursor = _Cursor(after_revision, ends_by_itself=True)
-
-    def open_stream() -> Any:
-        return client.audio.WatchAudioFiles(
-            audio.WatchAudioFilesRequest(dataset_id=dataset_id, after_revision=cursor.revision)
-        )
-
-    for response in _resumed(open_stream, cursor, backoff or Backoff()):
-        file = response.audio_file
-        if response.HasField("audio_file") and file.revision > cursor.revision:
-            cursor.revision = file.revision
-            yield file
+    return _resumed(client.audio.WatchAudioFiles, FilesPosition(dataset_id, after_revision), backoff)
 
 
 def wait_until_ready(
@@ -122,57 +79,33 @@ def wait_until_ready(
 
     Failed files have an `error_message`. Raises grpc.RpcError as `watch` does.
     """
-    files = {file.id: file for file in watch_audio_files(client, dataset_id, backoff=backoff)}
-    return sorted(files.values(), key=lambda file: (file.created_at.ToNanoseconds(), file.id))
+    return oldest_first(watch_audio_files(client, dataset_id, backoff=backoff))
 
 
-@dataclass
-class _Cursor:
-    """The position of a watch.
-
-    `complete` means that the last message was received. `ends_by_itself` means that a stream which ends
-    without an error is complete.
-    """
-
-    revision: int = 0
-    complete: bool = False
-    ends_by_itself: bool = False
-
-
-def _resumed(open_stream: Callable[[], Any], cursor: _Cursor, backoff: Backoff) -> Iterator[Any]:
-    """Yield the responses of one stream after another until the cursor is complete.
+def _resumed(
+    method: "grpc.UnaryStreamMultiCallable[Request, Response]",  # generic for type checkers only
+    position: Position[Request, Response, Item],
+    backoff: Backoff | None,
+) -> Generator[Item, None, None]:
+    """Yield the items of one stream after another until the position is complete.
 
     A stream that breaks, or ends too early without an error (its gateway is stopping), is opened again after
     a pause.
     """
-    contacted = False
-    pauses: Iterator[bool] | None = None
+    retries = Retries(backoff, broke_off)
     while True:
-        failure: Exception = ConnectionError("the gateway keeps ending the watch before its last event")
-        call = open_stream()
+        call = method(position.request())
         try:
             for response in call:
-                contacted, pauses = True, None
-                yield response
-            cursor.complete = cursor.complete or cursor.ends_by_itself
+                retries.answered()
+                if (item := position.take(response)) is not None:
+                    yield item
+            failure = position.ended()
         except grpc.RpcError as error:
-            if not cursor.complete and not _is_retryable(error):
-                raise
-            if not contacted and explain(error).reason:
-                # Only a gateway gives a reason, so the address is right.
-                contacted, pauses = True, None
             failure = error
         finally:
             # The stream must not stay open on the gateway if the caller stops reading.
             call.cancel()
-        if cursor.complete:
+        if position.complete:
             return
-        pauses = pauses or backoff.pauses(contacted=contacted)
-        if not next(pauses, False):
-            raise failure
-
-
-def _is_retryable(error: grpc.RpcError) -> bool:
-    """Return whether to open a stream again that broke with `error`."""
-    code = error.code()
-    return code in _TEMPORARY or (code in _CUT and not explain(error).reason)
+        time.sleep(retries.delay(failure))
