@@ -19,7 +19,8 @@ from earmark.gateway.errors import (
     UnavailableError,
 )
 from earmark.gateway.field_rules import check
-from earmark.storage.database import NUL_IN_TEXT, UNAVAILABLE
+from earmark.storage.database import NUL_IN_TEXT, DatabaseUnavailableError
+from earmark.storage.objects import ObjectStoreError
 
 log = structlog.get_logger("gateway")
 
@@ -131,9 +132,14 @@ def _to_earmark_error(error: Exception, request_id: str) -> EarmarkError:
         return error
     if isinstance(error, NUL_IN_TEXT):
         return InvalidArgumentError([FieldViolation("", "no text may contain the character NUL (U+0000)")])
-    if isinstance(error, UNAVAILABLE):
-        log.warning("database unavailable", error=repr(error))
+    if isinstance(error, DatabaseUnavailableError):
+        log.warning("database unavailable", error=str(error))
         return UnavailableError("DATABASE_UNAVAILABLE", "the database does not answer; try again shortly")
+    if isinstance(error, ObjectStoreError):
+        log.warning("object store failed", error=str(error))
+        return UnavailableError(
+            "OBJECT_STORE_UNAVAILABLE", "the object store does not do its work; try again shortly"
+        )
     log.error("internal error", exc_info=error)
     return InternalError(request_id)
 

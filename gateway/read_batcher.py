@@ -36,7 +36,7 @@ class ReadBatcher(Generic[Key, Row]):
         self._task: asyncio.Task[None] | None = None
 
     async def get(self, key: Key) -> Row | None:
-        """The row, or None if there is none. Raises what the query raises, and an error of UNAVAILABLE."""
+        """The row, or None if there is none. Raises what the query raises, and DatabaseUnavailableError."""
         answer: asyncio.Future[Row | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((key, answer))
         if self._task is None:

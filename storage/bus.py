@@ -7,15 +7,14 @@ reads the tables, and all waiters are woken after a lost connection is restored.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-import asyncpg
 import structlog
 
-from earmark.storage.database import UNAVAILABLE, Connection, Database, OwnConnection
+from earmark.storage.database import Connection, Database, DatabaseUnavailableError, OwnConnection
 
 CHANNEL = "earmark"
 COALESCE_SECONDS = 0.010
@@ -25,8 +24,6 @@ TOPICS_PER_NOTIFY = 100
 PING_SECONDS = 5.0
 PING_TIMEOUT_SECONDS = 5.0
 RECONNECT_SECONDS = 0.5
-
-CONNECTION_LOST = (*UNAVAILABLE, asyncpg.InterfaceError)
 
 log = structlog.get_logger(__name__)
 
@@ -88,12 +85,12 @@ class Bus:
     async def _listen(self) -> None:
         while True:
             try:
-                async with self._connection() as connection:
+                async with self._database.own_connection() as connection:
                     await connection.add_listener(CHANNEL, self._received)
                     # Notifications sent before LISTEN are lost, so every waiter reads the tables again.
                     self.wake_all()
                     await _ping(connection)
-            except CONNECTION_LOST as error:
+            except DatabaseUnavailableError as error:
                 log.warning("listening for changes failed; trying again", error=str(error))
             await asyncio.sleep(RECONNECT_SECONDS)
 
@@ -105,9 +102,9 @@ class Bus:
         while True:
             await self._outgoing_added.wait()
             try:
-                async with self._connection() as connection:
+                async with self._database.own_connection() as connection:
                     await self._send_on(connection)
-            except CONNECTION_LOST as error:
+            except DatabaseUnavailableError as error:
                 log.warning("notifying other gateways of changes failed; trying again", error=str(error))
                 await asyncio.sleep(RECONNECT_SECONDS)
 
@@ -120,19 +117,10 @@ class Bus:
             self._outgoing_added.clear()
             try:
                 await _notify(connection, sorted(topics))
-            except CONNECTION_LOST:
+            except BaseException:
                 self._outgoing |= topics
                 self._outgoing_added.set()
                 raise
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[OwnConnection]:
-        connection = await self._database.connect()
-        try:
-            yield connection
-        finally:
-            with suppress(*CONNECTION_LOST):
-                await connection.close(timeout=1)
 
 
 async def _notify(connection: OwnConnection, topics: Sequence[str]) -> None:

@@ -1,8 +1,8 @@
 """Connections to PostgreSQL: the connection pool and transactions."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Self, TypeAlias
 
 import asyncpg
@@ -11,10 +11,10 @@ from asyncpg.pool import PoolConnectionProxy
 OwnConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Connection: TypeAlias = "OwnConnection | PoolConnectionProxy[asyncpg.Record]"
 
-# What asyncpg raises when PostgreSQL is unreachable, starting, stopping, out of connections or demoted to a
-# standby, and after a deadlock or a lock timeout.
-UNAVAILABLE = (
-    OSError,
+# What asyncpg raises when PostgreSQL is starting, stopping, out of connections, memory or disk, demoted to a
+# standby, or gone, and after a deadlock or a lock timeout.
+_FAILURES = (
+    ConnectionError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
@@ -24,6 +24,11 @@ UNAVAILABLE = (
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,
 )
+# What it raises when PostgreSQL knows no such user, password or database. To a running service that may happen
+# for a moment, while a server is restored or a password is changed.
+LOGIN_REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+# What it raises when it cannot open a connection.
+CONNECT_ERRORS = (*_FAILURES, *LOGIN_REFUSED, OSError, asyncpg.InterfaceError)
 # What PostgreSQL raises for the character NUL, which it cannot store in text or JSON.
 NUL_IN_TEXT = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 _SERVER_SETTINGS = {
@@ -33,6 +38,10 @@ _SERVER_SETTINGS = {
     "idle_in_transaction_session_timeout": "10s",
     "lock_timeout": "10s",
 }
+
+
+class DatabaseUnavailableError(Exception):
+    """PostgreSQL cannot be reached now, refuses the login, or gave up the transaction; trying again helps."""
 
 
 class Database:
@@ -63,19 +72,22 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection in autocommit mode. Raises one of UNAVAILABLE."""
+        """A connection in autocommit mode. Raises DatabaseUnavailableError."""
         try:
-            async with self._pool.acquire(timeout=self._acquire_timeout) as connection:
+            connection = await self._pool.acquire(timeout=self._acquire_timeout)
+        except CONNECT_ERRORS as error:
+            raise DatabaseUnavailableError(_in_words(error)) from error
+        try:
+            with _wrapped():
                 yield connection
-        except asyncpg.ReadOnlySQLTransactionError:
-            # The server has become a standby. New connections find the current primary.
-            await self._pool.expire_connections()
+        except DatabaseUnavailableError as error:
+            if isinstance(error.__cause__, asyncpg.ReadOnlySQLTransactionError):
+                # The server has become a standby. New connections find the current primary.
+                await self._pool.expire_connections()
             raise
-        except asyncpg.InterfaceError as error:
-            # asyncpg raises InterfaceError both for a lost connection and for a programming error here.
-            if "closed" in str(error):
-                raise asyncpg.ConnectionDoesNotExistError(str(error)) from error
-            raise
+        finally:
+            with suppress(*_FAILURES):
+                await self._pool.release(connection)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -83,9 +95,37 @@ class Database:
         async with self.connection() as connection, connection.transaction():
             yield connection
 
-    async def connect(self) -> OwnConnection:
-        """Opens a connection outside the pool, for LISTEN."""
-        return await asyncpg.connect(self.dsn, timeout=self._acquire_timeout)
+    @asynccontextmanager
+    async def own_connection(self) -> AsyncIterator[OwnConnection]:
+        """A connection outside the pool, for LISTEN. Raises DatabaseUnavailableError."""
+        try:
+            connection = await asyncpg.connect(self.dsn, timeout=self._acquire_timeout)
+        except CONNECT_ERRORS as error:
+            raise DatabaseUnavailableError(_in_words(error)) from error
+        try:
+            with _wrapped():
+                yield connection
+        finally:
+            with suppress(*CONNECT_ERRORS):
+                await connection.close(timeout=1)
+
+
+@contextmanager
+def _wrapped() -> Iterator[None]:
+    """Raises DatabaseUnavailableError for what asyncpg raises when a connection is lost or cannot go on."""
+    try:
+        yield
+    except _FAILURES as error:
+        raise DatabaseUnavailableError(_in_words(error)) from error
+    except asyncpg.InterfaceError as error:
+        # asyncpg raises InterfaceError both for a lost connection and for a programming error here.
+        if "closed" in str(error):
+            raise DatabaseUnavailableError(_in_words(error)) from error
+        raise
+
+
+def _in_words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 async def _set_codecs(connection: OwnConnection) -> None:

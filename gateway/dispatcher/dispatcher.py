@@ -17,7 +17,7 @@ from earmark.gateway.dispatcher.outcome import Outcome
 from earmark.gateway.fleet.trainers import Trainer
 from earmark.gateway.waits import wait_for_event
 from earmark.gateway.watching import topics
-from earmark.storage.database import UNAVAILABLE
+from earmark.storage.database import DatabaseUnavailableError
 from earmark.storage.queries import audio, events, idempotency, training
 from earmark.storage.records import TrainingJob
 
@@ -75,8 +75,8 @@ class Dispatcher:
     async def _try(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
-        except UNAVAILABLE as error:
-            log.warning("database unavailable; trying again", error=repr(error))
+        except DatabaseUnavailableError as error:
+            log.warning("database unavailable; trying again", error=str(error))
             await asyncio.sleep(BACKOFF_SECONDS)
         except Exception:
             # A loop that ended would silently stop all work.

@@ -22,7 +22,7 @@ log = structlog.get_logger("dispatcher")
 
 
 async def remove_orphans(database: Database, objects: ObjectStore) -> None:
-    """Removes what was deleted, and the orphans older than GRACE_SECONDS. Raises one of UNAVAILABLE."""
+    """Removes what was deleted, and the orphans older than GRACE_SECONDS. Raises DatabaseUnavailableError."""
     while await _sweep_candidates(database, objects) or await _sweep_jobs(database, objects):
         pass
 

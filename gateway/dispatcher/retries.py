@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import structlog
 
-from earmark.storage.database import UNAVAILABLE
+from earmark.storage.database import DatabaseUnavailableError
 
 RETRY_SECONDS = 0.5
 
@@ -19,6 +19,6 @@ async def retry_until_available(work: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await work()
-        except UNAVAILABLE as error:
-            log.warning("database unavailable; trying again", error=repr(error))
+        except DatabaseUnavailableError as error:
+            log.warning("database unavailable; trying again", error=str(error))
             await asyncio.sleep(RETRY_SECONDS)

@@ -18,7 +18,7 @@ from earmark.gateway.rules.deletions import check_deletable
 from earmark.gateway.uploads import Requests, Upload, metadata_of, received, uninterrupted
 from earmark.gateway.watching import topics
 from earmark.gateway.watching.audio_watch import AudioWatch
-from earmark.storage.database import UNAVAILABLE, Connection
+from earmark.storage.database import Connection, DatabaseUnavailableError
 from earmark.storage.objects import PART_BYTES, ObjectNotFoundError
 from earmark.storage.queries import audio, deletions, orphans
 from earmark.storage.records import AudioFile
@@ -107,7 +107,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
             # A cancelled put would go on for a while, and its object can be deleted only after its end.
             await uninterrupted(self._app.objects.put_async(object_keys.source(audio_file_id), upload.file))
             response = await uninterrupted(self._insert(audio_file_id, upload))
-        except UNAVAILABLE:
+        except DatabaseUnavailableError:
             # The row may have been committed although the database's reply was lost.
             raise
         except BaseException:
@@ -135,7 +135,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
 
     async def _delete_orphan(self, audio_file_id: UUID) -> None:
         """Deletes an upload's object unless its row was committed."""
-        with suppress(*UNAVAILABLE):
+        with suppress(DatabaseUnavailableError):
             async with self._app.database.connection() as connection:
                 if await audio.get(connection, tenant(), audio_file_id) is None:
                     await self._app.objects.delete_async(object_keys.source(audio_file_id))

@@ -29,7 +29,7 @@ import asyncpg
 import psutil  # type: ignore[import-untyped]  # it ships no types
 import structlog
 
-from earmark.storage.database import UNAVAILABLE
+from earmark.storage.database import CONNECT_ERRORS
 from earmark.storage.embedded.cluster import (
     SOCKET_PORT,
     USE_ANOTHER_SERVER,
@@ -142,7 +142,7 @@ class EmbeddedPostgres:
         while self._process.returncode is None:
             try:
                 connection = await asyncpg.connect(self.dsn, timeout=5)
-            except UNAVAILABLE:
+            except CONNECT_ERRORS:
                 await asyncio.sleep(_POLL_SECONDS)
             else:
                 await connection.close()

@@ -6,7 +6,7 @@ from importlib.resources import files
 import asyncpg
 import structlog
 
-from earmark.storage.database import UNAVAILABLE, OwnConnection
+from earmark.storage.database import CONNECT_ERRORS, LOGIN_REFUSED, OwnConnection
 
 _MIGRATION_LOCK = 0x6561726D  # "earm"
 CONNECT_SECONDS = 5.0
@@ -34,7 +34,9 @@ async def _connect_when_available(dsn: str, patience_seconds: float) -> OwnConne
     while True:
         try:
             return await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
-        except UNAVAILABLE as error:
+        except LOGIN_REFUSED as error:
+            raise OSError(f"the database lets nobody in: {error}") from error
+        except CONNECT_ERRORS as error:
             if asyncio.get_running_loop().time() > deadline:
                 raise OSError(f"the database does not answer: {error!r}") from error
             log.warning("database unavailable; trying again", error=repr(error))

@@ -17,7 +17,7 @@ import asyncpg
 import psutil
 import pytest
 
-from earmark.storage.database import UNAVAILABLE
+from earmark.storage.database import CONNECT_ERRORS
 from earmark.storage.embedded import DataDirectoryInUseError, EmbeddedPostgres, EmbeddedPostgresError, cluster
 
 FAST = {"fsync": "off", "full_page_writes": "off"}
@@ -136,7 +136,7 @@ async def test_a_killed_server_is_restarted(cluster_folder: Path) -> None:
             os.kill(killed, signal.SIGKILL)
             await server.wait_exited()
             assert not server.ready.is_set()
-            with suppress(*UNAVAILABLE):
+            with suppress(*CONNECT_ERRORS):
                 await query
         await server.ready.wait()
         assert server.pid != killed
