@@ -11,6 +11,7 @@ from pydantic_settings import CliApp
 from earmark.gateway import logs
 from earmark.gateway.server import serve
 from earmark.gateway.settings import GatewaySettings
+from earmark.storage.objects import ObjectStoreError
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ObjectStoreError) as error:
         sys.exit(f"gateway: {error}")
 
 

@@ -22,6 +22,7 @@ from earmark.storage.database import Database
 from earmark.storage.embedded import EmbeddedPostgres
 from earmark.storage.migrations import migrate
 from earmark.storage.objects import ObjectStore
+from earmark.storage.queries import stores
 
 log = structlog.get_logger("gateway")
 
@@ -105,8 +106,25 @@ async def _open(settings: GatewaySettings, stack: AsyncExitStack) -> App:
     await migrate(url)
     database = await stack.enter_async_context(Database(url, pool_size=settings.database_pool_size))
     bus = await stack.enter_async_context(Bus(database))
-    trainers = await stack.enter_async_context(Trainers(settings.trainer_addresses))
-    return App(settings, database, bus, ObjectStore.open(settings.object_store_url), trainers)
+    objects = await _own_store(settings.object_store_url, database)
+    trainers = Trainers(
+        settings.trainer_addresses, store_id=objects.store_id, retry_seconds=settings.retry_seconds
+    )
+    await stack.enter_async_context(trainers)
+    return App(settings, database, bus, objects, trainers)
+
+
+async def _own_store(url: str, database: Database) -> ObjectStore:
+    """The object store with its id. Raises RuntimeError if it belongs to another database."""
+    objects = await asyncio.to_thread(ObjectStore.open(url).created)
+    async with database.connection() as connection:
+        expected = await stores.adopt(connection, objects.store_id)
+    if expected != objects.store_id:
+        raise RuntimeError(
+            f"the object store {url} has the id {objects.store_id}, but the objects of this database are in "
+            f"the store {expected}: check EARMARK_OBJECT_STORE, EARMARK_DATA_DIR and EARMARK_DATABASE_URL"
+        )
+    return objects
 
 
 def _add_standard_services(server: aio.Server, names: Sequence[str]) -> health.aio.HealthServicer:

@@ -121,7 +121,7 @@ class Dispatcher:
             self._attempts.discard(attempt)
 
     async def _dispatch_files(self) -> None:
-        for trainer in self._app.trainers.available():
+        for trainer in self._app.trainers.for_audio():
             capacity = trainer.capacity
             free = min(capacity.free_audio_slots, capacity.audio_slots - self._files[trainer.address])
             if free > 0:

@@ -1,6 +1,12 @@
 -- The first tables. States are text with a CHECK. Ids are UUIDv7 and made by the gateway. Tables with rows of
 -- several tenants have a tenant_id.
 
+-- The id of the object store that has the rows' objects: one row.
+CREATE TABLE object_store (
+    id text NOT NULL,
+    is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only)
+);
+
 CREATE TABLE datasets (
     id uuid PRIMARY KEY,
     tenant_id text NOT NULL,

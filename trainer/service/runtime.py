@@ -14,6 +14,7 @@ from earmark.storage.objects import ObjectStore
 from earmark.trainer.service.audio_pool import AudioPool
 from earmark.trainer.service.changes import Changes
 from earmark.trainer.service.detection_process import DetectionProcess
+from earmark.trainer.service.environment import Environment
 from earmark.trainer.service.scratch import ScratchDirectory
 from earmark.trainer.service.slot import TrainingSlot
 from earmark.trainer.service.supervisor import Supervisor
@@ -28,6 +29,7 @@ class Runtime:
     objects: ObjectStore
     scratch: ScratchDirectory
     changes: Changes
+    environment: Environment
     training_process: Supervisor
     training_slot: TrainingSlot
     audio_pool: AudioPool
@@ -49,11 +51,13 @@ class Runtime:
         detection = Supervisor(
             "earmark.trainer.workers.detection", settings, _detection_environment(settings), changes
         )
+        objects, scratch = ObjectStore.open(settings.object_store_url), settings.data_dir / "scratch"
         runtime = cls(
             settings=settings,
-            objects=ObjectStore.open(settings.object_store_url),
-            scratch=ScratchDirectory(settings.data_dir / "scratch"),
+            objects=objects,
+            scratch=ScratchDirectory(scratch),
             changes=changes,
+            environment=Environment(objects, scratch, settings.disk_reserve_mb << 20, changes),
             training_process=training,
             training_slot=TrainingSlot(training, changes),
             audio_pool=AudioPool(settings, changes),
@@ -61,7 +65,8 @@ class Runtime:
         )
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(part.run()) for part in (training, detection, runtime.detection_process)
+                group.create_task(part.run())
+                for part in (training, detection, runtime.detection_process, runtime.environment)
             ]
             try:
                 yield runtime
