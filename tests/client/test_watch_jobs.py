@@ -88,7 +88,7 @@ def test_every_stream_has_the_filter(serve: Serve) -> None:
     log = Log(unavailable)
     events = watch_jobs(
         serve(log),
-        dataset_id="d",
+        dataset_ids=iter(["d"]),
         kinds=iter([DELETED]),
         statuses=iter([COMPLETED]),
         metadata={"team": "tts"},
@@ -98,7 +98,7 @@ def test_every_stream_has_the_filter(serve: Serve) -> None:
     next_cursors(events, 3)
 
     for request in log.asked:
-        assert (request.dataset_id, list(request.statuses)) == ("d", [COMPLETED])
+        assert (list(request.dataset_ids), list(request.statuses)) == (["d"], [COMPLETED])
         assert list(request.kinds) == [DELETED]
         assert dict(request.metadata) == {"team": "tts"}
 

@@ -15,6 +15,7 @@ from earmark.client.errors import EarmarkError, Explanation, FieldViolation, Pre
 from earmark.client.transfer import IncompleteReplyError, detect, download, upload
 from earmark.client.watch import (
     TERMINAL_STATUSES,
+    FileEvent,
     JobEvent,
     wait_until_ready,
     watch,
@@ -30,6 +31,7 @@ __all__ = [
     "EarmarkError",
     "Explanation",
     "FieldViolation",
+    "FileEvent",
     "IncompleteReplyError",
     "JobEvent",
     "PreconditionViolation",

@@ -19,6 +19,7 @@ TERMINAL_STATUSES = frozenset(
         training.TRAINING_JOB_STATUS_CANCELLED,
     }
 )
+PROCESSED = frozenset({audio.AUDIO_PROCESSING_STATUS_READY, audio.AUDIO_PROCESSING_STATUS_FAILED})
 # Always worth a retry: the gateway is unavailable, or this reader was too slow for it.
 _TEMPORARY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 # Codes of a connection that a proxy or the network cut; if Earmark itself sends them, they carry a reason.
@@ -26,19 +27,28 @@ _CUT = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCE
 
 
 def watch(
-    client: Client, job_id: str, after_revision: int = 0, *, backoff: Backoff | None = None
+    client: Client,
+    job_id: str,
+    after_revision: int = 0,
+    *,
+    kinds: Iterable[training.TrainingEventKind] = (),
+    backoff: Backoff | None = None,
 ) -> Iterator[training.TrainingEvent]:
     """Yield a training job's events after `after_revision`, in order, up to the last event.
 
-    A broken stream is resumed by revision, so no event is missing and none is yielded twice. Raises
-    grpc.RpcError if the gateway refuses (no such job, a revision that does not exist yet) or stays
-    unavailable for longer than the patience of `backoff`.
+    If `kinds` are given, only events of these kinds are yielded. A broken stream is resumed by revision, so
+    no event is missing and none is yielded twice. Raises grpc.RpcError if the gateway refuses (no such job, a
+    revision that does not exist yet) or stays unavailable for longer than the patience of `backoff`.
     """
-    cursor = _Cursor(after_revision)
+    kind_filter = tuple(kinds)
+    shows_last = not kind_filter or training.TRAINING_EVENT_KIND_STATUS_CHANGED in kind_filter
+    cursor = _Cursor(after_revision, ends_by_itself=not shows_last)
 
     def open_stream() -> Any:
         return client.training.WatchTrainingJob(
-            training.WatchTrainingJobRequest(training_job_id=job_id, after_revision=cursor.revision)
+            training.WatchTrainingJobRequest(
+                training_job_id=job_id, after_revision=cursor.revision, kinds=kind_filter
+            )
         )
 
     for response in _resumed(open_stream, cursor, backoff or Backoff()):
@@ -62,7 +72,7 @@ def watch_jobs(
     *,
     after_cursor: str = "",
     from_start: bool = False,
-    dataset_id: str | None = None,
+    dataset_ids: Iterable[str] = (),
     kinds: Iterable[training.TrainingEventKind] = (),
     statuses: Iterable[training.TrainingJobStatus] = (),
     metadata: Mapping[str, str] | None = None,
@@ -74,14 +84,15 @@ def watch_jobs(
     kept. If `statuses` are given, only those events are yielded after which the job has one of them:
     COMPLETED gives one event of each completed job. Resumes by cursor, and raises as `watch` does.
     """
-    cursor, kind_filter, status_filter = after_cursor, tuple(kinds), tuple(statuses)
+    cursor, datasets = after_cursor, tuple(dataset_ids)
+    kind_filter, status_filter = tuple(kinds), tuple(statuses)
 
     def open_stream() -> Any:
         return client.training.WatchTrainingJobs(
             training.WatchTrainingJobsRequest(
                 after_cursor=cursor,
                 from_start=from_start and not cursor,
-                dataset_id=dataset_id,
+                dataset_ids=datasets,
                 kinds=kind_filter,
                 statuses=status_filter,
                 metadata=metadata,
@@ -94,25 +105,49 @@ def watch_jobs(
             yield JobEvent(response.event, cursor)
 
 
-def watch_audio_files(
-    client: Client, dataset_id: str, after_revision: int = 0, *, backoff: Backoff | None = None
-) -> Iterator[audio.AudioFile]:
-    """Yield each file of a dataset, and yield it again when it changes, until no file is in processing.
+@dataclass(frozen=True)
+class FileEvent:
+    """An event of an audio file or of its dataset, and the cursor from which to resume after it."""
 
-    Resumes and raises as `watch` does.
+    event: audio.AudioFileEvent
+    cursor: str
+
+
+def watch_audio_files(
+    client: Client,
+    *,
+    after_cursor: str = "",
+    from_start: bool = False,
+    dataset_ids: Iterable[str] = (),
+    kinds: Iterable[audio.AudioFileEventKind] = (),
+    processing_statuses: Iterable[audio.AudioProcessingStatus] = (),
+    until_idle: bool = False,
+    backoff: Backoff | None = None,
+) -> Iterator[FileEvent]:
+    """Yield the events of all audio files that match the filters, in order.
+
+    Without an end, or with `until_idle` until no file of the datasets is in processing. Begins, resumes and
+    raises as `watch_jobs` does.
     """
-    cursor = _Cursor(after_revision, ends_by_itself=True)
+    cursor, datasets = after_cursor, tuple(dataset_ids)
+    kind_filter, status_filter = tuple(kinds), tuple(processing_statuses)
 
     def open_stream() -> Any:
         return client.audio.WatchAudioFiles(
-            audio.WatchAudioFilesRequest(dataset_id=dataset_id, after_revision=cursor.revision)
+            audio.WatchAudioFilesRequest(
+                after_cursor=cursor,
+                from_start=from_start and not cursor,
+                dataset_ids=datasets,
+                kinds=kind_filter,
+                processing_statuses=status_filter,
+                until_idle=until_idle,
+            )
         )
 
-    for response in _resumed(open_stream, cursor, backoff or Backoff()):
-        file = response.audio_file
-        if response.HasField("audio_file") and file.revision > cursor.revision:
-            cursor.revision = file.revision
-            yield file
+    for response in _resumed(open_stream, _Cursor(ends_by_itself=until_idle), backoff or Backoff()):
+        cursor = response.cursor
+        if response.HasField("event"):
+            yield FileEvent(response.event, cursor)
 
 
 def wait_until_ready(
@@ -122,8 +157,25 @@ def wait_until_ready(
 
     Failed files have an `error_message`. Raises grpc.RpcError as `watch` does.
     """
-    files = {file.id: file for file in watch_audio_files(client, dataset_id, backoff=backoff)}
-    return sorted(files.values(), key=lambda file: (file.created_at.ToNanoseconds(), file.id))
+    while True:
+        for _ in watch_audio_files(client, dataset_ids=[dataset_id], until_idle=True, backoff=backoff):
+            pass
+        files = _files(client, dataset_id)
+        # Others may have been uploaded meanwhile.
+        if all(file.processing_status in PROCESSED for file in files):
+            return files
+
+
+def _files(client: Client, dataset_id: str) -> list[audio.AudioFile]:
+    """Return all files of the dataset, oldest first."""
+    request = audio.ListAudioFilesRequest(dataset_id=dataset_id, page_size=1000)
+    files: list[audio.AudioFile] = []
+    while True:
+        page = client.audio.ListAudioFiles(request)
+        files += page.audio_files
+        if not page.next_page_token:
+            return files
+        request.page_token = page.next_page_token
 
 
 @dataclass

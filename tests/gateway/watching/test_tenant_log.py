@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 from earmark.gateway.app import App
 from earmark.gateway.settings import GatewaySettings
 from earmark.gateway.watching import topics
+from earmark.gateway.watching.event_filter import EventFilter
 from earmark.gateway.watching.job_watch import follow_job
 from earmark.gateway.watching.log_watch import LogWatch
 from earmark.gateway.watching.tenant_log import TenantLogs
@@ -109,7 +110,7 @@ async def test_an_event_that_was_not_published_is_read_at_the_next_heartbeat(app
 
 
 async def test_watches_of_several_kinds_share_a_log(app, job_id, logs) -> None:
-    everything = LogWatch(logs, rows.TENANT, lambda _: True)
+    everything = LogWatch(logs, rows.TENANT, EventFilter(frozenset({"training_job"})))
     start = await everything.start("", from_start=True)
     async with aclosing(everything.follow(start)) as all_events, aclosing(follow(logs, job_id, 0)) as of_job:
         for revision in (1, 2, 3):

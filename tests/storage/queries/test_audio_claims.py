@@ -45,7 +45,7 @@ async def release(database, file: AudioFile) -> AudioFile | None:
         return await audio.release(connection, file.id, file.attempt)
 
 
-async def fail_exhausted(database) -> list[AudioFile]:
+async def fail_exhausted(database) -> AudioFile | None:
     async with database.connection() as connection:
         return await audio.fail_exhausted(connection)
 
@@ -154,7 +154,7 @@ async def test_only_a_file_whose_last_lease_expired_is_failed(database) -> None:
         await connection.execute("UPDATE audio_files SET lease_until = now() WHERE id = $1", lost.id)
     assert await claim(database) == []
     failed = await fail_exhausted(database)
-    assert [(file.id, file.processing_status) for file in failed] == [(lost.id, "failed")]
-    assert await fail_exhausted(database) == []
+    assert (failed.id, failed.processing_status) == (lost.id, "failed")
+    assert await fail_exhausted(database) is None
     assert await advance(database, leased, "normalizing") is not None
     assert await advance(database, lost, "ready") is None
