@@ -85,7 +85,7 @@ class InvalidArgumentError(EarmarkError):
     code = grpc.StatusCode.INVALID_ARGUMENT
 
     def __init__(self, violations: Sequence[FieldViolation], reason: str = "INVALID_FIELD") -> None:
-        super().__init__(_joined([f"{v.field}: {v.description}" for v in violations]))
+        super().__init__(_joined([": ".join(filter(None, (v.field, v.description))) for v in violations]))
         self.reason = reason
         self.violations = violations
 

@@ -1,16 +1,14 @@
 """Intercepts every call: assigns its log id, checks the protos' field rules and maps errors to statuses."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 import grpc
-import protovalidate
 import structlog
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from grpc import aio
 from grpc_status import rpc_status
-from protovalidate import Violation
 from uuid_utils import uuid7
 
 from earmark.gateway.errors import (
@@ -20,14 +18,17 @@ from earmark.gateway.errors import (
     InvalidArgumentError,
     UnavailableError,
 )
+from earmark.gateway.field_rules import check
 from earmark.storage.database import NUL_IN_TEXT, UNAVAILABLE
 
 log = structlog.get_logger("gateway")
 
 Context: TypeAlias = "aio.ServicerContext[Any, Any]"
 Handler = Callable[[Any, Context], Any]
+Check = Callable[[Any], Awaitable[Any]]
 # Reflection, health and channelz check their own requests and are not wrapped.
 OURS = "/earmark."
+MESSAGE_BYTES = 8 << 20
 REQUEST_ID = "x-request-id"
 
 
@@ -63,10 +64,10 @@ class CallInterceptor(aio.ServerInterceptor):
 
 def _wrapped(handler: Any, method: str) -> Any:
     codecs = {
-        "request_deserializer": handler.request_deserializer,
+        "request_deserializer": _decoder(handler.request_deserializer),
         "response_serializer": handler.response_serializer,
     }
-    checked = _check_stream if handler.request_streaming else _check
+    checked = _checked_stream if handler.request_streaming else _checked
     if handler.unary_unary:
         return grpc.unary_unary_rpc_method_handler(_unary(handler.unary_unary, method, checked), **codecs)
     if handler.stream_unary:
@@ -76,26 +77,26 @@ def _wrapped(handler: Any, method: str) -> Any:
     return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream, method, checked), **codecs)
 
 
-def _unary(inner: Handler, method: str, checked: Callable[[Any], Any]) -> Handler:
+def _unary(inner: Handler, method: str, checked: Check) -> Handler:
     async def call(request: Any, context: Context) -> Any:
         request_id = _bind(method)
         context.set_trailing_metadata(_metadata(request_id))
         try:
-            return await inner(checked(request), context)
+            return await inner(await checked(request), context)
         except Exception as error:  # noqa: BLE001 every error becomes a status of its call
             await _abort(context, error, request_id)
 
     return call
 
 
-def _stream(inner: Handler, method: str, checked: Callable[[Any], Any]) -> Handler:
+def _stream(inner: Handler, method: str, checked: Check) -> Handler:
     async def call(request: Any, context: Context) -> AsyncIterator[Any]:
         request_id = _bind(method)
         context.set_trailing_metadata(_metadata(request_id))
         try:
             # A watch may run for days, so its id is sent at its beginning, too.
             await context.send_initial_metadata(_metadata(request_id))
-            async for response in inner(checked(request), context):
+            async for response in inner(await checked(request), context):
                 yield response
         except Exception as error:  # noqa: BLE001 every error becomes a status of its call
             await _abort(context, error, request_id)
@@ -137,32 +138,35 @@ def _to_earmark_error(error: Exception, request_id: str) -> EarmarkError:
     return InternalError(request_id)
 
 
-def _check(request: Message) -> Message:
-    violations = protovalidate.collect_violations(request)
-    if violations:
-        raise InvalidArgumentError([_to_field_violation(violation) for violation in violations])
+def _decoder(decode: Callable[[bytes], Message]) -> Callable[[bytes], Message | InvalidArgumentError]:
+    """What gRPC calls to decode a message. An error that it raised would reach the caller without details."""
+
+    def decoded(message: bytes) -> Message | InvalidArgumentError:
+        if len(message) > MESSAGE_BYTES:
+            found = f"{len(message)} bytes, but at most {MESSAGE_BYTES} are accepted: send smaller parts"
+            return _invalid_message(f"the message has {found}")
+        try:
+            return decode(message)
+        except DecodeError:
+            return _invalid_message("the bytes are no message of this rpc: use stubs of this contract")
+
+    return decoded
+
+
+def _invalid_message(problem: str) -> InvalidArgumentError:
+    return InvalidArgumentError([FieldViolation("", problem)], reason="INVALID_MESSAGE")
+
+
+async def _checked(request: Message | InvalidArgumentError) -> Message:
+    if isinstance(request, InvalidArgumentError):
+        raise request
+    await check(request)
     return request
 
 
-async def _check_stream(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
-    async for request in requests:
-        yield _check(request)
+async def _checked_stream(requests: AsyncIterator[Message | InvalidArgumentError]) -> AsyncIterator[Message]:
+    async def each() -> AsyncIterator[Message]:
+        async for request in requests:
+            yield await _checked(request)
 
-
-def _to_field_violation(violation: Violation) -> FieldViolation:
-    proto = violation.proto
-    # A rule over several fields has no path; its id names the rule.
-    path = _path(proto.field.elements) if proto.field else proto.rule_id
-    value = violation.field_value
-    shown = f" (found {value!r})" if isinstance(value, int | float | str) and len(str(value)) <= 100 else ""  # noqa: PLR2004
-    return FieldViolation(path, proto.message + shown)
-
-
-def _path(elements: Any) -> str:
-    path = ""
-    for element in elements:
-        path += ("." if path else "") + element.field_name
-        subscript = element.subscript
-        if subscript is not None:
-            path += f"[{subscript.value!r}]"
-    return path
+    return each()

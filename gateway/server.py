@@ -13,7 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from earmark.gateway.app import App
 from earmark.gateway.dispatcher.dispatcher import Dispatcher
 from earmark.gateway.fleet.trainers import Trainers
-from earmark.gateway.interceptors import CallInterceptor
+from earmark.gateway.interceptors import MESSAGE_BYTES, CallInterceptor
 from earmark.gateway.services import register
 from earmark.gateway.settings import GatewaySettings
 from earmark.reflection import enable_reflection
@@ -28,7 +28,8 @@ log = structlog.get_logger("gateway")
 SERVER_OPTIONS: Sequence[tuple[str, int]] = (
     # A second gateway on the same port must fail instead of sharing the port.
     ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", 8 << 20),
+    # The interceptor refuses messages of more than MESSAGE_BYTES in words.
+    ("grpc.max_receive_message_length", 4 * MESSAGE_BYTES),
     # Watches can be silent for a long time, so clients may send keepalive pings.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),

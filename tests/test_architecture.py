@@ -61,7 +61,7 @@ def test_the_gateway_starts_without_the_trainers_libraries() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["earmark.client", "earmark.client.cli"])
+@pytest.mark.parametrize("name", ["earmark.client", "earmark.client.aio", "earmark.client.cli"])
 def test_the_client_needs_only_the_base_install(name) -> None:
     services = {"earmark.gateway", "earmark.storage", "earmark.trainer", "earmark.internal"}
     libraries = {*HEAVY, "demo", "asyncpg", "obstore", "pydantic", "protovalidate"}

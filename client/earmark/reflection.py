@@ -1,6 +1,7 @@
 """Server reflection that shows the contract with its comments and its validation rules."""
 
 from collections.abc import AsyncIterator, Iterable
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -32,6 +33,20 @@ def enable_reflection(server: aio.Server, names: Iterable[str]) -> None:
     )
 
 
+def contract() -> FileDescriptorSet:
+    """The contract's files with their comments and rules, each after those that it imports."""
+    return FileDescriptorSet.FromString(files("earmark").joinpath("descriptors.binpb").read_bytes())
+
+
+@cache
+def contract_pool() -> descriptor_pool.DescriptorPool:
+    """A pool with the files of `contract`. The generated stubs lack the definitions of the rules."""
+    pool = descriptor_pool.DescriptorPool()
+    for file in contract().file:
+        pool.AddSerializedFile(file.SerializeToString())
+    return pool
+
+
 class _Reflection:
     """grpcio's reflection over a pool of its own.
 
@@ -39,8 +54,7 @@ class _Reflection:
     """
 
     def __init__(self, names: tuple[str, ...]) -> None:
-        contract = FileDescriptorSet.FromString(files("earmark").joinpath("descriptors.binpb").read_bytes())
-        self._compiled = {file.name: file.SerializeToString() for file in contract.file}
+        self._compiled = {file.name: file.SerializeToString() for file in contract().file}
         pool = descriptor_pool.DescriptorPool()
         for compiled in self._compiled.values():
             pool.AddSerializedFile(compiled)

@@ -218,7 +218,7 @@ async def _lock_annotation(connection: Connection, annotation_id: UUID) -> tuple
 async def _check_new(connection: Connection, draft: LockedSet, new: Sequence[Annotation]) -> None:
     files = list({annotation.audio_file_id for annotation in new})
     facts = await annotations.facts(connection, draft.dataset_id, files)
-    _check_fields(rules.of_new(draft.dataset_id, new, facts))
+    _check_fields(await asyncio.to_thread(rules.of_new, draft.dataset_id, new, facts))
 
 
 def _check_fields(violations: Sequence[FieldViolation]) -> None:

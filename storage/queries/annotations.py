@@ -20,6 +20,7 @@ SQL = sql.load("annotations")
 
 # Each new id takes about 10 us on the event loop, so a copy is split into batches.
 COPY_BATCH = 1000
+ADD_BATCH = 500
 OBSTACLES = 100
 ROUNDING_MS = 1  # how far beyond its file an annotation may end
 
@@ -152,16 +153,18 @@ async def add(
     connection: Connection, tenant_id: str, dataset_id: UUID, set_id: UUID, new: Sequence[Annotation]
 ) -> None:
     """Inserts all annotations in one statement. The caller must have locked the set and checked them."""
-    columns = (
-        [a.id for a in new],
-        [a.audio_file_id for a in new],
-        [a.artifact_type for a in new],
-        [a.start_ms for a in new],
-        [a.end_ms for a in new],
-        [a.confidence for a in new],
-        [a.extra_data for a in new],
-    )
-    await connection.execute(SQL["add"], tenant_id, set_id, dataset_id, *columns)
+    for first in range(0, len(new), ADD_BATCH):
+        batch = new[first : first + ADD_BATCH]
+        columns = (
+            [a.id for a in batch],
+            [a.audio_file_id for a in batch],
+            [a.artifact_type for a in batch],
+            [a.start_ms for a in batch],
+            [a.end_ms for a in batch],
+            [a.confidence for a in batch],
+            [a.extra_data for a in batch],
+        )
+        await connection.execute(SQL["add"], tenant_id, set_id, dataset_id, *columns)
     await connection.execute(SQL["touch_set"], set_id)
 
 

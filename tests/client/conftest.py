@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from earmark.client import Client, connect
+from tests.client.both import Reach, ThroughAio, ThroughSync
 from tests.client.small_gateway import CONTENT, Gateway, Serve
 
 
@@ -26,6 +27,23 @@ def serve() -> Iterator[Serve]:
     for client in opened:
         client.close()
         client.gateway.stop()
+
+
+@pytest.fixture(params=[ThroughSync, ThroughAio], ids=["sync", "aio"])
+def reach(request: pytest.FixtureRequest) -> Iterator[Reach]:
+    """Start a gateway with servicers and return it as each of the two clients reaches it, once per client.
+
+    Keyword arguments are for `connect`.
+    """
+    started: list[Gateway] = []
+
+    def start(*servicers: Any, **arguments: Any) -> Any:
+        started.append(Gateway(*servicers))
+        return request.param(started[-1], **arguments)
+
+    yield start
+    for gateway in started:
+        gateway.stop()
 
 
 @pytest.fixture

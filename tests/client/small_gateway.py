@@ -89,17 +89,17 @@ def early_end(_context: grpc.ServicerContext) -> None:
 
 
 class Store(audio.AudioServiceServicer):
-    """Keeps the requests of each upload, and breaks off the first `failures` uploads."""
+    """Keeps the requests of each upload, and breaks off the first ones with `endings`."""
 
-    def __init__(self, failures: int = 0, sent_back: bytes = CONTENT) -> None:
-        self.failures = failures
+    def __init__(self, *endings: Callable[[grpc.ServicerContext], None], sent_back: bytes = CONTENT) -> None:
+        self.endings = list(endings)
         self.sent_back = sent_back
         self.uploads: list[list[audio_service_pb2.UploadAudioRequest]] = []
 
     def UploadAudio(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
         self.uploads.append(list(requests))
-        if len(self.uploads) <= self.failures:
-            refuse(context, "UNAVAILABLE", "stopping", "STOPPING")
+        if self.endings:
+            self.endings.pop(0)(context)
         return audio_service_pb2.UploadAudioResponse(audio_file=audio_service_pb2.AudioFile(id="new"))
 
     def GetAudioFile(self, _request: Any, _context: grpc.ServicerContext) -> Any:

@@ -1,15 +1,21 @@
-"""The channel: it retries unary calls, and gives changes a request_id that makes retries safe."""
+"""Unary calls: retries, the request_id that makes them safe for changes, and the deadline."""
 
 import json
+import math
+import threading
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
+import pytest
 
-from earmark.client.channel import channel_options
+from earmark.client import DEFAULT_TIMEOUT, channel_options, explain
 from earmark.v1 import dataset_service_pb2 as datasets
-from earmark.v1 import dataset_service_pb2_grpc
-from tests.client.small_gateway import Serve, refuse
+from earmark.v1 import dataset_service_pb2_grpc, training_service_pb2_grpc
+from earmark.v1 import training_service_pb2 as training
+from tests.client.both import Reach, Reached
+from tests.client.small_gateway import refuse
 
 
 class Flaky(dataset_service_pb2_grpc.DatasetServiceServicer):
@@ -25,26 +31,101 @@ class Flaky(dataset_service_pb2_grpc.DatasetServiceServicer):
         return datasets.CreateDatasetResponse(dataset=datasets.Dataset(name=request.name))
 
 
-def test_a_change_is_retried_under_one_request_id(serve: Serve) -> None:
+def create(reached: Reached, request: datasets.CreateDatasetRequest) -> datasets.Dataset:
+    return reached.result(lambda _, client: client.datasets.CreateDataset(request)).dataset
+
+
+def test_a_change_is_retried_under_one_request_id(reach: Reach) -> None:
     gateway = Flaky()
     request = datasets.CreateDatasetRequest(name="Calls")
 
-    reply = serve(gateway).datasets.CreateDataset(request)
+    assert create(reach(gateway), request).name == "Calls"
 
-    assert reply.dataset.name == "Calls"
     assert len(gateway.requests) == 3
     (request_id,) = {sent.request_id for sent in gateway.requests}
     assert uuid.UUID(request_id).version == 4
     assert request.request_id == "", "the caller's message is not touched"
 
 
-def test_the_callers_request_id_is_kept(serve: Serve) -> None:
+def test_the_callers_request_id_is_kept(reach: Reach) -> None:
     gateway = Flaky()
     request_id = str(uuid.uuid4())
 
-    serve(gateway).datasets.CreateDataset(datasets.CreateDatasetRequest(name="Calls", request_id=request_id))
+    create(reach(gateway), datasets.CreateDatasetRequest(name="Calls", request_id=request_id))
 
     assert {sent.request_id for sent in gateway.requests} == {request_id}
+
+
+class Clock(
+    dataset_service_pb2_grpc.DatasetServiceServicer, training_service_pb2_grpc.TrainingServiceServicer
+):
+    """Keeps how many seconds each call has."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def CreateDataset(self, _request: Any, context: grpc.ServicerContext) -> Any:
+        self.seconds.append(context.time_remaining())
+        return datasets.CreateDatasetResponse()
+
+    def WatchTrainingJob(self, _request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        self.seconds.append(context.time_remaining())
+        event = training.TrainingEvent(revision=1)
+        event.status_changed.to = training.TRAINING_JOB_STATUS_CANCELLED
+        yield training.WatchTrainingJobResponse(event=event)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "timeout", "expected"),
+    [
+        ({}, None, DEFAULT_TIMEOUT),
+        ({"timeout": 600}, None, 600),
+        ({"timeout": None}, None, math.inf),
+        ({}, 25, 25),
+        ({}, 300, 300),
+        ({"timeout": None}, 300, 300),
+    ],
+)
+def test_the_deadline_of_a_unary_call(
+    reach: Reach, arguments: dict[str, Any], timeout: float | None, expected: float
+) -> None:
+    gateway = Clock()
+    request = datasets.CreateDatasetRequest(name="Calls")
+
+    reach(gateway, **arguments).result(
+        lambda _, client: client.datasets.CreateDataset(request, timeout=timeout)
+    )
+
+    (seconds,) = gateway.seconds
+    # gRPC rounds on the wire, and shows a call without a deadline as one that has centuries.
+    assert seconds > 1e9 if expected == math.inf else expected / 2 < seconds < expected * 1.05
+
+
+def test_a_stream_has_no_deadline(reach: Reach) -> None:
+    gateway = Clock()
+
+    reach(gateway).items(lambda api, client: api.watch(client, "job"))
+
+    (seconds,) = gateway.seconds
+    assert seconds > 1e9
+
+
+def test_a_call_without_an_answer_ends_at_its_deadline_and_says_what_to_do(reach: Reach) -> None:
+    ended = threading.Event()
+
+    class Silent(dataset_service_pb2_grpc.DatasetServiceServicer):
+        def CreateDataset(self, _request: Any, context: grpc.ServicerContext) -> Any:
+            context.add_callback(ended.set)
+            ended.wait(30)
+            return datasets.CreateDatasetResponse()
+
+    with pytest.raises(grpc.RpcError) as caught:
+        create(reach(Silent(), timeout=0.1), datasets.CreateDatasetRequest(name="Calls"))
+
+    explanation = explain(caught.value)
+    assert explanation.code == "DEADLINE_EXCEEDED"
+    assert "with the same request_id" in str(explanation)
+    assert ended.wait(30)
 
 
 def test_streams_are_not_in_the_retry_policy() -> None:

@@ -5,15 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from earmark.client import IncompleteReplyError, detect, download, upload
+from earmark.client import IncompleteReplyError
 from earmark.v1 import detection_pb2
-from tests.client.small_gateway import CONTENT, QUICK, Finder, Serve, Store
+from tests.client.both import Reach
+from tests.client.small_gateway import CONTENT, QUICK, Finder, Store, cut, unavailable
 
 
-def test_an_upload_sends_metadata_and_parts(serve: Serve, recording: Path) -> None:
+def test_an_upload_sends_metadata_and_parts(reach: Reach, recording: Path) -> None:
     store = Store()
 
-    assert upload(serve(store), "dataset", recording).id == "new"
+    file = reach(store).result(lambda api, client: api.upload(client, "dataset", recording))
+
+    assert file.id == "new"
 
     metadata, *parts = store.uploads[0]
     assert metadata.metadata.filename == "call.wav"
@@ -25,44 +28,49 @@ def test_an_upload_sends_metadata_and_parts(serve: Serve, recording: Path) -> No
 
 
 def test_an_upload_that_breaks_off_is_repeated_with_the_same_request_id(
-    serve: Serve, recording: Path
+    reach: Reach, recording: Path
 ) -> None:
-    store = Store(failures=2)
+    store = Store(unavailable, cut)
 
-    upload(serve(store), "dataset", recording, backoff=QUICK)
+    reach(store).result(lambda api, client: api.upload(client, "dataset", recording, backoff=QUICK))
 
     assert len(store.uploads) == 3
     assert len({requests[0].metadata.request_id for requests in store.uploads}) == 1
 
 
-def test_a_missing_file_makes_no_call(serve: Serve, tmp_path: Path) -> None:
+def test_a_missing_file_makes_no_call(reach: Reach, tmp_path: Path) -> None:
     store = Store()
     with pytest.raises(FileNotFoundError):
-        upload(serve(store), "dataset", tmp_path / "none.wav")
+        reach(store).result(lambda api, client: api.upload(client, "dataset", tmp_path / "none.wav"))
     assert store.uploads == []
 
 
-def test_a_download_is_complete(serve: Serve, tmp_path: Path) -> None:
-    path = download(serve(Store()), "file", tmp_path / "back.wav")
+def test_a_download_is_complete(reach: Reach, tmp_path: Path) -> None:
+    path = tmp_path / "back.wav"
+
+    assert reach(Store()).result(lambda api, client: api.download(client, "file", path)) == path
 
     assert path.read_bytes() == CONTENT
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_incomplete_download_leaves_no_file(serve: Serve, tmp_path: Path) -> None:
+def test_an_incomplete_download_leaves_no_file(reach: Reach, tmp_path: Path) -> None:
+    short = Store(sent_back=CONTENT[:-1])
     with pytest.raises(IncompleteReplyError, match="2560000 bytes"):
-        download(serve(Store(sent_back=CONTENT[:-1])), "file", tmp_path / "back.wav")
+        reach(short).result(lambda api, client: api.download(client, "file", tmp_path / "back.wav"))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("as_bytes", [True, False])
 def test_detect_sends_all_bytes_and_returns_detections(
-    serve: Serve, recording: Path, *, as_bytes: bool
+    reach: Reach, recording: Path, *, as_bytes: bool
 ) -> None:
     finder = Finder()
     config = detection_pb2.DetectionConfig(threshold=0.7)
 
-    detections = detect(serve(finder), "model", CONTENT if as_bytes else recording, config)
+    detections = reach(finder).result(
+        lambda api, client: api.detect(client, "model", CONTENT if as_bytes else recording, config)
+    )
 
     assert [(one.artifact_type, one.start_ms) for one in detections] == [("dropout", 1200)]
     assert finder.requests[0].start.config.threshold == 0.7
@@ -70,6 +78,12 @@ def test_detect_sends_all_bytes_and_returns_detections(
 
 
 @pytest.mark.parametrize("count", [None, 2])
-def test_incomplete_detections_are_an_error(serve: Serve, count: int | None) -> None:
+def test_incomplete_detections_are_an_error(reach: Reach, count: int | None) -> None:
     with pytest.raises(IncompleteReplyError):
-        detect(serve(Finder(count)), "model", b"audio")
+        reach(Finder(count)).result(lambda api, client: api.detect(client, "model", b"audio"))
+
+
+def test_a_file_that_cannot_be_read_to_its_end_is_an_error(reach: Reach) -> None:
+    """The memory of this process can be opened as a file, but its first page cannot be read."""
+    with pytest.raises(OSError, match="Input/output error"):
+        reach(Finder()).result(lambda api, client: api.detect(client, "model", "/proc/self/mem"))

@@ -1,16 +1,16 @@
 """A watch of audio files resumes by cursor, and `wait_until_ready` returns when none is in processing."""
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Any
 
 import grpc
 import pytest
 
-from earmark.client import wait_until_ready, watch_audio_files
+from earmark.client import FileEvent
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import audio_service_pb2_grpc
-from tests.client.small_gateway import QUICK, Serve, cut, early_end, unavailable
+from tests.client.both import Reach, Reached
+from tests.client.small_gateway import QUICK, cut, early_end, unavailable
 
 PENDING, READY = audio.AUDIO_PROCESSING_STATUS_PENDING, audio.AUDIO_PROCESSING_STATUS_READY
 FAILED = audio.AUDIO_PROCESSING_STATUS_FAILED
@@ -48,19 +48,22 @@ class Files(audio_service_pb2_grpc.AudioServiceServicer):
         return audio.ListAudioFilesResponse(audio_files=files)
 
 
-@pytest.mark.parametrize("ending", [unavailable, cut, early_end])
-def test_a_broken_stream_is_resumed_by_cursor_with_the_filter(serve: Serve, ending: Any) -> None:
-    files = Files(ending)
-    events = watch_audio_files(
-        serve(files),
-        from_start=True,
-        dataset_ids=iter(["d"]),
-        kinds=iter([DELETED]),
-        processing_statuses=iter([READY]),
-        backoff=QUICK,
-    )
+def events(reached: Reached, count: int | None, **arguments: Any) -> list[FileEvent]:
+    """The first `count` events of a watch, or all."""
+    return reached.items(lambda api, client: api.watch_audio_files(client, backoff=QUICK, **arguments), count)
 
-    received = list(islice(events, 5))
+
+def ready(reached: Reached) -> list[audio.AudioFile]:
+    """The files for which the client has waited."""
+    return reached.result(lambda api, client: api.wait_until_ready(client, "dataset", backoff=QUICK))
+
+
+@pytest.mark.parametrize("ending", [unavailable, cut, early_end])
+def test_a_broken_stream_is_resumed_by_cursor_with_the_filter(reach: Reach, ending: Any) -> None:
+    files = Files(ending)
+    filters = {"dataset_ids": ["d"], "kinds": [DELETED], "processing_statuses": [READY]}
+
+    received = events(reach(files), 5, from_start=True, **{name: iter(f) for name, f in filters.items()})
 
     assert [event.cursor for event in received] == ["1", "2", "3", "4", "5"]
     assert [event.event.audio_file_id for event in received] == ["1", "2", "3", "4", "5"]
@@ -71,22 +74,20 @@ def test_a_broken_stream_is_resumed_by_cursor_with_the_filter(serve: Serve, endi
         assert (list(request.processing_statuses), request.until_idle) == ([READY], False)
 
 
-def test_a_watch_until_idle_ends_with_its_stream(serve: Serve) -> None:
+def test_a_watch_until_idle_ends_with_its_stream(reach: Reach) -> None:
     files = Files(unavailable, last=3)
 
-    events = watch_audio_files(serve(files), until_idle=True, backoff=QUICK)
-
-    assert [event.cursor for event in events] == ["1", "2", "3"]
+    assert [event.cursor for event in events(reach(files), None, until_idle=True)] == ["1", "2", "3"]
     assert [request.until_idle for request in files.asked] == [True, True]
 
 
-def test_all_pages_of_files_are_returned_after_breaks(serve: Serve) -> None:
+def test_all_pages_of_files_are_returned_after_breaks(reach: Reach) -> None:
     files = Files(unavailable, last=4)
     files.lists = [[[READY, FAILED], [READY]]]
 
-    ready = wait_until_ready(serve(files), "dataset", backoff=QUICK)
+    processed = ready(reach(files))
 
-    assert [(file.id, file.processing_status) for file in ready] == [
+    assert [(file.id, file.processing_status) for file in processed] == [
         ("0", READY),
         ("0", FAILED),
         ("1", READY),
@@ -94,15 +95,15 @@ def test_all_pages_of_files_are_returned_after_breaks(serve: Serve) -> None:
     assert [list(request.dataset_ids) for request in files.asked] == [["dataset"], ["dataset"]]
 
 
-def test_a_file_uploaded_meanwhile_is_waited_for_too(serve: Serve) -> None:
+def test_a_file_uploaded_meanwhile_is_waited_for_too(reach: Reach) -> None:
     files = Files(unavailable, last=1)
     files.lists = [[[READY, PENDING]], [[READY, READY]]]
 
-    ready = wait_until_ready(serve(files), "dataset", backoff=QUICK)
+    processed = ready(reach(files))
 
-    assert [file.processing_status for file in ready] == [READY, READY]
+    assert [file.processing_status for file in processed] == [READY, READY]
     assert len(files.asked) == 2
 
 
-def test_a_dataset_without_files_is_ready_at_once(serve: Serve) -> None:
-    assert wait_until_ready(serve(Files(unavailable, last=0)), "dataset", backoff=QUICK) == []
+def test_a_dataset_without_files_is_ready_at_once(reach: Reach) -> None:
+    assert ready(reach(Files(unavailable, last=0))) == []

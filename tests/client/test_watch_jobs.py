@@ -1,16 +1,16 @@
 """A broken watch of all jobs resumes at the cursor of the last message, event or heartbeat."""
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Any
 
 import grpc
 import pytest
 
-from earmark.client import JobEvent, explain, watch_jobs
+from earmark.client import explain
 from earmark.v1 import training_service_pb2 as training
 from earmark.v1 import training_service_pb2_grpc
-from tests.client.small_gateway import QUICK, Serve, cut, early_end, refuse, unavailable
+from tests.client.both import Reach, Reached
+from tests.client.small_gateway import QUICK, cut, early_end, refuse, unavailable
 
 COMPLETED = training.TRAINING_JOB_STATUS_COMPLETED
 DELETED = training.TRAINING_EVENT_KIND_DELETED
@@ -46,20 +46,19 @@ class Log(training_service_pb2_grpc.TrainingServiceServicer):
         self.ending(context)
 
 
-def next_cursors(events: Iterator[JobEvent], count: int) -> list[str]:
-    """The cursors of the next `count` events; each must be that of its event."""
-    received = list(islice(events, count))
+def cursors(reached: Reached, count: int, **arguments: Any) -> list[str]:
+    """The cursors of the first `count` events of a watch; each must be that of its event."""
+    received = reached.items(lambda api, client: api.watch_jobs(client, backoff=QUICK, **arguments), count)
     cursors = [job_event.cursor for job_event in received]
     assert cursors == [str(job_event.event.revision) for job_event in received]
     return cursors
 
 
 @pytest.mark.parametrize("ending", [unavailable, cut, early_end])
-def test_a_broken_stream_is_resumed_by_cursor(serve: Serve, ending: Any) -> None:
+def test_a_broken_stream_is_resumed_by_cursor(reach: Reach, ending: Any) -> None:
     log = Log(ending)
 
-    events = watch_jobs(serve(log), from_start=True, backoff=QUICK)
-    assert next_cursors(events, 5) == ["1", "2", "3", "4", "5"]
+    assert cursors(reach(log), 5, from_start=True) == ["1", "2", "3", "4", "5"]
     assert [(request.from_start, request.after_cursor) for request in log.asked] == [
         (True, ""),
         (False, "2"),
@@ -67,35 +66,34 @@ def test_a_broken_stream_is_resumed_by_cursor(serve: Serve, ending: Any) -> None
     ]
 
 
-def test_a_watch_resumes_after_the_cursor_of_a_heartbeat(serve: Serve) -> None:
+def test_a_watch_resumes_after_the_cursor_of_a_heartbeat(reach: Reach) -> None:
     log = Log(unavailable, beats=True)
 
-    assert next_cursors(watch_jobs(serve(log), after_cursor="7", backoff=QUICK), 4) == ["8", "9", "18", "19"]
+    assert cursors(reach(log), 4, after_cursor="7") == ["8", "9", "18", "19"]
     assert [request.after_cursor for request in log.asked] == ["7", "17"]
 
 
-def test_only_the_first_stream_begins_from_now(serve: Serve) -> None:
+def test_only_the_first_stream_begins_from_now(reach: Reach) -> None:
     log = Log(unavailable)
 
-    assert next_cursors(watch_jobs(serve(log), backoff=QUICK), 4) == ["41", "42", "43", "44"]
+    assert cursors(reach(log), 4) == ["41", "42", "43", "44"]
     assert [(request.from_start, request.after_cursor) for request in log.asked] == [
         (False, ""),
         (False, "42"),
     ]
 
 
-def test_every_stream_has_the_filter(serve: Serve) -> None:
+def test_every_stream_has_the_filter(reach: Reach) -> None:
     log = Log(unavailable)
-    events = watch_jobs(
-        serve(log),
+
+    cursors(
+        reach(log),
+        3,
         dataset_ids=iter(["d"]),
         kinds=iter([DELETED]),
         statuses=iter([COMPLETED]),
         metadata={"team": "tts"},
-        backoff=QUICK,
     )
-
-    next_cursors(events, 3)
 
     for request in log.asked:
         assert (list(request.dataset_ids), list(request.statuses)) == (["d"], [COMPLETED])
@@ -103,10 +101,10 @@ def test_every_stream_has_the_filter(serve: Serve) -> None:
         assert dict(request.metadata) == {"team": "tts"}
 
 
-def test_a_cursor_that_is_too_old_is_an_error(serve: Serve) -> None:
+def test_a_cursor_that_is_too_old_is_an_error(reach: Reach) -> None:
     log = Log(lambda context: refuse(context, "OUT_OF_RANGE", "too old", "CURSOR_OUT_OF_RANGE"))
 
     with pytest.raises(grpc.RpcError) as caught:
-        next_cursors(watch_jobs(serve(log), backoff=QUICK), 3)
+        cursors(reach(log), 3)
     assert explain(caught.value).reason == "CURSOR_OUT_OF_RANGE"
     assert len(log.asked) == 1

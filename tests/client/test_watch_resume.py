@@ -8,9 +8,10 @@ from typing import Any
 import grpc
 import pytest
 
-from earmark.client import connect, explain, watch
+from earmark.client import Backoff, explain, watch
 from earmark.v1 import training_service_pb2 as training
 from earmark.v1 import training_service_pb2_grpc
+from tests.client.both import Reach, Reached
 from tests.client.small_gateway import QUICK, Serve, cut, early_end, refuse, too_slow, unavailable
 
 LAST = 6
@@ -58,39 +59,41 @@ class WithoutDatabase(Breaking):
         yield from super().WatchTrainingJob(request, context)
 
 
-def test_an_unavailable_gateway_that_gives_a_reason_counts_as_contacted(serve: Serve) -> None:
+def revisions(reached: Reached, job_id: str = "job", after: int = 0, backoff: Backoff = QUICK) -> list[int]:
+    """The revisions of a watch's events."""
+    events = reached.items(lambda api, client: api.watch(client, job_id, after, backoff=backoff))
+    return [event.revision for event in events]
+
+
+def test_an_unavailable_gateway_that_gives_a_reason_counts_as_contacted(reach: Reach) -> None:
     impatient = replace(QUICK, first_contact=0)
 
-    assert len(list(watch(serve(WithoutDatabase()), "job", backoff=impatient))) == LAST
+    assert len(revisions(reach(WithoutDatabase()), backoff=impatient)) == LAST
 
 
 @pytest.mark.parametrize("ending", [unavailable, too_slow, cut, early_end])
-def test_a_broken_stream_is_resumed_by_revision(serve: Serve, ending: Any) -> None:
+def test_a_broken_stream_is_resumed_by_revision(reach: Reach, ending: Any) -> None:
     gateway = Breaking(ending, ending)
 
-    seen = [event.revision for event in watch(serve(gateway), "job", backoff=QUICK)]
-
-    assert seen == [1, 2, 3, 4, 5, 6]
+    assert revisions(reach(gateway)) == [1, 2, 3, 4, 5, 6]
     assert gateway.asked == [0, 2, 4]
 
 
-def test_a_watch_starts_after_a_revision(serve: Serve) -> None:
-    gateway = Breaking()
-
-    assert [event.revision for event in watch(serve(gateway), "job", 4, backoff=QUICK)] == [5, 6]
+def test_a_watch_starts_after_a_revision(reach: Reach) -> None:
+    assert revisions(reach(Breaking()), after=4) == [5, 6]
 
 
-def test_a_break_after_the_last_event_is_ignored(serve: Serve) -> None:
+def test_a_break_after_the_last_event_is_ignored(reach: Reach) -> None:
     gateway = Breaking(unavailable, each=LAST)
 
-    assert [event.revision for event in watch(serve(gateway), "job", backoff=QUICK)] == [1, 2, 3, 4, 5, 6]
+    assert revisions(reach(gateway)) == [1, 2, 3, 4, 5, 6]
     assert gateway.asked == [0]
 
 
 @pytest.mark.parametrize(
     ("kinds", "seen"), [([NOTICE], []), ([NOTICE, STATUS_CHANGED], [LAST]), ([PROGRESS], [1, 2, 3, 4, 5])]
 )
-def test_a_filtered_watch_ends_with_its_job(serve: Serve, kinds: Any, seen: list[int]) -> None:
+def test_a_filtered_watch_ends_with_its_job(reach: Reach, kinds: Any, seen: list[int]) -> None:
     """The last event may be filtered out, so that the client does not receive it."""
 
     class Filtering(Breaking):
@@ -101,18 +104,20 @@ def test_a_filtered_watch_ends_with_its_job(serve: Serve, kinds: Any, seen: list
                     yield sent
 
     gateway = Filtering(unavailable)
-    events = watch(serve(gateway), "job", kinds=iter(kinds), backoff=QUICK)
+    events = reach(gateway).items(
+        lambda api, client: api.watch(client, "job", kinds=iter(kinds), backoff=QUICK)
+    )
 
     assert [event.revision for event in events] == seen
     assert len(gateway.asked) == 2
 
 
-def test_repeated_events_are_dropped(serve: Serve) -> None:
+def test_repeated_events_are_dropped(reach: Reach) -> None:
     class Repeating(training_service_pb2_grpc.TrainingServiceServicer):
         def WatchTrainingJob(self, _request: Any, _context: grpc.ServicerContext) -> Iterator[Any]:
             yield from map(response, (1, 1, 2, 1, LAST))
 
-    assert [event.revision for event in watch(serve(Repeating()), "job", backoff=QUICK)] == [1, 2, LAST]
+    assert revisions(reach(Repeating())) == [1, 2, LAST]
 
 
 def test_a_gateway_that_restarts_is_waited_for(serve: Serve) -> None:
@@ -126,27 +131,27 @@ def test_a_gateway_that_restarts_is_waited_for(serve: Serve) -> None:
     assert [event.revision for event in events] == [2, 3, 4, 5, 6]
 
 
-def test_a_refusal_is_raised(serve: Serve) -> None:
+def test_a_refusal_is_raised(reach: Reach) -> None:
     class NoSuchJob(training_service_pb2_grpc.TrainingServiceServicer):
         def WatchTrainingJob(self, _request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             refuse(context, "NOT_FOUND", "there is no training job 7", "NOT_FOUND")
             yield
 
     with pytest.raises(grpc.RpcError) as caught:
-        list(watch(serve(NoSuchJob()), "7", backoff=QUICK))
+        revisions(reach(NoSuchJob()), "7")
     assert explain(caught.value).reason == "NOT_FOUND"
 
 
-def test_an_internal_error_is_raised(serve: Serve) -> None:
+def test_an_internal_error_is_raised(reach: Reach) -> None:
     gateway = Breaking(lambda context: refuse(context, "INTERNAL", "request 9", "INTERNAL"))
 
     with pytest.raises(grpc.RpcError):
-        list(watch(serve(gateway), "job", backoff=QUICK))
+        revisions(reach(gateway))
 
 
-def test_a_wrong_address_is_reported_soon_and_with_a_hint() -> None:
-    with connect("127.0.0.1:1") as client, pytest.raises(grpc.RpcError) as caught:
-        list(watch(client, "job", backoff=QUICK))
+def test_a_wrong_address_is_reported_soon_and_with_a_hint(reach: Reach) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        revisions(reach(address="127.0.0.1:1"))
 
     explanation = explain(caught.value)
     assert explanation.code == "UNAVAILABLE"

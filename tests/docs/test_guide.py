@@ -21,7 +21,7 @@ from tests.sounds import write_wav
 
 GUIDE = Path(__file__).parents[2] / "docs" / "training-models.md"
 HEADINGS = """Prerequisites, Creating a job, Settings, Choosing types, Watching and polling, Statuses,
-    Reading the metrics, Models, Cancelling, When to retrain, Troubleshooting"""
+    Reading the metrics, Models, Cancelling, When to retrain, The same with asyncio, Troubleshooting"""
 UNSET = {"off", "none"}  # defaults in the table of settings that mean no value
 
 
@@ -87,6 +87,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
 def reader(system: LocalSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     monkeypatch.chdir(tmp_path)
     write_wav(tmp_path / "call.wav", 270, 100)
+    write_annotated_week(tmp_path)
     with connect(system.address) as client:
         examples = Examples(client, tmp_path)
         main, main_files, main_set = examples.dataset("calls", *[31.0] * 10)
@@ -115,6 +116,14 @@ def reader(system: LocalSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             system.address,
             {example: lambda _, real=real: real for example, real in prepared.items()} | created_by_blocks,
         )
+
+
+def write_annotated_week(folder: Path) -> None:
+    """Write two recordings and the table of their annotations."""
+    rows = ["file,type,start_ms,end_ms"]
+    for seed, name in enumerate(("monday.wav", "tuesday.wav"), start=200):
+        rows += [f"{name},{kind},{start},{end}" for kind, start, end in write_wav(folder / name, 151, seed)]
+    (folder / "annotations.csv").write_text("\n".join(rows))
 
 
 def settings_table() -> dict[str, list[str]]:

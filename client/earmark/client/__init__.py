@@ -6,25 +6,22 @@
         for event in watch(client, job_id):
             print(event)
 
-`Client` uses the messages and stubs that are generated from the protos of `earmark.v1`.
+`Client` uses the messages and stubs that are generated from the protos of `earmark.v1`. `earmark.client.aio`
+is the same client for asyncio.
 """
 
 from earmark.client.backoff import Backoff
-from earmark.client.channel import DEFAULT_ADDRESS, Client, connect
+from earmark.client.calls import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, channel_options
+from earmark.client.channel import Client, connect
 from earmark.client.errors import EarmarkError, Explanation, FieldViolation, PreconditionViolation, explain
-from earmark.client.transfer import IncompleteReplyError, detect, download, upload
-from earmark.client.watch import (
-    TERMINAL_STATUSES,
-    FileEvent,
-    JobEvent,
-    wait_until_ready,
-    watch,
-    watch_audio_files,
-    watch_jobs,
-)
+from earmark.client.parts import IncompleteReplyError
+from earmark.client.positions import TERMINAL_STATUSES, FileEvent, JobEvent
+from earmark.client.transfer import detect, download, upload
+from earmark.client.watch import wait_until_ready, watch, watch_audio_files, watch_jobs
 
 __all__ = [
     "DEFAULT_ADDRESS",
+    "DEFAULT_TIMEOUT",
     "TERMINAL_STATUSES",
     "Backoff",
     "Client",
@@ -35,6 +32,7 @@ __all__ = [
     "IncompleteReplyError",
     "JobEvent",
     "PreconditionViolation",
+    "channel_options",
     "connect",
     "detect",
     "download",

@@ -13,6 +13,8 @@ Detail = TypeVar("Detail")
 
 _HINTS = {
     "UNAVAILABLE": "Is the gateway running at this address? `earmark up` starts one on this machine.",
+    "DEADLINE_EXCEEDED": "No answer came within the `timeout`, but a change may have been made all the same. "
+    "Repeat it with the same request_id, so that it is not made twice, or give it more time.",
 }
 
 
@@ -80,7 +82,8 @@ def explain(error: grpc.RpcError) -> Explanation:
     if not isinstance(error, grpc.Call | aio.AioRpcError):
         return Explanation(code="UNKNOWN", message=str(error) or type(error).__name__)
     code, message = error.code().name, error.details() or "no message"
-    request_id = _request_id(error)
+    # Empty if no gateway answered.
+    request_id = str(_trailer(error, "x-request-id") or "")
     status = _details(error)
     if status is None:
         return Explanation(code=code, message=message, request_id=request_id)
@@ -109,12 +112,10 @@ def explain(error: grpc.RpcError) -> Explanation:
     )
 
 
-def _request_id(call: grpc.Call | aio.AioRpcError) -> str:
-    """Return the id that the gateway gave the call, or nothing if no gateway answered."""
-    for key, value in call.trailing_metadata() or ():
-        if key == "x-request-id":
-            return str(value)
-    return ""
+def _trailer(call: grpc.Call | aio.AioRpcError, key: str) -> str | bytes | None:
+    """Return the first value of `key` in the trailing metadata, None if there is none."""
+    # Not dict(): in grpcio 1.66, the metadata of grpc.aio look like a mapping, but are none.
+    return next((value for name, value in call.trailing_metadata() or () if name == key), None)
 
 
 def _details(error: grpc.Call | aio.AioRpcError) -> status_pb2.Status | None:
@@ -122,7 +123,7 @@ def _details(error: grpc.Call | aio.AioRpcError) -> status_pb2.Status | None:
 
     The details describe another error if a proxy rewrote the status and kept them.
     """
-    sent = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
+    sent = _trailer(error, "grpc-status-details-bin")
     try:
         status = status_pb2.Status.FromString(sent) if isinstance(sent, bytes) else None
     except DecodeError:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from earmark.client.channel import Client
 from earmark.client.cli.tables import figure, metrics_table
-from earmark.client.watch import TERMINAL_STATUSES, JobEvent
+from earmark.client.positions import TERMINAL_STATUSES, JobEvent
 from earmark.v1 import training_service_pb2 as training
 from earmark.v1.error_reason_pb2 import ErrorReason
 from earmark.v1.metrics_pb2 import EvalMetrics

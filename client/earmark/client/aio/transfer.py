@@ -1,0 +1,73 @@
+"""Transfers of audio for asyncio. Files are read and written in threads, so the event loop goes on."""
+
+import asyncio
+from pathlib import Path
+
+import grpc
+
+from earmark.client.aio.channel import Client
+from earmark.client.aio.streams import InThread, lost_its_status, responses_of
+from earmark.client.backoff import Backoff, Retries, was_cut_off
+from earmark.client.parts import (
+    Detections,
+    PartialFile,
+    Sending,
+    detect_requests,
+    upload_metadata,
+    upload_requests,
+)
+from earmark.v1 import audio_service_pb2 as audio
+from earmark.v1 import detection_pb2
+
+
+async def upload(
+    client: Client,
+    dataset_id: str,
+    path: str | Path,
+    *,
+    request_id: str | None = None,
+    backoff: Backoff | None = None,
+) -> audio.AudioFile:
+    """Upload the file at `path` and return the audio file, still pending; see `earmark.client.upload`."""
+    metadata = await asyncio.to_thread(upload_metadata, dataset_id, Path(path), request_id)
+    retries = Retries(backoff, was_cut_off)
+    while True:
+        try:
+            with Sending(upload_requests(metadata, Path(path))) as requests:
+                return (await client.audio.UploadAudio(InThread(requests))).audio_file
+        except grpc.RpcError as error:
+            delay = retries.delay(error)
+        await asyncio.sleep(delay)
+
+
+async def download(client: Client, audio_file_id: str, path: str | Path) -> Path:
+    """Write an audio file's bytes to `path` and return the path, see `earmark.client.download`."""
+    request = audio.GetAudioFileRequest(audio_file_id=audio_file_id)
+    expected = (await client.audio.GetAudioFile(request)).audio_file
+    parts_request = audio.DownloadAudioRequest(audio_file_id=audio_file_id)
+    with PartialFile(Path(path), expected) as file:
+        async with responses_of(client.audio.DownloadAudio(parts_request)) as parts:
+            async for part in parts:
+                await asyncio.to_thread(file.write, part)
+        return file.complete()
+
+
+async def detect(
+    client: Client,
+    model_id: str,
+    recording: str | Path | bytes,
+    config: detection_pb2.DetectionConfig | None = None,
+) -> list[detection_pb2.Detection]:
+    """Return an active model's detections in a recording, see `earmark.client.detect`."""
+    retries = Retries(None, lost_its_status)
+    while True:
+        detections = Detections()
+        try:
+            with Sending(detect_requests(model_id, recording, config)) as requests:
+                async with responses_of(client.detection.Detect(InThread(requests))) as responses:
+                    async for response in responses:
+                        detections.add(response)
+            return detections.complete()
+        except grpc.RpcError as error:
+            delay = retries.delay(error)
+        await asyncio.sleep(delay)
