@@ -284,8 +284,8 @@ async def test_the_end_comes_after_every_event_that_led_to_it(gateway, monkeypat
     reading = asyncio.ensure_future(to_end(call))
     created = [(file.id, "created") for file in files]
     await decided.wait()
-    # An event elsewhere, which is published, makes the gateway read the log.
-    await upload(gateway, await dataset(gateway))
+    # A later event, which is published, makes the gateway read the log. It comes after the end.
+    await upload(gateway, dataset_id)
     assert summaries(await reading) == [*created, *((file.id, "ready") for file in files)]
 
 
