@@ -70,7 +70,7 @@ class LogWatch:
                     if find_end and last is None and may_end:
                         last, may_end = await find_end(), False
                     # After `cursor` there may be numbers whose events were removed for their age.
-                    if last is not None and latest >= last:
+                    if last is not None and max(latest, cursor.sequence) >= last:
                         return
                     await wait_for_event(changed, heartbeat_at - _now())
                 if _now() >= heartbeat_at:

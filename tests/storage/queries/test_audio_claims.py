@@ -158,3 +158,26 @@ async def test_only_a_file_whose_last_lease_expired_is_failed(database) -> None:
     assert await fail_exhausted(database) is None
     assert await advance(database, leased, "normalizing") is not None
     assert await advance(database, lost, "ready") is None
+
+
+async def test_files_of_several_tenants_are_claimed_together_and_failed_one_by_one(database, files) -> None:
+    async with database.transaction() as connection:
+        theirs = await rows.dataset(connection, files=1, audio_status="pending", annotated=(), tenant="other")
+    ids = [*files, *theirs.audio_file_ids]
+    async with database.transaction() as connection:
+        # A transaction that recorded events of both tenants would not commit.
+        claimed = await audio.claim(connection, 10, LONG)
+    assert [(file.id, file.tenant_id) for file in claimed] == [
+        *((file_id, rows.TENANT) for file_id in files),
+        (theirs.audio_file_ids[0], "other"),
+    ]
+    async with database.connection() as connection:
+        await connection.execute(
+            "UPDATE audio_files SET attempt = $1, lease_until = now()", audio.MAX_ATTEMPTS
+        )
+    failed = []
+    for _ in ids:
+        async with database.transaction() as connection:
+            failed.append(await audio.fail_exhausted(connection))
+    assert [file.id for file in failed] == ids
+    assert await fail_exhausted(database) is None
