@@ -17,6 +17,8 @@ from tests.storage import jobs as stored_jobs
 
 S = pb.AudioProcessingStatus
 K = pb.AudioFileEventKind
+# Only a hang lasts this long.
+TIMEOUT_SECONDS = 20
 READY, FAILED = S.AUDIO_PROCESSING_STATUS_READY, S.AUDIO_PROCESSING_STATUS_FAILED
 
 
@@ -316,6 +318,29 @@ async def test_long_after_its_end_each_file_has_its_last_event_and_a_deleted_one
     assert summaries(responses)[0] == (kept.id, "ready")
     refusal = await refused(watch(gateway, whole[0].cursor).read(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
     assert "too old" in refusal.message
+
+
+async def test_every_cursor_resumes_a_replay_of_events_between_which_others_were_removed(gateway) -> None:
+    dataset_id = await dataset(gateway)
+    first = [await upload(gateway, dataset_id) for _ in range(2)]
+    await delete(gateway, await upload(gateway, dataset_id))
+    last = [await upload(gateway, dataset_id) for _ in range(2)]
+    await remove_events(gateway, 6)
+    whole = await take(watch(gateway), 4)
+    assert summaries(whole) == [(file.id, "created") for file in first + last]
+    for number, response in enumerate(whole[:-1], start=1):
+        assert await take(watch(gateway, response.cursor), 4 - number) == whole[number:]
+
+
+async def test_every_cursor_resumes_whether_its_event_is_in_memory_or_not(gateway, monkeypatch) -> None:
+    monkeypatch.setattr(tenant_log, "KEPT", 4)
+    dataset_id = await dataset(gateway)
+    for _ in range(10):
+        await upload(gateway, dataset_id)
+    whole = await take(watch(gateway), 10)
+    for number, response in enumerate(whole[:-1], start=1):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            assert await take(watch(gateway, response.cursor), 10 - number) == whole[number:]
 
 
 async def test_a_watch_receives_the_changes_of_another_gateway(gateway, database_url, tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from functools import partial
 
 import pytest
 import pytest_asyncio
@@ -9,7 +10,7 @@ from uuid_utils.compat import uuid7
 
 from earmark.gateway.app import App
 from earmark.gateway.settings import GatewaySettings
-from earmark.gateway.watching import topics
+from earmark.gateway.watching import tenant_log, topics
 from earmark.gateway.watching.event_filter import EventFilter
 from earmark.gateway.watching.job_watch import follow_job
 from earmark.gateway.watching.log_watch import LogWatch
@@ -131,3 +132,20 @@ async def test_an_event_wakes_its_jobs_watcher_and_no_other_jobs(app, job_id, lo
         await asyncio.wait_for(everything.wait(), TIMEOUT_SECONDS)
         assert mine.is_set()
         assert not others.is_set()
+
+
+async def test_an_event_is_dropped_from_memory_for_the_watch_of_its_job_too(
+    app, job_id, logs, monkeypatch
+) -> None:
+    monkeypatch.setattr(tenant_log, "KEPT", 4)
+    with logs.subscribe(rows.TENANT) as log:
+        await log.started()
+        changed = log.changed(job_id)
+        async with app.database.transaction() as connection:
+            for _ in range(6):
+                await jobs.add_event(connection, job_id)
+        app.bus.publish(topics.events(rows.TENANT))
+        await asyncio.wait_for(changed.wait(), TIMEOUT_SECONDS)
+        # Revision 9 is the last.
+        kept = [entry.event.revision for entry in map(partial(log.next_of, job_id), range(9)) if entry]
+        assert kept == [6, 7, 8, 9]
