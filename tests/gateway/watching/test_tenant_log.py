@@ -149,3 +149,22 @@ async def test_an_event_is_dropped_from_memory_for_the_watch_of_its_job_too(
         # Revision 9 is the last.
         kept = [entry.event.revision for entry in map(partial(log.next_of, job_id), range(9)) if entry]
         assert kept == [6, 7, 8, 9]
+
+
+async def test_an_event_that_was_dropped_before_its_watcher_ran_is_read(
+    app, job_id, logs, monkeypatch
+) -> None:
+    monkeypatch.setattr(tenant_log, "KEPT", 4)
+    async with app.database.connection() as connection:
+        other = await jobs.create(connection, await rows.dataset(connection))
+        await jobs.start(connection, other)
+    watch = follow(logs, job_id, 2)
+    assert (await anext(watch)).event.revision == 3
+    following = asyncio.create_task(anext(watch))
+    await asyncio.sleep(0)  # lets the watch wait for the next event
+    async with app.database.transaction() as connection:
+        for job in (job_id, *[other] * 10):
+            await jobs.add_event(connection, job)
+    app.bus.publish(topics.events(rows.TENANT))
+    assert (await asyncio.wait_for(following, TIMEOUT_SECONDS)).event.revision == 4
+    await watch.aclose()

@@ -181,3 +181,21 @@ async def test_files_of_several_tenants_are_claimed_together_and_failed_one_by_o
             failed.append(await audio.fail_exhausted(connection))
     assert [file.id for file in failed] == ids
     assert await fail_exhausted(database) is None
+
+
+async def test_a_file_whose_lease_is_renewed_meanwhile_is_not_failed(database, files) -> None:
+    async with database.connection() as connection:
+        await connection.execute(
+            "UPDATE audio_files SET attempt = $1, lease_until = now() WHERE id = $2",
+            *(audio.MAX_ATTEMPTS, files[0]),
+        )
+    async with database.connection() as observer, database.transaction() as busy:
+        await busy.execute("SELECT FROM datasets FOR UPDATE")
+        failing = asyncio.create_task(fail_exhausted(database))
+        while not await observer.fetchval(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ):
+            pass
+        assert await audio.renew(busy, files[0], audio.MAX_ATTEMPTS, LONG)
+    assert await failing is None

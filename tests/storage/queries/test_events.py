@@ -243,6 +243,29 @@ async def test_an_event_is_removed_when_the_one_that_supersedes_it_is_old(
     assert await jobs.logged(connection) == latest[1:]
 
 
+async def test_events_after_one_that_is_not_old_yet_stay(database, connection, built) -> None:
+    await started(connection, built, 2)
+    before = await jobs.logged(connection)
+    # The time of an event is that of its transaction's beginning, so times need not be in the log's order.
+    await connection.execute("UPDATE events SET time = time - interval '91 days' WHERE sequence > 2")
+    await events.compact(database, 90)
+    assert await jobs.logged(connection) == before
+    assert (await events.log_end(connection, rows.TENANT)).compacted_sequence == 0
+
+
+async def test_an_events_age_is_counted_in_whole_hours(database, connection, built) -> None:
+    await started(connection, built, 1)
+    async with database.transaction() as one:
+        # now() is the same in both statements.
+        age = "UPDATE events SET time = date_trunc('hour', now()) - interval '90 days'"
+        await one.execute(age)
+        walked = await one.fetchval(events.SQL["remove_superseded"], rows.TENANT, 90.0, 10)
+        assert walked is None
+        await one.execute(f"{age} - interval '1 us'")
+        walked = await one.fetchval(events.SQL["remove_superseded"], rows.TENANT, 90.0, 10)
+        assert walked == 3
+
+
 async def test_nothing_is_left_of_a_job_that_was_deleted_long_ago(database, connection, built) -> None:
     await jobs.create(connection, built)
     await connection.execute("DELETE FROM training_jobs")
