@@ -311,9 +311,9 @@ async def test_a_gateway_removes_old_events_of_finished_jobs(database_url, tmp_p
             *_, last = await watched(channel, jobs[-1].id)
         old, recent = jobs
     async with Database(database_url) as database, database.connection() as connection:
+        await connection.execute("UPDATE events SET time = now() - $1::interval", timedelta(hours=37))
         age = "UPDATE events SET time = now() - $2::interval WHERE resource_id = $1"
-        for job, hours in ((old, 37), (recent, 35)):
-            await connection.execute(age, UUID(job.id), timedelta(hours=hours))
+        await connection.execute(age, UUID(recent.id), timedelta(hours=35))
     async with gateway(database_url, tmp_path, event_retention_days=1.5) as channel:
         stream = TrainingServiceStub(channel).WatchTrainingJob(
             pb.WatchTrainingJobRequest(training_job_id=old.id, after_revision=last.revision - 1)
