@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test lint format protos lock clean
+.PHONY: setup demo test lint format protos proto-archive lock clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,9 @@ format: setup
 
 protos: setup  # writes protos/gen anew, with the compiler of protos/requirements.lock
 	$(BIN)/python -m protos.generate
+
+proto-archive: setup  # writes build/earmark-protos.tar.gz: the .proto files with one include root
+	$(BIN)/python -m protos.archive
 
 lock:  # brings requirements.lock up to date with pyproject.toml; needs uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
