@@ -37,9 +37,14 @@ protos: setup  # writes protos/gen anew, with the compiler of protos/requirement
 proto-archive: setup  # writes build/earmark-protos.tar.gz: the .proto files with one include root
 	$(BIN)/python -m protos.archive
 
-lock:  # brings requirements.lock up to date with pyproject.toml; needs uv
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-annotate --extra gateway --extra trainer --extra demo --extra dev pyproject.toml -o requirements.lock
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
+CLIENTS := tests/client/environments
+
+lock:  # brings requirements.lock and the clients' environments up to date with pyproject.toml; needs uv
+	$(LOCK) --extra gateway --extra trainer --extra demo --extra dev pyproject.toml -o requirements.lock
+	$(LOCK) --resolution lowest-direct pyproject.toml -o $(CLIENTS)/oldest.lock
+	$(LOCK) --constraint $(CLIENTS)/middle.in pyproject.toml -o $(CLIENTS)/middle.lock
+	$(LOCK) pyproject.toml -o $(CLIENTS)/newest.lock
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo-output

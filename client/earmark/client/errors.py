@@ -80,7 +80,8 @@ def explain(error: grpc.RpcError) -> Explanation:
     if not isinstance(error, grpc.Call | aio.AioRpcError):
         return Explanation(code="UNKNOWN", message=str(error) or type(error).__name__)
     code, message = error.code().name, error.details() or "no message"
-    request_id = _request_id(error)
+    # The id that the gateway gave the call; none if no gateway answered.
+    request_id = str(_trailing(error, "x-request-id") or "")
     status = _details(error)
     if status is None:
         return Explanation(code=code, message=message, request_id=request_id)
@@ -109,12 +110,10 @@ def explain(error: grpc.RpcError) -> Explanation:
     )
 
 
-def _request_id(call: grpc.Call | aio.AioRpcError) -> str:
-    """Return the id that the gateway gave the call, or nothing if no gateway answered."""
-    for key, value in call.trailing_metadata() or ():
-        if key == "x-request-id":
-            return str(value)
-    return ""
+def _trailing(call: grpc.Call | aio.AioRpcError, key: str) -> str | bytes | None:
+    """Return the first value of `key` in the call's trailing metadata, None if there is none."""
+    # By iteration: the metadata of grpc.aio up to 1.76 is a mapping that dict() cannot copy.
+    return next((value for name, value in call.trailing_metadata() or () if name == key), None)
 
 
 def _details(error: grpc.Call | aio.AioRpcError) -> status_pb2.Status | None:
@@ -122,7 +121,7 @@ def _details(error: grpc.Call | aio.AioRpcError) -> status_pb2.Status | None:
 
     The details describe another error if a proxy rewrote the status and kept them.
     """
-    sent = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
+    sent = _trailing(error, "grpc-status-details-bin")
     try:
         status = status_pb2.Status.FromString(sent) if isinstance(sent, bytes) else None
     except DecodeError:
