@@ -115,7 +115,7 @@ async def test_node_the_whole_way(node, protos, address, tmp_path, trainer) -> N
     assert report["processingStatus"] == "AUDIO_PROCESSING_STATUS_READY"
     assert report["refused"][:2] == [9, "PREREQUISITES_NOT_MET"]
     assert "ANNOTATION_SET_PUBLISHED" in report["refused"][2]
-    assert report["invalid"] == ["name"]
+    assert report["invalid"] == ["INVALID_FIELD", ["name"]]
     assert report["revisions"] == list(range(1, len(report["revisions"]) + 1))
     assert report["thresholds"] == {"glitch": 0.4}
     assert report["detections"] == [["glitch", 1200, 1350]]

@@ -40,7 +40,8 @@ try {
 try {
   await unary(earmark.datasets, 'CreateDataset', { name: '' });
 } catch (error) {
-  report.invalid = errorDetails(earmark, error).BadRequest.fieldViolations.map(({ field }) => field);
+  const { ErrorInfo, BadRequest } = errorDetails(earmark, error);
+  report.invalid = [ErrorInfo.reason, BadRequest.fieldViolations.map(({ field }) => field)];
 }
 
 await unary(earmark.annotations, 'BatchCreateAnnotations', {
