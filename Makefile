@@ -40,11 +40,12 @@ proto-archive: setup  # writes build/earmark-protos.tar.gz: the .proto files wit
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
 CLIENTS := tests/client/environments
 
-lock:  # brings requirements.lock and the clients' environments up to date with pyproject.toml; needs uv
+lock:  # brings requirements.lock and the clients' packages up to date with pyproject.toml and package.json; needs uv, npm
 	$(LOCK) --extra gateway --extra trainer --extra demo --extra dev pyproject.toml -o requirements.lock
 	$(LOCK) --resolution lowest-direct pyproject.toml -o $(CLIENTS)/oldest.lock
 	$(LOCK) --constraint $(CLIENTS)/middle.in pyproject.toml -o $(CLIENTS)/middle.lock
 	$(LOCK) pyproject.toml -o $(CLIENTS)/newest.lock
+	npm install --prefix tests/client/node --package-lock-only --ignore-scripts --no-audit --no-fund
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo-output

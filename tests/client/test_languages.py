@@ -106,6 +106,14 @@ async def job_id(address, database_url) -> str:
         return (await create(channel, await build_one(database_url))).id
 
 
+def test_the_lock_file_names_no_registry() -> None:
+    """npm writes it so, because of .npmrc."""
+    packages = json.loads((NODE / "package-lock.json").read_text())["packages"].values()
+
+    assert all("integrity" in package for package in packages if "version" in package)
+    assert [package["resolved"] for package in packages if "resolved" in package] == []
+
+
 @needs_node
 async def test_node_the_whole_way(node, protos, address, tmp_path, trainer) -> None:
     (tmp_path / "call.wav").write_bytes(RECORDING)
