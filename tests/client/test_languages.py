@@ -8,19 +8,21 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from grpc import aio
 
 from earmark.gateway.server import running
 from earmark.gateway.settings import GatewaySettings
+from earmark.internal.v1 import trainer_service_pb2 as pb
 from protos import archive, generate
 from protos.environment import locked, made
 from tests.client.whole_trainer import DURATION_MS, WholeTrainer
 from tests.gateway.jobs import build_one, create
-from tests.gateway.scripted_trainer import serving, whole
+from tests.gateway.scripted_trainer import Call, accepted, epoch, serving, whole
 
 FOLDER = Path(__file__).parent
 BUILD = FOLDER.parents[1] / "build"
@@ -30,16 +32,22 @@ RECORDING = bytes(range(256)) * 12_000  # about 3 MB, so that it takes several p
 needs_node = pytest.mark.skipif(shutil.which("npm") is None, reason="node is not installed")
 
 
-async def run(*command: object, **environment: str) -> str:
-    """Run a program and return what it prints."""
-    words = [str(word) for word in command]
+async def start(*command: object, **environment: str) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *words, env=os.environ | environment, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe
+    return await asyncio.create_subprocess_exec(
+        *map(str, command),
+        env=os.environ | environment,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
     )
-    printed, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode() + printed.decode()
-    return printed.decode()
+
+
+async def printed(process: asyncio.subprocess.Process) -> list[str]:
+    """Wait for the program to succeed; return the lines that it prints from now on."""
+    out, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode() + out.decode()
+    return out.decode().splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -86,24 +94,50 @@ def plain(protos) -> tuple[Path, Path]:
     return python, stubs
 
 
+@dataclass
+class Watched:
+    """Programs that follow a job while the gateway is restarted."""
+
+    settings: GatewaySettings
+    trainer: WholeTrainer
+
+    async def by(self, command: Callable[[str, str], list[object]], **environment: str) -> str:
+        """Start the program, given the gateway's address and a job's id, and return what it prints first.
+
+        Afterwards it must print the revision of each event, one per line.
+        """
+        async with serving(self.trainer) as trainers:
+            settings = self.settings.model_copy(update={"trainers": trainers})
+            async with running(settings) as port, aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                job = await create(channel, await build_one(settings.database_url))
+                process = await start(*command(f"127.0.0.1:{port}", job.id), **environment)
+                lines = [(await process.stdout.readline()).decode().strip()]
+                while lines[-1] not in ("3", ""):
+                    lines.append((await process.stdout.readline()).decode().strip())
+            async with running(settings.model_copy(update={"port": port})):
+                lines += await printed(process)
+        first = [line for line in lines if not line.isdecimal()]
+        revisions = [int(line) for line in lines if line.isdecimal()]
+        assert len(self.trainer.calls) == 2
+        assert revisions == list(range(1, len(revisions) + 1))
+        return "".join(first)
+
+
+async def interrupted(_call: Call) -> AsyncIterator[pb.TrainResponse]:
+    """The script of an attempt that does not end by itself."""
+    yield accepted()
+    yield epoch(1)
+    await asyncio.Event().wait()
+
+
 @pytest.fixture
-def trainer() -> WholeTrainer:
-    return WholeTrainer(whole)
+def settings(database_url, tmp_path) -> GatewaySettings:
+    return GatewaySettings(port=0, database_url=database_url, data_dir=tmp_path)
 
 
-@pytest_asyncio.fixture
-async def address(database_url, tmp_path, trainer):
-    """The address of a gateway with one trainer, which runs one job."""
-    async with serving(trainer) as trainers:
-        settings = GatewaySettings(port=0, database_url=database_url, data_dir=tmp_path, trainers=trainers)
-        async with running(settings) as port:
-            yield f"127.0.0.1:{port}"
-
-
-@pytest_asyncio.fixture
-async def job_id(address, database_url) -> str:
-    async with aio.insecure_channel(address) as channel:
-        return (await create(channel, await build_one(database_url))).id
+@pytest.fixture
+def watched(settings) -> Watched:
+    return Watched(settings, WholeTrainer(interrupted, whole))
 
 
 def test_the_lock_file_names_no_registry() -> None:
@@ -115,11 +149,19 @@ def test_the_lock_file_names_no_registry() -> None:
 
 
 @needs_node
-async def test_node_the_whole_way(node, protos, address, tmp_path, trainer) -> None:
-    (tmp_path / "call.wav").write_bytes(RECORDING)
+async def test_node_the_whole_way(node, protos, settings, tmp_path) -> None:
+    recording = tmp_path / "call.wav"
+    recording.write_bytes(RECORDING)
+    trainer = WholeTrainer(whole)
 
-    report = json.loads(await run("node", node / "guide.mjs", address, protos, tmp_path / "call.wav"))
+    async with (
+        serving(trainer) as trainers,
+        running(settings.model_copy(update={"trainers": trainers})) as port,
+    ):
+        program = await start("node", node / "guide.mjs", f"127.0.0.1:{port}", protos, recording)
+        (line,) = await printed(program)
 
+    report = json.loads(line)
     assert report["processingStatus"] == "AUDIO_PROCESSING_STATUS_READY"
     assert report["refused"][:2] == [9, "PREREQUISITES_NOT_MET"]
     assert "ANNOTATION_SET_PUBLISHED" in report["refused"][2]
@@ -132,24 +174,28 @@ async def test_node_the_whole_way(node, protos, address, tmp_path, trainer) -> N
 
 
 @needs_node
-async def test_node_with_generated_types(node, address, job_id) -> None:
-    await run(node / "node_modules" / ".bin" / "tsc", "--project", node)
+async def test_a_watch_in_node(node, protos, watched) -> None:
+    await watched.by(lambda address, job_id: ["node", node / "watch.mjs", address, protos, job_id])
 
-    report = json.loads(await run("node", node / "typed.js", address, job_id))
 
+@needs_node
+async def test_node_with_generated_types(node, watched) -> None:
+    await printed(await start(node / "node_modules" / ".bin" / "tsc", "--project", node))
+
+    line = await watched.by(lambda address, job_id: ["node", node / "typed.js", address, job_id])
+
+    report = json.loads(line)
     assert report["dataset"] == "Calls"
     assert report["refused"].startswith("InvalidArgument (INVALID_FIELD)\nname: ")
-    assert report["revisions"] == list(range(1, len(report["revisions"]) + 1))
 
 
-async def test_plain_stubs(plain, address, job_id) -> None:
+async def test_plain_stubs(plain, watched) -> None:
     python, stubs = plain
+    program = FOLDER / "plain" / "client.py"
 
-    report = json.loads(
-        await run(python, "-P", FOLDER / "plain" / "client.py", address, job_id, PYTHONPATH=str(stubs))
-    )
+    line = await watched.by(lambda *arguments: [python, "-P", program, *arguments], PYTHONPATH=str(stubs))
 
+    report = json.loads(line)
     assert report["dataset"] == "Calls"
     assert report["reason"] == "INVALID_FIELD"
     assert list(report["fields"]) == ["name"]
-    assert report["revisions"] == list(range(1, len(report["revisions"]) + 1))

@@ -1,4 +1,5 @@
-// A client with the types and stubs that protoc-gen-es generates: node typed.js ADDRESS TRAINING_JOB_ID. Prints JSON.
+// A client with the types and stubs that protoc-gen-es generates: node typed.js ADDRESS TRAINING_JOB_ID. Prints a
+// report as JSON, then the revision of each event.
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 
@@ -48,6 +49,5 @@ try {
 } catch (error) {
   refused = explain(ConnectError.from(error));
 }
-const revisions: number[] = [];
-for await (const event of watchJob(trainingJobId)) revisions.push(Number(event.revision));
-console.log(JSON.stringify({ dataset: dataset?.name, refused, revisions }));
+console.log(JSON.stringify({ dataset: dataset?.name, refused }));
+for await (const event of watchJob(trainingJobId)) console.log(String(event.revision));

@@ -1,4 +1,7 @@
-"""A client with stubs that grpcio-tools made from the archive: `python client.py ADDRESS JOB` prints JSON."""
+"""A client with stubs that grpcio-tools made from the archive: `python client.py ADDRESS JOB`.
+
+Prints a report as JSON, then the revision of each event of the job.
+"""
 
 import json
 import sys
@@ -69,6 +72,7 @@ def watch_job(job_id, revision=0):
         time.sleep(1)
 
 
-revisions = [event.revision for event in watch_job(job_id)]
-report = {"dataset": dataset.name, "reason": reason, "fields": fields, "revisions": revisions}
-sys.stdout.write(json.dumps(report))
+sys.stdout.write(json.dumps({"dataset": dataset.name, "reason": reason, "fields": fields}) + "\n")
+for event in watch_job(job_id):
+    sys.stdout.write(f"{event.revision}\n")
+    sys.stdout.flush()
