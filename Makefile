@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test lint format protos lock clean
+.PHONY: setup demo test lint format protos proto-archive lock clean baseline
 
 setup: $(STAMP)
 
@@ -34,9 +34,21 @@ format: setup
 protos: setup  # writes protos/gen anew, with the compiler of protos/requirements.lock
 	$(BIN)/python -m protos.generate
 
-lock:  # brings requirements.lock up to date with pyproject.toml; needs uv
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-annotate --extra gateway --extra trainer --extra demo --extra dev pyproject.toml -o requirements.lock
+proto-archive: setup  # writes build/earmark-protos.tar.gz: the .proto files with one include root
+	$(BIN)/python -m protos.archive
+
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
+CLIENTS := tests/client/environments
+
+baseline: setup  # makes the contract as it is the one that later changes must be compatible with
+	$(BIN)/buf build --exclude-source-info -o protos/baseline.binpb
+
+lock:  # brings requirements.lock and the clients' packages up to date with pyproject.toml and package.json; needs uv, npm
+	$(LOCK) --extra gateway --extra trainer --extra demo --extra dev pyproject.toml -o requirements.lock
+	$(LOCK) --resolution lowest-direct pyproject.toml -o $(CLIENTS)/oldest.lock
+	$(LOCK) --constraint $(CLIENTS)/middle.in pyproject.toml -o $(CLIENTS)/middle.lock
+	$(LOCK) pyproject.toml -o $(CLIENTS)/newest.lock
+	npm install --prefix tests/client/node --package-lock-only --ignore-scripts --no-audit --no-fund
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo-output

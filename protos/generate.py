@@ -8,6 +8,8 @@ from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from protos.environment import locked
+
 PROTOS = Path(__file__).parent
 THIRD_PARTY = PROTOS / "third_party"
 GEN = PROTOS / "gen"
@@ -60,22 +62,11 @@ def without_rules(contract: FileDescriptorSet) -> FileDescriptorSet:
 
 def protoc(*arguments: str) -> None:
     """Runs the locked compiler with its plugins."""
-    python = tools() / "bin" / "python"
+    # mypy-protobuf and the compiler name different versions of protobuf; the compiler itself uses none.
+    python = locked(TOOLS, LOCK)
     plugin = f"--plugin=protoc-gen-mypy_grpc={python.with_name('protoc-gen-mypy_grpc')}"
     if subprocess.run([python, "-m", "grpc_tools.protoc", plugin, *arguments], check=False).returncode:
         sys.exit("protoc failed: see the lines above")
-
-
-def tools() -> Path:
-    """Returns the compiler's environment; makes it first if it is missing or its lock file has changed."""
-    installed = TOOLS / LOCK.name
-    if not installed.exists() or installed.read_bytes() != LOCK.read_bytes():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", TOOLS], check=True)
-        # mypy-protobuf and the compiler name different versions of protobuf; the compiler itself uses none.
-        install = ["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
-        subprocess.run([TOOLS / "bin" / "python", "-m", "pip", *install, "-r", LOCK], check=True)
-        shutil.copyfile(LOCK, installed)
-    return TOOLS
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NAMED = re.compile(r"`([\w.]+/[\w./]+\.(?:py|proto|sql))`")
+CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINKED = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
@@ -14,5 +15,5 @@ LINKED = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
     text = page.read_text()
     named = [ROOT / path for path in NAMED.findall(text)]
-    linked = [page.parent / path for path in LINKED.findall(text)]
+    linked = [page.parent / path for path in LINKED.findall(CODE.sub("", text))]
     assert [path for path in named + linked if not path.exists()] == []

@@ -204,6 +204,12 @@ def detect_file(
             typer.echo("nothing found")
 
 
+@app.command()
+def protos() -> None:
+    """Print the folder of the .proto files, the only include root that a compiler needs."""
+    typer.echo(Path(__file__).parents[2] / "protos")
+
+
 def _as_dict(detection: Detection) -> dict[str, object]:
     """Return a detection's fields, with times as numbers: protobuf's own JSON writes int64 as strings."""
     fields = json_format.MessageToDict(
