@@ -1,22 +1,34 @@
 """Processes one audio file on a trainer, from pending to ready or failed."""
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 import structlog
 from grpc import aio
 
 from earmark.gateway import object_keys
 from earmark.gateway.app import App
+from earmark.gateway.dispatcher.failures import failure_of
+from earmark.gateway.dispatcher.outcome import backoff_seconds
 from earmark.gateway.dispatcher.retries import retry_until_available
 from earmark.gateway.fleet.trainers import Trainer
 from earmark.gateway.watching import topics
 from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.storage.database import Connection
+from earmark.storage.objects import ObjectStoreError
 from earmark.storage.queries import audio
 from earmark.storage.records import AudioFile
 
 log = structlog.get_logger("dispatcher")
+
+
+# Writes how an attempt without a result ends, by the file's id and the number of the attempt.
+Ending = Callable[[Connection, UUID, int], Awaitable[AudioFile | None]]
 
 
 class SupersededError(Exception):
@@ -44,24 +56,48 @@ class AudioProcessing:
             )
         )
         renewal = asyncio.create_task(self._renew_lease())
-        is_over = False
+        end: Ending | None = audio.release
         try:
             async for response in call:
-                is_over = await self._record(response)
+                if await self._record(response):
+                    self._trainer.audio_cool_down.reset()
+                    end = None
         except SupersededError:
-            is_over = True
+            end = None
             await self._remove_objects_if_deleted()
         except aio.AioRpcError as error:
-            self._log.warning("trainer lost", error=error.details())
+            end = self._ending_after(error)
         finally:
             call.cancel()
             renewal.cancel()
             await asyncio.gather(renewal, return_exceptions=True)
-            if not is_over:
+            if end is not None:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._app.settings.stop_grace_seconds):
-                        await retry_until_available(self._release)
+                        await self._end(end)
             self._app.bus.publish(topics.AUDIO)
+
+    def _ending_after(self, error: aio.AioRpcError) -> Ending:
+        failure, message = failure_of(error), error.details() or error.code().name
+        self._log.warning(
+            "the trainer ended the attempt", code=error.code().name, reason=failure.reason, message=message
+        )
+        if failure.kind == pb.FAILURE_KIND_DATA:
+            return partial(audio.fail, message=message)
+        if failure.kind == pb.FAILURE_KIND_HANDED_BACK:
+            return audio.release
+        if failure.kind != pb.FAILURE_KIND_ATTEMPT:
+            # The trainer is not well, or cannot be reached.
+            self._trainer.audio_cool_down.record_loss(time.monotonic())
+        if failure.kind == pb.FAILURE_KIND_ENVIRONMENT:
+            return audio.release
+        return partial(audio.release_lost, pause=self._pause)
+
+    def _pause(self, losses: int) -> float:
+        """The seconds until the file is tried again after so many losses."""
+        pause = backoff_seconds(self._app.settings.retry_seconds, losses)
+        self._app.bus.wake_later(topics.AUDIO, pause)
+        return pause
 
     async def _record(self, response: pb.ProcessAudioResponse) -> bool:
         """Returns whether the file's processing is finished."""
@@ -108,11 +144,17 @@ class AudioProcessing:
                 return await audio.exists(connection, self._file.id)
 
         if not await retry_until_available(exists):
-            await self._app.objects.delete_async(*object_keys.audio_objects(self._file.id))
+            try:
+                await self._app.objects.delete_async(*object_keys.audio_objects(self._file.id))
+            except ObjectStoreError as error:
+                self._log.warning("objects are left for a later clean-up", error=str(error))
 
-    async def _release(self) -> None:
-        async with self._app.database.transaction() as connection:
-            await audio.release(connection, self._file.id, self._file.attempt)
+    async def _end(self, end: Ending) -> None:
+        async def run() -> None:
+            async with self._app.database.transaction() as connection:
+                await end(connection, self._file.id, self._file.attempt)
+
+        await retry_until_available(run)
         self._app.bus.publish(topics.events(self._file.tenant_id))
 
     async def _renew_lease(self) -> None:

@@ -121,20 +121,11 @@ class Dispatcher:
             self._attempts.discard(attempt)
 
     async def _dispatch_files(self) -> None:
-        while await self._fail_exhausted_file():
-            pass
         for trainer in self._app.trainers.for_audio():
             capacity = trainer.capacity
             free = min(capacity.free_audio_slots, capacity.audio_slots - self._files[trainer.address])
             if free > 0:
                 await self._start_files(trainer, free)
-
-    async def _fail_exhausted_file(self) -> bool:
-        async with self._app.database.transaction() as connection:
-            file = await audio.fail_exhausted(connection)
-        if file is not None:
-            self._app.bus.publish(topics.events(file.tenant_id))
-        return file is not None
 
     async def _start_files(self, trainer: Trainer, limit: int) -> None:
         async with self._app.database.transaction() as connection:

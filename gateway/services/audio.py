@@ -16,7 +16,7 @@ from earmark.gateway.convert.audio import (
     audio_file_message,
     audio_status_names,
 )
-from earmark.gateway.errors import NotFoundError
+from earmark.gateway.errors import NotFoundError, wrong_state
 from earmark.gateway.idempotency import earlier_reply, run_once
 from earmark.gateway.paging import PageRequest
 from earmark.gateway.rules.deletions import check_deletable
@@ -66,6 +66,27 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
             )
         page = page_request.cut(rows, audio_file_message, lambda audio_file: audio_file.id)
         return pb.ListAudioFilesResponse(audio_files=page.messages, next_page_token=page.next_page_token)
+
+    async def RetryAudioFile(self, request: pb.RetryAudioFileRequest, _: Any) -> pb.RetryAudioFileResponse:
+        audio_file_id = UUID(request.audio_file_id)
+
+        async def retry(connection: Connection) -> pb.RetryAudioFileResponse:
+            await audio.lock_dataset(connection, tenant(), audio_file_id)
+            audio_file = await lookup.audio_file(connection, audio_file_id)
+            if not await audio.retry(connection, tenant(), audio_file_id):
+                status = audio_file.processing_status
+                raise wrong_state(
+                    "audio_file",
+                    request.audio_file_id,
+                    status,
+                    f"audio file {audio_file_id} is {status}; only one that failed can be processed again",
+                )
+            audio_file = await lookup.audio_file(connection, audio_file_id)
+            return pb.RetryAudioFileResponse(audio_file=audio_file_message(audio_file))
+
+        response = await run_once(self._app.database, request, pb.RetryAudioFileResponse, retry)
+        self._app.bus.publish(topics.events(tenant()), topics.AUDIO)
+        return response
 
     async def DeleteAudioFile(self, request: pb.DeleteAudioFileRequest, _: Any) -> pb.DeleteAudioFileResponse:
         async def delete(connection: Connection) -> pb.DeleteAudioFileResponse:

@@ -50,9 +50,13 @@ CREATE TABLE audio_files (
     attempt integer NOT NULL DEFAULT 0,
     -- End of the current attempt's lease: until then nobody else may claim the file.
     lease_until timestamptz,
+    -- Attempts that were lost with their trainer, and the time of the first.
+    losses integer NOT NULL DEFAULT 0,
+    first_loss_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX audio_files_ready ON audio_files (updated_at) WHERE processing_status = 'ready';
 CREATE INDEX audio_files_by_dataset ON audio_files (dataset_id, id);
 CREATE INDEX audio_files_by_status ON audio_files (dataset_id, processing_status) INCLUDE (duration_ms);
 CREATE INDEX audio_files_in_progress ON audio_files (id)

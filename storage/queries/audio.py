@@ -6,7 +6,7 @@ nobody else claims the file until the lease expires. `attempt` is the fencing to
 attempt number changes nothing.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from earmark.storage.records import AudioFile
 SQL = sql.load("audio")
 
 IN_PROGRESS = frozenset({"pending", "normalizing", "embedding"})
-MAX_ATTEMPTS = 5
+MAX_LOSSES = 5
 
 
 class InProgress(NamedTuple):
@@ -85,7 +85,7 @@ async def claim(connection: Connection, limit: int, lease_seconds: float) -> lis
 
     Each gets its next attempt number, and keeps its status until the trainer reports another.
     """
-    rows = await connection.fetch(SQL["claim"], limit, lease_seconds, MAX_ATTEMPTS)
+    rows = await connection.fetch(SQL["claim"], limit, lease_seconds)
     return sorted((AudioFile(**row) for row in rows), key=lambda file: file.id)
 
 
@@ -108,7 +108,7 @@ async def advance(
     """
     lease = lease_seconds if status in IN_PROGRESS else None
     facts = (duration_ms, sample_rate_hz, channels, error_message)
-    row = await connection.fetchrow(SQL["change"], audio_file_id, attempt, status, *facts, lease, True)  # noqa: FBT003
+    row = await connection.fetchrow(SQL["change"], audio_file_id, attempt, status, *facts, lease)
     return row and AudioFile(**row)
 
 
@@ -117,39 +117,56 @@ async def renew(connection: Connection, audio_file_id: UUID, attempt: int, lease
     return await connection.fetchval(SQL["renew"], audio_file_id, attempt, lease_seconds) is not None
 
 
-async def release(connection: Connection, audio_file_id: UUID, attempt: int) -> AudioFile | None:
-    """Ends an attempt whose trainer was lost: the file is pending again, or failed after MAX_ATTEMPTS.
+async def release(
+    connection: Connection, audio_file_id: UUID, attempt: int, *, pause_seconds: float = 0.0
+) -> AudioFile | None:
+    """Ends an attempt without a result: the file is pending again, and nobody claims it during the pause.
 
     Returns None in the same cases as `advance`.
     """
-    return await _end_lost_attempt(connection, audio_file_id, attempt, even_if_leased=True)
+    return await _end(connection, audio_file_id, attempt, "pending", "", pause_seconds)
 
 
-async def fail_exhausted(connection: Connection) -> AudioFile | None:
-    """Fails one file whose lease expired on its last attempt: gateway and trainer were both lost.
-
-    Returns None if there is none. One file at a time, since a transaction records events of one tenant only.
-    """
-    row = await connection.fetchrow(SQL["out_of_attempts"], MAX_ATTEMPTS)
-    if row is None:
-        return None
-    return await _end_lost_attempt(connection, row["id"], row["attempt"], even_if_leased=False)
-
-
-async def _end_lost_attempt(
-    connection: Connection, audio_file_id: UUID, attempt: int, *, even_if_leased: bool
+async def release_lost(
+    connection: Connection, audio_file_id: UUID, attempt: int, pause: Callable[[int], float]
 ) -> AudioFile | None:
-    may_retry = attempt < MAX_ATTEMPTS
-    status, message = ("pending", "") if may_retry else ("failed", _exhausted_message(attempt))
-    no_facts = (None, None, None)
-    row = await connection.fetchrow(
-        SQL["change"], audio_file_id, attempt, status, *no_facts, message, None, even_if_leased
-    )
+    """Ends an attempt that was lost with its trainer. `pause`: seconds to wait after so many losses.
+
+    The file is pending again. It fails after MAX_LOSSES, but only if other files have become ready meanwhile:
+    otherwise the trainers may be ill. Returns None in the same cases as `advance`.
+    """
+    await connection.execute(SQL["lock_dataset_of"], audio_file_id)
+    loss = await connection.fetchrow(SQL["count_loss"], audio_file_id, attempt)
+    if loss is None:
+        return None
+    losses = loss["losses"]
+    if losses >= MAX_LOSSES and loss["others_succeed"]:
+        return await _end(connection, audio_file_id, attempt, "failed", _lost_too_often(losses), 0.0)
+    return await _end(connection, audio_file_id, attempt, "pending", "", pause(losses))
+
+
+async def fail(
+    connection: Connection, audio_file_id: UUID, attempt: int, *, message: str
+) -> AudioFile | None:
+    """Fails the file for good: it can be processed nowhere. Returns None in the same cases as `advance`."""
+    return await _end(connection, audio_file_id, attempt, "failed", message, 0.0)
+
+
+async def retry(connection: Connection, tenant_id: str, audio_file_id: UUID) -> bool:
+    """Makes a failed file pending again. Returns False if it has not failed."""
+    return await connection.fetchval(SQL["retry"], tenant_id, audio_file_id) is not None
+
+
+async def _end(
+    connection: Connection, audio_file_id: UUID, attempt: int, status: str, message: str, pause_seconds: float
+) -> AudioFile | None:
+    facts = (None, None, None, message)
+    row = await connection.fetchrow(SQL["change"], audio_file_id, attempt, status, *facts, pause_seconds)
     return row and AudioFile(**row)
 
 
-def _exhausted_message(attempts: int) -> str:
+def _lost_too_often(losses: int) -> str:
     return (
-        f"gave up after {attempts} attempts: the trainer was lost each time. "
-        "See the trainer's log; then delete the file and upload it anew"
+        f"its trainer was lost {losses} times while it processed the file, and other files were processed: "
+        "convert the file and upload it anew, or try again with RetryAudioFile"
     )

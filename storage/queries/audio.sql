@@ -53,7 +53,6 @@ WITH due AS MATERIALIZED (
     SELECT id FROM audio_files
     WHERE processing_status IN ('pending', 'normalizing', 'embedding')
         AND (lease_until IS NULL OR lease_until < now())
-        AND attempt < $3
     ORDER BY id
     LIMIT $1
     FOR NO KEY UPDATE SKIP LOCKED
@@ -84,8 +83,6 @@ UPDATE audio_files f SET
     updated_at = now()
 FROM dataset
 WHERE f.id = $1 AND attempt = $2 AND processing_status IN ('pending', 'normalizing', 'embedding')
-    -- With $9 false, only a file whose lease has expired is changed.
-    AND ($9::boolean OR lease_until < now())
 RETURNING f.id, tenant_id, dataset_id, original_filename, content_type, size_bytes, sha256, duration_ms, sample_rate_hz,
     channels, processing_status, error_message, f.revision, attempt, created_at, updated_at
 
@@ -95,9 +92,35 @@ UPDATE audio_files SET lease_until = now() + make_interval(secs => $3)
 WHERE id = $1 AND attempt = $2 AND processing_status IN ('pending', 'normalizing', 'embedding')
 RETURNING true
 
--- name: out_of_attempts
--- An unfinished file whose lease expired on its last allowed attempt.
-SELECT id, attempt FROM audio_files
-WHERE processing_status IN ('pending', 'normalizing', 'embedding') AND lease_until < now() AND attempt >= $1
-ORDER BY id
-LIMIT 1
+-- name: lock_dataset_of
+-- Locks a file's dataset, whoever's it is, until the transaction ends.
+SELECT id FROM datasets WHERE id = (SELECT dataset_id FROM audio_files WHERE id = $1) FOR UPDATE
+
+-- name: count_loss
+-- Counts a lost attempt, and looks whether another file has become ready since the first one. The caller has locked the
+-- dataset.
+UPDATE audio_files f SET losses = losses + 1, first_loss_at = coalesce(first_loss_at, now())
+WHERE id = $1 AND attempt = $2 AND processing_status IN ('pending', 'normalizing', 'embedding')
+RETURNING losses, EXISTS (
+    SELECT FROM audio_files r WHERE r.processing_status = 'ready' AND r.updated_at > f.first_loss_at
+) AS others_succeed
+
+-- name: retry
+-- Makes a failed file pending again, as if it had been uploaded anew; no row if it has not failed.
+WITH dataset AS (
+    UPDATE datasets SET audio_revision = audio_revision + 1
+    WHERE id = (SELECT dataset_id FROM audio_files
+                WHERE tenant_id = $1 AND id = $2 AND processing_status = 'failed')
+    RETURNING audio_revision
+)
+UPDATE audio_files SET
+    processing_status = 'pending',
+    error_message = '',
+    lease_until = NULL,
+    losses = 0,
+    first_loss_at = NULL,
+    revision = dataset.audio_revision,
+    updated_at = now()
+FROM dataset
+WHERE tenant_id = $1 AND id = $2 AND processing_status = 'failed'
+RETURNING true

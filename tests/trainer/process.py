@@ -161,3 +161,10 @@ def failure(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
     assert rpc_status.from_call(error).details[0].Unpack(info)
     assert info.domain == "earmark"
     return error.code(), info.reason
+
+
+def kind(error: grpc.RpcError) -> pb.FailureKind:
+    """Returns whose the failure is."""
+    found = pb.Failure()
+    assert any(detail.Unpack(found) for detail in rpc_status.from_call(error).details)
+    return found.kind

@@ -78,8 +78,8 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """False once the exit of the process has been noticed."""
-        return not self.exited.is_set()
+        """False once the process has exited."""
+        return not self.exited.is_set() and self._process.poll() is None
 
     async def send(self, message: object) -> None:
         """Sends a message. If the process has exited, this does not raise, but the next receive() does."""

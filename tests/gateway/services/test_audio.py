@@ -19,6 +19,7 @@ from tests.gateway.calls import (
     dataset,
     decoded,
     draft,
+    finish_processing,
     keys,
     messages,
     new_annotation,
@@ -342,3 +343,18 @@ async def test_a_claim_is_not_visible_until_the_trainer_replies(gateway) -> None
     async with gateway.database.connection() as connection:
         await audio.claim(connection, 1, 60)
     assert await get(gateway, file.id) == file
+
+
+async def test_a_file_that_failed_is_processed_again_on_request(gateway) -> None:
+    file = await upload(gateway, await dataset(gateway))
+    retry = pb.RetryAudioFileRequest(audio_file_id=file.id, request_id=str(uuid4()))
+    refusal = await refused(gateway.audio.RetryAudioFile(retry), "FAILED_PRECONDITION", "WRONG_STATE")
+    assert "is pending; only one that failed" in refusal.message
+    await finish_processing(gateway, "failed", error_message="its trainer was lost")
+    events = gateway.audio.WatchAudioFiles(pb.WatchAudioFilesRequest(dataset_ids=[file.dataset_id]))
+    await events.read()
+    retried = (await gateway.audio.RetryAudioFile(retry)).audio_file
+    assert (retried.id, retried.processing_status, retried.error_message) == (file.id, PENDING, "")
+    assert (await gateway.audio.RetryAudioFile(retry)).audio_file == retried
+    assert (await events.read()).event.status_changed.to == PENDING
+    events.cancel()

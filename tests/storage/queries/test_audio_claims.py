@@ -45,9 +45,10 @@ async def release(database, file: AudioFile) -> AudioFile | None:
         return await audio.release(connection, file.id, file.attempt)
 
 
-async def fail_exhausted(database) -> AudioFile | None:
-    async with database.connection() as connection:
-        return await audio.fail_exhausted(connection)
+async def lose(database, file: AudioFile, pause: float = 0.0) -> AudioFile | None:
+    """Ends the file's attempt as lost; `pause`: seconds until the next one."""
+    async with database.transaction() as connection:
+        return await audio.release_lost(connection, file.id, file.attempt, lambda _: pause)
 
 
 async def test_claims_are_oldest_first_and_do_not_change_the_status(database, files) -> None:
@@ -135,35 +136,53 @@ async def test_a_released_file_is_pending_again_at_once(database) -> None:
     assert (again.id, again.attempt) == (file.id, 2)
 
 
-async def test_after_the_last_attempt_a_release_is_a_failure(database, files) -> None:
-    for attempt in range(1, audio.MAX_ATTEMPTS + 1):
-        file = (await claim(database, limit=1))[0]
-        assert (file.id, file.attempt) == (files[0], attempt)
-        released = await release(database, file)
-    assert released.processing_status == "failed"
-    assert "gave up after 5 attempts: the trainer was lost each time" in released.error_message
+async def test_a_file_that_is_lost_again_and_again_fails_only_if_others_succeed(database, files) -> None:
+    for _ in range(audio.MAX_LOSSES + 2):
+        # The trainers may be ill: nothing is final.
+        file, other, *_ = await claim(database)
+        for claimed in (file, other):
+            assert (await lose(database, claimed)).processing_status == "pending"
+        await expire(database)
+    _, other, *_ = await claim(database)
+    assert (await advance(database, other, "ready")).processing_status == "ready"
+    await expire(database)
+    file = next(claimed for claimed in await claim(database) if claimed.id == files[0])
+    failed = await lose(database, file)
+    assert failed.processing_status == "failed"
+    assert "its trainer was lost 8 times" in failed.error_message
+    assert await lose(database, file) is None
+
+
+async def expire(database) -> None:
+    """Ends every lease."""
+    async with database.connection() as connection:
+        await connection.execute("UPDATE audio_files SET lease_until = now() - interval '1 s'")
+
+
+async def test_a_lost_file_waits_before_its_next_attempt(database, files) -> None:
+    file, *_ = await claim(database)
+    assert await lose(database, file, pause=LONG) is not None
     assert files[0] not in [claimed.id for claimed in await claim(database)]
 
 
-@pytest.mark.usefixtures("files")
-async def test_only_a_file_whose_last_lease_expired_is_failed(database) -> None:
+async def test_a_failed_file_can_be_tried_again(database, files) -> None:
+    file, *_ = await claim(database)
     async with database.connection() as connection:
-        await connection.execute("UPDATE audio_files SET attempt = $1", audio.MAX_ATTEMPTS - 1)
-    lost, leased, _ = await claim(database)
-    async with database.connection() as connection:
-        await connection.execute("UPDATE audio_files SET lease_until = now() WHERE id = $1", lost.id)
-    assert await claim(database) == []
-    failed = await fail_exhausted(database)
-    assert (failed.id, failed.processing_status) == (lost.id, "failed")
-    assert await fail_exhausted(database) is None
-    assert await advance(database, leased, "normalizing") is not None
-    assert await advance(database, lost, "ready") is None
+        assert not await audio.retry(connection, rows.TENANT, files[0])
+        await audio.fail(connection, files[0], file.attempt, message="no audio")
+        assert await audio.retry(connection, rows.TENANT, files[0])
+    again, *_ = await claim(database)
+    assert (again.id, again.attempt, again.processing_status, again.error_message) == (
+        files[0],
+        2,
+        "pending",
+        "",
+    )
 
 
-async def test_files_of_several_tenants_are_claimed_together_and_failed_one_by_one(database, files) -> None:
+async def test_files_of_several_tenants_are_claimed_together(database, files) -> None:
     async with database.transaction() as connection:
         theirs = await rows.dataset(connection, files=1, audio_status="pending", annotated=(), tenant="other")
-    ids = [*files, *theirs.audio_file_ids]
     async with database.transaction() as connection:
         # A transaction that recorded events of both tenants would not commit.
         claimed = await audio.claim(connection, 10, LONG)
@@ -171,31 +190,3 @@ async def test_files_of_several_tenants_are_claimed_together_and_failed_one_by_o
         *((file_id, rows.TENANT) for file_id in files),
         (theirs.audio_file_ids[0], "other"),
     ]
-    async with database.connection() as connection:
-        await connection.execute(
-            "UPDATE audio_files SET attempt = $1, lease_until = now()", audio.MAX_ATTEMPTS
-        )
-    failed = []
-    for _ in ids:
-        async with database.transaction() as connection:
-            failed.append(await audio.fail_exhausted(connection))
-    assert [file.id for file in failed] == ids
-    assert await fail_exhausted(database) is None
-
-
-async def test_a_file_whose_lease_is_renewed_meanwhile_is_not_failed(database, files) -> None:
-    async with database.connection() as connection:
-        await connection.execute(
-            "UPDATE audio_files SET attempt = $1, lease_until = now() WHERE id = $2",
-            *(audio.MAX_ATTEMPTS, files[0]),
-        )
-    async with database.connection() as observer, database.transaction() as busy:
-        await busy.execute("SELECT FROM datasets FOR UPDATE")
-        failing = asyncio.create_task(fail_exhausted(database))
-        while not await observer.fetchval(
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        ):
-            pass
-        assert await audio.renew(busy, files[0], audio.MAX_ATTEMPTS, LONG)
-    assert await failing is None

@@ -168,6 +168,20 @@ class ListAudioFilesResponse(_message.Message):
     next_page_token: str
     def __init__(self, audio_files: _Optional[_Iterable[_Union[AudioFile, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
+class RetryAudioFileRequest(_message.Message):
+    __slots__ = ("audio_file_id", "request_id")
+    AUDIO_FILE_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    audio_file_id: str
+    request_id: str
+    def __init__(self, audio_file_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class RetryAudioFileResponse(_message.Message):
+    __slots__ = ("audio_file",)
+    AUDIO_FILE_FIELD_NUMBER: _ClassVar[int]
+    audio_file: AudioFile
+    def __init__(self, audio_file: _Optional[_Union[AudioFile, _Mapping]] = ...) -> None: ...
+
 class DeleteAudioFileRequest(_message.Message):
     __slots__ = ("audio_file_id", "request_id", "force")
     AUDIO_FILE_ID_FIELD_NUMBER: _ClassVar[int]

@@ -51,6 +51,11 @@ class AudioServiceStub(object):
                 request_serializer=earmark_dot_v1_dot_audio__service__pb2.ListAudioFilesRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_audio__service__pb2.ListAudioFilesResponse.FromString,
                 _registered_method=True)
+        self.RetryAudioFile = channel.unary_unary(
+                '/earmark.v1.AudioService/RetryAudioFile',
+                request_serializer=earmark_dot_v1_dot_audio__service__pb2.RetryAudioFileRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_audio__service__pb2.RetryAudioFileResponse.FromString,
+                _registered_method=True)
         self.DeleteAudioFile = channel.unary_unary(
                 '/earmark.v1.AudioService/DeleteAudioFile',
                 request_serializer=earmark_dot_v1_dot_audio__service__pb2.DeleteAudioFileRequest.SerializeToString,
@@ -99,6 +104,16 @@ class AudioServiceServicer(object):
         """Lists a dataset's files, oldest first.
 
         grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "processing_statuses": ["AUDIO_PROCESSING_STATUS_FAILED"]}' localhost:50051 earmark.v1.AudioService/ListAudioFiles
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryAudioFile(self, request, context):
+        """Processes a file that failed once more, without another upload: it is pending again. FAILED_PRECONDITION with reason
+        WRONG_STATE if it has not failed.
+
+        grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22"}' localhost:50051 earmark.v1.AudioService/RetryAudioFile
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,6 +170,11 @@ def add_AudioServiceServicer_to_server(servicer, server):
                     servicer.ListAudioFiles,
                     request_deserializer=earmark_dot_v1_dot_audio__service__pb2.ListAudioFilesRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_audio__service__pb2.ListAudioFilesResponse.SerializeToString,
+            ),
+            'RetryAudioFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryAudioFile,
+                    request_deserializer=earmark_dot_v1_dot_audio__service__pb2.RetryAudioFileRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_audio__service__pb2.RetryAudioFileResponse.SerializeToString,
             ),
             'DeleteAudioFile': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteAudioFile,
@@ -255,6 +275,33 @@ class AudioService(object):
             '/earmark.v1.AudioService/ListAudioFiles',
             earmark_dot_v1_dot_audio__service__pb2.ListAudioFilesRequest.SerializeToString,
             earmark_dot_v1_dot_audio__service__pb2.ListAudioFilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryAudioFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.AudioService/RetryAudioFile',
+            earmark_dot_v1_dot_audio__service__pb2.RetryAudioFileRequest.SerializeToString,
+            earmark_dot_v1_dot_audio__service__pb2.RetryAudioFileResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,12 @@ class AudioServiceStub:
 
         grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "processing_statuses": ["AUDIO_PROCESSING_STATUS_FAILED"]}' localhost:50051 earmark.v1.AudioService/ListAudioFiles
     """
+    RetryAudioFile: _grpc.UnaryUnaryMultiCallable[_audio_service_pb2.RetryAudioFileRequest, _audio_service_pb2.RetryAudioFileResponse]
+    """Processes a file that failed once more, without another upload: it is pending again. FAILED_PRECONDITION with reason
+    WRONG_STATE if it has not failed.
+
+        grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22"}' localhost:50051 earmark.v1.AudioService/RetryAudioFile
+    """
     DeleteAudioFile: _grpc.UnaryUnaryMultiCallable[_audio_service_pb2.DeleteAudioFileRequest, _audio_service_pb2.DeleteAudioFileResponse]
     """Deletes a file and its annotations in drafts. If published annotation sets annotate the file, the call fails with
     FAILED_PRECONDITION and names each, unless `force` is set. Unfinished jobs of the dataset prevent it in any case. The
@@ -102,6 +108,12 @@ class AudioServiceAsyncStub(AudioServiceStub):
     """Lists a dataset's files, oldest first.
 
         grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "processing_statuses": ["AUDIO_PROCESSING_STATUS_FAILED"]}' localhost:50051 earmark.v1.AudioService/ListAudioFiles
+    """
+    RetryAudioFile: _aio.UnaryUnaryMultiCallable[_audio_service_pb2.RetryAudioFileRequest, _audio_service_pb2.RetryAudioFileResponse]  # type: ignore[assignment]
+    """Processes a file that failed once more, without another upload: it is pending again. FAILED_PRECONDITION with reason
+    WRONG_STATE if it has not failed.
+
+        grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22"}' localhost:50051 earmark.v1.AudioService/RetryAudioFile
     """
     DeleteAudioFile: _aio.UnaryUnaryMultiCallable[_audio_service_pb2.DeleteAudioFileRequest, _audio_service_pb2.DeleteAudioFileResponse]  # type: ignore[assignment]
     """Deletes a file and its annotations in drafts. If published annotation sets annotate the file, the call fails with
@@ -163,6 +175,17 @@ class AudioServiceServicer:
         """Lists a dataset's files, oldest first.
 
             grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "processing_statuses": ["AUDIO_PROCESSING_STATUS_FAILED"]}' localhost:50051 earmark.v1.AudioService/ListAudioFiles
+        """
+
+    def RetryAudioFile(
+        self,
+        request: _audio_service_pb2.RetryAudioFileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audio_service_pb2.RetryAudioFileResponse, _abc.Awaitable[_audio_service_pb2.RetryAudioFileResponse]]:
+        """Processes a file that failed once more, without another upload: it is pending again. FAILED_PRECONDITION with reason
+        WRONG_STATE if it has not failed.
+
+            grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22"}' localhost:50051 earmark.v1.AudioService/RetryAudioFile
         """
 
     def DeleteAudioFile(

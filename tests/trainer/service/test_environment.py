@@ -1,0 +1,86 @@
+"""What the trainer stands on fails: it takes no work meanwhile, and blames neither a file nor a job."""
+
+import os
+import signal
+import uuid
+
+import grpc
+import numpy as np
+import pytest
+
+from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.storage.objects import STORE_ID
+from earmark.trainer.service.processes import Child, ProcessLostError
+from earmark.trainer.settings import TrainerSettings
+from tests.sounds import bursts, encoded
+from tests.trainer.process import SECONDS, audio_request, failure, kind, running, wait_for_exit
+
+GOOD = encoded(bursts(2, 1)[0], "WAV")
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A trainer whose store these tests take away."""
+    with running(tmp_path_factory.mktemp("own"), "--audio-processes", "1", "--precompile", "false") as trainer:
+        trainer.wait_for(lambda capacity: not capacity.problem)
+        yield trainer
+
+
+def test_without_its_store_a_trainer_takes_no_work_until_the_store_is_back(own):
+    store, away = own.data_dir / "objects", own.data_dir / "away"
+    own.objects.put("one/source", GOOD)
+    store.rename(away)
+    try:
+        with pytest.raises(grpc.RpcError) as caught:
+            list(own.stub.ProcessAudio(audio_request("one"), timeout=SECONDS))
+        assert failure(caught.value) == (grpc.StatusCode.UNAVAILABLE, "OBJECT_STORE_UNAVAILABLE")
+        assert kind(caught.value) == pb.FAILURE_KIND_ENVIRONMENT
+        ill = own.capacity()
+        assert (ill.free_audio_slots, ill.free_training_slots) == (0, 0)
+        assert "do all services have the same EARMARK_OBJECT_STORE" in ill.problem
+    finally:
+        away.rename(store)
+    well = own.wait_for(lambda capacity: not capacity.problem)
+    assert well.free_audio_slots == 1
+    assert own.process_audio(GOOD)[-1].WhichOneof("content") == "ready"
+
+
+def test_a_trainer_reports_the_id_of_the_store_that_it_sees(own):
+    assert own.capacity().store_id == own.objects.get(STORE_ID).decode()
+
+
+def test_a_trainer_without_room_on_its_disk_takes_no_work(tmp_path, own):
+    objects = str(own.data_dir / "objects")
+    with running(tmp_path, "--object-store", objects, "--disk-reserve-mb", str(1 << 40)) as trainer:
+        full = trainer.wait_for(lambda capacity: "MiB left" in capacity.problem)
+        assert "EARMARK_DISK_RESERVE_MB" in full.problem
+        assert full.free_audio_slots == 0
+
+
+def test_a_decoder_that_died_while_it_was_idle_is_not_blamed_on_the_next_file(own):
+    assert own.process_audio(GOOD)[-1].WhichOneof("content") == "ready"
+    idle = own.children("earmark.trainer.workers.audio")
+    for pid in idle:
+        os.kill(pid, signal.SIGKILL)
+    wait_for_exit(idle)
+    assert own.process_audio(GOOD)[-1].WhichOneof("content") == "ready"
+
+
+def test_a_decoder_that_others_kill_is_a_lost_attempt_and_no_fault_of_the_file(own):
+    name = str(uuid.uuid4())
+    own.objects.put(f"{name}/source", encoded(np.zeros((600 * 48_000, 2), np.int16), "FLAC", rate=48_000))
+    call = own.stub.ProcessAudio(audio_request(name), timeout=SECONDS)
+    assert next(call).WhichOneof("content") == "normalizing"
+    own.wait_for(lambda capacity: capacity.free_audio_slots == 0)
+    for pid in own.children("earmark.trainer.workers.audio"):
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(grpc.RpcError) as caught:
+        next(call)
+    assert kind(caught.value) == pb.FAILURE_KIND_ATTEMPT
+
+
+async def test_a_child_that_sends_garbage_is_lost_and_killed():
+    child = Child("tests.trainer.service.garbage_child", TrainerSettings(), {})
+    with pytest.raises(ProcessLostError, match="SIGKILL"):
+        await child.receive()
+    await child.close()
