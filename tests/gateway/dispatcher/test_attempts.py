@@ -199,3 +199,22 @@ async def test_a_job_beyond_the_limit_of_waiting_jobs_is_refused(database_url, t
         cancel = pb.CancelTrainingJobRequest(training_job_id=first.id)
         await TrainingServiceStub(channel).CancelTrainingJob(cancel)
         assert (await create(channel, built)).status == S.TRAINING_JOB_STATUS_PENDING
+
+
+async def test_a_checkpoint_that_cannot_be_removed_does_not_end_the_attempt(database_url, tmp_path) -> None:
+    async def checkpoints(call):
+        yield script.accepted()
+        for number in (1, 2):
+            key = f"{call.job.prefix}/checkpoint-{number}"
+            # A folder where the object should be: the store refuses to delete it.
+            (tmp_path / "objects" / key / "inside").mkdir(parents=True)
+            yield script.checkpoint(number, key)
+            yield script.epoch(number)
+        yield script.completed()
+
+    built = await build_one(database_url)
+    trainer = script.ScriptedTrainer(checkpoints)
+    async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
+        job = await create(channel, built)
+        assert summaries(await watched(channel, job.id))[-1] == "completed"
+        assert outcomes(await job_now(channel, job.id)) == ["completed"]

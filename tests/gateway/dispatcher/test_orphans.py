@@ -118,3 +118,25 @@ async def job(connection) -> UUID:
     fields = (job_id, built.dataset_id, built.annotation_set_id, {"epochs": 1}, {}, EVENT)
     await training.create(connection, rows.TENANT, *fields)
     return job_id
+
+
+async def test_an_object_that_cannot_be_removed_is_left_and_stops_nothing_else(
+    database, objects, tmp_path
+) -> None:
+    stuck, other = uuid7(), uuid7()
+    async with database.transaction() as connection:
+        await orphans.add_deleted(connection, "audio_file", [stuck])
+        await orphans.add_deleted(connection, "audio_file", [other])
+    put(objects, f"audio/{other}/source")
+    # A folder where the object should be: the store refuses to delete it.
+    (tmp_path / "audio" / str(stuck) / "source" / "inside").mkdir(parents=True)
+    await remove_orphans(database, objects)
+    assert set(objects.keys("audio")) == set()
+    async with database.connection() as connection:
+        due = await orphans.due_candidates(connection, 3600)
+    assert [candidate.id for candidate in due] == [stuck]
+    (tmp_path / "audio" / str(stuck) / "source" / "inside").rmdir()
+    (tmp_path / "audio" / str(stuck) / "source").rmdir()
+    await remove_orphans(database, objects)
+    async with database.connection() as connection:
+        assert await orphans.due_candidates(connection, 3600) == []
