@@ -249,6 +249,13 @@ class QuotaError(EarmarkError):
         return [error_details_pb2.QuotaFailure(violations=[violation]), _retry_info(self.retry_seconds)]
 
 
+class StoredObjectDamagedError(EarmarkError):
+    """A stored object is missing, or is not what was stored."""
+
+    code = grpc.StatusCode.DATA_LOSS
+    reason = "STORED_OBJECT_DAMAGED"
+
+
 class InternalError(EarmarkError):
     """A bug. The caller receives the id under which the log has the stack trace."""
 

@@ -12,10 +12,10 @@ from grpc import aio
 from earmark.gateway import object_keys
 from earmark.gateway.app import App
 from earmark.gateway.convert.attempts import train_file_request, train_job_request
-from earmark.gateway.dispatcher.failures import failure_of
 from earmark.gateway.dispatcher.outcome import Outcome
 from earmark.gateway.dispatcher.recorder import Recorder, StaleAttemptError
 from earmark.gateway.dispatcher.retries import retry_until_available
+from earmark.gateway.fleet.failures import failure_of
 from earmark.gateway.fleet.trainers import Trainer, TrainerLostError, send
 from earmark.gateway.waits import wait_for_event
 from earmark.gateway.watching import topics

@@ -13,9 +13,9 @@ from grpc import aio
 
 from earmark.gateway import object_keys
 from earmark.gateway.app import App
-from earmark.gateway.dispatcher.failures import failure_of
 from earmark.gateway.dispatcher.outcome import backoff_seconds
 from earmark.gateway.dispatcher.retries import retry_until_available
+from earmark.gateway.fleet.failures import failure_of
 from earmark.gateway.fleet.trainers import Trainer
 from earmark.gateway.watching import topics
 from earmark.internal.v1 import trainer_service_pb2 as pb

@@ -1,5 +1,6 @@
 """earmark.v1.AudioService."""
 
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,7 @@ from earmark.gateway.convert.audio import (
     audio_file_message,
     audio_status_names,
 )
-from earmark.gateway.errors import NotFoundError, wrong_state
+from earmark.gateway.errors import NotFoundError, StoredObjectDamagedError, wrong_state
 from earmark.gateway.idempotency import earlier_reply, run_once
 from earmark.gateway.paging import PageRequest
 from earmark.gateway.rules.deletions import check_deletable
@@ -27,7 +28,7 @@ from earmark.gateway.watching.event_filter import EventFilter
 from earmark.gateway.watching.log_watch import LogWatch
 from earmark.gateway.watching.tenant_log import Entry, TenantLogs
 from earmark.storage.database import Connection, DatabaseUnavailableError
-from earmark.storage.objects import PART_BYTES, ObjectNotFoundError
+from earmark.storage.objects import PART_BYTES, ObjectNotFoundError, ObjectStoreError
 from earmark.storage.queries import audio, deletions, orphans
 from earmark.v1 import audio_service_pb2 as pb
 from earmark.v1 import audio_service_pb2_grpc
@@ -108,11 +109,14 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
     ) -> AsyncIterator[pb.DownloadAudioResponse]:
         audio_file_id = UUID(request.audio_file_id)
         async with self._app.database.connection() as connection:
-            await lookup.audio_file(connection, audio_file_id)
-        offset = 0
+            audio_file = await lookup.audio_file(connection, audio_file_id)
+        offset, found = 0, hashlib.sha256()
         async for data in self._source(audio_file_id):
+            found.update(data)
             yield pb.DownloadAudioResponse(offset=offset, data=data)
             offset += len(data)
+        if found.hexdigest() != audio_file.sha256:
+            raise _damaged(audio_file_id)
 
     async def WatchAudioFiles(
         self, request: pb.WatchAudioFilesRequest, _: Any
@@ -171,7 +175,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
 
     async def _delete_orphan(self, audio_file_id: UUID) -> None:
         """Deletes an upload's object unless its row was committed."""
-        with suppress(DatabaseUnavailableError):
+        with suppress(DatabaseUnavailableError, ObjectStoreError):
             async with self._app.database.connection() as connection:
                 if await audio.get(connection, tenant(), audio_file_id) is None:
                     await self._app.objects.delete_async(object_keys.source(audio_file_id))
@@ -185,7 +189,13 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
         except ObjectNotFoundError:
             async with self._app.database.connection() as connection:
                 await lookup.audio_file(connection, audio_file_id)
-            raise
+            raise _damaged(audio_file_id) from None
+
+
+def _damaged(audio_file_id: UUID) -> StoredObjectDamagedError:
+    return StoredObjectDamagedError(
+        f"the stored audio of file {audio_file_id} is missing or is not what was uploaded: upload it again"
+    )
 
 
 def _event_response(entry: Entry) -> pb.WatchAudioFilesResponse:

@@ -4,14 +4,19 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any
 from uuid import UUID
 
-import grpc
 import structlog
 from grpc import aio
 
 from earmark.gateway import lookup
 from earmark.gateway.app import App
 from earmark.gateway.convert.detections import detect_start_request, detect_summary_response
-from earmark.gateway.errors import EarmarkError, FieldViolation, InvalidArgumentError
+from earmark.gateway.errors import (
+    EarmarkError,
+    FieldViolation,
+    InvalidArgumentError,
+    StoredObjectDamagedError,
+)
+from earmark.gateway.fleet.failures import failure_of
 from earmark.gateway.fleet.trainers import Trainer, TrainerLostError, send, unavailable
 from earmark.gateway.rules.models import check_usable
 from earmark.internal.v1 import trainer_service_pb2
@@ -23,8 +28,6 @@ from earmark.v1.detection_pb2 import DetectionConfig
 log = structlog.get_logger("gateway")
 
 MAX_BYTES = 524_288_000
-# Status codes of a call whose trainer is stopping or was lost.
-LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 
 class DetectionService(detection_service_pb2_grpc.DetectionServiceServicer):
@@ -104,7 +107,7 @@ async def _detect(
     except TrainerLostError:
         raise _lost(trainer, "it ended the call") from None
     except aio.AioRpcError as error:
-        earmark_error = _to_earmark_error(error, trainer)
+        earmark_error = _to_earmark_error(error, trainer, model)
         if earmark_error is None:
             raise
         raise earmark_error from error
@@ -121,14 +124,19 @@ async def _send_all(
     await call.done_writing()
 
 
-def _to_earmark_error(error: aio.AioRpcError, trainer: Trainer) -> EarmarkError | None:
+def _to_earmark_error(error: aio.AioRpcError, trainer: Trainer, model: Model) -> EarmarkError | None:
     """The caller's error for a trainer's status; None for a status that no trainer should return."""
-    details = error.details() or ""
-    if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+    details, failure = error.details() or "", failure_of(error)
+    if failure.reason == "STORED_DATA_DAMAGED":
+        log.error("a model is damaged", model=str(model.id), cause=details)
+        return StoredObjectDamagedError(
+            f"the stored files of model {model.id} are missing or damaged: train it again"
+        )
+    if failure.kind == trainer_service_pb2.FAILURE_KIND_DATA:
         return InvalidArgumentError([FieldViolation("data", details)], reason="INVALID_AUDIO")
-    if error.code() in LOST:
-        return _lost(trainer, details)
-    return None
+    if failure.kind == trainer_service_pb2.FAILURE_KIND_ATTEMPT and failure.reason == "INTERNAL":
+        return None
+    return _lost(trainer, details)
 
 
 def _lost(trainer: Trainer, cause: str) -> EarmarkError:

@@ -332,10 +332,28 @@ async def test_deleting_a_file_while_it_is_annotated_leaves_no_annotations(gatew
     assert await gateway.count("annotations") == 0
 
 
-async def test_a_lost_object_is_an_internal_error(gateway) -> None:
-    file = await upload(gateway, await dataset(gateway))
-    (gateway.data_dir / "objects" / "audio" / file.id / "source").unlink()
-    await refused(download(gateway, file.id).read(), "INTERNAL", "INTERNAL")
+async def test_a_download_of_what_was_not_uploaded_is_data_loss(gateway) -> None:
+    file = await upload(gateway, await dataset(gateway), b"RIFF")
+    stored = gateway.data_dir / "objects" / "audio" / file.id / "source"
+    stored.write_bytes(b"RIFG")
+
+    async def read_all() -> None:
+        async for _ in download(gateway, file.id):
+            pass
+
+    refusal = await refused(read_all(), "DATA_LOSS", "STORED_OBJECT_DAMAGED")
+    assert file.id in refusal.message
+    stored.unlink()
+    await refused(read_all(), "DATA_LOSS", "STORED_OBJECT_DAMAGED")
+
+
+async def test_a_store_that_is_away_is_unavailable_and_not_data_loss(gateway) -> None:
+    file = await upload(gateway, await dataset(gateway), b"RIFF")
+    store, away = gateway.data_dir / "objects", gateway.data_dir / "away"
+    store.rename(away)
+    await refused(download(gateway, file.id).read(), "UNAVAILABLE", "OBJECT_STORE_UNAVAILABLE")
+    away.rename(store)
+    assert (await download(gateway, file.id).read()).data == b"RIFF"
 
 
 async def test_a_claim_is_not_visible_until_the_trainer_replies(gateway) -> None:

@@ -219,11 +219,11 @@ async def test_data_that_cannot_be_decoded_is_invalid_audio(real, database_url) 
     assert list(refusal.fields) == ["data"]
 
 
-async def test_a_model_whose_objects_are_missing_is_an_internal_error(real, database_url) -> None:
+async def test_a_model_whose_objects_are_missing_is_data_loss(real, database_url) -> None:
     model_id = await untrained_model(database_url, weights="gone")
     async with gateway_with(real.address, database_url, real.data_dir) as address:
         call = detect_when_a_trainer_is_available(address, start(model_id), data(wav()))
-        refusal = await refused(call, "INTERNAL", "INTERNAL")
+        refusal = await refused(call, "DATA_LOSS", "STORED_OBJECT_DAMAGED")
     assert "gone" not in refusal.message
 
 

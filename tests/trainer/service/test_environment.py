@@ -21,7 +21,9 @@ GOOD = encoded(bursts(2, 1)[0], "WAV")
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     """A trainer whose store these tests take away."""
-    with running(tmp_path_factory.mktemp("own"), "--audio-processes", "1", "--precompile", "false") as trainer:
+    with running(
+        tmp_path_factory.mktemp("own"), "--audio-processes", "1", "--precompile", "false"
+    ) as trainer:
         trainer.wait_for(lambda capacity: not capacity.problem)
         yield trainer
 
