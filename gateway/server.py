@@ -10,6 +10,7 @@ from grpc import aio
 from grpc_channelz.v1 import channelz, channelz_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from earmark.configuration import check_folder
 from earmark.gateway.app import App
 from earmark.gateway.dispatcher.dispatcher import Dispatcher
 from earmark.gateway.fleet.trainers import Trainers
@@ -22,6 +23,7 @@ from earmark.storage.database import Database
 from earmark.storage.embedded import EmbeddedPostgres
 from earmark.storage.migrations import migrate
 from earmark.storage.objects import ObjectStore
+from earmark.storage.store_check import check_store
 
 log = structlog.get_logger("gateway")
 
@@ -40,6 +42,10 @@ SERVER_OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.server.max_pending_requests", 50_000),
     ("grpc.server.max_pending_requests_hard_limit", 100_000),
 )
+
+
+class CannotListenError(Exception):
+    """The gateway cannot listen on its address."""
 
 
 async def serve(settings: GatewaySettings) -> None:
@@ -71,18 +77,20 @@ async def serve(settings: GatewaySettings) -> None:
 async def running(
     settings: GatewaySettings, interceptors: Sequence[aio.ServerInterceptor] = ()
 ) -> AsyncIterator[int]:
-    """Runs a gateway inside the block and yields its port. Raises OSError if the port is in use.
+    """Runs a gateway inside the block and yields its port.
 
-    `interceptors` are placed around the gateway's own interceptor.
+    Raises SettingsError, DatabaseSetupError, EmbeddedPostgresError, ObjectStoreError or CannotListenError
+    if it cannot start. `interceptors` are placed around the gateway's own interceptor.
     """
     async with AsyncExitStack() as stack:
         app = await _open(settings, stack)
-        await stack.enter_async_context(Dispatcher(app))
         calls = CallInterceptor()
         server = _server(*interceptors, calls)
         names = register(app, server)
         states = _add_standard_services(server, names)
+        # Before the dispatcher takes any work.
         port = _bind(server, settings)
+        await stack.enter_async_context(Dispatcher(app))
         await server.start()
         stack.push_async_callback(_stop, app, server, states, calls)
         for name in ("", *names):
@@ -98,6 +106,8 @@ def _server(*interceptors: aio.ServerInterceptor) -> aio.Server:
 
 
 async def _open(settings: GatewaySettings, stack: AsyncExitStack) -> App:
+    await asyncio.to_thread(check_folder, settings.data_dir)
+    await check_store(settings.object_store_url)
     url = settings.database_url
     if url is None:
         postgres = await stack.enter_async_context(EmbeddedPostgres(settings.data_dir / "postgres"))
@@ -123,8 +133,9 @@ def _bind(server: aio.Server, settings: GatewaySettings) -> int:
     try:
         port: int = server.add_insecure_port(address)
     except RuntimeError as error:
-        raise OSError(
-            f"cannot listen on {address}: is another gateway running? Set EARMARK_PORT to a free port"
+        raise CannotListenError(
+            f"cannot listen on {address}: is another gateway running? Set EARMARK_PORT to a free port, and"
+            " EARMARK_HOST to an address of this machine"
         ) from error
     return port
 

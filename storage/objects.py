@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlparse
+from urllib.parse import unquote
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
@@ -19,6 +19,8 @@ from obstore.store import ObjectStore as Backend
 PART_BYTES = 1 << 20
 # obstore raises NotFoundError, or FileNotFoundError from a folder.
 NOT_FOUND = (NotFoundError, FileNotFoundError)
+# It raises the same for a bucket that does not exist; S3's answer then has this code.
+NO_BUCKET = "NoSuchBucket"
 
 
 class ObjectNotFoundError(LookupError):
@@ -41,11 +43,13 @@ class ObjectStore:
 
     @classmethod
     def open(cls, url: str) -> "ObjectStore":
-        """`url`: a folder (a path or file://), which is created if missing, or s3://, gs://, az://."""
-        parsed = urlparse(url)
-        if parsed.scheme in ("", "file"):
-            return cls(LocalStore(Path(parsed.path).absolute(), mkdir=True))
-        return cls(from_url(url))
+        """`url`: a folder (a path or file://), which is created if missing, or s3://, gs://, az://.
+
+        Raises ObjectStoreError if the URL is wrong or the folder cannot be created.
+        """
+        with _wrapped("open", url):
+            folder = local_folder(url)
+            return cls(from_url(url) if folder is None else LocalStore(folder, mkdir=True))
 
     # The trainer's worker processes use the synchronous methods, the two services the asynchronous ones.
 
@@ -102,6 +106,25 @@ class ObjectStore:
             yield bytes(part)
 
 
+def local_folder(url: str) -> Path | None:
+    """The absolute folder that `url` names; None if it names a bucket.
+
+    A path is taken as it is written, whatever characters it has. In a file:// URL, %XX is an escape, but #
+    and ? need none. Raises ObjectStoreError if a file:// URL has no absolute path.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return Path(url).absolute()
+    if scheme != "file":
+        return None
+    path = unquote(rest.removeprefix("localhost"))
+    if not path.startswith("/"):
+        raise ObjectStoreError(
+            f"{url!r} is no folder: file:// needs an absolute path, as in file:///data/objects"
+        )
+    return Path(path)
+
+
 @contextmanager
 def _reading(key: str) -> Iterator[None]:
     """Raises ObjectNotFoundError, and ObjectStoreError for any other failure."""
@@ -109,6 +132,8 @@ def _reading(key: str) -> Iterator[None]:
         try:
             yield
         except NOT_FOUND as error:
+            if NO_BUCKET in str(error):
+                raise
             raise ObjectNotFoundError(key) from error
 
 
@@ -118,5 +143,10 @@ def _wrapped(action: str, key: str) -> Iterator[None]:
     try:
         yield
     except (BaseError, OSError) as error:
-        problem = " ".join(str(error).split())[:500]
-        raise ObjectStoreError(f"the object store did not {action} {key!r}: {problem}") from error
+        raise ObjectStoreError(f"the object store did not {action} {key!r}: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """What an error of obstore says, without the internals of its client."""
+    text = str(error).partition("Debug source:")[0] or type(error).__name__
+    return " ".join(text.split())[:500]
