@@ -10,6 +10,7 @@ from grpc import aio
 from grpc_channelz.v1 import channelz, channelz_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from earmark.background import Background
 from earmark.configuration import check_folder
 from earmark.gateway.app import App
 from earmark.gateway.dispatcher.dispatcher import Dispatcher
@@ -17,6 +18,7 @@ from earmark.gateway.fleet.trainers import Trainers
 from earmark.gateway.interceptors import MESSAGE_BYTES, CallInterceptor
 from earmark.gateway.services import register
 from earmark.gateway.settings import GatewaySettings
+from earmark.health import BACKGROUND, DATABASE, follow
 from earmark.reflection import enable_reflection
 from earmark.storage.bus import Bus
 from earmark.storage.database import Database
@@ -95,6 +97,12 @@ async def running(
         stack.push_async_callback(_stop, app, server, states, calls)
         for name in ("", *names):
             await states.set(name, health_pb2.HealthCheckResponse.SERVING)
+        checks = {
+            DATABASE: lambda: app.bus.is_listening,
+            BACKGROUND: lambda: not app.background.keeps_failing(),
+        }
+        following = app.background.start("health", lambda: follow(states, checks))
+        stack.callback(following.cancel)
         yield port
 
 
@@ -106,17 +114,21 @@ def _server(*interceptors: aio.ServerInterceptor) -> aio.Server:
 
 
 async def _open(settings: GatewaySettings, stack: AsyncExitStack) -> App:
+    background = Background()
     await asyncio.to_thread(check_folder, settings.data_dir)
     await check_store(settings.object_store_url)
     url = settings.database_url
     if url is None:
-        postgres = await stack.enter_async_context(EmbeddedPostgres(settings.data_dir / "postgres"))
+        postgres = await stack.enter_async_context(
+            EmbeddedPostgres(settings.data_dir / "postgres", background=background)
+        )
         url = postgres.dsn
     await migrate(url)
     database = await stack.enter_async_context(Database(url, pool_size=settings.database_pool_size))
-    bus = await stack.enter_async_context(Bus(database))
-    trainers = await stack.enter_async_context(Trainers(settings.trainer_addresses))
-    return App(settings, database, bus, ObjectStore.open(settings.object_store_url), trainers)
+    bus = await stack.enter_async_context(Bus(database, background))
+    trainers = await stack.enter_async_context(Trainers(settings.trainer_addresses, background=background))
+    objects = ObjectStore.open(settings.object_store_url)
+    return App(settings, database, bus, objects, trainers, background=background)
 
 
 def _add_standard_services(server: aio.Server, names: Sequence[str]) -> health.aio.HealthServicer:

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 from grpc import aio
 
+from earmark.background import Background
 from earmark.gateway.errors import UnavailableError
 from earmark.gateway.fleet.addresses import Resolver, resolve
 from earmark.gateway.fleet.cool_down import CoolDown
@@ -102,10 +104,13 @@ class TrainerState:
 class Trainers:
     """The configured trainers. Tasks watch their capacity until the `async with` block ends."""
 
-    def __init__(self, entries: Sequence[str], resolve: Resolver = resolve) -> None:
+    def __init__(
+        self, entries: Sequence[str], resolve: Resolver = resolve, background: Background | None = None
+    ) -> None:
         """`entries`: see `addresses.parse`, which raises ValueError."""
         self._discovery = Discovery(entries, resolve, self._apply_addresses)
         self._trainers: dict[str, Trainer] = {}
+        self._background = background or Background()
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscribers: set[asyncio.Event] = set()
         self._detections = count()
@@ -113,7 +118,7 @@ class Trainers:
     async def __aenter__(self) -> Self:
         self._apply_addresses()
         for name in self._discovery.names():
-            self._start(self._discovery.follow(name))
+            self._start(f"resolving {name}", partial(self._discovery.follow, name))
         return self
 
     async def __aexit__(
@@ -178,8 +183,8 @@ class Trainers:
         finally:
             self._subscribers.discard(event)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+    def _start(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = self._background.start(name, work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -189,8 +194,9 @@ class Trainers:
         for address in addresses:
             if address not in self._trainers:
                 channel = aio.insecure_channel(address, options=CHANNEL_OPTIONS)
-                self._trainers[address] = Trainer(address, channel, TrainerServiceStub(channel))
-                self._start(self._watch_capacity(self._trainers[address]))
+                trainer = Trainer(address, channel, TrainerServiceStub(channel))
+                self._trainers[address] = trainer
+                self._start(f"watching trainer {address}", partial(self._watch_capacity, trainer))
         for trainer in self._trainers.values():
             if trainer.is_configured != (trainer.address in addresses):
                 trainer.is_configured = not trainer.is_configured
@@ -212,6 +218,9 @@ class Trainers:
                     pause = FIRST_PAUSE_SECONDS
             except aio.AioRpcError as error:
                 reason = f"cannot be reached: {error.code().name}: {error.details()}"
+            except Exception as error:
+                self._mark_unavailable(trainer, f"its capacity cannot be read: {error!r}")
+                raise
             self._mark_unavailable(trainer, reason)
             if not trainer.is_configured:
                 del self._trainers[trainer.address]

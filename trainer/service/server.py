@@ -7,6 +7,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from earmark.configuration import check_folder
+from earmark.health import BACKGROUND, follow
 from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
 from earmark.reflection import enable_reflection
 from earmark.storage.store_check import check_store
@@ -59,11 +60,14 @@ async def serve(settings: TrainerSettings, stop: asyncio.Event, announce: Callab
         enable_reflection(server, (SERVICE, health.SERVICE_NAME))
         for name in (SERVICE, ""):
             await health_service.set(name, health_pb2.HealthCheckResponse.SERVING)
+        checks = {BACKGROUND: lambda: not runtime.background.keeps_failing()}
+        following = runtime.background.start("health", lambda: follow(health_service, checks))
         await server.start()
         announce(f"{settings.host}:{port}")
         try:
             await stop.wait()
         finally:
+            following.cancel()
             await health_service.enter_graceful_shutdown()
             await service.drain()
             await server.stop(ABORT_SECONDS)
