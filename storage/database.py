@@ -34,6 +34,9 @@ CONNECT_ERRORS = (*_FAILURES, *LOGIN_REFUSED, OSError, asyncpg.InterfaceError)
 # What PostgreSQL raises for the character NUL, which it cannot store in text or JSON.
 NUL_IN_TEXT = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 APPLICATION = "earmark"
+# How long to wait for a free connection or a new one, and for the answer to a statement.
+ACQUIRE_SECONDS = 5.0
+COMMAND_SECONDS = 30.0
 # Set after connecting, because PgBouncer refuses them in the startup message.
 _SESSION_SETTINGS = {
     "statement_timeout": "30s",
@@ -50,11 +53,9 @@ class DatabaseUnavailableError(Exception):
 class Database:
     """A pool of connections to one database."""
 
-    def __init__(self, dsn: str, *, pool_size: int = 10, acquire_timeout: float = 5.0) -> None:
-        """`acquire_timeout`: seconds to wait for a free connection, and to connect."""
+    def __init__(self, dsn: str, *, pool_size: int = 10) -> None:
         self.dsn = dsn
         self._pool_size = pool_size
-        self._acquire_timeout = acquire_timeout
 
     async def __aenter__(self) -> Self:
         """Raises DatabaseUnavailableError."""
@@ -66,8 +67,8 @@ class Database:
                 init=_prepare,
                 reset=_skip_reset,
                 server_settings={"application_name": APPLICATION},
-                command_timeout=30,
-                timeout=self._acquire_timeout,
+                command_timeout=COMMAND_SECONDS,
+                timeout=ACQUIRE_SECONDS,
             )
         except CONNECT_ERRORS as error:
             raise self._unavailable(error) from error
@@ -81,7 +82,7 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection in autocommit mode. Raises DatabaseUnavailableError."""
         try:
-            connection = await self._pool.acquire(timeout=self._acquire_timeout)
+            connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
         except CONNECT_ERRORS as error:
             raise self._unavailable(error) from error
         try:
@@ -106,7 +107,7 @@ class Database:
     async def own_connection(self) -> AsyncIterator[OwnConnection]:
         """A connection outside the pool, for LISTEN. Raises DatabaseUnavailableError."""
         try:
-            connection = await asyncpg.connect(self.dsn, timeout=self._acquire_timeout)
+            connection = await asyncpg.connect(self.dsn, timeout=ACQUIRE_SECONDS)
         except CONNECT_ERRORS as error:
             raise self._unavailable(error) from error
         try:
