@@ -101,7 +101,7 @@ class Clients:
         while True:
             try:
                 async for _ in self._audio.WatchAudioFiles(
-                    audio.WatchAudioFilesRequest(dataset_id=self._dataset_id)
+                    audio.WatchAudioFilesRequest(dataset_ids=[self._dataset_id], from_start=True)
                 ):
                     pass
             except aio.AioRpcError as error:
@@ -192,7 +192,7 @@ class Trial:
     async def _notification(self) -> float | None:
         """Seconds from an upload to one gateway until a watch of the other has it; None if it never does."""
         call = AudioServiceStub(self._channels[1]).WatchAudioFiles(
-            audio.WatchAudioFilesRequest(dataset_id=self._dataset_id)
+            audio.WatchAudioFilesRequest(dataset_ids=[self._dataset_id], from_start=True)
         )
         responses = aiter(call)
         await anext(responses)
@@ -201,7 +201,7 @@ class Trial:
         try:
             async with asyncio.timeout(ARRIVAL_SECONDS):
                 async for response in responses:
-                    if response.audio_file.id == file_id:
+                    if response.event.audio_file_id == file_id:
                         return time.monotonic() - began
         except TimeoutError:
             return None

@@ -1,5 +1,6 @@
 """Rows of the caller's tenant by id. Each function raises NotFoundError if there is no such row."""
 
+from collections.abc import Collection
 from typing import TypeVar
 from uuid import UUID
 
@@ -21,6 +22,13 @@ async def check_dataset(connection: Connection, dataset_id: UUID) -> None:
     """Only checks that there is such a dataset: reading it would count its files."""
     if not await datasets.exists(connection, tenant(), dataset_id):
         raise NotFoundError("dataset", str(dataset_id))
+
+
+async def check_datasets(connection: Connection, dataset_ids: Collection[UUID]) -> None:
+    """Only checks that there are all of these datasets."""
+    missing = await datasets.missing(connection, tenant(), dataset_ids)
+    if missing is not None:
+        raise NotFoundError("dataset", str(missing))
 
 
 async def lock_dataset(connection: Connection, dataset_id: UUID) -> None:

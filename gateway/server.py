@@ -24,7 +24,8 @@ from earmark.storage.bus import Bus
 from earmark.storage.database import Database
 from earmark.storage.embedded import EmbeddedPostgres
 from earmark.storage.migrations import migrate
-from earmark.storage.objects import ObjectStore
+from earmark.storage.objects import ObjectStore, ObjectStoreError
+from earmark.storage.queries import stores
 from earmark.storage.store_check import check_store
 
 log = structlog.get_logger("gateway")
@@ -116,7 +117,7 @@ def _server(*interceptors: aio.ServerInterceptor) -> aio.Server:
 async def _open(settings: GatewaySettings, stack: AsyncExitStack) -> App:
     background = Background()
     await asyncio.to_thread(check_folder, settings.data_dir)
-    await check_store(settings.object_store_url)
+    await check_store(settings.object_store_url, deletes=True)
     url = settings.database_url
     if url is None:
         postgres = await stack.enter_async_context(
@@ -126,9 +127,28 @@ async def _open(settings: GatewaySettings, stack: AsyncExitStack) -> App:
     await migrate(url)
     database = await stack.enter_async_context(Database(url, pool_size=settings.database_pool_size))
     bus = await stack.enter_async_context(Bus(database, background))
-    trainers = await stack.enter_async_context(Trainers(settings.trainer_addresses, background=background))
-    objects = ObjectStore.open(settings.object_store_url)
+    objects = await _own_store(settings.object_store_url, database)
+    trainers = Trainers(
+        settings.trainer_addresses,
+        store_id=objects.store_id,
+        retry_seconds=settings.retry_seconds,
+        background=background,
+    )
+    await stack.enter_async_context(trainers)
     return App(settings, database, bus, objects, trainers, background=background)
+
+
+async def _own_store(url: str, database: Database) -> ObjectStore:
+    """The object store with its id. Raises ObjectStoreError if it belongs to another database."""
+    objects = await asyncio.to_thread(ObjectStore.open(url).created)
+    async with database.connection() as connection:
+        expected = await stores.adopt(connection, objects.store_id)
+    if expected != objects.store_id:
+        raise ObjectStoreError(
+            f"the object store {url} has the id {objects.store_id}, but the objects of this database are in "
+            f"the store {expected}: check EARMARK_OBJECT_STORE, EARMARK_DATA_DIR and EARMARK_DATABASE_URL"
+        )
+    return objects
 
 
 def _add_standard_services(server: aio.Server, names: Sequence[str]) -> health.aio.HealthServicer:

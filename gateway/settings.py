@@ -51,7 +51,7 @@ class GatewaySettings(BaseSettings):
     retry_seconds: float = Field(
         1,
         ge=0,
-        description="Backoff after two losses in a row; times five after each further one, up to 60 s.",
+        description="Backoff after two losses in a row; times five after each further one, up to 20 s.",
     )
     max_waiting_jobs: int = Field(
         1000, ge=0, description="Jobs of a tenant that may wait for a trainer; 0 for no limit."

@@ -26,8 +26,8 @@ _FAILURES = (
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,
 )
-# What it raises when PostgreSQL knows no such user, password or database. To a running service that may
-# happen for a moment, while a server is restored or a password is changed.
+# What it raises when PostgreSQL knows no such user, password or database. A running service may see it
+# for a moment, while a server is restored or a password is changed.
 LOGIN_REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 # What it raises when it cannot open a connection.
 CONNECT_ERRORS = (*_FAILURES, *LOGIN_REFUSED, OSError, asyncpg.InterfaceError)

@@ -4,23 +4,25 @@ The URL selects a local folder, S3, Google Cloud Storage or Azure. In every back
 becomes visible complete or not at all. Every method raises ObjectStoreError if the store fails.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote
+from uuid import uuid4
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, from_url
 from obstore.store import ObjectStore as Backend
 
 PART_BYTES = 1 << 20
+STORE_ID = "store-id"
+_CHECK = "do all services have the same EARMARK_OBJECT_STORE or EARMARK_DATA_DIR, and is it mounted?"
 # obstore raises NotFoundError, or FileNotFoundError from a folder.
 NOT_FOUND = (NotFoundError, FileNotFoundError)
-# It raises the same for a bucket that does not exist; S3's answer then has this code.
-NO_BUCKET = "NoSuchBucket"
 
 
 class ObjectNotFoundError(LookupError):
@@ -37,9 +39,14 @@ class ObjectStoreError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ObjectStore:
-    """Objects by key. Keys are slash-separated and made of ids, never of names that a client sent."""
+    """Objects by key. Keys are slash-separated and made of ids, never of names that a client sent.
+
+    A store has an id, which is in its object STORE_ID. With `store_id`, an object is called missing only if
+    the store still has that id: an empty folder where a disk was mounted before has lost nothing.
+    """
 
     backend: Backend
+    store_id: str = ""
 
     @classmethod
     def open(cls, url: str) -> "ObjectStore":
@@ -51,12 +58,29 @@ class ObjectStore:
             folder = local_folder(url)
             return cls(from_url(url) if folder is None else LocalStore(folder, mkdir=True))
 
+    def identified(self) -> "ObjectStore":
+        """This store with its id. Raises ObjectStoreError if it has none."""
+        try:
+            return replace(self, store_id=replace(self, store_id="").get(STORE_ID).decode())
+        except ObjectNotFoundError as error:
+            raise ObjectStoreError(
+                f"the object store has no {STORE_ID!r}, which a gateway writes when it starts: {_CHECK}"
+            ) from error
+
+    def created(self) -> "ObjectStore":
+        """This store with its id, which it gets if it has none."""
+        with _wrapped("write", STORE_ID), suppress(AlreadyExistsError, FileExistsError):
+            # Of several services that start at once, one creates it.
+            obstore.put(self.backend, STORE_ID, str(uuid4()).encode(), mode="create")
+        return self.identified()
+
     # The trainer's worker processes use the synchronous methods, the two services the asynchronous ones.
 
     def get(self, key: str) -> bytes:
         """Raises ObjectNotFoundError."""
-        with _reading(key):
+        with _wrapped("read", key), suppress(*NOT_FOUND):
             return bytes(obstore.get(self.backend, key).bytes())
+        raise self._missing(key)
 
     def put(self, key: str, data: bytes | Path) -> None:
         """Replaces any object with this key."""
@@ -78,8 +102,9 @@ class ObjectStore:
 
     async def get_async(self, key: str) -> bytes:
         """Raises ObjectNotFoundError."""
-        with _reading(key):
+        with _wrapped("read", key), suppress(*NOT_FOUND):
             return bytes(await (await obstore.get_async(self.backend, key)).bytes_async())
+        raise await asyncio.to_thread(self._missing, key)
 
     async def put_async(self, key: str, data: bytes | Path | IO[bytes]) -> None:
         """Replaces any object with this key. Streams a file in parts of 5 MiB, at most four in memory."""
@@ -94,8 +119,11 @@ class ObjectStore:
 
     async def stream(self, key: str) -> AsyncIterator[bytes]:
         """The object in parts of about 1 MiB. Raises ObjectNotFoundError."""
-        with _reading(key):
+        result = None
+        with _wrapped("read", key), suppress(*NOT_FOUND):
             result = await obstore.get_async(self.backend, key)
+        if result is None:
+            raise await asyncio.to_thread(self._missing, key)
         parts = aiter(result.stream(min_chunk_size=PART_BYTES))
         while True:
             # What the caller does with a part is not wrapped.
@@ -104,6 +132,15 @@ class ObjectStore:
             if part is None:
                 return
             yield bytes(part)
+
+    def _missing(self, key: str) -> Exception:
+        """The error for an object that was not found: ObjectNotFoundError if the store can be believed."""
+        try:
+            if not self.store_id or self.identified().store_id == self.store_id:
+                return ObjectNotFoundError(key)
+        except ObjectStoreError as error:
+            return error
+        return ObjectStoreError(f"the object store is another one than before, without {key!r}: {_CHECK}")
 
 
 def local_folder(url: str) -> Path | None:
@@ -123,18 +160,6 @@ def local_folder(url: str) -> Path | None:
             f"{url!r} is no folder: file:// needs an absolute path, as in file:///data/objects"
         )
     return Path(path)
-
-
-@contextmanager
-def _reading(key: str) -> Iterator[None]:
-    """Raises ObjectNotFoundError, and ObjectStoreError for any other failure."""
-    with _wrapped("read", key):
-        try:
-            yield
-        except NOT_FOUND as error:
-            if NO_BUCKET in str(error):
-                raise
-            raise ObjectNotFoundError(key) from error
 
 
 @contextmanager

@@ -40,6 +40,7 @@ class AudioFile:
     """
 
     id: UUID
+    tenant_id: str
     dataset_id: UUID
     original_filename: str
     content_type: str
@@ -159,7 +160,7 @@ class TrainingJob:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A row of events. `body` has the event's kind and the JSON form of that field in the event's oneof.
+    """A row of events. `body` has one field of the event's oneof, in its JSON form.
 
     `status` is the resource's status after the event, None after its deletion. Only a job's events have a
     `revision`.

@@ -9,7 +9,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
 from obstore.store import ObjectStore as Backend
 
-from earmark.storage.objects import NO_BUCKET, ObjectStoreError, local_folder, one_line
+from earmark.storage.objects import ObjectStoreError, local_folder, one_line
 
 PROBES = "probes"
 RETRY_SECONDS = 1.0
@@ -26,7 +26,7 @@ _VARIABLES = {
 }
 # What is in the text of an error, and what is wrong then.
 _SIGNS = (
-    (NO_BUCKET, "does not exist: create the bucket, or correct EARMARK_OBJECT_STORE"),
+    ("NoSuchBucket", "does not exist: create the bucket, or correct EARMARK_OBJECT_STORE"),
     ("BadScheme", "has an endpoint of plain http: set AWS_ALLOW_HTTP=true if that is meant"),
     # The address at which clouds give credentials to their machines: it is asked if no variable gives any.
     ("169.254.169.254", "needs credentials: set {variables}"),
@@ -44,9 +44,10 @@ _SIGNS = (
 log = structlog.get_logger(__name__)
 
 
-async def check_store(url: str, patience_seconds: float = 60.0) -> None:
-    """Writes an object, reads it and deletes it. Waits up to `patience_seconds` for a store that is away.
+async def check_store(url: str, *, deletes: bool, patience_seconds: float = 60.0) -> None:
+    """Writes an object, reads it and, if `deletes`, deletes it. Otherwise the next check writes it again.
 
+    Waits up to `patience_seconds` for a store that is away.
     Raises ObjectStoreError, whose message says what to do.
     """
     loop = asyncio.get_running_loop()
@@ -55,7 +56,7 @@ async def check_store(url: str, patience_seconds: float = 60.0) -> None:
     while True:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                return await _probe(_backend(url))
+                return await _probe(_backend(url), deletes=deletes)
         except (BaseError, OSError) as error:
             problem = explain(url, error)
             if not _is_away(error) or loop.time() >= deadline:
@@ -75,11 +76,12 @@ def _backend(url: str) -> Backend:
     return LocalStore(folder)
 
 
-async def _probe(backend: Backend) -> None:
-    key, data = f"{PROBES}/{uuid4()}", b"earmark"
+async def _probe(backend: Backend, *, deletes: bool) -> None:
+    key, data = f"{PROBES}/{uuid4() if deletes else 'kept'}", b"earmark"
     await obstore.put_async(backend, key, data)
     read = bytes(await (await obstore.get_async(backend, key)).bytes_async())
-    await obstore.delete_async(backend, key)
+    if deletes:
+        await obstore.delete_async(backend, key)
     if read != data:
         raise OSError(f"it returned {read[:20]!r} for an object of {data!r}")
 

@@ -42,6 +42,11 @@ class TrainerSettings(BaseSettings):
         ge=512,
         description="MiB of memory that decoding a file may use; one that needs more is refused.",
     )
+    disk_reserve_mb: int = Field(
+        1024,
+        ge=0,
+        description="MiB to keep free on the disk of DATA_DIR; with less the trainer takes no work.",
+    )
     gpu_memory_fraction: float = Field(
         0.75, gt=0, le=0.95, description="Share of the GPU's memory that training allocates at start."
     )

@@ -12,13 +12,21 @@ from google.protobuf.message import Message
 from grpc import aio
 
 from bench.faults.observations import Call, Failure, Observations
+from earmark.v1.admin_service_pb2_grpc import AdminServiceStub
 from earmark.v1.annotation_service_pb2_grpc import AnnotationServiceStub
 from earmark.v1.audio_service_pb2_grpc import AudioServiceStub
 from earmark.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from earmark.v1.model_service_pb2_grpc import ModelServiceStub
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 
-STUBS = (AnnotationServiceStub, AudioServiceStub, DatasetServiceStub, ModelServiceStub, TrainingServiceStub)
+STUBS = (
+    AdminServiceStub,
+    AnnotationServiceStub,
+    AudioServiceStub,
+    DatasetServiceStub,
+    ModelServiceStub,
+    TrainingServiceStub,
+)
 DEADLINE_SECONDS = 10.0
 PAUSE = (0.1, 0.5)
 # The status codes of connections that break; the call may be retried.

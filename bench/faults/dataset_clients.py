@@ -1,4 +1,4 @@
-"""Clients that annotate, publish, upload and read, and that make calls which must be refused."""
+"""Clients that annotate, publish, upload, delete and read, and that make calls which must be refused."""
 
 import asyncio
 import hashlib
@@ -11,8 +11,10 @@ from google.protobuf.message import Message
 
 from bench.faults.api import Api
 from bench.faults.dataset import TrainingData, bursts, wav
-from bench.faults.observations import Upload
+from bench.faults.log_clients import follow
+from bench.faults.observations import DeletedDataset, LogWatcher, Upload
 from bench.faults.other_tenant import OtherTenant
+from earmark.v1 import admin_service_pb2 as admin
 from earmark.v1 import annotation_service_pb2 as annotation
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import dataset_service_pb2 as dataset
@@ -20,7 +22,6 @@ from earmark.v1 import model_service_pb2 as model
 from earmark.v1 import training_service_pb2 as training
 
 PART_BYTES = 1 << 14
-PROCESSED = (audio.AUDIO_PROCESSING_STATUS_READY, audio.AUDIO_PROCESSING_STATUS_FAILED)
 
 
 async def sets(api: Api, data: TrainingData, stop: asyncio.Event) -> None:
@@ -78,28 +79,58 @@ async def _try_to_change(api: Api, data: TrainingData, set_id: str, annotation_i
 
 
 async def uploads(api: Api, dataset_id: str, stop: asyncio.Event) -> None:
-    """Uploads good and bad audio until `stop`. Returns when all files are ready or failed."""
+    """Uploads good and bad audio until `stop`. Returns when no file is in processing."""
     while not stop.is_set():
         number, good = len(api.observed.uploads), api.rng.random() < 0.5  # noqa: PLR2004 - even
         upload = Upload(f"{number}-{'good' if good else 'bad'}.wav", good)
         api.observed.uploads.append(upload)
         data = bursts(2, number)[0] if good else _bad(api.rng)
-        metadata = audio.UploadAudioRequest.Metadata(
-            dataset_id=dataset_id,
-            filename=upload.name,
-            size_bytes=len(data),
-            sha256=hashlib.sha256(data).hexdigest(),
-            request_id=_request_id(api),
-        )
-        messages = list(_messages(metadata, data))
-        await api.answer("UploadAudio", metadata, messages=messages)
+        await _upload(api, dataset_id, upload.name, data)
         await api.pause(2, 5)
-    listing = audio.ListAudioFilesRequest(dataset_id=dataset_id, page_size=1000)
-    while any(
-        file.processing_status not in PROCESSED
-        for file in (await api.answer("ListAudioFiles", listing)).audio_files
-    ):
-        await api.pause(0.5, 1)
+    idle = LogWatcher(
+        *("uploads until idle", "WatchAudioFiles"),
+        dataset_ids=(dataset_id,),
+        from_start=True,
+        until_idle=True,
+    )
+    await follow(api, idle, stop)
+
+
+async def _upload(api: Api, dataset_id: str, name: str, data: bytes) -> audio.AudioFile | None:
+    """Uploads one file; None if it is refused."""
+    metadata = audio.UploadAudioRequest.Metadata(
+        dataset_id=dataset_id,
+        filename=name,
+        size_bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        request_id=_request_id(api),
+    )
+    reply = await api.answer("UploadAudio", metadata, messages=list(_messages(metadata, data)))
+    return None if reply is None else reply.audio_file
+
+
+async def deletions(api: Api, stop: asyncio.Event) -> None:
+    """Until `stop`: creates datasets with files and a draft, and deletes them during the processing."""
+    while not stop.is_set():
+        create = dataset.CreateDatasetRequest(name="to delete", request_id=_request_id(api))
+        dataset_id = (await api.answer("CreateDataset", create)).dataset.id
+        sound = bursts(2, 0)[0]
+        files = [await _upload(api, dataset_id, f"{n}.wav", sound) for n in range(api.rng.randint(1, 4))]
+        draft = annotation.CreateAnnotationSetRequest(dataset_id=dataset_id, request_id=_request_id(api))
+        await api.answer("CreateAnnotationSet", draft)
+        await api.pause(0, 2)
+        file_ids = tuple(file.id for file in files if file)
+        if api.rng.random() < 0.5:  # noqa: PLR2004 - every second
+            await api.answer(
+                "DeleteAudioFile",
+                audio.DeleteAudioFileRequest(
+                    audio_file_id=api.rng.choice(file_ids), request_id=_request_id(api), force=True
+                ),
+            )
+        delete = dataset.DeleteDatasetRequest(dataset_id=dataset_id, request_id=_request_id(api), force=True)
+        if await api.answer("DeleteDataset", delete):
+            api.observed.deleted.append(DeletedDataset(dataset_id, file_ids))
+        await api.pause(1, 4)
 
 
 def _bad(rng: random.Random) -> bytes:
@@ -134,6 +165,8 @@ def read_requests(
         ("ListAnnotationSets", annotation.ListAnnotationSetsRequest(dataset_id=data.dataset_id)),
         ("ListAnnotations", annotation.ListAnnotationsRequest(annotation_set_id=data.set_id)),
         ("GetDataset", dataset.GetDatasetRequest(dataset_id=data.dataset_id)),
+        ("GetCapacity", admin.GetCapacityRequest()),
+        ("ListTrainers", admin.ListTrainersRequest()),
     ]
     theirs: list[tuple[str, Message]] = [
         ("GetTrainingJob", training.GetTrainingJobRequest(training_job_id=other_tenant.job_id)),

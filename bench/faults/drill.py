@@ -21,6 +21,9 @@ from bench.faults.other_tenant import OtherTenant
 from bench.faults.system import System
 from bench.faults.tables import Tables
 from earmark.client import connect
+from earmark.gateway.dispatcher.orphans import GRACE_SECONDS, remove_orphans
+from earmark.storage.database import Database
+from earmark.storage.objects import ObjectStore
 from earmark.v1 import dataset_service_pb2
 
 # Leases are so short that a paused process loses its jobs.
@@ -39,7 +42,7 @@ TRAINER = {
 }
 # Time for everything that is unfinished when the faults end.
 FINISH_SECONDS = 240.0
-# Time for the watchers of all jobs to receive the last events.
+# Time for the watchers of the log to receive the last events.
 LOG_SECONDS = 30.0
 REPORT_SECONDS = 15.0
 
@@ -73,6 +76,7 @@ async def drill(seed: int, kills: int, folder: Path, log: Log) -> Report:
         faults = Faults(system, observed)
         await _run_clients(seed, system, observed, resources, faults.run(plan(seed, kills)), log)
         await _probe(system, observed, resources)
+        await _sweep(system)
         contents = await tables.read(system.postgres.dsn, system.objects)
     figures = {
         "seed": seed,
@@ -113,10 +117,12 @@ async def _run_clients(
             "jobs": clients.jobs(await client("jobs"), data, stop),
             "sets": dataset_clients.sets(await client("sets"), data, stop),
             "uploads": dataset_clients.uploads(await client("uploads"), resources.uploads_id, stop),
+            "deletions": dataset_clients.deletions(await client("deletions"), stop),
             "reads": dataset_clients.reads(await client("reads"), data, other, stop),
         }
         tasks = [group.create_task(task, name=name) for name, task in work.items()]
-        following = group.create_task(log_clients.logs(await client("logs"), all_ended), name="logs")
+        logs = log_clients.logs(await client("logs"), resources.uploads_id, all_ended)
+        following = group.create_task(logs, name="logs")
         reporting = group.create_task(_report(observed, log))
         await faults
         log("the faults are over; waiting for all that is unfinished")
@@ -128,6 +134,15 @@ async def _run_clients(
             observed.unfinished.append(f"{task.get_name()}: not done {FINISH_SECONDS:g} s after the faults")
         for task in (*late, reporting):
             task.cancel()
+
+
+async def _sweep(system: System) -> None:
+    """Removes orphans as gateways do when they have become old."""
+    async with Database(system.postgres.dsn) as database:
+        async with database.connection() as connection:
+            age = "UPDATE orphan_candidates SET since = since - make_interval(secs => $1)"
+            await connection.execute(age, GRACE_SECONDS)
+        await remove_orphans(database, ObjectStore.open(str(system.objects)))
 
 
 async def _report(observed: Observations, log: Log) -> None:
@@ -161,7 +176,8 @@ def _figures(observed: Observations, contents: Tables) -> dict[str, Any]:
         "watchers": len(observed.watchers),
         "streams": sum(len(watcher.streams) for watcher in observed.watchers),
         "events": sum(len(watcher.events) for watcher in observed.watchers),
-        "events_of_all_jobs": sum(len(watcher.events) for watcher in observed.log_watchers),
+        "events_of_the_log": sum(len(watcher.events) for watcher in observed.log_watchers),
+        "datasets_deleted": len(observed.deleted),
         "sets_published": len({c.request.annotation_set_id for c in observed.of("PublishAnnotationSet")}),
         "uploads": dict(Counter("good" if upload.good else "bad" for upload in observed.uploads)),
         "seconds_to_next_attempt": {

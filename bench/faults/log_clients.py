@@ -1,33 +1,42 @@
-"""Clients that watch the event log of all jobs (WatchTrainingJobs), resumed by cursor."""
+"""Clients that watch the log of events of all jobs or all audio files, resumed by cursor."""
 
 import asyncio
 import time
 from collections.abc import Iterable
+from typing import Any
 
 from grpc import aio
 
 from bench.faults.api import DISCONNECTED, PAUSE, Api
 from bench.faults.observations import Failure, LogStream, LogWatcher
+from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import training_service_pb2 as pb
 
 COMPLETED = pb.TRAINING_JOB_STATUS_COMPLETED
 
 
-async def logs(api: Api, all_ended: asyncio.Event) -> None:
-    """Runs watchers of all jobs, of completed jobs, and of all jobs from a later time on.
+async def logs(api: Api, uploads_id: str, all_ended: asyncio.Event) -> None:
+    """Runs watchers of all jobs and of all files, of some of them, and of all from a later time on.
 
-    `all_ended`: set when all jobs have ended. Returns when every watcher has received all events.
+    `all_ended`: set when nothing happens any more. Returns when every watcher has received all events.
     """
+    from_start = (
+        LogWatcher("all jobs", from_start=True),
+        LogWatcher("completed jobs", from_start=True, statuses=(COMPLETED,)),
+        LogWatcher("all files", "WatchAudioFiles", from_start=True),
+        LogWatcher("uploaded files", "WatchAudioFiles", from_start=True, dataset_ids=(uploads_id,)),
+    )
+    from_now = LogWatcher("all jobs from now"), LogWatcher("all files from now", "WatchAudioFiles")
     async with asyncio.TaskGroup() as watchers:
-        everything = LogWatcher("all jobs", from_start=True)
-        completed = LogWatcher("completed jobs", from_start=True, statuses=(COMPLETED,))
-        watchers.create_task(_watch(api, all_ended, everything))
-        watchers.create_task(_watch(api, all_ended, completed))
+        for watcher in from_start:
+            watchers.create_task(follow(api, watcher, all_ended))
         await api.pause(5, 20)
-        watchers.create_task(_watch(api, all_ended, LogWatcher("all jobs from now")))
+        for watcher in from_now:
+            watchers.create_task(follow(api, watcher, all_ended))
 
 
-async def _watch(api: Api, all_ended: asyncio.Event, watcher: LogWatcher) -> None:
+async def follow(api: Api, watcher: LogWatcher, all_ended: asyncio.Event) -> None:
+    """Runs one watcher, resumed at any gateway, until it has received all events or is refused."""
     api.observed.log_watchers.append(watcher)
     while not await _read(api, all_ended, watcher):
         failure = watcher.streams[-1].failure
@@ -38,13 +47,11 @@ async def _watch(api: Api, all_ended: asyncio.Event, watcher: LogWatcher) -> Non
 
 async def _read(api: Api, all_ended: asyncio.Event, watcher: LogWatcher) -> bool:
     """Reads one stream. Returns whether it has received all events that there will be."""
-    gateway, cursor = api.any_gateway(), watcher.cursor
+    gateway = api.any_gateway()
+    request = _request(watcher)
     stream = LogStream(gateway, time.time())
     watcher.streams.append(stream)
-    request = pb.WatchTrainingJobsRequest(
-        after_cursor=cursor, from_start=watcher.from_start and not cursor, statuses=watcher.statuses
-    )
-    call = api.stream(gateway, "WatchTrainingJobs", request)
+    call = api.stream(gateway, watcher.method, request)
     try:
         async for response in call:
             had_ended = all_ended.is_set()
@@ -57,10 +64,26 @@ async def _read(api: Api, all_ended: asyncio.Event, watcher: LogWatcher) -> bool
     finally:
         call.cancel()
         stream.ended = time.time()
-    return False
+    # Without until_idle, no stream ends by itself.
+    return watcher.until_idle and stream.failure is None
 
 
-def _ends_with_two_heartbeats(responses: Iterable[pb.WatchTrainingJobsResponse]) -> bool:
-    """Two are needed, since the first may have been sent before all jobs had ended."""
+def _request(watcher: LogWatcher) -> pb.WatchTrainingJobsRequest | audio.WatchAudioFilesRequest:
+    cursor = watcher.cursor
+    from_start = watcher.from_start and not cursor
+    if watcher.method == "WatchTrainingJobs":
+        return pb.WatchTrainingJobsRequest(
+            after_cursor=cursor, from_start=from_start, statuses=watcher.statuses
+        )
+    return audio.WatchAudioFilesRequest(
+        after_cursor=cursor,
+        from_start=from_start,
+        dataset_ids=watcher.dataset_ids,
+        until_idle=watcher.until_idle,
+    )
+
+
+def _ends_with_two_heartbeats(responses: Iterable[Any]) -> bool:
+    """Two are needed, since the first may have been sent before everything had ended."""
     last = list(responses)[-2:]
     return len(last) == 2 and all(response.HasField("heartbeat") for response in last)  # noqa: PLR2004

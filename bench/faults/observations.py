@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from google.rpc import error_details_pb2
 from grpc import aio
@@ -92,31 +92,37 @@ class Watcher:
 
 @dataclass(slots=True)
 class LogStream:
-    """One stream of WatchTrainingJobs, from its opening to its end."""
+    """One stream of a watch of the log, from its opening to its end."""
 
     gateway: int
     began: float
     ended: float | None = None
-    responses: list[training.WatchTrainingJobsResponse] = field(default_factory=list)
+    responses: list[Any] = field(default_factory=list)
     failure: Failure | None = None
 
 
 @dataclass(slots=True)
 class LogWatcher:
-    """One client that follows all jobs, or those in `statuses`, from the start or from now."""
+    """One client that follows all jobs or all audio files, from the start or from now.
+
+    Filters: `statuses` of jobs, `dataset_ids` of files. `until_idle`: up to the end of its stream.
+    """
 
     name: str
+    method: Literal["WatchTrainingJobs", "WatchAudioFiles"] = "WatchTrainingJobs"
     statuses: tuple["training.TrainingJobStatus", ...] = ()
+    dataset_ids: tuple[str, ...] = ()
     from_start: bool = False
+    until_idle: bool = False
     streams: list[LogStream] = field(default_factory=list)
 
     @property
-    def responses(self) -> list[training.WatchTrainingJobsResponse]:
+    def responses(self) -> list[Any]:
         """The responses of all streams, in order of arrival."""
         return [response for stream in self.streams for response in stream.responses]
 
     @property
-    def events(self) -> list[training.TrainingEvent]:
+    def events(self) -> list[Any]:
         """The events among the responses, that is, all but the heartbeats."""
         return [response.event for response in self.responses if response.HasField("event")]
 
@@ -144,6 +150,14 @@ class Upload:
     good: bool
 
 
+@dataclass(frozen=True, slots=True)
+class DeletedDataset:
+    """A dataset whose forced deletion was acknowledged, with the files that it had."""
+
+    id: str
+    file_ids: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Observations:
     """Everything that the validators judge, except the tables."""
@@ -153,6 +167,7 @@ class Observations:
     log_watchers: list[LogWatcher] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     uploads: list[Upload] = field(default_factory=list)
+    deleted: list[DeletedDataset] = field(default_factory=list)
     # Processes that ended without a fault.
     unexpected_exits: list[str] = field(default_factory=list)
     # Set whenever an epoch or a job has ended.
@@ -163,3 +178,7 @@ class Observations:
     def of(self, method: str) -> Iterator[Call]:
         """The calls of one rpc, in order of their completion."""
         return (call for call in self.calls if call.method == method)
+
+    def log_watchers_of(self, method: str) -> list[LogWatcher]:
+        """The clients that watch the log with this rpc."""
+        return [watcher for watcher in self.log_watchers if watcher.method == method]

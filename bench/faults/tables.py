@@ -8,6 +8,7 @@ from google.protobuf import json_format
 
 from bench.faults.clients import REQUEST
 from earmark.storage.database import Connection, Database
+from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import training_service_pb2 as training
 
 TENANT = "default"
@@ -51,7 +52,11 @@ class File:
 
 @dataclass(slots=True)
 class Tables:
-    """All rows. `events` are by job, `annotations` by annotation set, `replies` by request_id."""
+    """All rows. `events` are by job, `annotations` by annotation set, `replies` by request_id.
+
+    `file_events` are those of audio files and datasets in the order of the log. `ids` are the datasets and
+    audio files that any row names, except events. `objects` are the keys of all stored objects.
+    """
 
     jobs: list[Job] = field(default_factory=list)
     events: dict[str, list[training.TrainingEvent]] = field(default_factory=dict)
@@ -59,6 +64,9 @@ class Tables:
     files: list[File] = field(default_factory=list)
     annotations: dict[str, list[AnnotationRow]] = field(default_factory=dict)
     replies: dict[str, bytes] = field(default_factory=dict)
+    file_events: list[audio.AudioFileEvent] = field(default_factory=list)
+    ids: frozenset[str] = frozenset()
+    objects: list[str] = field(default_factory=list)
 
 
 async def read(dsn: str, objects: Path) -> Tables:
@@ -76,6 +84,9 @@ async def read(dsn: str, objects: Path) -> Tables:
             await _files(connection),
             await _annotations(connection),
             await _replies(connection),
+            await _file_events(connection),
+            await _ids(connection),
+            _keys(objects),
         )
 
 
@@ -141,3 +152,31 @@ async def _annotations(connection: Connection) -> dict[str, list[AnnotationRow]]
 async def _replies(connection: Connection) -> dict[str, bytes]:
     rows = await connection.fetch("SELECT request_id, reply FROM requests WHERE tenant_id = $1", TENANT)
     return {str(row["request_id"]): row["reply"] for row in rows}
+
+
+async def _file_events(connection: Connection) -> list[audio.AudioFileEvent]:
+    rows = await connection.fetch(
+        "SELECT * FROM events WHERE tenant_id = $1 AND resource <> 'training_job' ORDER BY sequence", TENANT
+    )
+    events = []
+    for row in rows:
+        event = json_format.ParseDict(row["body"], audio.AudioFileEvent())
+        event.audio_file_id = str(row["resource_id"]) if row["resource"] == "audio_file" else ""
+        event.dataset_id = str(row["dataset_id"])
+        event.time.FromDatetime(row["time"])
+        events.append(event)
+    return events
+
+
+async def _ids(connection: Connection) -> frozenset[str]:
+    rows = await connection.fetch(
+        "SELECT id FROM datasets UNION SELECT id FROM audio_files UNION SELECT audio_file_id FROM annotations"
+        " UNION SELECT dataset_id FROM audio_files UNION SELECT dataset_id FROM annotation_sets"
+        " UNION SELECT dataset_id FROM artifact_types UNION SELECT dataset_id FROM training_jobs"
+        " UNION SELECT dataset_id FROM models"
+    )
+    return frozenset(str(row["id"]) for row in rows)
+
+
+def _keys(objects: Path) -> list[str]:
+    return sorted(str(path.relative_to(objects)) for path in objects.rglob("*") if path.is_file())

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from bench.faults.api import DISCONNECTED
-from bench.faults.job_validators import FINAL, Events, little_work_lost, one_end_and_no_stale_writes, seconds
+from bench.faults.job_validators import FINAL, Events, little_work_lost, one_end_and_no_stale_writes
+from bench.faults.log_validators import file_logs_are_whole, logs_are_whole
 from bench.faults.observations import Call, Failure, Fault, LogWatcher, Observations, Watcher
 from bench.faults.tables import AnnotationRow, Tables
 from earmark.v1 import annotation_service_pb2 as pb_annotations
@@ -17,8 +18,6 @@ from earmark.v1 import training_service_pb2 as pb
 
 # Within this time after the end of a fault, gateways and calls that need a database or a trainer work again.
 RECOVERY_SECONDS = 5.0
-# A watch has begun after this time at the latest, even during faults.
-START_SECONDS = 30.0
 # The rpcs that are allowed only on a draft.
 CHANGES = ("BatchCreateAnnotations", "UpdateAnnotation", "DeleteAnnotation", "DeleteAnnotationSet")
 
@@ -66,44 +65,6 @@ def _watch_problems(watcher: Watcher, recorded: Events) -> Iterator[str]:
             revision = event.revision
     if not watcher.events or watcher.events[-1].status_changed.to not in FINAL:
         yield f"its last revision is {revision}, which is not the job's end"
-
-
-def logs_are_whole(observed: Observations, tables: Tables) -> Iterator[str]:
-    """4 and 6 for watches of all jobs: each job's events in order, none missing, none twice."""
-    for watcher in observed.log_watchers:
-        received: dict[str, list[pb.TrainingEvent]] = defaultdict(list)
-        for event in watcher.events:
-            received[event.training_job_id].append(event)
-        for job_id in received.keys() - tables.events.keys():
-            yield f"{watcher.name}: events of job {job_id}, which does not exist"
-        for job_id, recorded in tables.events.items():
-            expected: Events = list(_in_statuses(recorded, watcher.statuses))
-            if not watcher.from_start:
-                expected = _after_start(watcher, expected, received[job_id])
-            if received[job_id] != expected:
-                pair = (received[job_id], expected)
-                actual, due = ([event.revision for event in events] for events in pair)
-                yield f"{watcher.name}: received {actual} of job {job_id}, not {due}"
-        cursors = [response.cursor for response in watcher.responses if response.HasField("event")]
-        if len(set(cursors)) != len(cursors):
-            yield f"{watcher.name}: two events have the same cursor"
-
-
-def _after_start(watcher: LogWatcher, recorded: Events, received: Events) -> Events:
-    """The last events, as many as were received, but at least those recorded after the watch began."""
-    began = watcher.streams[0].began + START_SECONDS
-    certain = sum(seconds(event) > began for event in recorded)
-    return recorded[len(recorded) - max(certain, min(len(received), len(recorded))) :]
-
-
-def _in_statuses(recorded: Events, statuses: Iterable[int]) -> Iterator[pb.TrainingEvent]:
-    """The events after which the job was in one of `statuses`; all events if `statuses` is empty."""
-    status = pb.TRAINING_JOB_STATUS_UNSPECIFIED
-    for event in recorded:
-        if event.HasField("status_changed"):
-            status = event.status_changed.to
-        if not statuses or status in statuses:
-            yield event
 
 
 def errors_are_passing(observed: Observations, tables: Tables) -> Iterator[str]:  # noqa: ARG001 - as all validators
@@ -201,6 +162,24 @@ def audio_fails_alone(observed: Observations, tables: Tables) -> Iterator[str]:
     yield from observed.unexpected_exits
 
 
+def deletions_are_complete(observed: Observations, tables: Tables) -> Iterator[str]:
+    """Nothing of a dataset deleted with `force` remains: no row, and after a sweep no object."""
+    for deleted in observed.deleted:
+        ids = {deleted.id, *deleted.file_ids}
+        if rows := ids & tables.ids:
+            yield f"dataset {deleted.id} is deleted, and rows name {sorted(rows)}"
+        if objects := [key for key in tables.objects if ids.intersection(key.split("/"))]:
+            yield f"dataset {deleted.id} is deleted, and there are the objects {objects}"
+        kinds = Counter(
+            (event.audio_file_id, event.WhichOneof("kind"))
+            for event in tables.file_events
+            if event.dataset_id == deleted.id
+        )
+        for end in (("", "dataset_deleted"), *((file_id, "deleted") for file_id in deleted.file_ids)):
+            if kinds[end] != 1:
+                yield f"dataset {deleted.id} is deleted, and the log has {kinds[end]} events {end}"
+
+
 def tenants_are_apart(observed: Observations, secrets: Iterable[str]) -> Iterator[str]:
     """10: nothing of one tenant is visible to another, in any rpc, list, error or stream."""
     hidden = [secret.encode() for secret in secrets]
@@ -237,7 +216,9 @@ VALIDATORS: dict[str, Validator] = {
     "4 and 6 watches of all jobs are whole": logs_are_whole,
     "5 errors are passing": errors_are_passing,
     "8 published sets stay": published_sets_stay,
+    "4 and 6 watches of audio files are whole": file_logs_are_whole,
     "9 audio fails alone": audio_fails_alone,
+    "deletions are complete": deletions_are_complete,
     "everything comes to its end": clients_are_done,
 }
 

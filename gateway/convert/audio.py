@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 
 from earmark.gateway.convert import values
-from earmark.storage.records import AudioFile
+from earmark.storage.records import AudioFile, Event
 from earmark.v1 import audio_service_pb2 as pb
 
 _STATUS_PREFIX = "AUDIO_PROCESSING_STATUS_"
+_EVENT_KIND_PREFIX = "AUDIO_FILE_EVENT_KIND_"
 
 
 def audio_file_message(audio_file: AudioFile) -> pb.AudioFile:
@@ -27,8 +28,22 @@ def audio_file_message(audio_file: AudioFile) -> pb.AudioFile:
         error_message=audio_file.error_message,
         created_at=values.timestamp(audio_file.created_at),
         updated_at=values.timestamp(audio_file.updated_at),
-        revision=audio_file.revision,
     )
+
+
+def audio_file_event_message(event: Event) -> pb.AudioFileEvent:
+    """The event as watchers receive it."""
+    message = values.from_json(event.body, pb.AudioFileEvent)
+    if event.resource == "audio_file":
+        message.audio_file_id = str(event.resource_id)
+    message.dataset_id = str(event.dataset_id)
+    message.time.FromDatetime(event.time)
+    return message
+
+
+def audio_file_event_kind_names(numbers: Iterable[int]) -> list[str]:
+    """The fields of AudioFileEvent's oneof of these kinds."""
+    return values.enum_names(pb.AudioFileEventKind, _EVENT_KIND_PREFIX, numbers)
 
 
 def audio_status_names(numbers: Iterable[int]) -> list[str]:

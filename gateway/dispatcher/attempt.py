@@ -6,15 +6,13 @@ from contextlib import suppress
 from typing import TypeAlias
 from uuid import UUID
 
-import grpc
 import structlog
-from google.rpc import error_details_pb2
 from grpc import aio
-from grpc_status import rpc_status
 
 from earmark.gateway import object_keys
 from earmark.gateway.app import App
 from earmark.gateway.convert.attempts import train_file_request, train_job_request
+from earmark.gateway.dispatcher.failures import failure_of
 from earmark.gateway.dispatcher.outcome import Outcome
 from earmark.gateway.dispatcher.recorder import Recorder, StaleAttemptError
 from earmark.gateway.dispatcher.retries import retry_until_available
@@ -23,6 +21,7 @@ from earmark.gateway.waits import wait_for_event
 from earmark.gateway.watching import topics
 from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.storage.database import Connection
+from earmark.storage.objects import ObjectStoreError
 from earmark.storage.queries import models, training
 from earmark.storage.records import Model, TrainingJob
 from earmark.v1.error_reason_pb2 import ErrorReason
@@ -128,25 +127,29 @@ class Attempt:
     def _ending_after(self, error: aio.AioRpcError) -> Ending:
         if self._cancel_requested:
             return self._outcome.cancelled
-        message = error.details() or error.code().name
-        reason = _error_reason(error)
-        self._log.warning("the trainer ended the attempt", code=error.code().name, message=message)
-        if error.code() == grpc.StatusCode.FAILED_PRECONDITION:
+        message, failure = error.details() or error.code().name, failure_of(error)
+        self._log.warning(
+            "the trainer ended the attempt", code=error.code().name, reason=failure.reason, message=message
+        )
+        if failure.kind == pb.FAILURE_KIND_DATA:
             self._trainer.record_success()
             # A newer trainer may have reasons that this gateway does not know.
-            is_known = f"ERROR_REASON_{reason}" in ErrorReason.keys()  # noqa: SIM118 (no mapping)
-            known = reason if is_known else "TRAINING_CRASHED"
+            is_known = f"ERROR_REASON_{failure.reason}" in ErrorReason.keys()  # noqa: SIM118 (no mapping)
+            known = failure.reason if is_known else "TRAINING_CRASHED"
             return lambda connection: self._outcome.failed(connection, known, message)
-        if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
-            # Corrected by the trainer's next report of its capacity.
-            self._trainer.capacity.free_training_slots = 0
-            return lambda connection: self._outcome.handed_back(connection, "the trainer had no free slot")
         if self._handing_back:
             return self._handed_back
-        if reason == "STOPPING":
-            return lambda connection: self._outcome.handed_back(connection, "its trainer was stopping")
+        if failure.kind == pb.FAILURE_KIND_HANDED_BACK:
+            # Corrected by the trainer's next report of its capacity.
+            self._trainer.capacity.free_training_slots = 0
+            return lambda connection: self._outcome.handed_back(connection, message)
+        if failure.kind == pb.FAILURE_KIND_ENVIRONMENT:
+            self._trainer.record_loss()
+            # The message names a machine's paths and addresses, which are no concern of the tenant's.
+            cause = f"its trainer is not well ({failure.reason})"
+            return lambda connection: self._outcome.handed_back(connection, cause)
         # Without a reason the message is the transport's, which names the trainer's address.
-        return self._lost(f"its trainer was lost ({message if reason else 'the connection broke'})")
+        return self._lost(f"its trainer was lost ({message if failure.reason else 'the connection broke'})")
 
     def _lost(self, default_cause: str) -> Ending:
         self._trainer.record_loss()
@@ -175,8 +178,11 @@ class Attempt:
             return job is not None and job.finished_at is not None
 
         if await retry_until_available(is_finished):
-            keys = await asyncio.to_thread(list, self._app.objects.keys(object_keys.job(self._job.id)))
-            await self._app.objects.delete_async(*filter(object_keys.is_checkpoint, keys))
+            try:
+                keys = await asyncio.to_thread(list, self._app.objects.keys(object_keys.job(self._job.id)))
+                await self._app.objects.delete_async(*filter(object_keys.is_checkpoint, keys))
+            except ObjectStoreError as error:
+                self._log.warning("checkpoints are left for a later clean-up", error=str(error))
 
     async def _base_model(self) -> Model | None:
         """The model that training starts from, also if it was archived: its files are kept."""
@@ -229,14 +235,3 @@ class Attempt:
         else:
             self._cancel_requested = True
         call.cancel()
-
-
-def _error_reason(error: aio.AioRpcError) -> str:
-    """The reason in the error's ErrorInfo; empty if it has none."""
-    status = rpc_status.from_call(error)
-    for detail in status.details if status else ():
-        info = error_details_pb2.ErrorInfo()
-        if detail.Unpack(info):
-            reason: str = info.reason
-            return reason
-    return ""

@@ -98,7 +98,7 @@ class AudioProcessing:
 
         if await retry_until_available(advance) is None:
             raise SupersededError
-        self._app.bus.publish(topics.dataset(self._file.dataset_id))
+        self._app.bus.publish(topics.events(self._file.tenant_id))
 
     async def _remove_objects_if_deleted(self) -> None:
         """Removes the objects that the trainer stored if the file was deleted meanwhile."""
@@ -113,7 +113,7 @@ class AudioProcessing:
     async def _release(self) -> None:
         async with self._app.database.transaction() as connection:
             await audio.release(connection, self._file.id, self._file.attempt)
-        self._app.bus.publish(topics.dataset(self._file.dataset_id))
+        self._app.bus.publish(topics.events(self._file.tenant_id))
 
     async def _renew_lease(self) -> None:
         """Renews the lease until cancelled: a long file takes longer than one lease."""

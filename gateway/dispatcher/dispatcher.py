@@ -19,6 +19,7 @@ from earmark.gateway.fleet.trainers import Trainer
 from earmark.gateway.waits import wait_for_event
 from earmark.gateway.watching import topics
 from earmark.storage.database import DatabaseUnavailableError
+from earmark.storage.objects import ObjectStoreError
 from earmark.storage.queries import audio, events, idempotency, training
 from earmark.storage.records import TrainingJob
 
@@ -77,8 +78,8 @@ class Dispatcher:
     async def _try(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
-        except DatabaseUnavailableError as error:
-            log.warning("database unavailable; trying again", error=str(error))
+        except (DatabaseUnavailableError, ObjectStoreError) as error:
+            log.warning("database or object store unavailable; trying again", error=str(error))
             await asyncio.sleep(BACKOFF_SECONDS)
 
     async def _dispatch_jobs(self) -> None:
@@ -119,17 +120,24 @@ class Dispatcher:
             self._attempts.discard(attempt)
 
     async def _dispatch_files(self) -> None:
-        for trainer in self._app.trainers.available():
+        while await self._fail_exhausted_file():
+            pass
+        for trainer in self._app.trainers.for_audio():
             capacity = trainer.capacity
             free = min(capacity.free_audio_slots, capacity.audio_slots - self._files[trainer.address])
             if free > 0:
                 await self._start_files(trainer, free)
 
+    async def _fail_exhausted_file(self) -> bool:
+        async with self._app.database.transaction() as connection:
+            file = await audio.fail_exhausted(connection)
+        if file is not None:
+            self._app.bus.publish(topics.events(file.tenant_id))
+        return file is not None
+
     async def _start_files(self, trainer: Trainer, limit: int) -> None:
         async with self._app.database.transaction() as connection:
-            exhausted = await audio.fail_exhausted(connection)
             files = await audio.claim(connection, limit, self._app.settings.lease_seconds)
-        self._app.bus.publish(*(topics.dataset(file.dataset_id) for file in exhausted))
         for file in files:
             processing = AudioProcessing(self._app, trainer, file)
             self._start(processing.run(), self._files, trainer.address, topics.AUDIO)

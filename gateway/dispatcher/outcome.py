@@ -13,7 +13,7 @@ from earmark.storage.database import Connection
 from earmark.storage.queries import models, training
 from earmark.storage.records import TrainingJob
 
-LONGEST_BACKOFF_SECONDS = 60.0
+LONGEST_BACKOFF_SECONDS = 20.0
 
 
 class Outcome:
@@ -90,14 +90,18 @@ class Outcome:
         return await training.finish(connection, job.id, job.attempt, "cancelled", event) is not None
 
     async def lost(self, connection: Connection, cause: str) -> bool:
-        """Queues the job again after its trainer or gateway was lost, or fails it after too many losses."""
+        """Queues the job again after its trainer or gateway was lost, or fails it after too many losses.
+
+        It fails only if a trainer on which it was lost has completed another job meanwhile: otherwise the
+        trainers may be ill, and the job waits for a healthy one.
+        """
         job = await self._lock(connection)
         if job is None:
             return False
         if job.cancel_requested:
             return await self.cancelled(connection)
         settings, losses = self._app.settings, job.losses + 1
-        if losses >= settings.max_attempts:
+        if losses >= settings.max_attempts and await training.a_trainer_is_well(connection, job.id, losses):
             return await self.failed(connection, "TRAINER_LOST", _lost_too_often(losses, cause))
         notice = event_bodies.notice("TRAINER_LOST", f"attempt {job.attempt} ended: {cause}")
         await training.advance(connection, job.id, job.attempt, job.revision, settings.lease_seconds, notice)

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import structlog
+
 from earmark.gateway.app import App
 from earmark.gateway.convert import event_bodies
 from earmark.gateway.convert.values import to_json
@@ -10,8 +12,11 @@ from earmark.gateway.dispatcher.retries import retry_until_available
 from earmark.gateway.fleet.trainers import Trainer
 from earmark.gateway.watching import topics
 from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.storage.objects import ObjectStoreError
 from earmark.storage.queries import training
 from earmark.storage.records import TrainingJob
+
+log = structlog.get_logger("dispatcher")
 
 
 class StaleAttemptError(Exception):
@@ -105,4 +110,7 @@ class Recorder:
         self._trainer.record_success()
         replaced, self._checkpoint, self._next_checkpoint = self._checkpoint, key, None
         if replaced is not None:
-            await self._app.objects.delete_async(replaced)
+            try:
+                await self._app.objects.delete_async(replaced)
+            except ObjectStoreError as error:
+                log.warning("a checkpoint is left for a later clean-up", key=replaced, error=str(error))

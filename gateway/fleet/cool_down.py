@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 
-# By the number of losses in a row; the last value applies to all further losses.
-PAUSES_SECONDS = (1, 5, 25, 60)
+# Times the first pause, by the number of losses in a row; the last value applies to all further losses.
+FACTORS = (1, 5, 15)
 
 
 @dataclass(slots=True)
 class CoolDown:
     """Grows with each loss in a row and ends with the first success. Times are monotonic, in seconds."""
 
+    first_seconds: float = 1.0
     losses: int = 0
     until: float = 0.0
 
@@ -18,7 +19,7 @@ class CoolDown:
         if now < self.until:
             return
         self.losses += 1
-        self.until = now + PAUSES_SECONDS[min(self.losses, len(PAUSES_SECONDS)) - 1]
+        self.until = now + self.first_seconds * FACTORS[min(self.losses, len(FACTORS)) - 1]
 
     def reset(self) -> None:
         self.losses, self.until = 0, 0.0

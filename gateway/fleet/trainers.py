@@ -41,6 +41,10 @@ CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
 NOT_TRIED = "it has not answered yet"
+OTHER_STORE = (
+    "it has another object store than this gateway: "
+    "give both the same EARMARK_OBJECT_STORE or EARMARK_DATA_DIR"
+)
 
 log = structlog.get_logger(__name__)
 
@@ -60,10 +64,12 @@ class Trainer:
     is_configured: bool = True
     seen_at: datetime | None = None
     unavailable_reason: str = NOT_TRIED
+    # Of training jobs, and of audio files: a file that ends its decoder says nothing about training.
     cool_down: CoolDown = field(default_factory=CoolDown)
+    audio_cool_down: CoolDown = field(default_factory=CoolDown)
 
     def record_loss(self) -> None:
-        """Records that an attempt ended because this trainer was lost."""
+        """Records that an attempt ended because this trainer was lost or is not well."""
         self.cool_down.record_loss(time.monotonic())
 
     def record_success(self) -> None:
@@ -80,11 +86,10 @@ class Trainer:
             return self.unavailable_reason
         if not self.is_configured:
             return "no name resolves to its address now: it finishes its work and gets no new work"
+        if self.capacity.problem:
+            return self.capacity.problem
         if seconds := self.cool_down.seconds_left(now):
-            return (
-                f"attempts lost on it in a row: {self.cool_down.losses}; "
-                f"for {seconds:.0f} s, jobs go to other trainers if there are any"
-            )
+            return f"attempts lost on it in a row: {self.cool_down.losses}; it gets none for {seconds:.0f} s"
         return ""
 
 
@@ -105,9 +110,20 @@ class Trainers:
     """The configured trainers. Tasks watch their capacity until the `async with` block ends."""
 
     def __init__(
-        self, entries: Sequence[str], resolve: Resolver = resolve, background: Background | None = None
+        self,
+        entries: Sequence[str],
+        resolve: Resolver = resolve,
+        *,
+        store_id: str = "",
+        retry_seconds: float = 1.0,
+        background: Background | None = None,
     ) -> None:
-        """`entries`: see `addresses.parse`, which raises ValueError."""
+        """`entries`: see `addresses.parse`, which raises ValueError. `store_id`: of the gateway's store.
+
+        `retry_seconds`: the cool-down of a trainer after a first loss.
+        """
+        self._retry_seconds = retry_seconds
+        self._store_id = store_id
         self._discovery = Discovery(entries, resolve, self._apply_addresses)
         self._trainers: dict[str, Trainer] = {}
         self._background = background or Background()
@@ -135,13 +151,15 @@ class Trainers:
         return [t for t in self._trainers.values() if t.is_available and t.is_configured]
 
     def for_training(self) -> list[Trainer]:
-        """The available trainers, those with the fewest losses in a row first.
+        """The available trainers that are not in a cool-down, those with the fewest losses in a row first."""
+        now = time.monotonic()
+        accepting = [trainer for trainer in self.available() if trainer.accepts_jobs(now)]
+        return sorted(accepting, key=lambda trainer: trainer.cool_down.losses)
 
-        Trainers in their cool-down are left out, unless all are: then it is no use to wait for a better one.
-        """
-        now, available = time.monotonic(), self.available()
-        accepting = [trainer for trainer in available if trainer.accepts_jobs(now)]
-        return sorted(accepting or available, key=lambda trainer: trainer.cool_down.losses)
+    def for_audio(self) -> list[Trainer]:
+        """The available trainers that are not in a cool-down of audio files."""
+        now = time.monotonic()
+        return [trainer for trainer in self.available() if not trainer.audio_cool_down.seconds_left(now)]
 
     def slots(self) -> Slots:
         """The training slots of the available trainers."""
@@ -153,8 +171,8 @@ class Trainers:
         )
 
     def pick_for_detection(self) -> Trainer:
-        """Picks the available trainers in turn. Raises UnavailableError if there are none."""
-        available = self.available()
+        """Picks the available trainers that are well in turn. Raises UnavailableError if there are none."""
+        available = [trainer for trainer in self.available() if not trainer.capacity.problem]
         if not available:
             log.warning("no trainer for a detection", entries=self._discovery.entries())
             raise unavailable("no trainer answers: try again shortly")
@@ -194,7 +212,13 @@ class Trainers:
         for address in addresses:
             if address not in self._trainers:
                 channel = aio.insecure_channel(address, options=CHANNEL_OPTIONS)
-                trainer = Trainer(address, channel, TrainerServiceStub(channel))
+                trainer = Trainer(
+                    address,
+                    channel,
+                    TrainerServiceStub(channel),
+                    cool_down=CoolDown(self._retry_seconds),
+                    audio_cool_down=CoolDown(self._retry_seconds),
+                )
                 self._trainers[address] = trainer
                 self._start(f"watching trainer {address}", partial(self._watch_capacity, trainer))
         for trainer in self._trainers.values():
@@ -214,8 +238,11 @@ class Trainers:
             reason = "it ended the watch of its capacity"
             try:
                 async for response in trainer.stub.WatchCapacity(pb.WatchCapacityRequest()):
-                    self._mark_available(trainer, response.capacity)
                     pause = FIRST_PAUSE_SECONDS
+                    if response.capacity.store_id in ("", self._store_id):
+                        self._mark_available(trainer, response.capacity)
+                    else:
+                        self._mark_unavailable(trainer, OTHER_STORE)
             except aio.AioRpcError as error:
                 reason = f"cannot be reached: {error.code().name}: {error.details()}"
             except Exception as error:

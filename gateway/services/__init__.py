@@ -33,7 +33,7 @@ def register(app: App, server: aio.Server) -> list[str]:
     """Adds every service of earmark.v1 to the server and returns their full names."""
     logs = TenantLogs(app)
     dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server(DatasetService(app), server)
-    audio_service_pb2_grpc.add_AudioServiceServicer_to_server(AudioService(app), server)
+    audio_service_pb2_grpc.add_AudioServiceServicer_to_server(AudioService(app, logs), server)
     annotation_service_pb2_grpc.add_AnnotationServiceServicer_to_server(AnnotationService(app), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(app), server)
     detection_service_pb2_grpc.add_DetectionServiceServicer_to_server(DetectionService(app), server)

@@ -30,6 +30,7 @@ from earmark.gateway.idempotency import run_once
 from earmark.gateway.paging import PageRequest
 from earmark.gateway.rules import annotations as rules
 from earmark.gateway.rules.deletions import check_deletable
+from earmark.gateway.watching import topics
 from earmark.storage.database import Connection
 from earmark.storage.queries import annotations, deletions
 from earmark.storage.queries.annotations import LockedSet
@@ -115,7 +116,10 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
             check_deletable(removal, unfinished, force=request.force)
             return pb.DeleteAnnotationSetResponse(deleted_counts=await deletions.delete(connection, removal))
 
-        return await run_once(self._app.database, request, pb.DeleteAnnotationSetResponse, delete)
+        response = await run_once(self._app.database, request, pb.DeleteAnnotationSetResponse, delete)
+        # With `force`, jobs may have been deleted.
+        self._app.bus.publish(topics.events(tenant()))
+        return response
 
     async def BatchCreateAnnotations(
         self, request: pb.BatchCreateAnnotationsRequest, _: Any

@@ -10,18 +10,25 @@ from uuid_utils.compat import uuid7
 from earmark.gateway import lookup, object_keys
 from earmark.gateway.app import App
 from earmark.gateway.caller import tenant
-from earmark.gateway.convert.audio import audio_file_message, audio_status_names
+from earmark.gateway.convert.audio import (
+    audio_file_event_kind_names,
+    audio_file_event_message,
+    audio_file_message,
+    audio_status_names,
+)
 from earmark.gateway.errors import NotFoundError
 from earmark.gateway.idempotency import earlier_reply, run_once
 from earmark.gateway.paging import PageRequest
 from earmark.gateway.rules.deletions import check_deletable
 from earmark.gateway.uploads import Requests, Upload, metadata_of, received, uninterrupted
 from earmark.gateway.watching import topics
-from earmark.gateway.watching.audio_watch import AudioWatch
+from earmark.gateway.watching.cursor import Cursor
+from earmark.gateway.watching.event_filter import EventFilter
+from earmark.gateway.watching.log_watch import LogWatch
+from earmark.gateway.watching.tenant_log import Entry, TenantLogs
 from earmark.storage.database import Connection, DatabaseUnavailableError
 from earmark.storage.objects import PART_BYTES, ObjectNotFoundError
 from earmark.storage.queries import audio, deletions, orphans
-from earmark.storage.records import AudioFile
 from earmark.v1 import audio_service_pb2 as pb
 from earmark.v1 import audio_service_pb2_grpc
 
@@ -29,8 +36,9 @@ from earmark.v1 import audio_service_pb2_grpc
 class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
     """Uploads, reads, watches, downloads and deletes audio files."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, logs: TenantLogs) -> None:
         self._app = app
+        self._logs = logs
 
     async def UploadAudio(self, requests: Requests, _: Any) -> pb.UploadAudioResponse:
         metadata = await metadata_of(requests)
@@ -68,12 +76,10 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
                 connection, tenant(), removal, dataset_id=audio_file.dataset_id
             )
             check_deletable(removal, unfinished, force=request.force)
-            deleted_from.append(audio_file.dataset_id)
             return pb.DeleteAudioFileResponse(deleted_counts=await deletions.delete(connection, removal))
 
-        deleted_from: list[UUID] = []
         response = await run_once(self._app.database, request, pb.DeleteAudioFileResponse, delete)
-        self._app.bus.publish(*map(topics.dataset, deleted_from))
+        self._app.bus.publish(topics.events(tenant()))
         return response
 
     async def DownloadAudio(
@@ -90,13 +96,22 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
     async def WatchAudioFiles(
         self, request: pb.WatchAudioFilesRequest, _: Any
     ) -> AsyncIterator[pb.WatchAudioFilesResponse]:
-        watch = AudioWatch(self._app, tenant(), UUID(request.dataset_id))
-        async for change in watch.follow(request.after_revision):
-            if isinstance(change, AudioFile):
-                yield pb.WatchAudioFilesResponse(audio_file=audio_file_message(change))
-            else:
-                heartbeat = pb.WatchAudioFilesResponse.Heartbeat(in_progress_count=change)
-                yield pb.WatchAudioFilesResponse(heartbeat=heartbeat)
+        wanted = _event_filter(request)
+
+        async def in_progress() -> audio.InProgress:
+            async with self._app.database.connection() as connection:
+                return await audio.in_progress(connection, tenant(), wanted.dataset_ids)
+
+        async def find_end() -> int | None:
+            now = await in_progress()
+            return None if now.files else now.last_sequence
+
+        watch = LogWatch(self._logs, tenant(), wanted)
+        start = await watch.start(request.after_cursor, from_start=request.from_start)
+        if not (request.after_cursor or request.from_start):
+            yield _heartbeat(start, await in_progress())
+        async for entry, cursor in watch.follow(start, find_end if request.until_idle else None):
+            yield entry.message(_event_response) if entry else _heartbeat(cursor, await in_progress())
 
     async def _store(self, upload: Upload) -> pb.UploadAudioResponse:
         """Stores the object, then the row. gateway.dispatcher.orphans removes an object without a row."""
@@ -130,7 +145,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
             return pb.UploadAudioResponse(audio_file=audio_file_message(audio_file))
 
         response = await run_once(self._app.database, metadata, pb.UploadAudioResponse, insert)
-        self._app.bus.publish(topics.dataset(dataset_id), topics.AUDIO)
+        self._app.bus.publish(topics.events(tenant()), topics.AUDIO)
         return response
 
     async def _delete_orphan(self, audio_file_id: UUID) -> None:
@@ -150,3 +165,21 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
             async with self._app.database.connection() as connection:
                 await lookup.audio_file(connection, audio_file_id)
             raise
+
+
+def _event_response(entry: Entry) -> pb.WatchAudioFilesResponse:
+    return pb.WatchAudioFilesResponse(event=audio_file_event_message(entry.event), cursor=str(entry.cursor))
+
+
+def _heartbeat(cursor: Cursor, now: audio.InProgress) -> pb.WatchAudioFilesResponse:
+    heartbeat = pb.WatchAudioFilesResponse.Heartbeat(in_progress_count=now.files)
+    return pb.WatchAudioFilesResponse(heartbeat=heartbeat, cursor=str(cursor))
+
+
+def _event_filter(request: pb.WatchAudioFilesRequest) -> EventFilter:
+    return EventFilter(
+        resources=frozenset({"audio_file", "dataset"}),
+        dataset_ids=frozenset(map(UUID, request.dataset_ids)),
+        statuses=frozenset(audio_status_names(request.processing_statuses)),
+        kinds=frozenset(audio_file_event_kind_names(request.kinds)),
+    )

@@ -77,8 +77,7 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
             return pb.DeleteDatasetResponse(deleted_counts=await deletions.delete(connection, removal))
 
         response = await run_once(self._app.database, request, pb.DeleteDatasetResponse, delete)
-        # Wakes the watches of the dataset's files: they find no file left, and end.
-        self._app.bus.publish(topics.dataset(dataset_id))
+        self._app.bus.publish(topics.events(tenant()))
         return response
 
 

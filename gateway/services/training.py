@@ -1,6 +1,6 @@
 """earmark.v1.TrainingService."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -32,12 +32,13 @@ from earmark.gateway.rules.deletions import check_deletable
 from earmark.gateway.rules.models import check_not_archived
 from earmark.gateway.watching import topics
 from earmark.gateway.watching.cursor import Cursor
+from earmark.gateway.watching.event_filter import EventFilter
 from earmark.gateway.watching.job_watch import follow_job
 from earmark.gateway.watching.log_watch import LogWatch
 from earmark.gateway.watching.tenant_log import Entry, TenantLogs
 from earmark.storage.database import Connection
 from earmark.storage.queries import deletions, training
-from earmark.storage.records import Event, QueuePlace, TrainingJob
+from earmark.storage.records import QueuePlace, TrainingJob
 from earmark.v1 import training_service_pb2 as pb
 from earmark.v1 import training_service_pb2_grpc
 from earmark.v1.training_config_pb2 import TrainingConfig
@@ -126,13 +127,15 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             check_deletable(replace(removal, job_ids=[]), unfinished, force=request.force)
             return pb.DeleteTrainingJobResponse(deleted_counts=await deletions.delete(connection, removal))
 
-        return await run_once(self._app.database, request, pb.DeleteTrainingJobResponse, delete)
+        response = await run_once(self._app.database, request, pb.DeleteTrainingJobResponse, delete)
+        self._app.bus.publish(topics.events(tenant()))
+        return response
 
     async def WatchTrainingJob(
         self, request: pb.WatchTrainingJobRequest, _: Any
     ) -> AsyncIterator[pb.WatchTrainingJobResponse]:
-        job_id = UUID(request.training_job_id)
-        async for content in follow_job(self._logs, tenant(), job_id, request.after_revision):
+        job_id, kinds = UUID(request.training_job_id), training_event_kind_names(request.kinds)
+        async for content in follow_job(self._logs, tenant(), job_id, request.after_revision, kinds):
             if isinstance(content, int):
                 heartbeat = pb.WatchTrainingJobResponse.Heartbeat(revision=content)
                 yield pb.WatchTrainingJobResponse(heartbeat=heartbeat)
@@ -179,23 +182,14 @@ def _heartbeat(cursor: Cursor) -> pb.WatchTrainingJobsResponse:
     return pb.WatchTrainingJobsResponse(heartbeat=heartbeat, cursor=str(cursor))
 
 
-def _event_filter(request: pb.WatchTrainingJobsRequest) -> Callable[[Event], bool]:
-    """Whether the watch sends an event."""
-    dataset_id = UUID(request.dataset_id) if request.dataset_id else None
-    statuses = training_job_status_names(request.statuses)
-    kinds = training_event_kind_names(request.kinds)
-    pairs = dict(request.metadata).items()
-
-    def is_wanted(event: Event) -> bool:
-        return (
-            event.resource == "training_job"
-            and dataset_id in (None, event.dataset_id)
-            and (not statuses or event.status in statuses)
-            and (not kinds or event.kind in kinds)
-            and pairs <= event.metadata.items()
-        )
-
-    return is_wanted
+def _event_filter(request: pb.WatchTrainingJobsRequest) -> EventFilter:
+    return EventFilter(
+        resources=frozenset({"training_job"}),
+        dataset_ids=frozenset(map(UUID, request.dataset_ids)),
+        statuses=frozenset(training_job_status_names(request.statuses)),
+        kinds=frozenset(training_event_kind_names(request.kinds)),
+        metadata=dict(request.metadata),
+    )
 
 
 async def _check_prerequisites(connection: Connection, request: pb.CreateTrainingJobRequest) -> None:

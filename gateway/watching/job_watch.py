@@ -3,7 +3,7 @@
 Revisions are assigned under the job's row lock, in order of commit and without gaps.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from uuid import UUID
 
 from earmark.gateway import lookup
@@ -18,11 +18,12 @@ FINAL = frozenset({"completed", "failed", "cancelled"})
 
 
 async def follow_job(
-    logs: TenantLogs, tenant_id: str, job_id: UUID, cursor: int
+    logs: TenantLogs, tenant_id: str, job_id: UUID, cursor: int, kinds: Collection[str] = ()
 ) -> AsyncIterator[Entry | int]:
     """Yields the job's events after revision `cursor` as they are recorded, up to its last one.
 
-    While no event is recorded, yields the current revision as a heartbeat. Raises NotFoundError and
+    `kinds`: the kinds of events to yield; empty for all. While no event is recorded, yields the current
+    revision as a heartbeat. Raises NotFoundError and
     CursorOutOfRangeError.
     """
     with logs.subscribe(tenant_id) as log:
@@ -42,7 +43,8 @@ async def follow_job(
             else:
                 entries = await _read(logs.app, job, cursor) if cursor < latest else []
             for entry in entries:
-                yield entry
+                if not kinds or entry.event.kind in kinds:
+                    yield entry
                 cursor = entry.event.revision
                 if is_last(entry.event):
                     return

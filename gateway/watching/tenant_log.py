@@ -67,6 +67,11 @@ class TenantLog:
         """Whether the reader has ended, so that no further event follows."""
         return self._reader.done()
 
+    @property
+    def last_sequence(self) -> int:
+        """The number of the last event that was read."""
+        return self._end.sequence
+
     async def started(self) -> None:
         """Returns once every later commit is noticed. If the reader has failed, raises its error."""
         await self._has_started.wait()

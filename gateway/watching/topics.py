@@ -18,8 +18,3 @@ def events(tenant_id: str) -> str:
 def cancel(training_job_id: UUID) -> str:
     """A user requested the job's cancellation."""
     return f"cancel:{training_job_id}"
-
-
-def dataset(dataset_id: UUID) -> str:
-    """Files of the dataset have changed."""
-    return f"dataset:{dataset_id}"

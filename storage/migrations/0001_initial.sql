@@ -1,6 +1,12 @@
 -- The first tables. States are text with a CHECK. Ids are UUIDv7 and made by the gateway. Tables with rows of
 -- several tenants have a tenant_id.
 
+-- The id of the object store that has the rows' objects: one row.
+CREATE TABLE object_store (
+    id text NOT NULL,
+    is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only)
+);
+
 CREATE TABLE datasets (
     id uuid PRIMARY KEY,
     tenant_id text NOT NULL,
@@ -8,7 +14,7 @@ CREATE TABLE datasets (
     description text NOT NULL,
     -- Increases with every edit; serves as the etag.
     version bigint NOT NULL DEFAULT 1,
-    -- Increases with every change of one of the dataset's audio files; serves as the cursor of a watch.
+    -- Increases with every change of one of the dataset's audio files: a job trains on the files as of one revision.
     audio_revision bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
@@ -38,6 +44,7 @@ CREATE TABLE audio_files (
     processing_status text NOT NULL DEFAULT 'pending'
         CHECK (processing_status IN ('pending', 'normalizing', 'embedding', 'ready', 'failed')),
     error_message text NOT NULL DEFAULT '',
+    -- The dataset's audio_revision as of this file's last change.
     revision bigint NOT NULL,
     -- Fencing token: a write with an older attempt number changes nothing.
     attempt integer NOT NULL DEFAULT 0,
@@ -47,7 +54,6 @@ CREATE TABLE audio_files (
     updated_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX audio_files_by_dataset ON audio_files (dataset_id, id);
-CREATE INDEX audio_files_by_revision ON audio_files (dataset_id, revision);
 CREATE INDEX audio_files_by_status ON audio_files (dataset_id, processing_status) INCLUDE (duration_ms);
 CREATE INDEX audio_files_in_progress ON audio_files (id)
     WHERE processing_status IN ('pending', 'normalizing', 'embedding');

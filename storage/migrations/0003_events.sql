@@ -1,4 +1,5 @@
--- The log of each tenant: what happened to its training jobs, without gaps and in the order of the commits.
+-- The log of each tenant: what happened to its training jobs, audio files and datasets, without gaps and in the order of
+-- the commits.
 
 CREATE TABLE tenant_logs (
     tenant_id text PRIMARY KEY,
@@ -16,7 +17,7 @@ CREATE TABLE events (
     sequence bigint,
     time timestamptz NOT NULL DEFAULT now(),
     -- What the event is about. It may have been deleted since.
-    resource text NOT NULL CHECK (resource IN ('training_job')),
+    resource text NOT NULL CHECK (resource IN ('training_job', 'audio_file', 'dataset')),
     resource_id uuid NOT NULL,
     dataset_id uuid NOT NULL,
     kind text NOT NULL,
@@ -26,7 +27,7 @@ CREATE TABLE events (
     attempt integer NOT NULL DEFAULT 0,
     revision bigint,
     metadata jsonb NOT NULL DEFAULT '{}',
-    -- {kind: the JSON form of this field in the event's oneof}
+    -- {field: the JSON form of this field of the event's oneof}. Free text in it is removed when the resource is deleted.
     body jsonb NOT NULL,
     CHECK ((kind = 'deleted') = (status IS NULL))
 );
@@ -65,9 +66,18 @@ END $$;
 CREATE CONSTRAINT TRIGGER number_events AFTER INSERT ON events
 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION number_events();
 
+-- Removes the free text, such as the reason of a failure, from the events of deleted resources. The events stay: a
+-- cursor identifies each of them.
+CREATE FUNCTION remove_event_texts(deleted_ids uuid[]) RETURNS void LANGUAGE sql AS $$
+    UPDATE events SET body = body #- '{status_changed,reason}' #- '{status_changed,error_message}' #- '{notice,message}'
+    WHERE resource_id = ANY (deleted_ids)
+        AND (body -> 'status_changed' ?| '{reason,error_message}' OR body -> 'notice' ? 'message')
+$$;
+
 -- Records the deletion of jobs, whichever statement deletes them.
 CREATE FUNCTION record_deleted_jobs() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    PERFORM remove_event_texts(ARRAY(SELECT id FROM deleted));
     INSERT INTO events (tenant_id, resource, resource_id, dataset_id, kind, attempt, revision, metadata, body)
     SELECT tenant_id, 'training_job', id, dataset_id, 'deleted', attempt, revision + 1, metadata, '{"deleted": {}}'
     FROM deleted ORDER BY id;
@@ -75,3 +85,49 @@ BEGIN
 END $$;
 CREATE TRIGGER record_deleted_jobs AFTER DELETE ON training_jobs
 REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION record_deleted_jobs();
+
+-- Records what happens to audio files, whichever statement does it.
+CREATE FUNCTION record_created_files() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO events (tenant_id, resource, resource_id, dataset_id, kind, status, body)
+    SELECT tenant_id, 'audio_file', id, dataset_id, 'created', processing_status, '{"created": {}}'
+    FROM created ORDER BY id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER record_created_files AFTER INSERT ON audio_files
+REFERENCING NEW TABLE AS created FOR EACH STATEMENT EXECUTE FUNCTION record_created_files();
+
+CREATE FUNCTION record_changed_files() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO events (tenant_id, resource, resource_id, dataset_id, kind, status, body)
+    SELECT n.tenant_id, 'audio_file', n.id, n.dataset_id, 'status_changed', n.processing_status,
+        jsonb_build_object('status_changed', jsonb_strip_nulls(jsonb_build_object(
+            'from', 'AUDIO_PROCESSING_STATUS_' || upper(o.processing_status),
+            'to', 'AUDIO_PROCESSING_STATUS_' || upper(n.processing_status),
+            'error_message', nullif(n.error_message, ''))))
+    FROM before o JOIN after n USING (id)
+    WHERE o.processing_status <> n.processing_status ORDER BY n.id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER record_changed_files AFTER UPDATE ON audio_files
+REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION record_changed_files();
+
+CREATE FUNCTION record_deleted_files() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM remove_event_texts(ARRAY(SELECT id FROM deleted));
+    INSERT INTO events (tenant_id, resource, resource_id, dataset_id, kind, body)
+    SELECT tenant_id, 'audio_file', id, dataset_id, 'deleted', '{"deleted": {}}' FROM deleted ORDER BY id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER record_deleted_files AFTER DELETE ON audio_files
+REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION record_deleted_files();
+
+-- Records the deletion of datasets. Its files were deleted before.
+CREATE FUNCTION record_deleted_datasets() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO events (tenant_id, resource, resource_id, dataset_id, kind, body)
+    SELECT tenant_id, 'dataset', id, id, 'deleted', '{"dataset_deleted": {}}' FROM deleted ORDER BY id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER record_deleted_datasets AFTER DELETE ON datasets
+REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION record_deleted_datasets();

@@ -1,11 +1,13 @@
 """Audio files, and the attempts at processing them.
 
 Every change takes the dataset's next revision, under a lock on the dataset's row. That row is always locked
-before any row of audio_files. A gateway that claims a file gets a lease: nobody else claims the file until
-the lease expires. `attempt` is the fencing token: a write with an older attempt number changes nothing.
+before any row of audio_files. Triggers record the events of files. A gateway that claims a file gets a lease:
+nobody else claims the file until the lease expires. `attempt` is the fencing token: a write with an older
+attempt number changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from earmark.storage import sql
@@ -16,6 +18,13 @@ SQL = sql.load("audio")
 
 IN_PROGRESS = frozenset({"pending", "normalizing", "embedding"})
 MAX_ATTEMPTS = 5
+
+
+class InProgress(NamedTuple):
+    """The number of files in progress, and of the last event of the tenant's log at that time."""
+
+    files: int
+    last_sequence: int
 
 
 async def create(
@@ -66,23 +75,9 @@ async def lock_dataset(connection: Connection, tenant_id: str, audio_file_id: UU
     await connection.execute(SQL["lock_dataset"], tenant_id, audio_file_id)
 
 
-async def latest_revision(connection: Connection, tenant_id: str, dataset_id: UUID) -> int | None:
-    """The revision of the last change to the dataset's files, 0 if none; None if no such dataset exists."""
-    revision: int | None = await connection.fetchval(SQL["latest_revision"], tenant_id, dataset_id)
-    return revision
-
-
-async def changed(
-    connection: Connection, dataset_id: UUID, after_revision: int, limit: int
-) -> tuple[list[AudioFile], int]:
-    """Files that changed after a revision, by revision, and how many were in progress before that read.
-
-    These are the last changes if the count is 0, no returned file is in progress and fewer than `limit` files
-    are returned.
-    """
-    in_progress: int = await connection.fetchval(SQL["count_in_progress"], dataset_id)
-    rows = await connection.fetch(SQL["changed"], dataset_id, after_revision, limit)
-    return [AudioFile(**row) for row in rows], in_progress
+async def in_progress(connection: Connection, tenant_id: str, dataset_ids: Collection[UUID]) -> InProgress:
+    """The files in progress and the end of the log, in one snapshot. `dataset_ids`: empty for all."""
+    return InProgress(**await connection.fetchrow(SQL["in_progress"], tenant_id, dataset_ids))
 
 
 async def claim(connection: Connection, limit: int, lease_seconds: float) -> list[AudioFile]:
@@ -130,13 +125,15 @@ async def release(connection: Connection, audio_file_id: UUID, attempt: int) -> 
     return await _end_lost_attempt(connection, audio_file_id, attempt, even_if_leased=True)
 
 
-async def fail_exhausted(connection: Connection) -> list[AudioFile]:
-    """Fails the files whose lease expired on their last attempt: gateway and trainer were both lost."""
-    rows = await connection.fetch(SQL["out_of_attempts"], MAX_ATTEMPTS)
-    failed = [
-        await _end_lost_attempt(connection, row["id"], row["attempt"], even_if_leased=False) for row in rows
-    ]
-    return [file for file in failed if file is not None]
+async def fail_exhausted(connection: Connection) -> AudioFile | None:
+    """Fails one file whose lease expired on its last attempt: gateway and trainer were both lost.
+
+    Returns None if there is none. One file at a time, since a transaction records events of one tenant only.
+    """
+    row = await connection.fetchrow(SQL["out_of_attempts"], MAX_ATTEMPTS)
+    if row is None:
+        return None
+    return await _end_lost_attempt(connection, row["id"], row["attempt"], even_if_leased=False)
 
 
 async def _end_lost_attempt(

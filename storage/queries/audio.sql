@@ -13,7 +13,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 
 -- name: get
 -- One file.
-SELECT id, dataset_id, original_filename, content_type, size_bytes, sha256, duration_ms, sample_rate_hz, channels,
+SELECT id, tenant_id, dataset_id, original_filename, content_type, size_bytes, sha256, duration_ms, sample_rate_hz, channels,
     processing_status, error_message, revision, attempt, created_at, updated_at
 FROM audio_files
 WHERE tenant_id = $1 AND id = $2
@@ -24,7 +24,7 @@ SELECT EXISTS (SELECT FROM audio_files WHERE id = $1)
 
 -- name: list
 -- A page of a dataset's files, oldest first.
-SELECT id, dataset_id, original_filename, content_type, size_bytes, sha256, duration_ms, sample_rate_hz, channels,
+SELECT id, tenant_id, dataset_id, original_filename, content_type, size_bytes, sha256, duration_ms, sample_rate_hz, channels,
     processing_status, error_message, revision, attempt, created_at, updated_at
 FROM audio_files
 WHERE tenant_id = $1 AND dataset_id = $2
@@ -39,23 +39,13 @@ SELECT id FROM datasets
 WHERE id = (SELECT dataset_id FROM audio_files WHERE tenant_id = $1 AND id = $2)
 FOR UPDATE
 
--- name: latest_revision
--- The revision of the last change to any file of the dataset.
-SELECT audio_revision FROM datasets WHERE tenant_id = $1 AND id = $2
-
--- name: count_in_progress
--- The number of a dataset's files that are not processed yet.
-SELECT count(*) FROM audio_files
-WHERE dataset_id = $1 AND processing_status IN ('pending', 'normalizing', 'embedding')
-
--- name: changed
--- Files that changed after a revision, in the order of their latest changes.
-SELECT id, dataset_id, original_filename, content_type, size_bytes, sha256, duration_ms, sample_rate_hz, channels,
-    processing_status, error_message, revision, attempt, created_at, updated_at
-FROM audio_files
-WHERE dataset_id = $1 AND revision > $2
-ORDER BY revision
-LIMIT $3
+-- name: in_progress
+-- The number of a tenant's files that are not processed yet, in the given datasets or in all, and the number of the last
+-- event in the tenant's log. One snapshot: the log contains the changes that led to this number of files.
+SELECT (SELECT count(*) FROM audio_files
+        WHERE tenant_id = $1 AND (cardinality($2::uuid[]) = 0 OR dataset_id = ANY ($2))
+            AND processing_status IN ('pending', 'normalizing', 'embedding')) AS files,
+    coalesce((SELECT last_sequence FROM tenant_logs WHERE tenant_id = $1), 0) AS last_sequence
 
 -- name: claim
 -- Claims unfinished files without a valid lease, oldest first: each gets its next attempt number and a new lease.
@@ -71,7 +61,7 @@ WITH due AS MATERIALIZED (
 UPDATE audio_files f SET attempt = attempt + 1, lease_until = now() + make_interval(secs => $2)
 FROM due
 WHERE f.id = due.id
-RETURNING f.id, dataset_id, original_filename, content_type, size_bytes, sha256, duration_ms, sample_rate_hz,
+RETURNING f.id, tenant_id, dataset_id, original_filename, content_type, size_bytes, sha256, duration_ms, sample_rate_hz,
     channels, processing_status, error_message, revision, attempt, created_at, updated_at
 
 -- name: change
@@ -96,7 +86,7 @@ FROM dataset
 WHERE f.id = $1 AND attempt = $2 AND processing_status IN ('pending', 'normalizing', 'embedding')
     -- With $9 false, only a file whose lease has expired is changed.
     AND ($9::boolean OR lease_until < now())
-RETURNING f.id, dataset_id, original_filename, content_type, size_bytes, sha256, duration_ms, sample_rate_hz,
+RETURNING f.id, tenant_id, dataset_id, original_filename, content_type, size_bytes, sha256, duration_ms, sample_rate_hz,
     channels, processing_status, error_message, f.revision, attempt, created_at, updated_at
 
 -- name: renew
@@ -106,7 +96,8 @@ WHERE id = $1 AND attempt = $2 AND processing_status IN ('pending', 'normalizing
 RETURNING true
 
 -- name: out_of_attempts
--- Unfinished files whose lease expired on their last allowed attempt.
+-- An unfinished file whose lease expired on its last allowed attempt.
 SELECT id, attempt FROM audio_files
 WHERE processing_status IN ('pending', 'normalizing', 'embedding') AND lease_until < now() AND attempt >= $1
 ORDER BY id
+LIMIT 1

@@ -1,6 +1,6 @@
 """Datasets and their artifact types."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 import asyncpg
@@ -31,6 +31,12 @@ async def get(connection: Connection, tenant_id: str, dataset_id: UUID) -> Datas
 
 async def exists(connection: Connection, tenant_id: str, dataset_id: UUID) -> bool:
     return await connection.fetchval(SQL["exists"], tenant_id, dataset_id) is not None
+
+
+async def missing(connection: Connection, tenant_id: str, dataset_ids: Collection[UUID]) -> UUID | None:
+    """One of the datasets that the tenant does not have; None if it has all."""
+    dataset_id: UUID | None = await connection.fetchval(SQL["missing"], tenant_id, dataset_ids)
+    return dataset_id
 
 
 async def page(connection: Connection, tenant_id: str, after: UUID | None, limit: int) -> list[Dataset]:

@@ -12,6 +12,12 @@ WHERE tenant_id = $1 AND id = $2
 -- Whether the tenant has this dataset.
 SELECT true FROM datasets WHERE tenant_id = $1 AND id = $2
 
+-- name: missing
+-- One of the given datasets that the tenant does not have.
+SELECT id FROM unnest($2::uuid[]) AS wanted (id)
+WHERE NOT EXISTS (SELECT FROM datasets d WHERE d.tenant_id = $1 AND d.id = wanted.id)
+LIMIT 1
+
 -- name: list
 -- A page of a tenant's datasets, newest first.
 SELECT id, name, description, version, artifact_types, audio_count, annotation_set_count, created_at, updated_at

@@ -36,9 +36,12 @@ async def add_deleted(connection: Connection, kind: Kind, ids: Sequence[UUID]) -
     await connection.execute(SQL["add_deleted"], kind, ids)
 
 
-async def due_candidates(connection: Connection, age_seconds: float) -> list[Candidate]:
-    """Up to 100 candidates that are new deletions or at least `age_seconds` old."""
-    return [Candidate(**row) for row in await connection.fetch(SQL["due_candidates"], age_seconds)]
+async def due_candidates(
+    connection: Connection, age_seconds: float, skipped: Sequence[UUID] = ()
+) -> list[Candidate]:
+    """Up to 100 candidates that are new deletions or at least `age_seconds` old, without the `skipped`."""
+    rows = await connection.fetch(SQL["due_candidates"], age_seconds, skipped)
+    return [Candidate(**row) for row in rows]
 
 
 async def mark_checked(connection: Connection, age_seconds: float, ids: Sequence[UUID]) -> None:
@@ -47,9 +50,14 @@ async def mark_checked(connection: Connection, age_seconds: float, ids: Sequence
     await connection.execute(SQL["keep_candidates"], ids)
 
 
-async def unswept_jobs(connection: Connection, age_seconds: float) -> list[tuple[UUID, set[str]]]:
-    """Up to 100 unswept jobs that finished at least `age_seconds` ago, each with its model's object keys."""
-    rows = await connection.fetch(SQL["unswept_jobs"], age_seconds)
+async def unswept_jobs(
+    connection: Connection, age_seconds: float, skipped: Sequence[UUID] = ()
+) -> list[tuple[UUID, set[str]]]:
+    """Up to 100 unswept jobs that finished at least `age_seconds` ago, each with its model's object keys.
+
+    Without the `skipped`.
+    """
+    rows = await connection.fetch(SQL["unswept_jobs"], age_seconds, skipped)
     return [(row["id"], set(row["model_keys"])) for row in rows]
 
 

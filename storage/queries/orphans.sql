@@ -8,10 +8,11 @@ INSERT INTO orphan_candidates (kind, id, is_deletion) SELECT $1, id, true FROM u
 ON CONFLICT (kind, id) DO UPDATE SET since = now(), is_deletion = true
 
 -- name: due_candidates
--- Candidates older than $1 seconds and new deletions, and whether there is a row now.
+-- Candidates older than $1 seconds and new deletions, and whether there is a row now, but for those of $2.
 SELECT kind, id, CASE kind WHEN 'audio_file' THEN EXISTS (SELECT FROM audio_files a WHERE a.id = c.id)
                  ELSE EXISTS (SELECT FROM training_jobs j WHERE j.id = c.id) END AS has_row
-FROM orphan_candidates c WHERE since < now() - make_interval(secs => $1) OR is_deletion
+FROM orphan_candidates c
+WHERE (since < now() - make_interval(secs => $1) OR is_deletion) AND id <> ALL ($2::uuid[])
 ORDER BY since LIMIT 100
 
 -- name: remove_candidates
@@ -24,10 +25,10 @@ WHERE since < now() - make_interval(secs => $1) AND id = ANY ($2::uuid[])
 UPDATE orphan_candidates SET is_deletion = false WHERE id = ANY ($1::uuid[])
 
 -- name: unswept_jobs
--- Unswept jobs that finished more than $1 seconds ago, with the object keys of their models.
+-- Unswept jobs that finished more than $1 seconds ago, with the object keys of their models, but for those of $2.
 SELECT j.id, array_remove(ARRAY[m.weights, m.model_config], NULL) AS model_keys
 FROM training_jobs j LEFT JOIN models m ON m.training_job_id = j.id
-WHERE j.finished_at < now() - make_interval(secs => $1) AND NOT j.swept
+WHERE j.finished_at < now() - make_interval(secs => $1) AND NOT j.swept AND j.id <> ALL ($2::uuid[])
 ORDER BY j.finished_at LIMIT 100
 
 -- name: mark_swept

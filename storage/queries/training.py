@@ -289,6 +289,12 @@ async def requeue(
     return await _with_event(connection, row, event)
 
 
+async def a_trainer_is_well(connection: Connection, job_id: UUID, losses: int) -> bool:
+    """Whether a trainer of the job's last `losses` attempts has completed another job since their start."""
+    found: bool = await connection.fetchval(SQL["a_trainer_is_well"], job_id, losses)
+    return found
+
+
 async def expired(connection: Connection) -> list[TrainingJob]:
     """Up to 100 jobs of one tenant whose lease has expired, locked until the transaction ends."""
     return [_job(row) for row in await connection.fetch(SQL["expired"])]

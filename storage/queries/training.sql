@@ -164,6 +164,17 @@ SET status = 'queued', queued_at = now(), not_before = now() + make_interval(sec
 WHERE id = $1 AND attempt = $2 AND status = 'training'
 RETURNING *
 
+-- name: a_trainer_is_well
+-- Whether a trainer of the job's last $2 attempts has completed another job since the first of them began.
+WITH lost AS (
+    SELECT trainer, started_at FROM training_attempts WHERE training_job_id = $1 ORDER BY number DESC LIMIT $2
+)
+SELECT EXISTS (
+    SELECT FROM training_attempts
+    WHERE training_job_id <> $1 AND outcome = 'completed'
+        AND trainer IN (SELECT trainer FROM lost) AND ended_at > (SELECT min(started_at) FROM lost)
+)
+
 -- name: expired
 -- Jobs of one tenant whose lease has expired because their gateway stopped renewing it.
 SELECT * FROM training_jobs

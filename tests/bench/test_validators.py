@@ -9,8 +9,6 @@ from bench.faults.observations import (
     Call,
     Failure,
     Fault,
-    LogStream,
-    LogWatcher,
     Observations,
     Stream,
     Upload,
@@ -22,7 +20,6 @@ from earmark.v1 import training_service_pb2 as pb
 from tests.bench.example_jobs import (
     JOB_ID,
     REQUEST_ID,
-    START,
     accepted_job,
     assert_one,
     call,
@@ -112,50 +109,6 @@ class TestWatchesAreWhole:
 
     def test_a_watch_that_saw_nothing_is_reported(self):
         assert_one(self.violations(), "not the job's end")
-
-
-class TestLogsAreWhole:
-    def violations(self, *received: list[pb.TrainingEvent], cursors=None, **watcher) -> list[str]:
-        """The violations of one watcher of all jobs that received these events, stream by stream."""
-        log, number = LogWatcher("all jobs", **{"from_start": True} | watcher), 0
-        for events in received:
-            stream = LogStream(0, START - 60, 1.0)
-            for event in events:
-                cursor = cursors[number] if cursors else str(number)
-                stream.responses.append(pb.WatchTrainingJobsResponse(event=event, cursor=cursor))
-                number += 1
-            stream.responses.append(pb.WatchTrainingJobsResponse(heartbeat={}, cursor="beat"))
-            log.streams.append(stream)
-        return list(validators.logs_are_whole(Observations(log_watchers=[log]), completed(resumed_job())))
-
-    def test_a_watch_that_broke_and_was_resumed_passes(self):
-        events = resumed_job().events
-        assert self.violations(events[:5], [], events[5:]) == []
-
-    def test_a_gap_a_duplicate_and_a_wrong_order_are_reported(self):
-        events = resumed_job().events
-        assert_one(self.violations(events[:5], events[6:]), "received [1, 2, 3, 4, 5, 7")
-        assert_one(self.violations(events[:5], events[4:]), "received [1, 2, 3, 4, 5, 5")
-        assert_one(self.violations([events[1], events[0], *events[2:]]), "received [2, 1, 3")
-
-    def test_a_filter_lets_the_last_event_of_a_completed_job_through_and_no_other(self):
-        events, statuses = resumed_job().events, (pb.TRAINING_JOB_STATUS_COMPLETED,)
-        assert self.violations(events[-1:], statuses=statuses) == []
-        assert_one(self.violations([], statuses=statuses), "received []")
-        assert_one(self.violations(events[-2:], statuses=statuses), "received [16, 17]", "not [17]")
-
-    def test_a_watch_from_some_moment_has_all_that_came_after_it(self):
-        events = resumed_job().events
-        assert self.violations(events, from_start=False) == []
-        assert_one(self.violations(events[3:], from_start=False), "received [4, 5")
-
-    def test_a_job_that_is_not_there_is_reported(self):
-        event = pb.TrainingEvent(training_job_id="another", revision=1)
-        assert_one(self.violations([*resumed_job().events, event]), "another")
-
-    def test_a_cursor_that_comes_twice_is_reported(self):
-        events = resumed_job().events
-        assert_one(self.violations(events, cursors=["same"] * len(events)), "two events")
 
 
 DATABASE_UNAVAILABLE = Failure("UNAVAILABLE", reason="DATABASE_UNAVAILABLE", retry=True)

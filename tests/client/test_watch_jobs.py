@@ -89,14 +89,14 @@ def test_every_stream_has_the_filter(reach: Reach) -> None:
     cursors(
         reach(log),
         3,
-        dataset_id="d",
+        dataset_ids=iter(["d"]),
         kinds=iter([DELETED]),
         statuses=iter([COMPLETED]),
         metadata={"team": "tts"},
     )
 
     for request in log.asked:
-        assert (request.dataset_id, list(request.statuses)) == ("d", [COMPLETED])
+        assert (list(request.dataset_ids), list(request.statuses)) == (["d"], [COMPLETED])
         assert list(request.kinds) == [DELETED]
         assert dict(request.metadata) == {"team": "tts"}
 

@@ -9,13 +9,14 @@ import grpc
 import pytest
 
 from earmark.client import Backoff, explain, watch
-from earmark.v1 import audio_service_pb2 as audio
-from earmark.v1 import audio_service_pb2_grpc, training_service_pb2_grpc
 from earmark.v1 import training_service_pb2 as training
+from earmark.v1 import training_service_pb2_grpc
 from tests.client.both import Reach, Reached
 from tests.client.small_gateway import QUICK, Serve, cut, early_end, refuse, too_slow, unavailable
 
 LAST = 6
+NOTICE, PROGRESS = training.TRAINING_EVENT_KIND_NOTICE, training.TRAINING_EVENT_KIND_PROGRESS
+STATUS_CHANGED = training.TRAINING_EVENT_KIND_STATUS_CHANGED
 
 
 def response(revision: int) -> training.WatchTrainingJobResponse:
@@ -89,6 +90,28 @@ def test_a_break_after_the_last_event_is_ignored(reach: Reach) -> None:
     assert gateway.asked == [0]
 
 
+@pytest.mark.parametrize(
+    ("kinds", "seen"), [([NOTICE], []), ([NOTICE, STATUS_CHANGED], [LAST]), ([PROGRESS], [1, 2, 3, 4, 5])]
+)
+def test_a_filtered_watch_ends_with_its_job(reach: Reach, kinds: Any, seen: list[int]) -> None:
+    """The last event may be filtered out, so that the client does not receive it."""
+
+    class Filtering(Breaking):
+        def WatchTrainingJob(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            for sent in super().WatchTrainingJob(request, context):
+                kind = STATUS_CHANGED if sent.event.revision == LAST else PROGRESS
+                if sent.HasField("heartbeat") or kind in request.kinds:
+                    yield sent
+
+    gateway = Filtering(unavailable)
+    events = reach(gateway).items(
+        lambda api, client: api.watch(client, "job", kinds=iter(kinds), backoff=QUICK)
+    )
+
+    assert [event.revision for event in events] == seen
+    assert len(gateway.asked) == 2
+
+
 def test_repeated_events_are_dropped(reach: Reach) -> None:
     class Repeating(training_service_pb2_grpc.TrainingServiceServicer):
         def WatchTrainingJob(self, _request: Any, _context: grpc.ServicerContext) -> Iterator[Any]:
@@ -149,42 +172,3 @@ def test_a_closed_watch_cancels_its_stream(serve: Serve) -> None:
     events.close()
 
     assert cancelled.wait(5)
-
-
-def file_response(revision: int, name: str, status: int) -> audio.WatchAudioFilesResponse:
-    return audio.WatchAudioFilesResponse(
-        audio_file=audio.AudioFile(id=name, revision=revision, processing_status=status)
-    )
-
-
-def test_files_are_waited_for_through_breaks(reach: Reach) -> None:
-    requested: list[int] = []
-    history = [
-        file_response(1, "a", audio.AUDIO_PROCESSING_STATUS_PENDING),
-        file_response(2, "b", audio.AUDIO_PROCESSING_STATUS_PENDING),
-        file_response(3, "a", audio.AUDIO_PROCESSING_STATUS_READY),
-        file_response(4, "b", audio.AUDIO_PROCESSING_STATUS_FAILED),
-    ]
-
-    class Files(audio_service_pb2_grpc.AudioServiceServicer):
-        def WatchAudioFiles(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            requested.append(request.after_revision)
-            yield from history[request.after_revision : request.after_revision + 2]
-            if request.after_revision + 2 < len(history):
-                unavailable(context)
-
-    files = reach(Files()).result(lambda api, client: api.wait_until_ready(client, "dataset", backoff=QUICK))
-
-    assert requested == [0, 2]
-    assert [(file.id, file.processing_status) for file in files] == [
-        ("a", audio.AUDIO_PROCESSING_STATUS_READY),
-        ("b", audio.AUDIO_PROCESSING_STATUS_FAILED),
-    ]
-
-
-def test_a_dataset_without_files_is_ready_at_once(reach: Reach) -> None:
-    class NoFiles(audio_service_pb2_grpc.AudioServiceServicer):
-        def WatchAudioFiles(self, _request: Any, _context: grpc.ServicerContext) -> Iterator[Any]:
-            return iter(())
-
-    assert reach(NoFiles()).result(lambda api, client: api.wait_until_ready(client, "dataset")) == []

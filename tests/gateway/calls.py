@@ -18,7 +18,7 @@ from earmark.gateway.dispatcher.orphans import remove_orphans
 from earmark.gateway.server import running
 from earmark.gateway.settings import GatewaySettings
 from earmark.storage.database import Database
-from earmark.storage.objects import ObjectStore
+from earmark.storage.objects import STORE_ID, ObjectStore
 from earmark.storage.queries import audio
 from earmark.v1 import annotation_service_pb2 as annotation_pb
 from earmark.v1 import audio_service_pb2 as audio_pb
@@ -89,9 +89,16 @@ async def opened(
 
 
 def keys(data_dir: Path) -> list[str]:
-    """The files in the folders of objects and of unfinished uploads, relative to the folder of objects."""
+    """The files in the folders of objects and of unfinished uploads, relative to the folder of objects.
+
+    Without the one that has the store's id.
+    """
     files = [path for name in ("objects", "uploads") for path in (data_dir / name).rglob("*")]
-    return sorted(str(path.relative_to(data_dir / "objects")) for path in files if path.is_file())
+    return sorted(
+        str(path.relative_to(data_dir / "objects"))
+        for path in files
+        if path.is_file() and path.name != STORE_ID
+    )
 
 
 @dataclass

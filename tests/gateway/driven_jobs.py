@@ -34,9 +34,9 @@ class Job:
             assert await training.advance(connection, job.id, 1, job.revision, 60, event)
         self.publish()
 
-    async def cancel(self) -> None:
+    async def cancel(self, reason: str = "") -> None:
         async with self._gateway.database.transaction() as connection:
-            event = status_changed("training", "cancelled", "")
+            event = status_changed("training", "cancelled", reason)
             assert await training.finish(connection, self.job_id, 1, "cancelled", event)
         self.publish()
 
@@ -46,15 +46,15 @@ class Job:
             await connection.execute("DELETE FROM training_jobs WHERE id = $1", self.job_id)
         self.publish()
 
-    def watch(self, after: int = 0):
+    def watch(self, after: int = 0, **fields):
         stub = TrainingServiceStub(self._gateway.channel)
         return stub.WatchTrainingJob(
-            pb.WatchTrainingJobRequest(training_job_id=self.id, after_revision=after)
+            pb.WatchTrainingJobRequest(training_job_id=self.id, after_revision=after, **fields)
         )
 
-    async def revisions(self, after: int = 0) -> list[int]:
+    async def revisions(self, after: int = 0, **fields) -> list[int]:
         """The revisions of all events of a watch, up to its end."""
-        return [r.event.revision async for r in self.watch(after) if r.HasField("event")]
+        return [r.event.revision async for r in self.watch(after, **fields) if r.HasField("event")]
 
 
 @asynccontextmanager

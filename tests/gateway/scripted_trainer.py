@@ -14,6 +14,12 @@ from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.internal.v1 import trainer_service_pb2_grpc
 
 HEARTBEAT_SECONDS = 0.02
+KINDS = {
+    "STOPPING": "HANDED_BACK",
+    "NO_FREE_SLOT": "HANDED_BACK",
+    "OBJECT_STORE_UNAVAILABLE": "ENVIRONMENT",
+    "DEVICE_FAILED": "ENVIRONMENT",
+}
 
 Script = Callable[["Call"], AsyncIterator[pb.TrainResponse]]
 
@@ -136,7 +142,9 @@ async def whole(_call: Call) -> AsyncIterator[pb.TrainResponse]:
 
 async def fail(call: Call, code: grpc.StatusCode, reason: str, message: str) -> None:
     """Ends the call with an error, as a trainer does."""
-    info = any_pb2.Any()
+    kind = KINDS.get(reason, "DATA" if code == grpc.StatusCode.FAILED_PRECONDITION else "ATTEMPT")
+    info, failure = any_pb2.Any(), any_pb2.Any()
     info.Pack(error_details_pb2.ErrorInfo(reason=reason, domain="earmark"))
-    status = status_pb2.Status(code=code.value[0], message=message, details=[info])
+    failure.Pack(pb.Failure(kind=f"FAILURE_KIND_{kind}"))
+    status = status_pb2.Status(code=code.value[0], message=message, details=[info, failure])
     await call.context.abort_with_status(rpc_status.to_status(status))

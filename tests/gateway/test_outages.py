@@ -66,11 +66,13 @@ async def becomes(gateway, status: int, service: str = DATABASE) -> None:
 
 async def is_notified(here, there, dataset_id: str) -> None:
     """Returns once a watch at one gateway has received a file that was uploaded at the other."""
-    watch = aiter(there.audio.WatchAudioFiles(audio.WatchAudioFilesRequest(dataset_id=dataset_id)))
+    watch = aiter(
+        there.audio.WatchAudioFiles(audio.WatchAudioFilesRequest(dataset_ids=[dataset_id], from_start=True))
+    )
     await anext(watch)
     file = await upload(here, dataset_id)
     async for response in watch:
-        if response.audio_file.id == file.id:
+        if response.event.audio_file_id == file.id:
             return
 
 
@@ -126,7 +128,9 @@ async def test_a_server_that_is_restarted_with_another_password(server, tmp_path
             refusal = await refused(get(gateway, dataset_id), "UNAVAILABLE", "DATABASE_UNAVAILABLE")
             assert "google.rpc.RetryInfo" in refusal.details
             assert "two" not in refusal.message
-        watch = here.audio.WatchAudioFiles(audio.WatchAudioFilesRequest(dataset_id=dataset_id))
+        watch = here.audio.WatchAudioFiles(
+            audio.WatchAudioFilesRequest(dataset_ids=[dataset_id], from_start=True)
+        )
         await refused(anext(aiter(watch)), "UNAVAILABLE", "DATABASE_UNAVAILABLE")
         await execute(server, f"ALTER ROLE {USER} PASSWORD 'one'")
         for gateway in (here, there):

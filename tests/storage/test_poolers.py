@@ -91,8 +91,12 @@ async def test_an_unknown_database_is_refused_at_once(empty_database_url, unused
             await migrate(f"{url}x")
 
 
-async def test_a_migration_leaves_no_lock_behind(empty_database_url) -> None:
-    connection = await asyncpg.connect(empty_database_url)
-    await migrate(empty_database_url)
-    assert not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
-    await connection.close()
+async def test_a_migration_leaves_no_lock_on_the_connection_of_a_pooler(
+    empty_database_url, unused_tcp_port
+) -> None:
+    # Without this query, what belongs to the session stays.
+    async with pooled(empty_database_url, unused_tcp_port, "session", server_reset_query="") as url:
+        await migrate(url)
+        connection = await asyncpg.connect(empty_database_url)
+        assert not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+        await connection.close()

@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from earmark.storage import store_check
-from earmark.storage.objects import ObjectNotFoundError, ObjectStore, ObjectStoreError, local_folder
+from earmark.storage.objects import ObjectStore, ObjectStoreError, local_folder
 from earmark.storage.store_check import check_store
 from tests import s3
 
@@ -27,16 +27,16 @@ def server(monkeypatch):
 
 async def problem(url: str) -> str:
     with pytest.raises(ObjectStoreError) as caught:
-        await check_store(url, patience_seconds=0)
+        await check_store(url, deletes=True, patience_seconds=0)
     assert "\n" not in str(caught.value)
     assert "Debug source" not in str(caught.value)
     return str(caught.value)
 
 
 async def test_a_store_that_works_is_left_as_it_was(server, tmp_path) -> None:
-    await check_store("s3://audio")
+    await check_store("s3://audio", deletes=True)
     assert server.objects == {}
-    await check_store(str(tmp_path / "objects"))
+    await check_store(str(tmp_path / "objects"), deletes=True)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -44,11 +44,10 @@ async def test_a_bucket_that_does_not_exist() -> None:
     assert "the object store s3://nowhere does not exist: create the bucket" in await problem("s3://nowhere")
 
 
-async def test_no_object_is_missing_where_there_is_no_bucket() -> None:
-    with pytest.raises(ObjectNotFoundError):
-        await ObjectStore.open("s3://audio").get_async("key")
-    with pytest.raises(ObjectStoreError, match="NoSuchBucket"):
-        await ObjectStore.open("s3://nowhere").get_async("key")
+async def test_a_check_that_does_not_delete_writes_one_object(server) -> None:
+    for _ in range(2):
+        await check_store("s3://audio", deletes=False)
+    assert list(server.objects) == ["/audio/probes/kept"]
 
 
 async def test_wrong_credentials(monkeypatch) -> None:
@@ -72,7 +71,7 @@ async def test_a_store_that_comes_back_is_waited_for(monkeypatch, unused_tcp_por
     logger = structlog.wrap_logger(structlog.PrintLogger(), processors=[lambda *_: waits.set() or "waits"])
     monkeypatch.setattr(store_check, "log", logger)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused_tcp_port}")
-    checking = asyncio.create_task(check_store("s3://audio", patience_seconds=60))
+    checking = asyncio.create_task(check_store("s3://audio", deletes=True, patience_seconds=60))
     await waits.wait()
     with s3.serving(unused_tcp_port):
         await checking

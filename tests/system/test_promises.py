@@ -48,7 +48,7 @@ def test_promise_3_a_lost_trainer_costs_one_epoch_at_most(report: Report) -> Non
 
 def test_promises_4_and_6_every_watch_is_complete_and_in_order(report: Report) -> None:
     assert report.figures["streams"] > report.figures["watchers"] > 0
-    assert report.figures["events_of_all_jobs"] > 0
+    assert report.figures["events_of_the_log"] > 0
     assert report.violations["4 and 6 watches are whole"] == []
     assert report.violations["4 and 6 watches of all jobs are whole"] == []
 

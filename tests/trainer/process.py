@@ -71,6 +71,8 @@ class Trainer:
 
 @contextmanager
 def running(data_dir: Path, *flags: str) -> Iterator[Trainer]:
+    # A gateway gives the store its id.
+    objects = ObjectStore.open(str(data_dir / "objects")).created()
     process = subprocess.Popen(
         [sys.executable, "-m", "earmark.trainer", "--trainer-port", "0", "--data-dir", str(data_dir), *flags],
         stdout=subprocess.PIPE,
@@ -82,7 +84,6 @@ def running(data_dir: Path, *flags: str) -> Iterator[Trainer]:
         address = line.split()[-1]
         with grpc.insecure_channel(address) as channel:
             stub = pb_grpc.TrainerServiceStub(channel)
-            objects = ObjectStore.open(str(data_dir / "objects"))
             yield Trainer(process, address, data_dir, stub, channel, objects)
     finally:
         process.send_signal(signal.SIGTERM)

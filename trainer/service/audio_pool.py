@@ -16,6 +16,7 @@ from earmark.trainer.workers.wire import Decoded, DecodeRequest, Failed, Feature
 FILES_PER_PROCESS = 200  # bounds what a decoder can leak: its memory is freed when its process ends
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 TIME_LIMIT_SIGNALS = (signal.SIGXCPU, signal.SIGALRM)
+CRASH_SIGNALS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGSYS)
 
 log = structlog.get_logger()
 
@@ -76,7 +77,7 @@ class AudioPool:
     async def _process(self) -> AsyncIterator[Child]:
         """Yields a warm process. An error in the body kills it, since it may still be decoding the file."""
         async with self._slots:
-            process = self._idle.pop() if self._idle else self._start()
+            process = self._warm()
             self._busy.add(process)
             self._changes.notify()
             try:
@@ -98,6 +99,14 @@ class AudioPool:
             self._idle.append(process)
         else:
             process.child.kill()
+
+    def _warm(self) -> _PooledProcess:
+        """An idle process that lives, or a new one. The kernel kills idle ones first when memory is short."""
+        while self._idle:
+            process = self._idle.pop()
+            if process.child.alive:
+                return process
+        return self._start()
 
     def _start(self) -> _PooledProcess:
         return _PooledProcess(Child("earmark.trainer.workers.audio", self._settings, ONE_THREAD))
@@ -127,13 +136,17 @@ class Decoding:
 
     def _process_lost(self, error: ProcessLostError) -> Failed:
         log.warning("an audio process exited while decoding", child=self._child.pid, error=str(error))
-        return Failed("INVALID_AUDIO", _cause_of_exit(error))
-
-
-def _cause_of_exit(error: ProcessLostError) -> str:
-    if error.signal in TIME_LIMIT_SIGNALS:
-        return (
-            "decoding took too long: the file is damaged or was made to be slow to decode; convert it and "
-            "upload it again"
-        )
-    return f"the file crashed the decoder (it {error}): the file is damaged; convert it and upload it again"
+        if error.signal in TIME_LIMIT_SIGNALS:
+            return Failed(
+                "INVALID_AUDIO",
+                "decoding took too long: the file is damaged or was made to be slow to decode; "
+                "convert it and upload it again",
+            )
+        if error.signal in CRASH_SIGNALS:
+            return Failed(
+                "INVALID_AUDIO",
+                f"the file crashed the decoder (it {error}): the file is damaged; "
+                "convert it and upload it again",
+            )
+        # Somebody else ended it, such as the kernel when memory is short: that says nothing about the file.
+        return Failed("TRAINER_LOST", f"the process that decoded it {error}")

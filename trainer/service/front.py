@@ -13,8 +13,9 @@ from grpc_status import rpc_status
 
 from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
-from earmark.storage.objects import ObjectNotFoundError
+from earmark.storage.objects import ObjectNotFoundError, ObjectStoreError
 from earmark.trainer.events import Completed
+from earmark.trainer.failures import FailureKind, is_of_disk, kind_of
 from earmark.trainer.service import messages
 from earmark.trainer.service.errors import CallError, StoppingError
 from earmark.trainer.service.interruptible import interruptible, read_request
@@ -24,6 +25,8 @@ from earmark.trainer.service.slot import HAND_BACK_SECONDS, SlotClaim
 from earmark.trainer.workers.wire import Decoded, DecodeRequest, Failed, Featured
 
 MAX_UPLOAD_BYTES = 524_288_000
+# The reasons of failures that the trainer's environment checks.
+WATCHED_REASONS = ("OBJECT_STORE_UNAVAILABLE", "DISK_FULL")
 SERVICE = pb.DESCRIPTOR.services_by_name["TrainerService"].full_name
 ABORT_SECONDS = 1.0  # an aborted call has this long to send its status
 
@@ -47,11 +50,18 @@ def rpc(handler: Handler) -> Callable[["TrainerService", Any, Context], Any]:
             failure = error
         except ProcessLostError as error:
             failure = CallError("TRAINER_LOST", f"a process of the trainer {error}")
+        except ObjectStoreError as error:
+            failure = CallError("OBJECT_STORE_UNAVAILABLE", str(error))
         except grpc.aio.AbortError:
             raise
-        except Exception:
-            log.exception("a call crashed", rpc=handler.__name__)
-            failure = CallError("INTERNAL", "internal error of the trainer: its log has the traceback")
+        except Exception as error:
+            if is_of_disk(error):
+                failure = CallError("DISK_FULL", f"the trainer's disk fails: {error}")
+            else:
+                log.exception("a call crashed", rpc=handler.__name__)
+                failure = CallError("INTERNAL", "internal error of the trainer: its log has the traceback")
+        if failure.reason in WATCHED_REASONS:
+            self.runtime.environment.suspect(str(failure))
         return await context.abort_with_status(rpc_status.to_status(messages.to_status(failure)))
 
     return call
@@ -65,7 +75,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     """
 
     def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+        self.runtime = runtime
         self._heartbeat = runtime.settings.heartbeat_seconds
         self._stopping = asyncio.Event()
         self._grace_over = asyncio.Event()
@@ -74,8 +84,8 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     async def drain(self) -> None:
         """Refuses new work, hands the job back, and lets other calls finish within the grace period."""
         self._stopping.set()
-        closing = asyncio.create_task(self._runtime.training_slot.close())
-        await self._wait_for_calls(self._runtime.settings.stop_grace_seconds)
+        closing = asyncio.create_task(self.runtime.training_slot.close())
+        await self._wait_for_calls(self.runtime.settings.stop_grace_seconds)
         self._grace_over.set()
         await self._wait_for_calls(HAND_BACK_SECONDS + ABORT_SECONDS)
         closing.cancel()
@@ -96,8 +106,8 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         first = await read_request(self._stopping, requests)
         if first is None or first.WhichOneof("content") != "job":
             raise CallError("INVALID_FIELD", "the first message must be the job", "job")
-        with self._runtime.training_slot.claim(first.job.training_job_id, first.job.attempt) as claim:
-            accepted = pb.TrainResponse.Accepted(device=self._runtime.device)
+        with self.runtime.training_slot.claim(first.job.training_job_id, first.job.attempt) as claim:
+            accepted = pb.TrainResponse.Accepted(device=self.runtime.device)
             await context.write(pb.TrainResponse(accepted=accepted))
             files = []
             while (request := await read_request(claim.hand_back_requested, requests)) is not None:
@@ -118,16 +128,17 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     @rpc
     async def HandBack(self, request: pb.HandBackRequest, _context: Context) -> pb.HandBackResponse:
         """Ends an attempt and keeps its work."""
-        await self._runtime.training_slot.hand_back(request.training_job_id, request.attempt)
+        await self.runtime.training_slot.hand_back(request.training_job_id, request.attempt)
         return pb.HandBackResponse()
 
     @rpc
     async def ProcessAudio(self, request: pb.ProcessAudioRequest, context: Context) -> None:
         """Decodes one uploaded file, and stores its audio and its features."""
         self._refuse_if_stopping()
-        objects, grace_over = self._runtime.objects, self._grace_over
+        grace_over = self._grace_over
         await context.write(pb.ProcessAudioResponse(normalizing=pb.ProcessAudioResponse.Normalizing()))
-        with self._runtime.scratch.folder() as folder:
+        with self.runtime.scratch.folder() as folder:
+            objects = await asyncio.to_thread(self.runtime.objects.identified)
             decode = DecodeRequest(folder / "source", folder)
             try:
                 await interruptible(grace_over, write_file(decode.source, objects.stream(request.source)))
@@ -135,7 +146,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
                 await context.write(_failed("the uploaded bytes are gone: upload the file again"))
                 return
             async with AsyncExitStack() as stack:
-                starting = stack.enter_async_context(self._runtime.audio_pool.decoding(decode))
+                starting = stack.enter_async_context(self.runtime.audio_pool.decoding(decode))
                 decoding = await interruptible(grace_over, starting)
                 outcome: Decoded | Featured | Failed = await interruptible(grace_over, decoding.decoded())
                 if isinstance(outcome, Decoded):
@@ -143,6 +154,8 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
                     await context.write(_embedding(outcome))
                     outcome = await interruptible(grace_over, decoding.featured())
             if isinstance(outcome, Failed):
+                if kind_of(outcome.reason) is not FailureKind.DATA:
+                    raise CallError(outcome.reason, outcome.message)
                 log.info(
                     "an audio file is unusable", audio_file_id=request.audio_file_id, error=outcome.message
                 )
@@ -158,13 +171,13 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         first = await read_request(self._grace_over, requests)
         if first is None or first.WhichOneof("content") != "start":
             raise CallError("INVALID_FIELD", "the first message must be the start", "start")
-        with self._runtime.scratch.folder() as folder:
+        with self.runtime.scratch.folder() as folder:
             decode = DecodeRequest(folder / "source", folder)
             await write_file(decode.source, self._recording(requests))
-            decoded = await interruptible(self._grace_over, self._runtime.audio_pool.decode(decode))
+            decoded = await interruptible(self._grace_over, self.runtime.audio_pool.decode(decode))
             if isinstance(decoded, Failed):
                 raise CallError(decoded.reason, decoded.message, "data")
-            detecting = self._runtime.detection_process.detect(
+            detecting = self.runtime.detection_process.detect(
                 first.start.weights,
                 first.start.model_config,
                 decode.features,
@@ -202,7 +215,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         """Writes the capacity at once, at every change and at every heartbeat."""
         self._refuse_if_stopping()
         while True:
-            changed = self._runtime.changes.next
+            changed = self.runtime.changes.next
             await context.write(pb.WatchCapacityResponse(capacity=self._capacity()))
             try:
                 async with asyncio.timeout(self._heartbeat):
@@ -211,12 +224,16 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
                 continue
 
     def _capacity(self) -> pb.Capacity:
+        runtime, environment = self.runtime, self.runtime.environment
+        is_well = not environment.problem
         return pb.Capacity(
-            device=self._runtime.device,
+            device=runtime.device,
             training_slots=1,
-            free_training_slots=int(self._runtime.training_slot.free),
-            audio_slots=self._runtime.audio_pool.size,
-            free_audio_slots=self._runtime.audio_pool.free,
+            free_training_slots=int(runtime.training_slot.free and is_well),
+            audio_slots=runtime.audio_pool.size,
+            free_audio_slots=runtime.audio_pool.free if is_well else 0,
+            problem=environment.problem,
+            store_id=environment.store_id,
         )
 
 

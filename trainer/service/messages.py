@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Mapping
 
 from google.protobuf import any_pb2
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.trainer import events
+from earmark.trainer.failures import FailureKind, kind_of
 from earmark.trainer.job import Annotation, BaseModel, TrainingConfig, TrainingFile, TrainingJob
 from earmark.trainer.service.errors import CallError
 from earmark.trainer.workers.wire import DetectedArtifact
@@ -20,24 +22,31 @@ CODES = {
     "NOT_FOUND": code_pb2.NOT_FOUND,
     "NO_FREE_SLOT": code_pb2.RESOURCE_EXHAUSTED,
     "TRAINER_LOST": code_pb2.UNAVAILABLE,
-    "STOPPING": code_pb2.UNAVAILABLE,
-    "INTERNAL": code_pb2.INTERNAL,
-}  # every other reason is FAILED_PRECONDITION: the job would fail again on any trainer
+}
+CODES_OF_KINDS = {
+    FailureKind.DATA: code_pb2.FAILED_PRECONDITION,
+    FailureKind.ATTEMPT: code_pb2.INTERNAL,
+    FailureKind.ENVIRONMENT: code_pb2.UNAVAILABLE,
+    FailureKind.HANDED_BACK: code_pb2.UNAVAILABLE,
+}
 OPTIONAL_FIELDS = frozenset({"early_stopping_epochs"})
 
 
 def to_status(error: CallError) -> status_pb2.Status:
-    """Returns a status with an ErrorInfo, and with a BadRequest if the error names a field."""
-    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
-    details = [any_pb2.Any(), any_pb2.Any()]
-    details[0].Pack(info)
-    violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=str(error))
-    details[1].Pack(error_details_pb2.BadRequest(field_violations=[violation]))
-    return status_pb2.Status(
-        code=CODES.get(error.reason, code_pb2.FAILED_PRECONDITION),
-        message=str(error),
-        details=details if error.field else details[:1],
-    )
+    """Returns a status with an ErrorInfo and a Failure, and with a BadRequest if the error names a field."""
+    kind = kind_of(error.reason)
+    details: list[Message] = [
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN),
+        pb.Failure(kind=f"FAILURE_KIND_{kind}"),
+    ]
+    if error.field:
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=str(error))
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    packed = [any_pb2.Any() for _ in details]
+    for target, detail in zip(packed, details, strict=True):
+        target.Pack(detail)
+    code = CODES.get(error.reason, CODES_OF_KINDS[kind])
+    return status_pb2.Status(code=code, message=str(error), details=packed)
 
 
 def from_job(job: pb.TrainRequest.Job, files: Iterable[TrainingFile]) -> TrainingJob:

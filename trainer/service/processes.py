@@ -12,8 +12,12 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
+import structlog
+
 EXIT_SECONDS = 2.0  # from the end of the pipe to the exit of the process, before it is killed
 SOCKET_BYTES = 1 << 20
+
+log = structlog.get_logger()
 
 
 class ProcessLostError(Exception):
@@ -103,9 +107,14 @@ class Child:
             self._connection.send(message)
 
     def _read(self) -> None:
-        with suppress(EOFError, OSError):
+        try:
             while True:
                 self._deliver(self._connection.recv())
+        except (EOFError, OSError):
+            pass
+        except Exception as error:  # noqa: BLE001 whatever it sent, it can no longer be understood
+            log.warning("a process sent what is no message", module=self.name, error=repr(error))
+            self._process.kill()
         try:
             status = self._process.wait(EXIT_SECONDS)
         except subprocess.TimeoutExpired:

@@ -15,6 +15,7 @@ from earmark.storage.objects import ObjectStore
 from earmark.trainer.service.audio_pool import AudioPool
 from earmark.trainer.service.changes import Changes
 from earmark.trainer.service.detection_process import DetectionProcess
+from earmark.trainer.service.environment import Environment
 from earmark.trainer.service.scratch import ScratchDirectory
 from earmark.trainer.service.slot import TrainingSlot
 from earmark.trainer.service.supervisor import Supervisor
@@ -29,6 +30,7 @@ class Runtime:
     objects: ObjectStore
     scratch: ScratchDirectory
     changes: Changes
+    environment: Environment
     training_process: Supervisor
     training_slot: TrainingSlot
     audio_pool: AudioPool
@@ -51,11 +53,13 @@ class Runtime:
         detection = Supervisor(
             "earmark.trainer.workers.detection", settings, _detection_environment(settings), changes
         )
+        objects, scratch = ObjectStore.open(settings.object_store_url), settings.data_dir / "scratch"
         runtime = cls(
             settings=settings,
-            objects=ObjectStore.open(settings.object_store_url),
-            scratch=ScratchDirectory(settings.data_dir / "scratch"),
+            objects=objects,
+            scratch=ScratchDirectory(scratch),
             changes=changes,
+            environment=Environment(objects, scratch, settings.disk_reserve_mb << 20, changes),
             training_process=training,
             training_slot=TrainingSlot(training, changes),
             audio_pool=AudioPool(settings, changes),
@@ -66,6 +70,7 @@ class Runtime:
             runtime.background.start("training process", training.run),
             runtime.background.start("detection process", detection.run),
             runtime.background.start("replies of the detection process", runtime.detection_process.run),
+            runtime.background.start("checking the environment", runtime.environment.run),
         ]
         try:
             yield runtime

@@ -42,7 +42,7 @@ async def serve(settings: TrainerSettings, stop: asyncio.Event, announce: Callab
     """
     await asyncio.to_thread(check_folder, settings.data_dir)
     try:
-        await interruptible(stop, check_store(settings.object_store_url))
+        await interruptible(stop, check_store(settings.object_store_url, deletes=False))
     except StoppingError:
         return
     server = grpc.aio.server(options=SERVER_OPTIONS)

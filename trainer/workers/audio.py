@@ -5,6 +5,7 @@ writes only the files that the front names: it uses no network, no object store 
 """
 
 import resource
+import shutil
 import signal
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -14,6 +15,7 @@ import soundfile  # type: ignore[import-untyped]  # has no stubs
 import structlog
 from jaxtyping import Float32
 
+from earmark.trainer.failures import is_of_disk
 from earmark.trainer.features.frontend import features, pack_features
 from earmark.trainer.logs import configure_logging
 from earmark.trainer.settings import TrainerSettings
@@ -31,6 +33,7 @@ FINE_SUBTYPES = frozenset({"PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_20", "AL
 LIBSNDFILE_FORMATS = {"WAV": ("WAV", "WAVEX", "RF64"), "FLAC": ("FLAC",), "OGG": ("OGG",), "MP3": ("MP3",)}
 COARSEST_FLAC_RATE = 65_535  # above it FLAC stores multiples of 10 Hz
 
+FULL_BYTES = 1 << 20  # libsndfile does not say why it could not write
 OPEN_FILES = 64
 OPEN_CPU_SECONDS = 60
 VALUES_PER_CPU_SECOND = 100_000  # a tenth of the slowest speed measured
@@ -87,6 +90,8 @@ def process_file(request: DecodeRequest, connection: Connection) -> Featured | F
     except UnusableAudioError as error:
         return Failed("INVALID_AUDIO", str(error))
     except soundfile.LibsndfileError as error:
+        if shutil.disk_usage(request.folder).free < FULL_BYTES:
+            return Failed("DISK_FULL", f"the disk of {request.folder} is full")
         return Failed(
             "INVALID_AUDIO",
             f"the file is damaged, decoding stopped ({_libsndfile_message(error)}): {CONVERT}",
@@ -98,7 +103,8 @@ def process_file(request: DecodeRequest, connection: Connection) -> Featured | F
         )
     except Exception as error:
         log.exception("decoding crashed")
-        return Failed("INTERNAL", f"internal error while decoding ({type(error).__name__}: {error})")
+        reason = "DISK_FULL" if is_of_disk(error) else "INTERNAL"
+        return Failed(reason, f"decoding stopped ({type(error).__name__}: {error})")
     return Featured()
 
 

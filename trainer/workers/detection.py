@@ -5,7 +5,7 @@ from multiprocessing.connection import Connection
 
 import structlog
 
-from earmark.storage.objects import ObjectNotFoundError, ObjectStore
+from earmark.storage.objects import ObjectNotFoundError, ObjectStore, ObjectStoreError
 from earmark.trainer.features.frontend import unpack_features
 from earmark.trainer.logs import configure_logging
 from earmark.trainer.model import Model, UnreadableModelError, load_model
@@ -30,7 +30,7 @@ class ModelCache:
         """Returns the model stored under these keys. Raises what load_model raises."""
         key = (weights, config)
         if key not in self._loaded:
-            self._loaded[key] = load_model(self._objects, weights, config)
+            self._loaded[key] = load_model(self._objects.identified(), weights, config)
         self._loaded.move_to_end(key)
         while len(self._loaded) > CACHED_MODELS:
             self._loaded.popitem(last=False)
@@ -51,6 +51,8 @@ def answer(request: DetectionRequest, models: ModelCache) -> tuple[DetectedArtif
     """Returns the detections by start, or the failure. Raises nothing: the process must survive."""
     try:
         return detected_artifacts(request, models)
+    except ObjectStoreError as error:
+        return Failed("OBJECT_STORE_UNAVAILABLE", str(error))
     except ObjectNotFoundError as error:
         return Failed(
             "STORED_DATA_DAMAGED", f"the model's object {error.key!r} is missing from the object store"

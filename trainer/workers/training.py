@@ -5,8 +5,9 @@ from multiprocessing.connection import Connection
 
 import structlog
 
-from earmark.storage.objects import ObjectNotFoundError, ObjectStore
+from earmark.storage.objects import ObjectNotFoundError, ObjectStore, ObjectStoreError
 from earmark.trainer.events import Event, TrainingFailedError, TrainingStoppedError
+from earmark.trainer.failures import is_of_disk
 from earmark.trainer.job import NetworkSize, ShouldStop, Stop, TrainingJob
 from earmark.trainer.learning.loop import train
 from earmark.trainer.learning.precompile import precompile
@@ -68,7 +69,7 @@ def run_job(
     job_log = log.bind(training_job_id=job.job_id, attempt=job.attempt)
     job_log.info("training starts", files=len(job.files), resume_from=job.resume_from)
     try:
-        yield from train(job, objects, should_stop, network)
+        yield from train(job, objects.identified(), should_stop, network)
         job_log.info("training is complete")
     except TrainingStoppedError:
         job_log.info("training was stopped")
@@ -76,9 +77,12 @@ def run_job(
     except TrainingFailedError as error:
         job_log.warning("training failed", reason=error.reason, error=str(error))
         yield Failed(error.reason, str(error))
+    except ObjectStoreError as error:
+        job_log.warning("the object store failed", error=str(error))
+        yield Failed("OBJECT_STORE_UNAVAILABLE", str(error))
     except ObjectNotFoundError as error:
         job_log.warning("a stored object is missing", key=error.key)
         yield Failed("STORED_DATA_DAMAGED", f"the object {error.key!r} is missing from the object store")
     except Exception as error:  # noqa: BLE001 the process must survive to run the next job
         job_log.exception("training crashed")
-        yield Failed("TRAINING_CRASHED", error_summary(error))
+        yield Failed("DISK_FULL" if is_of_disk(error) else "TRAINING_CRASHED", error_summary(error))

@@ -15,7 +15,7 @@ from earmark.client.calls import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, channel_optio
 from earmark.client.channel import Client, connect
 from earmark.client.errors import EarmarkError, Explanation, FieldViolation, PreconditionViolation, explain
 from earmark.client.parts import IncompleteReplyError
-from earmark.client.positions import TERMINAL_STATUSES, JobEvent
+from earmark.client.positions import TERMINAL_STATUSES, FileEvent, JobEvent
 from earmark.client.transfer import detect, download, upload
 from earmark.client.watch import wait_until_ready, watch, watch_audio_files, watch_jobs
 
@@ -28,6 +28,7 @@ __all__ = [
     "EarmarkError",
     "Explanation",
     "FieldViolation",
+    "FileEvent",
     "IncompleteReplyError",
     "JobEvent",
     "PreconditionViolation",

@@ -23,6 +23,8 @@ TERMINAL_STATUSES = frozenset(
     }
 )
 
+_PROCESSED = frozenset({audio.AUDIO_PROCESSING_STATUS_READY, audio.AUDIO_PROCESSING_STATUS_FAILED})
+
 
 class Position(ABC, Generic[Request, Response, Item]):
     """Where a watch is, over all of its streams. `complete` means that it has received its last message."""
@@ -45,14 +47,17 @@ class Position(ABC, Generic[Request, Response, Item]):
 class JobPosition(
     Position[training.WatchTrainingJobRequest, training.WatchTrainingJobResponse, training.TrainingEvent]
 ):
-    """The position in the events of one job."""
+    """The position in the events of one job, or in those of some kinds."""
 
-    def __init__(self, job_id: str, after_revision: int) -> None:
+    def __init__(self, job_id: str, after_revision: int, kinds: Iterable[training.TrainingEventKind]) -> None:
         self._job_id = job_id
         self._revision = after_revision
+        self._kinds = tuple(kinds)
 
     def request(self) -> training.WatchTrainingJobRequest:
-        return training.WatchTrainingJobRequest(training_job_id=self._job_id, after_revision=self._revision)
+        return training.WatchTrainingJobRequest(
+            training_job_id=self._job_id, after_revision=self._revision, kinds=self._kinds
+        )
 
     def take(self, response: training.WatchTrainingJobResponse) -> training.TrainingEvent | None:
         event = response.event
@@ -61,6 +66,12 @@ class JobPosition(
         self._revision = event.revision
         self.complete = self.complete or event.status_changed.to in TERMINAL_STATUSES
         return event
+
+    def ended(self) -> Exception:
+        # If the filter leaves out the last event, its stream just ends.
+        if self._kinds and training.TRAINING_EVENT_KIND_STATUS_CHANGED not in self._kinds:
+            self.complete = True
+        return super().ended()
 
 
 @dataclass(frozen=True)
@@ -79,7 +90,7 @@ class JobsPosition(Position[training.WatchTrainingJobsRequest, training.WatchTra
         *,
         after_cursor: str,
         from_start: bool,
-        dataset_id: str | None,
+        dataset_ids: Iterable[str],
         kinds: Iterable[training.TrainingEventKind],
         statuses: Iterable[training.TrainingJobStatus],
         metadata: Mapping[str, str] | None,
@@ -87,7 +98,7 @@ class JobsPosition(Position[training.WatchTrainingJobsRequest, training.WatchTra
         self._request = training.WatchTrainingJobsRequest(
             after_cursor=after_cursor,
             from_start=from_start and not after_cursor,
-            dataset_id=dataset_id,
+            dataset_ids=dataset_ids,
             kinds=kinds,
             statuses=statuses,
             metadata=metadata,
@@ -102,29 +113,49 @@ class JobsPosition(Position[training.WatchTrainingJobsRequest, training.WatchTra
         return JobEvent(response.event, response.cursor) if response.HasField("event") else None
 
 
-class FilesPosition(Position[audio.WatchAudioFilesRequest, audio.WatchAudioFilesResponse, audio.AudioFile]):
-    """The position in the changes of a dataset's files. Its stream ends when no file is in processing."""
+@dataclass(frozen=True)
+class FileEvent:
+    """An event of an audio file or of its dataset, and the cursor from which to resume after it."""
 
-    def __init__(self, dataset_id: str, after_revision: int) -> None:
-        self._dataset_id = dataset_id
-        self._revision = after_revision
+    event: audio.AudioFileEvent
+    cursor: str
+
+
+class FilesPosition(Position[audio.WatchAudioFilesRequest, audio.WatchAudioFilesResponse, FileEvent]):
+    """The position in the events of all audio files that match the filters."""
+
+    def __init__(
+        self,
+        *,
+        after_cursor: str,
+        from_start: bool,
+        dataset_ids: Iterable[str],
+        kinds: Iterable[audio.AudioFileEventKind],
+        processing_statuses: Iterable[audio.AudioProcessingStatus],
+        until_idle: bool,
+    ) -> None:
+        self._request = audio.WatchAudioFilesRequest(
+            after_cursor=after_cursor,
+            from_start=from_start and not after_cursor,
+            dataset_ids=dataset_ids,
+            kinds=kinds,
+            processing_statuses=processing_statuses,
+            until_idle=until_idle,
+        )
 
     def request(self) -> audio.WatchAudioFilesRequest:
-        return audio.WatchAudioFilesRequest(dataset_id=self._dataset_id, after_revision=self._revision)
+        return self._request
 
-    def take(self, response: audio.WatchAudioFilesResponse) -> audio.AudioFile | None:
-        file = response.audio_file
-        if not response.HasField("audio_file") or file.revision <= self._revision:
-            return None
-        self._revision = file.revision
-        return file
+    def take(self, response: audio.WatchAudioFilesResponse) -> FileEvent | None:
+        self._request.after_cursor = response.cursor
+        self._request.from_start = False
+        return FileEvent(response.event, response.cursor) if response.HasField("event") else None
 
     def ended(self) -> Exception:
-        self.complete = True
+        self.complete = self._request.until_idle
         return super().ended()
 
 
-def oldest_first(files: Iterable[audio.AudioFile]) -> list[audio.AudioFile]:
-    """Return the last state of each file among `files`, the oldest file first."""
-    last = {file.id: file for file in files}
-    return sorted(last.values(), key=lambda file: (file.created_at.ToNanoseconds(), file.id))
+def are_processed(files: Iterable[audio.AudioFile]) -> bool:
+    """Return whether every file is ready or failed."""
+    return all(file.processing_status in _PROCESSED for file in files)

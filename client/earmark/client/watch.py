@@ -8,6 +8,7 @@ import grpc
 from earmark.client.backoff import Backoff, Retries, broke_off
 from earmark.client.channel import Client
 from earmark.client.positions import (
+    FileEvent,
     FilesPosition,
     Item,
     JobEvent,
@@ -16,22 +17,27 @@ from earmark.client.positions import (
     Position,
     Request,
     Response,
-    oldest_first,
+    are_processed,
 )
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import training_service_pb2 as training
 
 
 def watch(
-    client: Client, job_id: str, after_revision: int = 0, *, backoff: Backoff | None = None
+    client: Client,
+    job_id: str,
+    after_revision: int = 0,
+    *,
+    kinds: Iterable[training.TrainingEventKind] = (),
+    backoff: Backoff | None = None,
 ) -> Generator[training.TrainingEvent, None, None]:
     """Yield a training job's events after `after_revision`, in order, up to the last event.
 
-    A broken stream is resumed by revision, so no event is missing and none is yielded twice. Raises
-    grpc.RpcError if the gateway refuses (no such job, a revision that does not exist yet) or stays
-    unavailable for longer than the patience of `backoff`.
+    If `kinds` are given, only events of these kinds are yielded. A broken stream is resumed by revision, so
+    no event is missing and none is yielded twice. Raises grpc.RpcError if the gateway refuses (no such job, a
+    revision that does not exist yet) or stays unavailable for longer than the patience of `backoff`.
     """
-    return _resumed(client.training.WatchTrainingJob, JobPosition(job_id, after_revision), backoff)
+    return _resumed(client.training.WatchTrainingJob, JobPosition(job_id, after_revision, kinds), backoff)
 
 
 def watch_jobs(
@@ -39,7 +45,7 @@ def watch_jobs(
     *,
     after_cursor: str = "",
     from_start: bool = False,
-    dataset_id: str | None = None,
+    dataset_ids: Iterable[str] = (),
     kinds: Iterable[training.TrainingEventKind] = (),
     statuses: Iterable[training.TrainingJobStatus] = (),
     metadata: Mapping[str, str] | None = None,
@@ -54,7 +60,7 @@ def watch_jobs(
     position = JobsPosition(
         after_cursor=after_cursor,
         from_start=from_start,
-        dataset_id=dataset_id,
+        dataset_ids=dataset_ids,
         kinds=kinds,
         statuses=statuses,
         metadata=metadata,
@@ -63,13 +69,30 @@ def watch_jobs(
 
 
 def watch_audio_files(
-    client: Client, dataset_id: str, after_revision: int = 0, *, backoff: Backoff | None = None
-) -> Generator[audio.AudioFile, None, None]:
-    """Yield each file of a dataset, and yield it again when it changes, until no file is in processing.
+    client: Client,
+    *,
+    after_cursor: str = "",
+    from_start: bool = False,
+    dataset_ids: Iterable[str] = (),
+    kinds: Iterable[audio.AudioFileEventKind] = (),
+    processing_statuses: Iterable[audio.AudioProcessingStatus] = (),
+    until_idle: bool = False,
+    backoff: Backoff | None = None,
+) -> Generator[FileEvent, None, None]:
+    """Yield the events of all audio files that match the filters, in order.
 
-    Resumes and raises as `watch` does.
+    Without an end, or with `until_idle` until no file of the datasets is in processing. Begins, resumes and
+    raises as `watch_jobs` does.
     """
-    return _resumed(client.audio.WatchAudioFiles, FilesPosition(dataset_id, after_revision), backoff)
+    position = FilesPosition(
+        after_cursor=after_cursor,
+        from_start=from_start,
+        dataset_ids=dataset_ids,
+        kinds=kinds,
+        processing_statuses=processing_statuses,
+        until_idle=until_idle,
+    )
+    return _resumed(client.audio.WatchAudioFiles, position, backoff)
 
 
 def wait_until_ready(
@@ -79,7 +102,25 @@ def wait_until_ready(
 
     Failed files have an `error_message`. Raises grpc.RpcError as `watch` does.
     """
-    return oldest_first(watch_audio_files(client, dataset_id, backoff=backoff))
+    while True:
+        for _ in watch_audio_files(client, dataset_ids=[dataset_id], until_idle=True, backoff=backoff):
+            pass
+        files = _files(client, dataset_id)
+        # Others may have been uploaded meanwhile.
+        if are_processed(files):
+            return files
+
+
+def _files(client: Client, dataset_id: str) -> list[audio.AudioFile]:
+    """Return all files of the dataset, oldest first."""
+    request = audio.ListAudioFilesRequest(dataset_id=dataset_id, page_size=1000)
+    files: list[audio.AudioFile] = []
+    while True:
+        page = client.audio.ListAudioFiles(request)
+        files += page.audio_files
+        if not page.next_page_token:
+            return files
+        request.page_token = page.next_page_token
 
 
 def _resumed(

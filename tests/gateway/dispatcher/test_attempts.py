@@ -49,7 +49,7 @@ async def test_a_job_lists_its_attempts(database_url, tmp_path) -> None:
         done = await job_now(channel, job.id)
         assert outcomes(done) == ["lost", "handed_back", "completed"]
         assert "out of memory" in done.attempts[0].reason
-        assert done.attempts[1].reason == "its trainer was stopping"
+        assert done.attempts[1].reason == "the trainer is stopping"
         assert done.attempts[2].reason == ""
         for earlier, later in zip(done.attempts, done.attempts[1:], strict=False):
             assert (
@@ -182,8 +182,8 @@ async def read_to_end(watch) -> None:
         pass
 
 
-def test_the_backoff_grows_with_losses_in_a_row_up_to_a_minute() -> None:
-    assert [backoff_seconds(1, losses) for losses in (1, 2, 3, 4, 5, 40)] == [0, 1, 5, 25, 60, 60]
+def test_the_backoff_grows_with_losses_in_a_row_up_to_a_limit() -> None:
+    assert [backoff_seconds(1, losses) for losses in (1, 2, 3, 4, 5, 40)] == [0, 1, 5, 20, 20, 20]
     assert backoff_seconds(0, 3) == 0
 
 

@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from earmark.gateway.errors import UnavailableError
-from earmark.gateway.fleet.cool_down import PAUSES_SECONDS
+from earmark.gateway.fleet.cool_down import FACTORS
 from earmark.gateway.fleet.queue_state import Slots
 from earmark.gateway.fleet.trainers import TrainerLostError, Trainers, send
 from earmark.internal.v1 import trainer_service_pb2 as pb
@@ -142,7 +142,7 @@ async def test_slots_count_the_trainers_that_answer() -> None:
         assert trainers.slots() == Slots(answering=2, total=8, free=3)
 
 
-async def test_a_trainer_in_its_cool_down_gets_no_jobs_while_another_is_available() -> None:
+async def test_a_trainer_in_its_cool_down_gets_no_jobs() -> None:
     async with (
         serving(FakeTrainer()) as first,
         serving(FakeTrainer()) as second,
@@ -155,9 +155,8 @@ async def test_a_trainer_in_its_cool_down_gets_no_jobs_while_another_is_availabl
         assert trainers.for_training() == [other]
         assert trainers.available() == [one, other]
         assert "attempts lost on it in a row: 1" in one.problem(time.monotonic())
-        # All are in their cool-down, so waiting is no use.
         other.record_loss()
-        assert trainers.for_training() == [one, other]
+        assert trainers.for_training() == []
         one.record_success()
         assert trainers.for_training() == [one]
         assert one.problem(time.monotonic()) == ""
@@ -171,7 +170,7 @@ async def test_after_its_cool_down_a_trainer_comes_after_those_without_losses() 
     ):
         await until(trainers, lambda: len(trainers.available()) == 2)
         one, other = trainers.available()
-        one.cool_down.record_loss(time.monotonic() - PAUSES_SECONDS[0])
+        one.cool_down.record_loss(time.monotonic() - FACTORS[0])
         assert trainers.for_training() == [other, one]
 
 

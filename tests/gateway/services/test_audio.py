@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import grpc
 import pytest
@@ -59,10 +59,8 @@ def download(gateway, audio_file_id: str):
     return gateway.audio.DownloadAudio(pb.DownloadAudioRequest(audio_file_id=audio_file_id))
 
 
-def watch(gateway, dataset_id: str, after: int = 0):
-    return gateway.audio.WatchAudioFiles(
-        pb.WatchAudioFilesRequest(dataset_id=dataset_id, after_revision=after)
-    )
+def watch(gateway, dataset_id: str, **fields):
+    return gateway.audio.WatchAudioFiles(pb.WatchAudioFilesRequest(dataset_ids=[dataset_id], **fields))
 
 
 async def test_an_upload_in_parts_becomes_a_pending_file_that_downloads_unchanged(gateway) -> None:
@@ -70,7 +68,7 @@ async def test_an_upload_in_parts_becomes_a_pending_file_that_downloads_unchange
     digest = hashlib.sha256(data).hexdigest()
     file = await upload(gateway, await dataset(gateway), data, content_type="audio/wav", sha256=digest)
     assert (file.processing_status, file.size_bytes, file.sha256) == (PENDING, len(data), digest)
-    assert (file.original_filename, file.content_type, file.revision) == ("call.wav", "audio/wav", 1)
+    assert (file.original_filename, file.content_type) == ("call.wav", "audio/wav")
     assert (file.duration_ms, file.sample_rate_hz, file.channels) == (0, 0, 0)
     assert await get(gateway, file.id) == file
     assert gateway.objects() == [f"audio/{file.id}/source"]
@@ -219,7 +217,10 @@ async def test_concurrent_repeated_uploads_create_one_file(gateway) -> None:
 async def test_concurrent_uploads_have_distinct_revisions(gateway) -> None:
     dataset_id = await dataset(gateway)
     files = await together(*(upload(gateway, dataset_id) for _ in range(20)))
-    assert sorted(file.revision for file in files) == list(range(1, 21))
+    file_ids = [UUID(file.id) for file in files]
+    async with gateway.database.connection() as connection:
+        stored = [await audio.get(connection, rows.TENANT, file_id) for file_id in file_ids]
+    assert sorted(file.revision for file in stored) == list(range(1, 21))
 
 
 async def test_a_list_is_oldest_first_and_can_be_filtered_by_status(gateway) -> None:
@@ -263,8 +264,10 @@ async def test_fields_are_checked(gateway) -> None:
         ("dataset_id", listed(gateway, "x")),
         ("processing_statuses[0]", listed(gateway, NOWHERE, processing_statuses=[99])),
         ("page_size", listed(gateway, NOWHERE, page_size=-1)),
-        ("dataset_id", watch(gateway, "x").read()),
-        ("after_revision", watch(gateway, NOWHERE, -1).read()),
+        ("dataset_ids[0]", watch(gateway, "x").read()),
+        ("processing_statuses[0]", watch(gateway, NOWHERE, processing_statuses=[0]).read()),
+        ("kinds[0]", watch(gateway, NOWHERE, kinds=[99]).read()),
+        ("after_cursor", watch(gateway, NOWHERE, after_cursor="x").read()),
     ]
     for field, call in calls:
         refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")

@@ -1,5 +1,6 @@
 """Deletions for good: what each removes with `force`, and every keeper that it names without."""
 
+import asyncio
 from uuid import UUID, uuid4
 
 import pytest
@@ -9,12 +10,26 @@ from earmark.v1 import training_service_pb2 as pb
 from earmark.v1.model_service_pb2_grpc import ModelServiceStub
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 from tests.gateway import model_rows, rows
-from tests.gateway.calls import refused, sweep
+from tests.gateway.calls import (
+    annotate,
+    dataset,
+    draft,
+    finish_processing,
+    new_annotation,
+    opened,
+    publish,
+    refused,
+    sweep,
+    upload,
+)
+from tests.gateway.driven_jobs import driving
 
 TABLES = (
     *("datasets", "artifact_types", "audio_files", "annotation_sets", "annotations", "training_jobs"),
     *("training_attempts", "models"),
 )
+# Only a hang lasts this long.
+TIMEOUT_SECONDS = 20
 FINISH = """
 UPDATE training_jobs SET status = 'completed', finished_at = now(), model_id = $2, attempt = 1 WHERE id = $1
 """
@@ -217,6 +232,84 @@ async def test_a_refusal_names_as_many_keepers_as_fit_and_counts_the_others(trai
     *named, (_, _, rest) = refusal.violations
     assert len(named) > 10
     assert rest == f"and {103 - len(named)} more"
+
+
+@pytest.mark.parametrize(
+    ("kind", "deleted"),
+    [
+        ("dataset", ["training_job", *["audio_file"] * 3, "dataset"]),
+        ("audio_file", ["audio_file"]),
+        ("annotation_set", ["training_job"]),
+        ("training_job", ["training_job"]),
+    ],
+)
+async def test_a_deletion_wakes_the_watches_of_what_is_deleted(database_url, tmp_path, kind, deleted) -> None:
+    async with opened(database_url, tmp_path, heartbeat_seconds=3600) as gateway:
+        trained = await Trained(gateway).build()
+        request = {"from_start": False, "dataset_ids": [trained.dataset_id]}
+        files = gateway.audio.WatchAudioFiles(audio_service_pb2.WatchAudioFilesRequest(**request))
+        jobs = TrainingServiceStub(gateway.channel).WatchTrainingJobs(pb.WatchTrainingJobsRequest(**request))
+        for call in (files, jobs):
+            assert (await call.read()).HasField("heartbeat")
+        await trained.delete(kind, force=True)
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            for resource in deleted:
+                event = (await (jobs if resource == "training_job" else files).read()).event
+                kind = "dataset_deleted" if resource == "dataset" else "deleted"
+                assert event.WhichOneof("kind") == kind
+        files.cancel()
+        jobs.cancel()
+
+
+async def test_nothing_that_was_said_about_a_deleted_dataset_is_left_in_the_database(gateway) -> None:
+    dataset_id = await dataset(gateway, "glitch")
+    for message in ("anna coughs", ""):
+        file = await upload(gateway, dataset_id, filename="anna.wav")
+        await finish_processing(gateway, "failed" if message else "ready", error_message=message)
+    set_id = (await draft(gateway, dataset_id)).id
+    await annotate(gateway, set_id, new_annotation(file.id, extra_data={"speaker": "anna"}))
+    async with driving(gateway) as driver:
+        built = rows.Built(UUID(dataset_id), UUID(set_id), [])
+        await gateway.execute("UPDATE audio_files SET duration_ms = 600000, processing_status = 'ready'")
+        await publish(gateway, set_id)
+        job = await driver.job(built, team="tts")
+        await job.record("anna is loud")
+        await job.cancel("anna objects")
+    before = await _logged(gateway)
+    assert await _tables_with(gateway, "anna") == ["annotations", "audio_files", "events"]
+    await gateway.datasets.DeleteDataset(
+        dataset_service_pb2.DeleteDatasetRequest(dataset_id=dataset_id, force=True)
+    )
+    assert await _tables_with(gateway, "anna") == []
+    after = await _logged(gateway)
+    # The earlier events are still there, with their states and the metadata by which watches select them.
+    assert [event[:4] for event in after[: len(before)]] == [event[:4] for event in before]
+    assert after[len(before) - 1][4] == {
+        "status_changed": {
+            "from": "TRAINING_JOB_STATUS_TRAINING",
+            "to": "TRAINING_JOB_STATUS_CANCELLED",
+        }
+    }
+    assert [event[4] for event in after[len(before) :]] == [
+        *({"deleted": {}} for _ in range(3)),
+        {"dataset_deleted": {}},
+    ]
+
+
+async def _logged(gateway) -> list[tuple]:
+    query = "SELECT sequence, resource_id, status, metadata, body FROM events ORDER BY sequence"
+    async with gateway.database.connection() as connection:
+        return [tuple(row) for row in await connection.fetch(query)]
+
+
+async def _tables_with(gateway, text: str) -> list[str]:
+    """The tables in which a row contains the text."""
+    async with gateway.database.connection() as connection:
+        names = await connection.fetch(
+            "SELECT tablename AS name FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1"
+        )
+        query = "SELECT EXISTS (SELECT FROM {} t WHERE t::text LIKE '%' || $1 || '%')"
+        return [row["name"] for row in names if await connection.fetchval(query.format(row["name"]), text)]
 
 
 async def test_another_tenants_resources_are_not_found(gateway) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from uuid import UUID
 
 import pytest
+from grpc import aio
 
 from earmark.gateway.convert.event_bodies import notice, status_changed
 from earmark.gateway.watching import tenant_log
@@ -47,6 +48,31 @@ async def test_a_long_history_is_complete(job) -> None:
         await job.record(str(number))
     await job.cancel()
     assert await job.revisions() == list(range(1, 455))
+
+
+async def test_a_filter_by_kind_yields_the_events_of_these_kinds_and_ends_with_the_job(job) -> None:
+    await job.record("first")
+    waiting = job.watch(kinds=[pb.TRAINING_EVENT_KIND_NOTICE])
+    assert (await waiting.read()).event.revision == 4
+    await job.record("second")
+    await job.cancel()
+    assert (await waiting.read()).event.revision == 5
+    assert await waiting.read() == aio.EOF
+    assert await job.revisions(kinds=[pb.TRAINING_EVENT_KIND_STATUS_CHANGED]) == [1, 2, 3, 6]
+    assert await job.revisions(after=5, kinds=[pb.TRAINING_EVENT_KIND_NOTICE]) == []
+
+
+async def test_heartbeats_of_a_filtered_watch_advance(database_url, tmp_path) -> None:
+    async with opened(database_url, tmp_path, heartbeat_seconds=0.02) as gateway, driving(gateway) as driver:
+        job = await driver.job()
+        watch = job.watch(kinds=[pb.TRAINING_EVENT_KIND_NOTICE])
+        while (await watch.read()).heartbeat.revision != 3:
+            pass
+        await job.record("on")
+        while not (response := await watch.read()).HasField("event"):
+            pass
+        assert response.event.revision == 4
+        watch.cancel()
 
 
 async def test_a_waiting_watcher_receives_an_event(job) -> None:

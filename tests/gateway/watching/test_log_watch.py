@@ -97,9 +97,11 @@ async def test_a_filter_by_final_status_yields_one_event_per_job(gateway, driver
         await job.cancel()
     everywhere = await take(watch(gateway, statuses=[CANCELLED]), 4)
     assert summaries(everywhere) == [(job.id, 5) for job in (*jobs, elsewhere)]
-    here = watch(gateway, statuses=[CANCELLED], dataset_id=str(built.dataset_id))
+    here = watch(gateway, statuses=[CANCELLED], dataset_ids=[str(built.dataset_id)])
     assert summaries(await take(here, 3)) == [(job.id, 5) for job in jobs]
-    of_team = watch(gateway, statuses=[CANCELLED], dataset_id=str(built.dataset_id), metadata={"team": "tts"})
+    of_team = watch(
+        gateway, statuses=[CANCELLED], dataset_ids=[str(built.dataset_id)], metadata={"team": "tts"}
+    )
     assert summaries(await take(of_team, 2)) == [(jobs[0].id, 5), (jobs[2].id, 5)]
 
 
@@ -196,8 +198,9 @@ async def test_a_cursor_of_another_log_is_out_of_range(gateway, driver) -> None:
         refusal = await refused(watch(gateway, str(other)).read(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
         assert "another log" in refusal.message
     # A database restored from a backup, in which another event gets the number.
-    await gateway.execute("DELETE FROM events WHERE sequence > 1")
-    await gateway.execute("UPDATE tenant_logs SET last_sequence = 1")
+    end = Cursor.parse(first.cursor).sequence
+    await gateway.execute(f"DELETE FROM events WHERE sequence > {end}")
+    await gateway.execute(f"UPDATE tenant_logs SET last_sequence = {end}")
     await gateway.execute("UPDATE training_jobs SET revision = 1")
     await refused(watch(gateway, last.cursor).read(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
     await job.record("on")
@@ -206,9 +209,11 @@ async def test_a_cursor_of_another_log_is_out_of_range(gateway, driver) -> None:
     assert summaries(await take(watch(gateway, first.cursor), 2)) == [(job.id, 2), (job.id, 3)]
 
 
-async def remove_events(gateway, sequence: int) -> None:
-    """Removes what the events up to this number supersede, as too old."""
+async def remove_events(gateway, job, revision: int) -> None:
+    """Removes what the events up to this one supersede, as too old."""
     async with gateway.database.connection() as connection:
+        query = "SELECT sequence FROM events WHERE resource_id = $1 AND revision = $2"
+        sequence = await connection.fetchval(query, job.job_id, revision)
         await stored_jobs.age(connection, sequence, 91)
     await events.compact(gateway.database, 90)
 
@@ -219,7 +224,7 @@ async def test_a_cursor_from_before_removed_events_is_out_of_range_and_a_later_o
     old, running = await driver.job(), await driver.job()
     await old.cancel()
     await running.record("on")
-    await remove_events(gateway, 7)
+    await remove_events(gateway, old, 4)
     responses = await take(watch(gateway), 3)
     assert summaries(responses) == [(running.id, 3), (old.id, 4), (running.id, 4)]
     # Cursors from before the removal.
@@ -235,12 +240,12 @@ async def test_a_replay_of_the_remaining_events_can_be_resumed_until_more_are_re
     jobs = [await driver.job() for _ in range(3)]
     for job in jobs:
         await job.cancel()
-    await remove_events(gateway, 11)
+    await remove_events(gateway, jobs[1], 4)
     whole = await take(watch(gateway), 4)
     assert summaries(whole) == [(jobs[2].id, 3), *((job.id, 4) for job in jobs)]
     for number, response in enumerate(whole[:-1], start=1):
         assert summaries(await take(watch(gateway, response.cursor), 4 - number)) == summaries(whole[number:])
-    await remove_events(gateway, 12)
+    await remove_events(gateway, jobs[2], 4)
     await refused(watch(gateway, whole[0].cursor).read(), "OUT_OF_RANGE", "CURSOR_OUT_OF_RANGE")
     assert summaries(await take(watch(gateway), 3)) == [(job.id, 4) for job in jobs]
 
@@ -253,7 +258,7 @@ async def test_removing_events_that_a_stream_has_not_read_ends_it(gateway, drive
         await call.read()
     for _ in range(300):
         await job.record(big)
-    await remove_events(gateway, 303)
+    await remove_events(gateway, job, 303)
     seen = []
 
     async def read_all() -> None:

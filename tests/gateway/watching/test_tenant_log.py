@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from functools import partial
 
 import pytest
 import pytest_asyncio
@@ -9,7 +10,8 @@ from uuid_utils.compat import uuid7
 
 from earmark.gateway.app import App
 from earmark.gateway.settings import GatewaySettings
-from earmark.gateway.watching import topics
+from earmark.gateway.watching import tenant_log, topics
+from earmark.gateway.watching.event_filter import EventFilter
 from earmark.gateway.watching.job_watch import follow_job
 from earmark.gateway.watching.log_watch import LogWatch
 from earmark.gateway.watching.tenant_log import TenantLogs
@@ -109,7 +111,7 @@ async def test_an_event_that_was_not_published_is_read_at_the_next_heartbeat(app
 
 
 async def test_watches_of_several_kinds_share_a_log(app, job_id, logs) -> None:
-    everything = LogWatch(logs, rows.TENANT, lambda _: True)
+    everything = LogWatch(logs, rows.TENANT, EventFilter(frozenset({"training_job"})))
     start = await everything.start("", from_start=True)
     async with aclosing(everything.follow(start)) as all_events, aclosing(follow(logs, job_id, 0)) as of_job:
         for revision in (1, 2, 3):
@@ -130,3 +132,39 @@ async def test_an_event_wakes_its_jobs_watcher_and_no_other_jobs(app, job_id, lo
         await asyncio.wait_for(everything.wait(), TIMEOUT_SECONDS)
         assert mine.is_set()
         assert not others.is_set()
+
+
+async def test_an_event_is_dropped_from_memory_for_the_watch_of_its_job_too(
+    app, job_id, logs, monkeypatch
+) -> None:
+    monkeypatch.setattr(tenant_log, "KEPT", 4)
+    with logs.subscribe(rows.TENANT) as log:
+        await log.started()
+        changed = log.changed(job_id)
+        async with app.database.transaction() as connection:
+            for _ in range(6):
+                await jobs.add_event(connection, job_id)
+        app.bus.publish(topics.events(rows.TENANT))
+        await asyncio.wait_for(changed.wait(), TIMEOUT_SECONDS)
+        # Revision 9 is the last.
+        kept = [entry.event.revision for entry in map(partial(log.next_of, job_id), range(9)) if entry]
+        assert kept == [6, 7, 8, 9]
+
+
+async def test_an_event_that_was_dropped_before_its_watcher_ran_is_read(
+    app, job_id, logs, monkeypatch
+) -> None:
+    monkeypatch.setattr(tenant_log, "KEPT", 4)
+    async with app.database.connection() as connection:
+        other = await jobs.create(connection, await rows.dataset(connection))
+        await jobs.start(connection, other)
+    watch = follow(logs, job_id, 2)
+    assert (await anext(watch)).event.revision == 3
+    following = asyncio.create_task(anext(watch))
+    await asyncio.sleep(0)  # lets the watch wait for the next event
+    async with app.database.transaction() as connection:
+        for job in (job_id, *[other] * 10):
+            await jobs.add_event(connection, job)
+    app.bus.publish(topics.events(rows.TENANT))
+    assert (await asyncio.wait_for(following, TIMEOUT_SECONDS)).event.revision == 4
+    await watch.aclose()

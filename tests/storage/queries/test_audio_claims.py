@@ -45,7 +45,7 @@ async def release(database, file: AudioFile) -> AudioFile | None:
         return await audio.release(connection, file.id, file.attempt)
 
 
-async def fail_exhausted(database) -> list[AudioFile]:
+async def fail_exhausted(database) -> AudioFile | None:
     async with database.connection() as connection:
         return await audio.fail_exhausted(connection)
 
@@ -154,7 +154,48 @@ async def test_only_a_file_whose_last_lease_expired_is_failed(database) -> None:
         await connection.execute("UPDATE audio_files SET lease_until = now() WHERE id = $1", lost.id)
     assert await claim(database) == []
     failed = await fail_exhausted(database)
-    assert [(file.id, file.processing_status) for file in failed] == [(lost.id, "failed")]
-    assert await fail_exhausted(database) == []
+    assert (failed.id, failed.processing_status) == (lost.id, "failed")
+    assert await fail_exhausted(database) is None
     assert await advance(database, leased, "normalizing") is not None
     assert await advance(database, lost, "ready") is None
+
+
+async def test_files_of_several_tenants_are_claimed_together_and_failed_one_by_one(database, files) -> None:
+    async with database.transaction() as connection:
+        theirs = await rows.dataset(connection, files=1, audio_status="pending", annotated=(), tenant="other")
+    ids = [*files, *theirs.audio_file_ids]
+    async with database.transaction() as connection:
+        # A transaction that recorded events of both tenants would not commit.
+        claimed = await audio.claim(connection, 10, LONG)
+    assert [(file.id, file.tenant_id) for file in claimed] == [
+        *((file_id, rows.TENANT) for file_id in files),
+        (theirs.audio_file_ids[0], "other"),
+    ]
+    async with database.connection() as connection:
+        await connection.execute(
+            "UPDATE audio_files SET attempt = $1, lease_until = now()", audio.MAX_ATTEMPTS
+        )
+    failed = []
+    for _ in ids:
+        async with database.transaction() as connection:
+            failed.append(await audio.fail_exhausted(connection))
+    assert [file.id for file in failed] == ids
+    assert await fail_exhausted(database) is None
+
+
+async def test_a_file_whose_lease_is_renewed_meanwhile_is_not_failed(database, files) -> None:
+    async with database.connection() as connection:
+        await connection.execute(
+            "UPDATE audio_files SET attempt = $1, lease_until = now() WHERE id = $2",
+            *(audio.MAX_ATTEMPTS, files[0]),
+        )
+    async with database.connection() as observer, database.transaction() as busy:
+        await busy.execute("SELECT FROM datasets FOR UPDATE")
+        failing = asyncio.create_task(fail_exhausted(database))
+        while not await observer.fetchval(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ):
+            pass
+        assert await audio.renew(busy, files[0], audio.MAX_ATTEMPTS, LONG)
+    assert await failing is None

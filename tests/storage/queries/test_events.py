@@ -35,7 +35,8 @@ async def connection(database):
 
 @pytest_asyncio.fixture
 async def built(connection):
-    return await rows.dataset(connection)
+    """A dataset without files, so that only jobs have events."""
+    return await rows.dataset(connection, files=0)
 
 
 async def started(connection: Connection, built: rows.Built, count: int) -> list[UUID]:
@@ -125,14 +126,14 @@ async def test_events_of_one_transaction_are_numbered_in_their_order(database, c
 
 async def test_each_tenant_has_a_log_of_its_own(connection, built) -> None:
     mine = await jobs.create(connection, built)
-    theirs = await jobs.create(connection, await rows.dataset(connection, tenant="other"), "other")
+    theirs = await jobs.create(connection, await rows.dataset(connection, files=0, tenant="other"), "other")
     assert await jobs.logged(connection) == [(1, mine, 1)]
     assert await jobs.logged(connection, "other") == [(1, theirs, 1)]
     assert await jobs.logged(connection, "nobody") == []
 
 
 async def test_a_transaction_records_events_of_one_tenant_only(database, connection, built) -> None:
-    elsewhere = await rows.dataset(connection, tenant="other")
+    elsewhere = await rows.dataset(connection, files=0, tenant="other")
 
     async def create_both() -> None:
         async with database.transaction() as one:
@@ -145,7 +146,7 @@ async def test_a_transaction_records_events_of_one_tenant_only(database, connect
 
 
 async def test_jobs_are_queued_and_taken_over_one_tenant_at_a_time(connection, built) -> None:
-    theirs = [await jobs.create(connection, await rows.dataset(connection, tenant="other"), "other")]
+    theirs = [await jobs.create(connection, await rows.dataset(connection, files=0, tenant="other"), "other")]
     mine = [await jobs.create(connection, built) for _ in range(2)]
     body = jobs.status_changed("queued")
     for expected in (theirs, mine, []):
@@ -163,6 +164,52 @@ async def test_a_deleted_job_leaves_an_event_whichever_statement_deletes_it(conn
     assert (deleted.sequence, deleted.resource, deleted.resource_id) == (2, "training_job", job)
     assert (deleted.kind, deleted.status, deleted.revision) == ("deleted", None, 2)
     assert (deleted.dataset_id, deleted.metadata) == (built.dataset_id, {"team": "tts"})
+
+
+async def test_files_have_events_whichever_statement_changes_them(database, connection) -> None:
+    built = await rows.dataset(connection, files=2, audio_status="pending", annotated=())
+    one, other = built.audio_file_ids
+    await connection.execute("UPDATE audio_files SET processing_status = 'normalizing', error_message = ''")
+    await connection.execute("UPDATE audio_files SET processing_status = 'normalizing', attempt = 2")
+    await connection.execute(
+        "UPDATE audio_files SET processing_status = CASE WHEN id = $1 THEN 'failed' ELSE 'ready' END,"
+        " error_message = CASE WHEN id = $1 THEN 'no audio' ELSE '' END",
+        one,
+    )
+    await connection.execute("DELETE FROM annotation_sets")
+    async with database.transaction() as together:
+        await together.execute("DELETE FROM audio_files")
+        await together.execute("DELETE FROM datasets")
+    page = await events.log(connection, rows.TENANT, 0, 100)
+    assert [(e.resource_id, e.kind, e.status) for e in page.events] == [
+        *((one, "created", "pending"), (other, "created", "pending")),
+        *((one, "status_changed", "normalizing"), (other, "status_changed", "normalizing")),
+        *((one, "status_changed", "failed"), (other, "status_changed", "ready")),
+        *((one, "deleted", None), (other, "deleted", None), (built.dataset_id, "deleted", None)),
+    ]
+    assert {event.resource for event in page.events[:-1]} == {"audio_file"}
+    assert (page.events[-1].resource, page.events[-1].body) == ("dataset", {"dataset_deleted": {}})
+    assert {event.dataset_id for event in page.events} == {built.dataset_id}
+    # The error of the deleted file is gone.
+    assert page.events[4].body == {
+        "status_changed": {
+            "from": "AUDIO_PROCESSING_STATUS_NORMALIZING",
+            "to": "AUDIO_PROCESSING_STATUS_FAILED",
+        }
+    }
+
+
+async def test_a_deletion_leaves_the_texts_of_others(connection) -> None:
+    built = await rows.dataset(connection, files=2, annotated=())
+    one, other = built.audio_file_ids
+    await connection.execute(
+        "UPDATE audio_files SET processing_status = 'failed', error_message = 'no audio'"
+    )
+    await connection.execute("DELETE FROM audio_files WHERE id = $1", one)
+    page = await events.log(connection, rows.TENANT, 2, 2)
+    texts = [event.body["status_changed"].get("error_message") for event in page.events]
+    assert [event.resource_id for event in page.events] == [one, other]
+    assert texts == [None, "no audio"]
 
 
 async def test_many_events_of_one_transaction_are_numbered_at_once(database, connection) -> None:
@@ -194,6 +241,29 @@ async def test_an_event_is_removed_when_the_one_that_supersedes_it_is_old(
     await jobs.age(connection, end.last_sequence + 1, 90)
     await events.compact(database, 89)
     assert await jobs.logged(connection) == latest[1:]
+
+
+async def test_events_after_one_that_is_not_old_yet_stay(database, connection, built) -> None:
+    await started(connection, built, 2)
+    before = await jobs.logged(connection)
+    # The time of an event is that of its transaction's beginning, so times need not be in the log's order.
+    await connection.execute("UPDATE events SET time = time - interval '91 days' WHERE sequence > 2")
+    await events.compact(database, 90)
+    assert await jobs.logged(connection) == before
+    assert (await events.log_end(connection, rows.TENANT)).compacted_sequence == 0
+
+
+async def test_an_events_age_is_counted_in_whole_hours(database, connection, built) -> None:
+    await started(connection, built, 1)
+    async with database.transaction() as one:
+        # now() is the same in both statements.
+        age = "UPDATE events SET time = date_trunc('hour', now()) - interval '90 days'"
+        await one.execute(age)
+        walked = await one.fetchval(events.SQL["remove_superseded"], rows.TENANT, 90.0, 10)
+        assert walked is None
+        await one.execute(f"{age} - interval '1 us'")
+        walked = await one.fetchval(events.SQL["remove_superseded"], rows.TENANT, 90.0, 10)
+        assert walked == 3
 
 
 async def test_nothing_is_left_of_a_job_that_was_deleted_long_ago(database, connection, built) -> None:

@@ -119,6 +119,7 @@ async def test_gateways_that_claim_at_the_same_time_respect_the_limit(database) 
 async def test_jobs_created_at_the_same_time_are_counted_correctly(database) -> None:
     async with database.transaction() as connection:
         built = await rows.dataset(connection)
+    async with database.transaction() as connection:
         await queue(connection, "other", 5)
 
     async def create() -> bool:

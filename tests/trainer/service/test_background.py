@@ -37,7 +37,12 @@ async def test_a_process_becomes_warm_although_its_supervisor_failed(tmp_path, m
             runtime.detection_process._supervisor.wait_until_warm(),
         )
         states = {state.name: state for state in runtime.background.states()}
-    assert list(states) == ["training process", "detection process", "replies of the detection process"]
+    assert list(states) == [
+        "training process",
+        "detection process",
+        "replies of the detection process",
+        "checking the environment",
+    ]
     assert sum(state.restarts for state in states.values()) == 1
 
 

@@ -16,7 +16,7 @@ from earmark.client.backoff import Backoff
 from earmark.client.calls import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, channel_options
 from earmark.client.errors import EarmarkError, Explanation, FieldViolation, PreconditionViolation, explain
 from earmark.client.parts import IncompleteReplyError
-from earmark.client.positions import TERMINAL_STATUSES, JobEvent
+from earmark.client.positions import TERMINAL_STATUSES, FileEvent, JobEvent
 
 __all__ = [
     "DEFAULT_ADDRESS",
@@ -27,6 +27,7 @@ __all__ = [
     "EarmarkError",
     "Explanation",
     "FieldViolation",
+    "FileEvent",
     "IncompleteReplyError",
     "JobEvent",
     "PreconditionViolation",

@@ -13,6 +13,7 @@ from earmark.client.aio.channel import Client
 from earmark.client.aio.streams import responses_of
 from earmark.client.backoff import Backoff, Retries, broke_off
 from earmark.client.positions import (
+    FileEvent,
     FilesPosition,
     Item,
     JobEvent,
@@ -21,17 +22,22 @@ from earmark.client.positions import (
     Position,
     Request,
     Response,
-    oldest_first,
+    are_processed,
 )
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import training_service_pb2 as training
 
 
 def watch(
-    client: Client, job_id: str, after_revision: int = 0, *, backoff: Backoff | None = None
+    client: Client,
+    job_id: str,
+    after_revision: int = 0,
+    *,
+    kinds: Iterable[training.TrainingEventKind] = (),
+    backoff: Backoff | None = None,
 ) -> AsyncGenerator[training.TrainingEvent, None]:
     """Yield a training job's events, see `earmark.client.watch`."""
-    return _resumed(client.training.WatchTrainingJob, JobPosition(job_id, after_revision), backoff)
+    return _resumed(client.training.WatchTrainingJob, JobPosition(job_id, after_revision, kinds), backoff)
 
 
 def watch_jobs(
@@ -39,7 +45,7 @@ def watch_jobs(
     *,
     after_cursor: str = "",
     from_start: bool = False,
-    dataset_id: str | None = None,
+    dataset_ids: Iterable[str] = (),
     kinds: Iterable[training.TrainingEventKind] = (),
     statuses: Iterable[training.TrainingJobStatus] = (),
     metadata: Mapping[str, str] | None = None,
@@ -49,7 +55,7 @@ def watch_jobs(
     position = JobsPosition(
         after_cursor=after_cursor,
         from_start=from_start,
-        dataset_id=dataset_id,
+        dataset_ids=dataset_ids,
         kinds=kinds,
         statuses=statuses,
         metadata=metadata,
@@ -58,17 +64,50 @@ def watch_jobs(
 
 
 def watch_audio_files(
-    client: Client, dataset_id: str, after_revision: int = 0, *, backoff: Backoff | None = None
-) -> AsyncGenerator[audio.AudioFile, None]:
-    """Yield each change of a dataset's files, see `earmark.client.watch_audio_files`."""
-    return _resumed(client.audio.WatchAudioFiles, FilesPosition(dataset_id, after_revision), backoff)
+    client: Client,
+    *,
+    after_cursor: str = "",
+    from_start: bool = False,
+    dataset_ids: Iterable[str] = (),
+    kinds: Iterable[audio.AudioFileEventKind] = (),
+    processing_statuses: Iterable[audio.AudioProcessingStatus] = (),
+    until_idle: bool = False,
+    backoff: Backoff | None = None,
+) -> AsyncGenerator[FileEvent, None]:
+    """Yield the events of all audio files that match the filters, see `earmark.client.watch_audio_files`."""
+    position = FilesPosition(
+        after_cursor=after_cursor,
+        from_start=from_start,
+        dataset_ids=dataset_ids,
+        kinds=kinds,
+        processing_statuses=processing_statuses,
+        until_idle=until_idle,
+    )
+    return _resumed(client.audio.WatchAudioFiles, position, backoff)
 
 
 async def wait_until_ready(
     client: Client, dataset_id: str, *, backoff: Backoff | None = None
 ) -> list[audio.AudioFile]:
     """Wait until every file of the dataset is ready or failed, see `earmark.client.wait_until_ready`."""
-    return oldest_first([file async for file in watch_audio_files(client, dataset_id, backoff=backoff)])
+    while True:
+        async for _ in watch_audio_files(client, dataset_ids=[dataset_id], until_idle=True, backoff=backoff):
+            pass
+        files = await _files(client, dataset_id)
+        if are_processed(files):
+            return files
+
+
+async def _files(client: Client, dataset_id: str) -> list[audio.AudioFile]:
+    """Return all files of the dataset, oldest first."""
+    request = audio.ListAudioFilesRequest(dataset_id=dataset_id, page_size=1000)
+    files: list[audio.AudioFile] = []
+    while True:
+        page = await client.audio.ListAudioFiles(request)
+        files += page.audio_files
+        if not page.next_page_token:
+            return files
+        request.page_token = page.next_page_token
 
 
 async def _resumed(

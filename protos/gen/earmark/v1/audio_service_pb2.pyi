@@ -15,15 +15,28 @@ class AudioProcessingStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AUDIO_PROCESSING_STATUS_EMBEDDING: _ClassVar[AudioProcessingStatus]
     AUDIO_PROCESSING_STATUS_READY: _ClassVar[AudioProcessingStatus]
     AUDIO_PROCESSING_STATUS_FAILED: _ClassVar[AudioProcessingStatus]
+
+class AudioFileEventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    AUDIO_FILE_EVENT_KIND_UNSPECIFIED: _ClassVar[AudioFileEventKind]
+    AUDIO_FILE_EVENT_KIND_CREATED: _ClassVar[AudioFileEventKind]
+    AUDIO_FILE_EVENT_KIND_STATUS_CHANGED: _ClassVar[AudioFileEventKind]
+    AUDIO_FILE_EVENT_KIND_DELETED: _ClassVar[AudioFileEventKind]
+    AUDIO_FILE_EVENT_KIND_DATASET_DELETED: _ClassVar[AudioFileEventKind]
 AUDIO_PROCESSING_STATUS_UNSPECIFIED: AudioProcessingStatus
 AUDIO_PROCESSING_STATUS_PENDING: AudioProcessingStatus
 AUDIO_PROCESSING_STATUS_NORMALIZING: AudioProcessingStatus
 AUDIO_PROCESSING_STATUS_EMBEDDING: AudioProcessingStatus
 AUDIO_PROCESSING_STATUS_READY: AudioProcessingStatus
 AUDIO_PROCESSING_STATUS_FAILED: AudioProcessingStatus
+AUDIO_FILE_EVENT_KIND_UNSPECIFIED: AudioFileEventKind
+AUDIO_FILE_EVENT_KIND_CREATED: AudioFileEventKind
+AUDIO_FILE_EVENT_KIND_STATUS_CHANGED: AudioFileEventKind
+AUDIO_FILE_EVENT_KIND_DELETED: AudioFileEventKind
+AUDIO_FILE_EVENT_KIND_DATASET_DELETED: AudioFileEventKind
 
 class AudioFile(_message.Message):
-    __slots__ = ("id", "dataset_id", "original_filename", "content_type", "size_bytes", "sha256", "duration_ms", "sample_rate_hz", "channels", "processing_status", "error_message", "created_at", "updated_at", "revision")
+    __slots__ = ("id", "dataset_id", "original_filename", "content_type", "size_bytes", "sha256", "duration_ms", "sample_rate_hz", "channels", "processing_status", "error_message", "created_at", "updated_at")
     ID_FIELD_NUMBER: _ClassVar[int]
     DATASET_ID_FIELD_NUMBER: _ClassVar[int]
     ORIGINAL_FILENAME_FIELD_NUMBER: _ClassVar[int]
@@ -37,7 +50,6 @@ class AudioFile(_message.Message):
     ERROR_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
-    REVISION_FIELD_NUMBER: _ClassVar[int]
     id: str
     dataset_id: str
     original_filename: str
@@ -51,8 +63,42 @@ class AudioFile(_message.Message):
     error_message: str
     created_at: _timestamp_pb2.Timestamp
     updated_at: _timestamp_pb2.Timestamp
-    revision: int
-    def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., original_filename: _Optional[str] = ..., content_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., duration_ms: _Optional[int] = ..., sample_rate_hz: _Optional[int] = ..., channels: _Optional[int] = ..., processing_status: _Optional[_Union[AudioProcessingStatus, str]] = ..., error_message: _Optional[str] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., original_filename: _Optional[str] = ..., content_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., duration_ms: _Optional[int] = ..., sample_rate_hz: _Optional[int] = ..., channels: _Optional[int] = ..., processing_status: _Optional[_Union[AudioProcessingStatus, str]] = ..., error_message: _Optional[str] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class AudioFileEvent(_message.Message):
+    __slots__ = ("audio_file_id", "dataset_id", "time", "created", "status_changed", "deleted", "dataset_deleted")
+    class Created(_message.Message):
+        __slots__ = ()
+        def __init__(self) -> None: ...
+    class StatusChanged(_message.Message):
+        __slots__ = ("to", "error_message")
+        FROM_FIELD_NUMBER: _ClassVar[int]
+        TO_FIELD_NUMBER: _ClassVar[int]
+        ERROR_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        to: AudioProcessingStatus
+        error_message: str
+        def __init__(self, to: _Optional[_Union[AudioProcessingStatus, str]] = ..., error_message: _Optional[str] = ..., **kwargs) -> None: ...
+    class Deleted(_message.Message):
+        __slots__ = ()
+        def __init__(self) -> None: ...
+    class DatasetDeleted(_message.Message):
+        __slots__ = ()
+        def __init__(self) -> None: ...
+    AUDIO_FILE_ID_FIELD_NUMBER: _ClassVar[int]
+    DATASET_ID_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    STATUS_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    DELETED_FIELD_NUMBER: _ClassVar[int]
+    DATASET_DELETED_FIELD_NUMBER: _ClassVar[int]
+    audio_file_id: str
+    dataset_id: str
+    time: _timestamp_pb2.Timestamp
+    created: AudioFileEvent.Created
+    status_changed: AudioFileEvent.StatusChanged
+    deleted: AudioFileEvent.Deleted
+    dataset_deleted: AudioFileEvent.DatasetDeleted
+    def __init__(self, audio_file_id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., created: _Optional[_Union[AudioFileEvent.Created, _Mapping]] = ..., status_changed: _Optional[_Union[AudioFileEvent.StatusChanged, _Mapping]] = ..., deleted: _Optional[_Union[AudioFileEvent.Deleted, _Mapping]] = ..., dataset_deleted: _Optional[_Union[AudioFileEvent.DatasetDeleted, _Mapping]] = ...) -> None: ...
 
 class UploadAudioRequest(_message.Message):
     __slots__ = ("metadata", "part")
@@ -160,22 +206,32 @@ class DownloadAudioResponse(_message.Message):
     def __init__(self, offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class WatchAudioFilesRequest(_message.Message):
-    __slots__ = ("dataset_id", "after_revision")
-    DATASET_ID_FIELD_NUMBER: _ClassVar[int]
-    AFTER_REVISION_FIELD_NUMBER: _ClassVar[int]
-    dataset_id: str
-    after_revision: int
-    def __init__(self, dataset_id: _Optional[str] = ..., after_revision: _Optional[int] = ...) -> None: ...
+    __slots__ = ("after_cursor", "from_start", "dataset_ids", "processing_statuses", "kinds", "until_idle")
+    AFTER_CURSOR_FIELD_NUMBER: _ClassVar[int]
+    FROM_START_FIELD_NUMBER: _ClassVar[int]
+    DATASET_IDS_FIELD_NUMBER: _ClassVar[int]
+    PROCESSING_STATUSES_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_IDLE_FIELD_NUMBER: _ClassVar[int]
+    after_cursor: str
+    from_start: bool
+    dataset_ids: _containers.RepeatedScalarFieldContainer[str]
+    processing_statuses: _containers.RepeatedScalarFieldContainer[AudioProcessingStatus]
+    kinds: _containers.RepeatedScalarFieldContainer[AudioFileEventKind]
+    until_idle: bool
+    def __init__(self, after_cursor: _Optional[str] = ..., from_start: bool = ..., dataset_ids: _Optional[_Iterable[str]] = ..., processing_statuses: _Optional[_Iterable[_Union[AudioProcessingStatus, str]]] = ..., kinds: _Optional[_Iterable[_Union[AudioFileEventKind, str]]] = ..., until_idle: bool = ...) -> None: ...
 
 class WatchAudioFilesResponse(_message.Message):
-    __slots__ = ("audio_file", "heartbeat")
+    __slots__ = ("event", "heartbeat", "cursor")
     class Heartbeat(_message.Message):
         __slots__ = ("in_progress_count",)
         IN_PROGRESS_COUNT_FIELD_NUMBER: _ClassVar[int]
         in_progress_count: int
         def __init__(self, in_progress_count: _Optional[int] = ...) -> None: ...
-    AUDIO_FILE_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
-    audio_file: AudioFile
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    event: AudioFileEvent
     heartbeat: WatchAudioFilesResponse.Heartbeat
-    def __init__(self, audio_file: _Optional[_Union[AudioFile, _Mapping]] = ..., heartbeat: _Optional[_Union[WatchAudioFilesResponse.Heartbeat, _Mapping]] = ...) -> None: ...
+    cursor: str
+    def __init__(self, event: _Optional[_Union[AudioFileEvent, _Mapping]] = ..., heartbeat: _Optional[_Union[WatchAudioFilesResponse.Heartbeat, _Mapping]] = ..., cursor: _Optional[str] = ...) -> None: ...

@@ -67,10 +67,14 @@ class AudioServiceStub:
         grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22"}' localhost:50051 earmark.v1.AudioService/DownloadAudio
     """
     WatchAudioFiles: _grpc.UnaryStreamMultiCallable[_audio_service_pb2.WatchAudioFilesRequest, _audio_service_pb2.WatchAudioFilesResponse]
-    """Follows a dataset's files: sends each file as it is now, then each file that changes. The stream ends as soon
-    as no file is pending, normalizing or embedding. A broken watch can be resumed from the last revision received.
+    """Sends the events of all audio files, or of those that match the filter, in the order in which they were committed,
+    without gaps or duplicates: each new event as it happens, or first those after `after_cursor`, or with `from_start`
+    all that are kept. The stream stays open, also on a dataset without files, or with `until_idle` ends once no file is
+    in progress. Every response has a cursor; a watch that begins now starts with a heartbeat, so a client that lists
+    the files after it misses no event. To resume a broken watch, pass the last cursor received, with the same filter or
+    another. If events after the cursor were removed because of their age, the call fails with OUT_OF_RANGE.
 
-        grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"}' localhost:50051 earmark.v1.AudioService/WatchAudioFiles
+        grpcurl -plaintext -d '{"dataset_ids": ["019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"], "until_idle": true}' localhost:50051 earmark.v1.AudioService/WatchAudioFiles
     """
 
 @_typing.type_check_only
@@ -112,10 +116,14 @@ class AudioServiceAsyncStub(AudioServiceStub):
         grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22"}' localhost:50051 earmark.v1.AudioService/DownloadAudio
     """
     WatchAudioFiles: _aio.UnaryStreamMultiCallable[_audio_service_pb2.WatchAudioFilesRequest, _audio_service_pb2.WatchAudioFilesResponse]  # type: ignore[assignment]
-    """Follows a dataset's files: sends each file as it is now, then each file that changes. The stream ends as soon
-    as no file is pending, normalizing or embedding. A broken watch can be resumed from the last revision received.
+    """Sends the events of all audio files, or of those that match the filter, in the order in which they were committed,
+    without gaps or duplicates: each new event as it happens, or first those after `after_cursor`, or with `from_start`
+    all that are kept. The stream stays open, also on a dataset without files, or with `until_idle` ends once no file is
+    in progress. Every response has a cursor; a watch that begins now starts with a heartbeat, so a client that lists
+    the files after it misses no event. To resume a broken watch, pass the last cursor received, with the same filter or
+    another. If events after the cursor were removed because of their age, the call fails with OUT_OF_RANGE.
 
-        grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"}' localhost:50051 earmark.v1.AudioService/WatchAudioFiles
+        grpcurl -plaintext -d '{"dataset_ids": ["019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"], "until_idle": true}' localhost:50051 earmark.v1.AudioService/WatchAudioFiles
     """
 
 class AudioServiceServicer:
@@ -184,10 +192,14 @@ class AudioServiceServicer:
         request: _audio_service_pb2.WatchAudioFilesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_audio_service_pb2.WatchAudioFilesResponse], _abc.AsyncIterator[_audio_service_pb2.WatchAudioFilesResponse]]:
-        """Follows a dataset's files: sends each file as it is now, then each file that changes. The stream ends as soon
-        as no file is pending, normalizing or embedding. A broken watch can be resumed from the last revision received.
+        """Sends the events of all audio files, or of those that match the filter, in the order in which they were committed,
+        without gaps or duplicates: each new event as it happens, or first those after `after_cursor`, or with `from_start`
+        all that are kept. The stream stays open, also on a dataset without files, or with `until_idle` ends once no file is
+        in progress. Every response has a cursor; a watch that begins now starts with a heartbeat, so a client that lists
+        the files after it misses no event. To resume a broken watch, pass the last cursor received, with the same filter or
+        another. If events after the cursor were removed because of their age, the call fails with OUT_OF_RANGE.
 
-            grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"}' localhost:50051 earmark.v1.AudioService/WatchAudioFiles
+            grpcurl -plaintext -d '{"dataset_ids": ["019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"], "until_idle": true}' localhost:50051 earmark.v1.AudioService/WatchAudioFiles
         """
 
 def add_AudioServiceServicer_to_server(servicer: AudioServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

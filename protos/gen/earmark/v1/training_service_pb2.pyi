@@ -387,12 +387,14 @@ class DeleteTrainingJobResponse(_message.Message):
     def __init__(self, deleted_counts: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class WatchTrainingJobRequest(_message.Message):
-    __slots__ = ("training_job_id", "after_revision")
+    __slots__ = ("training_job_id", "after_revision", "kinds")
     TRAINING_JOB_ID_FIELD_NUMBER: _ClassVar[int]
     AFTER_REVISION_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
     training_job_id: str
     after_revision: int
-    def __init__(self, training_job_id: _Optional[str] = ..., after_revision: _Optional[int] = ...) -> None: ...
+    kinds: _containers.RepeatedScalarFieldContainer[TrainingEventKind]
+    def __init__(self, training_job_id: _Optional[str] = ..., after_revision: _Optional[int] = ..., kinds: _Optional[_Iterable[_Union[TrainingEventKind, str]]] = ...) -> None: ...
 
 class WatchTrainingJobResponse(_message.Message):
     __slots__ = ("event", "heartbeat")
@@ -408,7 +410,7 @@ class WatchTrainingJobResponse(_message.Message):
     def __init__(self, event: _Optional[_Union[TrainingEvent, _Mapping]] = ..., heartbeat: _Optional[_Union[WatchTrainingJobResponse.Heartbeat, _Mapping]] = ...) -> None: ...
 
 class WatchTrainingJobsRequest(_message.Message):
-    __slots__ = ("after_cursor", "from_start", "dataset_id", "statuses", "metadata", "kinds")
+    __slots__ = ("after_cursor", "from_start", "dataset_ids", "statuses", "metadata", "kinds")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -418,17 +420,17 @@ class WatchTrainingJobsRequest(_message.Message):
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     AFTER_CURSOR_FIELD_NUMBER: _ClassVar[int]
     FROM_START_FIELD_NUMBER: _ClassVar[int]
-    DATASET_ID_FIELD_NUMBER: _ClassVar[int]
+    DATASET_IDS_FIELD_NUMBER: _ClassVar[int]
     STATUSES_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
     KINDS_FIELD_NUMBER: _ClassVar[int]
     after_cursor: str
     from_start: bool
-    dataset_id: str
+    dataset_ids: _containers.RepeatedScalarFieldContainer[str]
     statuses: _containers.RepeatedScalarFieldContainer[TrainingJobStatus]
     metadata: _containers.ScalarMap[str, str]
     kinds: _containers.RepeatedScalarFieldContainer[TrainingEventKind]
-    def __init__(self, after_cursor: _Optional[str] = ..., from_start: bool = ..., dataset_id: _Optional[str] = ..., statuses: _Optional[_Iterable[_Union[TrainingJobStatus, str]]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., kinds: _Optional[_Iterable[_Union[TrainingEventKind, str]]] = ...) -> None: ...
+    def __init__(self, after_cursor: _Optional[str] = ..., from_start: bool = ..., dataset_ids: _Optional[_Iterable[str]] = ..., statuses: _Optional[_Iterable[_Union[TrainingJobStatus, str]]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., kinds: _Optional[_Iterable[_Union[TrainingEventKind, str]]] = ...) -> None: ...
 
 class WatchTrainingJobsResponse(_message.Message):
     __slots__ = ("event", "heartbeat", "cursor")

@@ -117,8 +117,8 @@ class TrainingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteTrainingJob(self, request, context):
-        """Deletes a finished job with its attempts and events. If it has a model, the call fails with FAILED_PRECONDITION and
-        names it, unless `force` is set. An unfinished job cannot be deleted: cancel it first.
+        """Deletes a finished job with its attempts and the free text of its events. If it has a model, the call fails with
+        FAILED_PRECONDITION and names it, unless `force` is set. An unfinished job cannot be deleted: cancel it first.
 
         grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "force": true}' localhost:50051 earmark.v1.TrainingService/DeleteTrainingJob
         """

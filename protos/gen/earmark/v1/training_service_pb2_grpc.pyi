@@ -58,8 +58,8 @@ class TrainingServiceStub:
         grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55"}' localhost:50051 earmark.v1.TrainingService/CancelTrainingJob
     """
     DeleteTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.DeleteTrainingJobRequest, _training_service_pb2.DeleteTrainingJobResponse]
-    """Deletes a finished job with its attempts and events. If it has a model, the call fails with FAILED_PRECONDITION and
-    names it, unless `force` is set. An unfinished job cannot be deleted: cancel it first.
+    """Deletes a finished job with its attempts and the free text of its events. If it has a model, the call fails with
+    FAILED_PRECONDITION and names it, unless `force` is set. An unfinished job cannot be deleted: cancel it first.
 
         grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "force": true}' localhost:50051 earmark.v1.TrainingService/DeleteTrainingJob
     """
@@ -112,8 +112,8 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
         grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55"}' localhost:50051 earmark.v1.TrainingService/CancelTrainingJob
     """
     DeleteTrainingJob: _aio.UnaryUnaryMultiCallable[_training_service_pb2.DeleteTrainingJobRequest, _training_service_pb2.DeleteTrainingJobResponse]  # type: ignore[assignment]
-    """Deletes a finished job with its attempts and events. If it has a model, the call fails with FAILED_PRECONDITION and
-    names it, unless `force` is set. An unfinished job cannot be deleted: cancel it first.
+    """Deletes a finished job with its attempts and the free text of its events. If it has a model, the call fails with
+    FAILED_PRECONDITION and names it, unless `force` is set. An unfinished job cannot be deleted: cancel it first.
 
         grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "force": true}' localhost:50051 earmark.v1.TrainingService/DeleteTrainingJob
     """
@@ -188,8 +188,8 @@ class TrainingServiceServicer:
         request: _training_service_pb2.DeleteTrainingJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_training_service_pb2.DeleteTrainingJobResponse, _abc.Awaitable[_training_service_pb2.DeleteTrainingJobResponse]]:
-        """Deletes a finished job with its attempts and events. If it has a model, the call fails with FAILED_PRECONDITION and
-        names it, unless `force` is set. An unfinished job cannot be deleted: cancel it first.
+        """Deletes a finished job with its attempts and the free text of its events. If it has a model, the call fails with
+        FAILED_PRECONDITION and names it, unless `force` is set. An unfinished job cannot be deleted: cancel it first.
 
             grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "force": true}' localhost:50051 earmark.v1.TrainingService/DeleteTrainingJob
         """

@@ -3,11 +3,31 @@ from earmark.v1 import metrics_pb2 as _metrics_pb2
 from earmark.v1 import training_config_pb2 as _training_config_pb2
 from earmark.v1 import training_service_pb2 as _training_service_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class FailureKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FAILURE_KIND_UNSPECIFIED: _ClassVar[FailureKind]
+    FAILURE_KIND_DATA: _ClassVar[FailureKind]
+    FAILURE_KIND_ATTEMPT: _ClassVar[FailureKind]
+    FAILURE_KIND_ENVIRONMENT: _ClassVar[FailureKind]
+    FAILURE_KIND_HANDED_BACK: _ClassVar[FailureKind]
+FAILURE_KIND_UNSPECIFIED: FailureKind
+FAILURE_KIND_DATA: FailureKind
+FAILURE_KIND_ATTEMPT: FailureKind
+FAILURE_KIND_ENVIRONMENT: FailureKind
+FAILURE_KIND_HANDED_BACK: FailureKind
+
+class Failure(_message.Message):
+    __slots__ = ("kind",)
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    kind: FailureKind
+    def __init__(self, kind: _Optional[_Union[FailureKind, str]] = ...) -> None: ...
 
 class TrainRequest(_message.Message):
     __slots__ = ("job", "file")
@@ -264,15 +284,19 @@ class WatchCapacityResponse(_message.Message):
     def __init__(self, capacity: _Optional[_Union[Capacity, _Mapping]] = ...) -> None: ...
 
 class Capacity(_message.Message):
-    __slots__ = ("device", "training_slots", "free_training_slots", "audio_slots", "free_audio_slots")
+    __slots__ = ("device", "training_slots", "free_training_slots", "audio_slots", "free_audio_slots", "problem", "store_id")
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
     FREE_TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
     AUDIO_SLOTS_FIELD_NUMBER: _ClassVar[int]
     FREE_AUDIO_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
     device: str
     training_slots: int
     free_training_slots: int
     audio_slots: int
     free_audio_slots: int
-    def __init__(self, device: _Optional[str] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ..., audio_slots: _Optional[int] = ..., free_audio_slots: _Optional[int] = ...) -> None: ...
+    problem: str
+    store_id: str
+    def __init__(self, device: _Optional[str] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ..., audio_slots: _Optional[int] = ..., free_audio_slots: _Optional[int] = ..., problem: _Optional[str] = ..., store_id: _Optional[str] = ...) -> None: ...

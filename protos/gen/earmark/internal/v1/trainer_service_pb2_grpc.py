@@ -77,9 +77,8 @@ class TrainerServiceServicer(object):
 
     def Train(self, request_iterator, context):
         """Trains one model. The first message is the job, the others are its files; the trainer starts once the client has
-        half-closed the stream. A failure is the stream's status, with a google.rpc.ErrorInfo. RESOURCE_EXHAUSTED means
-        that no slot is free. UNAVAILABLE with reason STOPPING means that nothing went wrong and that another trainer can
-        continue from the last checkpoint. To cancel the job, cancel the call.
+        half-closed the stream. A failure is the stream's status, with a google.rpc.ErrorInfo and a Failure, whose kind says
+        what becomes of the job. To cancel the job, cancel the call.
 
         grpcurl -plaintext -d '{"job": {"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}}' localhost:50052 earmark.internal.v1.TrainerService/Train
         """

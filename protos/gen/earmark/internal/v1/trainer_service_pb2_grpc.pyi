@@ -38,9 +38,8 @@ class TrainerServiceStub:
     def __new__(cls, channel: _aio.Channel) -> TrainerServiceAsyncStub: ...
     Train: _grpc.StreamStreamMultiCallable[_trainer_service_pb2.TrainRequest, _trainer_service_pb2.TrainResponse]
     """Trains one model. The first message is the job, the others are its files; the trainer starts once the client has
-    half-closed the stream. A failure is the stream's status, with a google.rpc.ErrorInfo. RESOURCE_EXHAUSTED means
-    that no slot is free. UNAVAILABLE with reason STOPPING means that nothing went wrong and that another trainer can
-    continue from the last checkpoint. To cancel the job, cancel the call.
+    half-closed the stream. A failure is the stream's status, with a google.rpc.ErrorInfo and a Failure, whose kind says
+    what becomes of the job. To cancel the job, cancel the call.
 
         grpcurl -plaintext -d '{"job": {"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}}' localhost:50052 earmark.internal.v1.TrainerService/Train
     """
@@ -83,9 +82,8 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Train: _aio.StreamStreamMultiCallable[_trainer_service_pb2.TrainRequest, _trainer_service_pb2.TrainResponse]  # type: ignore[assignment]
     """Trains one model. The first message is the job, the others are its files; the trainer starts once the client has
-    half-closed the stream. A failure is the stream's status, with a google.rpc.ErrorInfo. RESOURCE_EXHAUSTED means
-    that no slot is free. UNAVAILABLE with reason STOPPING means that nothing went wrong and that another trainer can
-    continue from the last checkpoint. To cancel the job, cancel the call.
+    half-closed the stream. A failure is the stream's status, with a google.rpc.ErrorInfo and a Failure, whose kind says
+    what becomes of the job. To cancel the job, cancel the call.
 
         grpcurl -plaintext -d '{"job": {"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}}' localhost:50052 earmark.internal.v1.TrainerService/Train
     """
@@ -130,9 +128,8 @@ class TrainerServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_trainer_service_pb2.TrainResponse], _abc.AsyncIterator[_trainer_service_pb2.TrainResponse]]:
         """Trains one model. The first message is the job, the others are its files; the trainer starts once the client has
-        half-closed the stream. A failure is the stream's status, with a google.rpc.ErrorInfo. RESOURCE_EXHAUSTED means
-        that no slot is free. UNAVAILABLE with reason STOPPING means that nothing went wrong and that another trainer can
-        continue from the last checkpoint. To cancel the job, cancel the call.
+        half-closed the stream. A failure is the stream's status, with a google.rpc.ErrorInfo and a Failure, whose kind says
+        what becomes of the job. To cancel the job, cancel the call.
 
             grpcurl -plaintext -d '{"job": {"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}}' localhost:50052 earmark.internal.v1.TrainerService/Train
         """

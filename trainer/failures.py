@@ -1,0 +1,40 @@
+"""Whose a failure is: that of the data, of the attempt or of the environment."""
+
+import errno
+from enum import StrEnum
+
+
+class FailureKind(StrEnum):
+    """The names are those of earmark.internal.v1.FailureKind without their prefix."""
+
+    DATA = "DATA"
+    ATTEMPT = "ATTEMPT"
+    ENVIRONMENT = "ENVIRONMENT"
+    HANDED_BACK = "HANDED_BACK"
+
+
+_KINDS = {
+    "INVALID_UPLOAD": FailureKind.DATA,
+    "INVALID_AUDIO": FailureKind.DATA,
+    "LOSS_NOT_FINITE": FailureKind.DATA,
+    "NO_TRAINING_DATA": FailureKind.DATA,
+    "STORED_DATA_DAMAGED": FailureKind.DATA,
+    "BASE_MODEL_UNUSABLE": FailureKind.DATA,
+    "DATASET_TOO_LARGE": FailureKind.DATA,
+    "OBJECT_STORE_UNAVAILABLE": FailureKind.ENVIRONMENT,
+    "DISK_FULL": FailureKind.ENVIRONMENT,
+    "DEVICE_FAILED": FailureKind.ENVIRONMENT,
+    "NO_FREE_SLOT": FailureKind.HANDED_BACK,
+    "STOPPING": FailureKind.HANDED_BACK,
+}
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
+
+
+def kind_of(reason: str) -> FailureKind:
+    """The kind of a failure with this reason. A reason that is not known here is the attempt's."""
+    return _KINDS.get(reason, FailureKind.ATTEMPT)
+
+
+def is_of_disk(error: BaseException) -> bool:
+    """Whether the error says that this machine's disk is full or cannot be used."""
+    return isinstance(error, OSError) and error.errno in _DISK_ERRORS
