@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from earmark.background import Background
 from earmark.gateway.errors import UnavailableError
 from earmark.gateway.fleet.trainers import Trainers
 from earmark.gateway.settings import GatewaySettings
@@ -21,6 +22,7 @@ class App:
     objects: ObjectStore
     trainers: Trainers
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    background: Background = field(default_factory=Background)
 
     def check_serving(self) -> None:
         """Raises UnavailableError if the gateway is stopping.

@@ -10,19 +10,23 @@ from grpc import aio
 from grpc_channelz.v1 import channelz, channelz_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from earmark.background import Background
+from earmark.configuration import check_folder
 from earmark.gateway.app import App
 from earmark.gateway.dispatcher.dispatcher import Dispatcher
 from earmark.gateway.fleet.trainers import Trainers
 from earmark.gateway.interceptors import MESSAGE_BYTES, CallInterceptor
 from earmark.gateway.services import register
 from earmark.gateway.settings import GatewaySettings
+from earmark.health import BACKGROUND, DATABASE, follow
 from earmark.reflection import enable_reflection
 from earmark.storage.bus import Bus
 from earmark.storage.database import Database
 from earmark.storage.embedded import EmbeddedPostgres
 from earmark.storage.migrations import migrate
-from earmark.storage.objects import ObjectStore
+from earmark.storage.objects import ObjectStore, ObjectStoreError
 from earmark.storage.queries import stores
+from earmark.storage.store_check import check_store
 
 log = structlog.get_logger("gateway")
 
@@ -41,6 +45,10 @@ SERVER_OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.server.max_pending_requests", 50_000),
     ("grpc.server.max_pending_requests_hard_limit", 100_000),
 )
+
+
+class CannotListenError(Exception):
+    """The gateway cannot listen on its address."""
 
 
 async def serve(settings: GatewaySettings) -> None:
@@ -72,22 +80,30 @@ async def serve(settings: GatewaySettings) -> None:
 async def running(
     settings: GatewaySettings, interceptors: Sequence[aio.ServerInterceptor] = ()
 ) -> AsyncIterator[int]:
-    """Runs a gateway inside the block and yields its port. Raises OSError if the port is in use.
+    """Runs a gateway inside the block and yields its port.
 
-    `interceptors` are placed around the gateway's own interceptor.
+    Raises SettingsError, DatabaseSetupError, EmbeddedPostgresError, ObjectStoreError or CannotListenError
+    if it cannot start. `interceptors` are placed around the gateway's own interceptor.
     """
     async with AsyncExitStack() as stack:
         app = await _open(settings, stack)
-        await stack.enter_async_context(Dispatcher(app))
         calls = CallInterceptor()
         server = _server(*interceptors, calls)
         names = register(app, server)
         states = _add_standard_services(server, names)
+        # Before the dispatcher takes any work.
         port = _bind(server, settings)
+        await stack.enter_async_context(Dispatcher(app))
         await server.start()
         stack.push_async_callback(_stop, app, server, states, calls)
         for name in ("", *names):
             await states.set(name, health_pb2.HealthCheckResponse.SERVING)
+        checks = {
+            DATABASE: lambda: app.bus.is_listening,
+            BACKGROUND: lambda: not app.background.keeps_failing(),
+        }
+        following = app.background.start("health", lambda: follow(states, checks))
+        stack.callback(following.cancel)
         yield port
 
 
@@ -99,28 +115,36 @@ def _server(*interceptors: aio.ServerInterceptor) -> aio.Server:
 
 
 async def _open(settings: GatewaySettings, stack: AsyncExitStack) -> App:
+    background = Background()
+    await asyncio.to_thread(check_folder, settings.data_dir)
+    await check_store(settings.object_store_url, deletes=True)
     url = settings.database_url
     if url is None:
-        postgres = await stack.enter_async_context(EmbeddedPostgres(settings.data_dir / "postgres"))
+        postgres = await stack.enter_async_context(
+            EmbeddedPostgres(settings.data_dir / "postgres", background=background)
+        )
         url = postgres.dsn
     await migrate(url)
     database = await stack.enter_async_context(Database(url, pool_size=settings.database_pool_size))
-    bus = await stack.enter_async_context(Bus(database))
+    bus = await stack.enter_async_context(Bus(database, background))
     objects = await _own_store(settings.object_store_url, database)
     trainers = Trainers(
-        settings.trainer_addresses, store_id=objects.store_id, retry_seconds=settings.retry_seconds
+        settings.trainer_addresses,
+        store_id=objects.store_id,
+        retry_seconds=settings.retry_seconds,
+        background=background,
     )
     await stack.enter_async_context(trainers)
-    return App(settings, database, bus, objects, trainers)
+    return App(settings, database, bus, objects, trainers, background=background)
 
 
 async def _own_store(url: str, database: Database) -> ObjectStore:
-    """The object store with its id. Raises RuntimeError if it belongs to another database."""
+    """The object store with its id. Raises ObjectStoreError if it belongs to another database."""
     objects = await asyncio.to_thread(ObjectStore.open(url).created)
     async with database.connection() as connection:
         expected = await stores.adopt(connection, objects.store_id)
     if expected != objects.store_id:
-        raise RuntimeError(
+        raise ObjectStoreError(
             f"the object store {url} has the id {objects.store_id}, but the objects of this database are in "
             f"the store {expected}: check EARMARK_OBJECT_STORE, EARMARK_DATA_DIR and EARMARK_DATABASE_URL"
         )
@@ -141,8 +165,9 @@ def _bind(server: aio.Server, settings: GatewaySettings) -> int:
     try:
         port: int = server.add_insecure_port(address)
     except RuntimeError as error:
-        raise OSError(
-            f"cannot listen on {address}: is another gateway running? Set EARMARK_PORT to a free port"
+        raise CannotListenError(
+            f"cannot listen on {address}: is another gateway running? Set EARMARK_PORT to a free port, and"
+            " EARMARK_HOST to an address of this machine"
         ) from error
     return port
 

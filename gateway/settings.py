@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from earmark.gateway.fleet.addresses import parse
+from earmark.storage import urls
 
 
 class GatewaySettings(BaseSettings):
@@ -26,7 +27,9 @@ class GatewaySettings(BaseSettings):
         Path("earmark-data"), description="Folder of the embedded PostgreSQL and of the objects."
     )
     database_url: str | None = Field(
-        None, description="postgresql://… of any PostgreSQL from 14 on; the embedded one if unset."
+        None,
+        repr=False,
+        description="postgresql://… of any PostgreSQL from 14 on; the embedded one if unset.",
     )
     database_pool_size: int = Field(10, ge=2, description="Connections to PostgreSQL.")
     object_store: str | None = Field(
@@ -66,6 +69,13 @@ class GatewaySettings(BaseSettings):
     stop_grace_seconds: float = Field(
         5, ge=0, description="Time for running calls to finish when the gateway stops."
     )
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, url: str | None) -> str | None:
+        if url is not None:
+            urls.check(url)
+        return url
 
     @field_validator("trainers")
     @classmethod

@@ -7,19 +7,23 @@ reads the tables, and all waiters are woken after a lost connection is restored.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 import structlog
 
+from earmark.background import Background
 from earmark.storage.database import Connection, Database, DatabaseUnavailableError, OwnConnection
 
 CHANNEL = "earmark"
 COALESCE_SECONDS = 0.010
 # PostgreSQL rejects payloads of 8,000 bytes or more; a topic is shorter than 50.
 TOPICS_PER_NOTIFY = 100
+# While the database is away, topics accumulate. Beyond this number, one topic stands for all.
+MOST_OUTGOING = 1000
+EVERYTHING = "*"
 # asyncpg may not notice a dead connection (asyncpg #519), so the listening connection is pinged this often.
 PING_SECONDS = 5.0
 PING_TIMEOUT_SECONDS = 5.0
@@ -31,14 +35,20 @@ log = structlog.get_logger(__name__)
 class Bus:
     """One LISTEN connection per process and any number of waiters per topic. A topic is a short string."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, background: Background | None = None) -> None:
+        self.is_listening = False
+        """Whether the notifications of other gateways arrive: the database is there."""
         self._database = database
+        self._background = background or Background()
         self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._outgoing: set[str] = set()
         self._outgoing_added = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._send())]
+        self._tasks = [
+            self._background.start("listening for changes", self._listen),
+            self._background.start("notifying other gateways", self._send),
+        ]
         return self
 
     async def __aexit__(
@@ -52,8 +62,7 @@ class Bus:
         """Wakes the topics' waiters in this process at once, and those in other gateways 10 ms later."""
         for topic in topics:
             self.wake(topic)
-        self._outgoing.update(topics)
-        self._outgoing_added.set()
+        self._add_outgoing(topics)
 
     @contextmanager
     def subscribe(self, topic: str) -> Iterator[asyncio.Event]:
@@ -88,15 +97,21 @@ class Bus:
                 async with self._database.own_connection() as connection:
                     await connection.add_listener(CHANNEL, self._received)
                     # Notifications sent before LISTEN are lost, so every waiter reads the tables again.
+                    self.is_listening = True
                     self.wake_all()
                     await _ping(connection)
             except DatabaseUnavailableError as error:
                 log.warning("listening for changes failed; trying again", error=str(error))
+            finally:
+                self.is_listening = False
             await asyncio.sleep(RECONNECT_SECONDS)
 
     def _received(self, _connection: Connection, _pid: int, _channel: str, payload: object) -> None:
         for topic in str(payload).split():
-            self.wake(topic)
+            if topic == EVERYTHING:
+                self.wake_all()
+            else:
+                self.wake(topic)
 
     async def _send(self) -> None:
         while True:
@@ -108,6 +123,12 @@ class Bus:
                 log.warning("notifying other gateways of changes failed; trying again", error=str(error))
                 await asyncio.sleep(RECONNECT_SECONDS)
 
+    def _add_outgoing(self, topics: Iterable[str]) -> None:
+        self._outgoing.update(topics)
+        if len(self._outgoing) > MOST_OUTGOING:
+            self._outgoing = {EVERYTHING}
+        self._outgoing_added.set()
+
     async def _send_on(self, connection: OwnConnection) -> None:
         while True:
             await self._outgoing_added.wait()
@@ -118,8 +139,7 @@ class Bus:
             try:
                 await _notify(connection, sorted(topics))
             except BaseException:
-                self._outgoing |= topics
-                self._outgoing_added.set()
+                self._add_outgoing(topics)
                 raise
 
 

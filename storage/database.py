@@ -8,6 +8,8 @@ from typing import Self, TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from earmark.storage import urls
+
 OwnConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Connection: TypeAlias = "OwnConnection | PoolConnectionProxy[asyncpg.Record]"
 
@@ -31,8 +33,12 @@ LOGIN_REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.Invalid
 CONNECT_ERRORS = (*_FAILURES, *LOGIN_REFUSED, OSError, asyncpg.InterfaceError)
 # What PostgreSQL raises for the character NUL, which it cannot store in text or JSON.
 NUL_IN_TEXT = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
-_SERVER_SETTINGS = {
-    "application_name": "earmark",
+APPLICATION = "earmark"
+# How long to wait for a free connection or a new one, and for the answer to a statement.
+ACQUIRE_SECONDS = 5.0
+COMMAND_SECONDS = 30.0
+# Set after connecting, because PgBouncer refuses them in the startup message.
+_SESSION_SETTINGS = {
     "statement_timeout": "30s",
     # A gateway that is suspended in the middle of a transaction keeps its locks for at most this long.
     "idle_in_transaction_session_timeout": "10s",
@@ -47,23 +53,25 @@ class DatabaseUnavailableError(Exception):
 class Database:
     """A pool of connections to one database."""
 
-    def __init__(self, dsn: str, *, pool_size: int = 10, acquire_timeout: float = 5.0) -> None:
-        """`acquire_timeout`: seconds to wait for a free connection, and to connect."""
+    def __init__(self, dsn: str, *, pool_size: int = 10) -> None:
         self.dsn = dsn
         self._pool_size = pool_size
-        self._acquire_timeout = acquire_timeout
 
     async def __aenter__(self) -> Self:
-        self._pool = await asyncpg.create_pool(
-            self.dsn,
-            min_size=1,
-            max_size=self._pool_size,
-            init=_set_codecs,
-            reset=_skip_reset,
-            server_settings=_SERVER_SETTINGS,
-            command_timeout=30,
-            timeout=self._acquire_timeout,
-        )
+        """Raises DatabaseUnavailableError."""
+        try:
+            self._pool = await asyncpg.create_pool(
+                self.dsn,
+                min_size=1,
+                max_size=self._pool_size,
+                init=_prepare,
+                reset=_skip_reset,
+                server_settings={"application_name": APPLICATION},
+                command_timeout=COMMAND_SECONDS,
+                timeout=ACQUIRE_SECONDS,
+            )
+        except CONNECT_ERRORS as error:
+            raise self._unavailable(error) from error
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -74,9 +82,9 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection in autocommit mode. Raises DatabaseUnavailableError."""
         try:
-            connection = await self._pool.acquire(timeout=self._acquire_timeout)
+            connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
         except CONNECT_ERRORS as error:
-            raise DatabaseUnavailableError(_in_words(error)) from error
+            raise self._unavailable(error) from error
         try:
             with _wrapped():
                 yield connection
@@ -99,15 +107,18 @@ class Database:
     async def own_connection(self) -> AsyncIterator[OwnConnection]:
         """A connection outside the pool, for LISTEN. Raises DatabaseUnavailableError."""
         try:
-            connection = await asyncpg.connect(self.dsn, timeout=self._acquire_timeout)
+            connection = await asyncpg.connect(self.dsn, timeout=ACQUIRE_SECONDS)
         except CONNECT_ERRORS as error:
-            raise DatabaseUnavailableError(_in_words(error)) from error
+            raise self._unavailable(error) from error
         try:
             with _wrapped():
                 yield connection
         finally:
             with suppress(*CONNECT_ERRORS):
                 await connection.close(timeout=1)
+
+    def _unavailable(self, error: BaseException) -> DatabaseUnavailableError:
+        return DatabaseUnavailableError(f"{urls.describe(self.dsn)}: {_in_words(error)}")
 
 
 @contextmanager
@@ -128,7 +139,11 @@ def _in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-async def _set_codecs(connection: OwnConnection) -> None:
+async def _prepare(connection: OwnConnection) -> None:
+    """Sets the session's timeouts and the codec of jsonb."""
+    await connection.execute(
+        "; ".join(f"SET {name} = '{value}'" for name, value in _SESSION_SETTINGS.items())
+    )
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
 
 

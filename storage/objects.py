@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlparse
+from urllib.parse import unquote
 from uuid import uuid4
 
 import obstore
@@ -50,11 +50,13 @@ class ObjectStore:
 
     @classmethod
     def open(cls, url: str) -> "ObjectStore":
-        """`url`: a folder (a path or file://), which is created if missing, or s3://, gs://, az://."""
-        parsed = urlparse(url)
-        if parsed.scheme in ("", "file"):
-            return cls(LocalStore(Path(parsed.path).absolute(), mkdir=True))
-        return cls(from_url(url))
+        """`url`: a folder (a path or file://), which is created if missing, or s3://, gs://, az://.
+
+        Raises ObjectStoreError if the URL is wrong or the folder cannot be created.
+        """
+        with _wrapped("open", url):
+            folder = local_folder(url)
+            return cls(from_url(url) if folder is None else LocalStore(folder, mkdir=True))
 
     def identified(self) -> "ObjectStore":
         """This store with its id. Raises ObjectStoreError if it has none."""
@@ -141,11 +143,35 @@ class ObjectStore:
         return ObjectStoreError(f"the object store is another one than before, without {key!r}: {_CHECK}")
 
 
+def local_folder(url: str) -> Path | None:
+    """The absolute folder that `url` names; None if it names a bucket.
+
+    A path is taken as it is written, whatever characters it has. In a file:// URL, %XX is an escape, but #
+    and ? need none. Raises ObjectStoreError if a file:// URL has no absolute path.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return Path(url).absolute()
+    if scheme != "file":
+        return None
+    path = unquote(rest.removeprefix("localhost"))
+    if not path.startswith("/"):
+        raise ObjectStoreError(
+            f"{url!r} is no folder: file:// needs an absolute path, as in file:///data/objects"
+        )
+    return Path(path)
+
+
 @contextmanager
 def _wrapped(action: str, key: str) -> Iterator[None]:
     """Raises ObjectStoreError for what obstore raises; for a folder that is an OSError."""
     try:
         yield
     except (BaseError, OSError) as error:
-        problem = " ".join(str(error).split())[:500]
-        raise ObjectStoreError(f"the object store did not {action} {key!r}: {problem}") from error
+        raise ObjectStoreError(f"the object store did not {action} {key!r}: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """What an error of obstore says, without the internals of its client."""
+    text = str(error).partition("Debug source:")[0] or type(error).__name__
+    return " ".join(text.split())[:500]

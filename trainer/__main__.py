@@ -7,9 +7,8 @@ import asyncio
 import signal
 import sys
 
-from pydantic import ValidationError
-from pydantic_settings import CliApp
-
+from earmark.configuration import SettingsError, read
+from earmark.storage.objects import ObjectStoreError
 from earmark.trainer.logs import configure_logging
 from earmark.trainer.service.server import CannotListenError, serve
 from earmark.trainer.settings import TrainerSettings
@@ -30,16 +29,13 @@ async def run(settings: TrainerSettings) -> None:
 
 
 def main() -> None:
-    """Exits with status 0 after a signal, and with another status if the trainer cannot start."""
+    """Exits with status 0 after a signal, and with status 1 and a line per problem if it cannot start."""
     try:
-        settings = CliApp.run(TrainerSettings)
-    except ValidationError as error:
-        sys.exit(str(error))
-    configure_logging(settings.log_level)
-    try:
+        settings = read(TrainerSettings)
+        configure_logging(settings.log_level)
         asyncio.run(run(settings))
-    except CannotListenError as error:
-        sys.exit(str(error))
+    except (SettingsError, CannotListenError, ObjectStoreError) as error:
+        sys.exit("\n".join(f"trainer: {line}" for line in str(error).splitlines()))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from earmark.gateway.fleet.trainers import Trainer
 from earmark.gateway.waits import wait_for_event
 from earmark.gateway.watching import topics
 from earmark.storage.database import DatabaseUnavailableError
+from earmark.storage.objects import ObjectStoreError
 from earmark.storage.queries import audio, events, idempotency, training
 from earmark.storage.records import TrainingJob
 
@@ -41,12 +43,13 @@ class Dispatcher:
 
     async def __aenter__(self) -> Self:
         lease = self._app.settings.lease_seconds
-        self._loops = [
-            asyncio.create_task(self._run_on_wake(topics.QUEUE, self._dispatch_jobs)),
-            asyncio.create_task(self._run_on_wake(topics.AUDIO, self._dispatch_files)),
-            asyncio.create_task(self._run_every(lease / 4, self._take_over_lost_jobs)),
-            asyncio.create_task(self._run_every(CLEAN_UP_SECONDS, self._clean_up)),
-        ]
+        loops = {
+            "dispatching jobs": partial(self._run_on_wake, topics.QUEUE, self._dispatch_jobs),
+            "dispatching audio files": partial(self._run_on_wake, topics.AUDIO, self._dispatch_files),
+            "taking over lost jobs": partial(self._run_every, lease / 4, self._take_over_lost_jobs),
+            "cleaning up": partial(self._run_every, CLEAN_UP_SECONDS, self._clean_up),
+        }
+        self._loops = [self._app.background.start(name, loop) for name, loop in loops.items()]
         return self
 
     async def __aexit__(
@@ -75,12 +78,8 @@ class Dispatcher:
     async def _try(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
-        except DatabaseUnavailableError as error:
-            log.warning("database unavailable; trying again", error=str(error))
-            await asyncio.sleep(BACKOFF_SECONDS)
-        except Exception:
-            # A loop that ended would silently stop all work.
-            log.exception("dispatching failed; trying again")
+        except (DatabaseUnavailableError, ObjectStoreError) as error:
+            log.warning("database or object store unavailable; trying again", error=str(error))
             await asyncio.sleep(BACKOFF_SECONDS)
 
     async def _dispatch_jobs(self) -> None:

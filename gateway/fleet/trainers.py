@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 from grpc import aio
 
+from earmark.background import Background
 from earmark.gateway.errors import UnavailableError
 from earmark.gateway.fleet.addresses import Resolver, resolve
 from earmark.gateway.fleet.cool_down import CoolDown
@@ -114,6 +116,7 @@ class Trainers:
         *,
         store_id: str = "",
         retry_seconds: float = 1.0,
+        background: Background | None = None,
     ) -> None:
         """`entries`: see `addresses.parse`, which raises ValueError. `store_id`: of the gateway's store.
 
@@ -123,6 +126,7 @@ class Trainers:
         self._store_id = store_id
         self._discovery = Discovery(entries, resolve, self._apply_addresses)
         self._trainers: dict[str, Trainer] = {}
+        self._background = background or Background()
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscribers: set[asyncio.Event] = set()
         self._detections = count()
@@ -130,7 +134,7 @@ class Trainers:
     async def __aenter__(self) -> Self:
         self._apply_addresses()
         for name in self._discovery.names():
-            self._start(self._discovery.follow(name))
+            self._start(f"resolving {name}", partial(self._discovery.follow, name))
         return self
 
     async def __aexit__(
@@ -197,8 +201,8 @@ class Trainers:
         finally:
             self._subscribers.discard(event)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+    def _start(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = self._background.start(name, work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -208,14 +212,15 @@ class Trainers:
         for address in addresses:
             if address not in self._trainers:
                 channel = aio.insecure_channel(address, options=CHANNEL_OPTIONS)
-                self._trainers[address] = Trainer(
+                trainer = Trainer(
                     address,
                     channel,
                     TrainerServiceStub(channel),
                     cool_down=CoolDown(self._retry_seconds),
                     audio_cool_down=CoolDown(self._retry_seconds),
                 )
-                self._start(self._watch_capacity(self._trainers[address]))
+                self._trainers[address] = trainer
+                self._start(f"watching trainer {address}", partial(self._watch_capacity, trainer))
         for trainer in self._trainers.values():
             if trainer.is_configured != (trainer.address in addresses):
                 trainer.is_configured = not trainer.is_configured
@@ -240,6 +245,9 @@ class Trainers:
                         self._mark_unavailable(trainer, OTHER_STORE)
             except aio.AioRpcError as error:
                 reason = f"cannot be reached: {error.code().name}: {error.details()}"
+            except Exception as error:
+                self._mark_unavailable(trainer, f"its capacity cannot be read: {error!r}")
+                raise
             self._mark_unavailable(trainer, reason)
             if not trainer.is_configured:
                 del self._trainers[trainer.address]

@@ -3,6 +3,7 @@
 from typing import Any
 
 from earmark.gateway.app import App
+from earmark.gateway.convert.background import task_message
 from earmark.gateway.convert.trainers import trainer_message
 from earmark.storage.queries import training
 from earmark.v1 import admin_service_pb2 as pb
@@ -28,3 +29,8 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
 
     async def ListTrainers(self, _request: pb.ListTrainersRequest, _: Any) -> pb.ListTrainersResponse:
         return pb.ListTrainersResponse(trainers=map(trainer_message, self._app.trainers.states()))
+
+    async def ListBackgroundTasks(
+        self, _request: pb.ListBackgroundTasksRequest, _: Any
+    ) -> pb.ListBackgroundTasksResponse:
+        return pb.ListBackgroundTasksResponse(tasks=map(task_message, self._app.background.states()))

@@ -29,6 +29,7 @@ import asyncpg
 import psutil  # type: ignore[import-untyped]  # it ships no types
 import structlog
 
+from earmark.background import Background
 from earmark.storage.database import CONNECT_ERRORS
 from earmark.storage.embedded.cluster import (
     SOCKET_PORT,
@@ -68,13 +69,19 @@ class EmbeddedPostgres:
     """
 
     def __init__(
-        self, folder: Path, *, settings: Mapping[str, str] | None = None, start_timeout: float = 600.0
+        self,
+        folder: Path,
+        *,
+        settings: Mapping[str, str] | None = None,
+        start_timeout: float = 600.0,
+        background: Background | None = None,
     ) -> None:
         """`settings` override the PostgreSQL settings. `start_timeout`: seconds, with crash recovery."""
         self._folder = folder.resolve()
         sockets = str(socket_folder(self._folder))
         self._settings = _SETTINGS | {"unix_socket_directories": sockets} | dict(settings or {})
         self._start_timeout = start_timeout
+        self._background = background or Background()
         self.dsn = f"postgresql://postgres@/postgres?host={quote(sockets)}&port={SOCKET_PORT}"
         self.ready = asyncio.Event()
         """Set while the server accepts connections."""
@@ -87,7 +94,7 @@ class EmbeddedPostgres:
                 self._cluster = await Cluster.open(self._folder, sync=self._settings["fsync"] != "off")
                 stack.callback(self._cluster.close)
                 await self._start()
-                self._supervisor = asyncio.create_task(self._supervise(), name="embedded postgres")
+                self._supervisor = self._background.start("embedded postgres", self._supervise)
                 stack.push_async_callback(self._stop)
                 self._stack = stack.pop_all()
         except OSError as error:

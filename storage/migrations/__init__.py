@@ -1,65 +1,93 @@
 """Applies the numbered migrations, which only go forward."""
 
-import asyncio
 from importlib.resources import files
 
 import asyncpg
 import structlog
 
-from earmark.storage.database import CONNECT_ERRORS, LOGIN_REFUSED, OwnConnection
+from earmark.storage import urls
+from earmark.storage.connecting import DatabaseSetupError, check_usable, connect_when_available
+from earmark.storage.database import OwnConnection
 
 _MIGRATION_LOCK = 0x6561726D  # "earm"
-CONNECT_SECONDS = 5.0
-RETRY_SECONDS = 1.0
+# The backend that has the lock, which a pooler may have left behind.
+_LOCK_OWNER = """
+    SELECT pid, application_name, backend_start FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND classid = 0 AND objid = $1::int AND granted
+"""
+_TABLES_WITHOUT_RIGHTS = """
+    SELECT string_agg(relname, ', ') FROM pg_class
+    WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND NOT (
+        has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
+        AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE')
+    )
+"""
 
 log = structlog.get_logger(__name__)
 
 
-async def migrate(dsn: str, patience_seconds: float = 60.0) -> None:
+async def migrate(url: str, patience_seconds: float = 60.0) -> None:
     """Brings the database up to date. Several gateways may call this at once: each migration runs once.
 
-    Waits up to `patience_seconds` for an unreachable database. Raises OSError if it remains unreachable or
-    refuses the connection, and RuntimeError if its schema is newer than this program.
+    Waits up to `patience_seconds` for an unreachable database. Raises DatabaseSetupError if it remains
+    unreachable, refuses the connection, cannot be used, or has a newer schema than this program.
     """
-    connection = await _connect_when_available(dsn, patience_seconds)
+    connection = await connect_when_available(url, patience_seconds)
     try:
-        await connection.execute(f"SELECT pg_advisory_lock({_MIGRATION_LOCK})")
-        await _apply_missing(connection)
+        await check_usable(url, connection)
+        # The lock ends with the transaction, so that it cannot stay on the connection of a pooler.
+        async with connection.transaction():
+            await _lock(connection)
+            await _apply_missing(connection)
+            await _check_rights(url, connection)
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidSchemaNameError) as error:
+        raise DatabaseSetupError(
+            f"{urls.describe(url)} does not let this user create tables: {error}. Run GRANT USAGE, CREATE ON"
+            " SCHEMA public TO this user, or let one who may create tables start a gateway once"
+        ) from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise DatabaseSetupError(f"{urls.describe(url)} cannot be brought up to date: {error!r}") from error
     finally:
         await connection.close()
 
 
-async def _connect_when_available(dsn: str, patience_seconds: float) -> OwnConnection:
-    deadline = asyncio.get_running_loop().time() + patience_seconds
-    while True:
-        try:
-            return await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
-        except LOGIN_REFUSED as error:
-            raise OSError(f"the database lets nobody in: {error}") from error
-        except CONNECT_ERRORS as error:
-            if asyncio.get_running_loop().time() > deadline:
-                raise OSError(f"the database does not answer: {error!r}") from error
-            log.warning("database unavailable; trying again", error=repr(error))
-            await asyncio.sleep(RETRY_SECONDS)
-        except (asyncpg.PostgresError, asyncpg.ClientConfigurationError) as error:
-            raise OSError(f"the database lets nobody in: {error}") from error
+async def _lock(connection: OwnConnection) -> None:
+    if await connection.fetchval(f"SELECT pg_try_advisory_xact_lock({_MIGRATION_LOCK})"):
+        return
+    for pid, application, since in await connection.fetch(_LOCK_OWNER, _MIGRATION_LOCK):
+        log.warning(
+            "waiting for another gateway to bring the database up to date",
+            backend=pid,
+            application=application,
+            connected_since=since.isoformat(),
+        )
+    await connection.execute(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
 
 
 async def _apply_missing(connection: OwnConnection) -> None:
-    await connection.execute(
-        "CREATE TABLE IF NOT EXISTS schema_migrations"
-        " (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
-    )
+    # IF NOT EXISTS would need the right to create tables even if this one exists.
+    if await connection.fetchval("SELECT to_regclass('schema_migrations') IS NULL"):
+        await connection.execute(
+            "CREATE TABLE schema_migrations"
+            " (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
     applied = {row["version"] for row in await connection.fetch("SELECT version FROM schema_migrations")}
     known = migrations()
     if newer := applied - known.keys():
-        raise RuntimeError(
+        raise DatabaseSetupError(
             f"the database has migration {max(newer)}, this program knows {max(known)}: run a newer Earmark"
         )
     for version in sorted(known.keys() - applied):
-        async with connection.transaction():
-            await connection.execute(known[version])
-            await connection.execute("INSERT INTO schema_migrations (version) VALUES ($1)", version)
+        await connection.execute(known[version])
+        await connection.execute("INSERT INTO schema_migrations (version) VALUES ($1)", version)
+
+
+async def _check_rights(url: str, connection: OwnConnection) -> None:
+    if tables := await connection.fetchval(_TABLES_WITHOUT_RIGHTS):
+        raise DatabaseSetupError(
+            f"{urls.describe(url)}: this user lacks rights on {tables}. Run GRANT SELECT, INSERT, UPDATE,"
+            " DELETE ON ALL TABLES IN SCHEMA public TO this user"
+        )
 
 
 def migrations() -> dict[int, str]:

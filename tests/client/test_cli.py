@@ -1,6 +1,7 @@
 """The command line: its output and its exit codes."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -149,12 +150,16 @@ class Fleet(admin_service_pb2_grpc.AdminServiceServicer):
     def __init__(self, *trainers: admin.Trainer, **capacity: Any) -> None:
         self.trainers = trainers
         self.capacity = admin.GetCapacityResponse(**capacity)
+        self.tasks: list[admin.BackgroundTask] = []
 
     def GetCapacity(self, _request: Any, _context: grpc.ServicerContext) -> Any:
         return self.capacity
 
     def ListTrainers(self, _request: Any, _context: grpc.ServicerContext) -> Any:
         return admin.ListTrainersResponse(trainers=self.trainers)
+
+    def ListBackgroundTasks(self, _request: Any, _context: grpc.ServicerContext) -> Any:
+        return admin.ListBackgroundTasksResponse(tasks=self.tasks)
 
 
 def test_trainers_prints_a_table_and_the_job_counts(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,6 +196,23 @@ def test_without_trainers_the_setting_is_named(serve: Serve, waiting: int, runni
         "the gateway has no trainers: name them in its EARMARK_TRAINERS",
         line,
     ]
+
+
+def test_the_gateways_tasks_that_have_failed_are_shown(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    fleet = Fleet()
+    fleet.tasks = [
+        admin.BackgroundTask(name="cleaning up"),
+        admin.BackgroundTask(
+            name="dispatching jobs", restarts=4, last_error="KeyError: [1]", keeps_failing=True
+        ),
+        admin.BackgroundTask(name="health", restarts=1, last_error="ValueError: 2"),
+    ]
+
+    *_, failing, failed = run(serve(fleet), "trainers").stdout.splitlines()
+
+    assert re.fullmatch(r"dispatching jobs keeps failing \(4 in all, last .*\): KeyError: \[1\]", failing)
+    assert re.fullmatch(r"health has failed \(1 in all, last .*\): ValueError: 2", failed)
 
 
 def test_an_error_is_printed_to_stderr(serve: Serve) -> None:

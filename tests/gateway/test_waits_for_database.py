@@ -1,5 +1,6 @@
 """A gateway process that is started while its database is unavailable."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -8,7 +9,10 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+import structlog
 
+from earmark.storage import migrations
+from earmark.storage.connecting import DatabaseSetupError
 from earmark.storage.embedded import EmbeddedPostgres
 from earmark.storage.migrations import migrate
 from tests.conftest import FAST
@@ -48,13 +52,38 @@ def test_it_can_be_stopped_while_it_waits(tmp_path) -> None:
 
 
 async def test_a_database_that_stays_unavailable_is_reported(unused_tcp_port) -> None:
-    with pytest.raises(OSError, match="the database does not answer: ConnectionRefusedError"):
-        await migrate(f"postgresql://postgres@127.0.0.1:{unused_tcp_port}/postgres", patience_seconds=0)
+    url = f"postgresql://me:secret@127.0.0.1:{unused_tcp_port}/earmark"
+    with pytest.raises(DatabaseSetupError) as caught:
+        await migrate(url, patience_seconds=0)
+    where = f"PostgreSQL at 127.0.0.1:{unused_tcp_port}, database 'earmark', user 'me' does not answer: "
+    assert str(caught.value).startswith(where)
+    assert str(caught.value).endswith(
+        "Check that it runs, and that EARMARK_DATABASE_URL has its host and port"
+    )
 
 
-async def test_a_database_that_does_not_exist_is_reported(server_url) -> None:
-    with pytest.raises(
-        OSError, match='the database lets nobody in: database "elsewhere" does not exist'
-    ) as caught:
-        await migrate(server_url.replace("/postgres?", "/elsewhere?"), patience_seconds=0)
-    assert isinstance(caught.value.__cause__, asyncpg.PostgresError)
+async def test_a_host_without_an_address_is_reported() -> None:
+    with pytest.raises(DatabaseSetupError, match=r"db\.invalid:5432.*name cannot be resolved"):
+        await migrate("postgresql://db.invalid/earmark", patience_seconds=0)
+
+
+async def test_it_says_whom_it_waits_for(database_url) -> None:
+    waits, said = asyncio.Event(), []
+
+    def record(_logger, _method, event):
+        said.append(event)
+        waits.set()
+        return "waits"
+
+    logger = structlog.wrap_logger(structlog.PrintLogger(), processors=[record])
+    other = await asyncpg.connect(database_url, server_settings={"application_name": "another"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(migrations, "log", logger)
+        async with other.transaction():
+            await other.execute(f"SELECT pg_advisory_xact_lock({migrations._MIGRATION_LOCK})")
+            migrating = asyncio.create_task(migrate(database_url))
+            await waits.wait()
+        await migrating
+    await other.close()
+    assert "waiting for another gateway" in said[0]["event"]
+    assert said[0]["application"] == "another"

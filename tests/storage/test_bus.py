@@ -2,8 +2,11 @@
 
 import asyncio
 from contextlib import ExitStack
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest_asyncio
+import structlog
 
 from earmark.storage import bus
 from earmark.storage.bus import Bus
@@ -91,6 +94,61 @@ async def test_all_waiters_are_woken_when_a_lost_connection_is_restored(buses, d
             await woken(event)
             buses[0].publish("job:1")
             await woken(event)
+
+
+async def test_while_the_login_is_refused_the_bus_waits_and_then_works_again(
+    database, database_url, monkeypatch
+) -> None:
+    refused = asyncio.Event()
+    logger = structlog.wrap_logger(
+        structlog.PrintLogger(), processors=[lambda *_: refused.set() or "refused"]
+    )
+    monkeypatch.setattr(bus, "log", logger)
+    monkeypatch.setattr(bus, "PING_SECONDS", 0.01)
+    monkeypatch.setattr(bus, "RECONNECT_SECONDS", 0.01)
+    name = f"earmark_test_{uuid4().hex}"
+    url = urlsplit(database_url)._replace(netloc=f"{name}@").geturl()
+    async with database.connection() as owner:
+        await owner.execute(f"CREATE ROLE {name} LOGIN")
+        async with Bus(Database(url)) as here, Bus(database) as there:
+            with here.subscribe("job:1") as local, there.subscribe("job:1") as remote:
+                await woken(local)
+                await woken(remote)
+                here.publish("job:1")
+                await woken(remote)
+                for change in ("RENAME TO gone", "NOLOGIN"):
+                    await owner.execute(f"ALTER ROLE {name} {change}")
+                    await owner.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ANY($1)",
+                        [name, "gone"],
+                    )
+                    refused.clear()
+                    here.publish("job:1")
+                    await woken(local)
+                    await asyncio.wait_for(refused.wait(), SECONDS)
+                    assert not remote.is_set()
+                    back = "gone RENAME TO " + name if change.startswith("RENAME") else f"{name} LOGIN"
+                    await owner.execute(f"ALTER ROLE {back}")
+                    await woken(local)
+                    await woken(remote)
+                    assert here.is_listening
+                    there.publish("job:1")
+                    await woken(local)
+                    await woken(remote)
+        await owner.execute(f"DROP ROLE {name}")
+
+
+async def test_many_topics_become_one_for_everything_while_the_database_is_away(buses, monkeypatch) -> None:
+    monkeypatch.setattr(bus, "MOST_OUTGOING", 10)
+    here, there = buses
+    with there.subscribe("job:last") as event:
+        await woken(event)
+        # Nothing is sent before this coroutine waits.
+        for number in range(1_000):
+            here.publish(f"job:{number}")
+            assert len(here._outgoing) <= 10
+        assert bus.EVERYTHING in here._outgoing
+        await woken(event)
 
 
 async def test_a_subscription_ends_with_its_block(buses) -> None:

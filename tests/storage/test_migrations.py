@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
+from earmark.storage.connecting import DatabaseSetupError
 from earmark.storage.migrations import migrate, migrations
 
 
@@ -37,5 +38,5 @@ async def test_the_database_of_a_newer_program_is_not_changed(empty_database_url
     connection = await asyncpg.connect(empty_database_url)
     await connection.execute("INSERT INTO schema_migrations (version) VALUES (9999)")
     await connection.close()
-    with pytest.raises(RuntimeError, match=r"the database has migration 9999.*run a newer Earmark"):
+    with pytest.raises(DatabaseSetupError, match=r"the database has migration 9999.*run a newer Earmark"):
         await migrate(empty_database_url)

@@ -21,7 +21,7 @@ class DetectionProcess:
         self._last_number = 0
 
     async def run(self) -> None:
-        """Delivers replies until cancelled. When the process exits, every pending request fails."""
+        """Delivers replies until cancelled. If no more can be delivered, every pending request fails."""
         while True:
             child = await self._supervisor.wait_until_warm()
             try:
@@ -29,8 +29,10 @@ class DetectionProcess:
                     reply: DetectionReply = await child.receive()
                     self._resolve(reply.number, reply.outcome)
             except ProcessLostError as error:
-                for number in list(self._pending):
-                    self._resolve(number, Failed("TRAINER_LOST", f"the detection process {error}"))
+                self._fail_all(f"the detection process {error}")
+            except Exception:
+                self._fail_all("a reply of the detection process is damaged")
+                raise
 
     async def detect(
         self, weights: str, model_config: str, features: Path, duration_ms: int, config: dict[str, Any]
@@ -49,6 +51,10 @@ class DetectionProcess:
         if isinstance(outcome, Failed):
             raise CallError(outcome.reason, outcome.message)
         return outcome
+
+    def _fail_all(self, message: str) -> None:
+        for number in list(self._pending):
+            self._resolve(number, Failed("TRAINER_LOST", message))
 
     def _resolve(self, number: int, outcome: Outcome) -> None:
         pending = self._pending.get(number)

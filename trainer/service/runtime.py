@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from earmark.background import Background
 from earmark.storage.objects import ObjectStore
 from earmark.trainer.service.audio_pool import AudioPool
 from earmark.trainer.service.changes import Changes
@@ -34,6 +35,7 @@ class Runtime:
     training_slot: TrainingSlot
     audio_pool: AudioPool
     detection_process: DetectionProcess
+    background: Background
 
     @property
     def device(self) -> str:
@@ -62,20 +64,23 @@ class Runtime:
             training_slot=TrainingSlot(training, changes),
             audio_pool=AudioPool(settings, changes),
             detection_process=DetectionProcess(detection),
+            background=Background(),
         )
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(part.run())
-                for part in (training, detection, runtime.detection_process, runtime.environment)
-            ]
-            try:
-                yield runtime
-            finally:
-                await runtime.training_slot.wait_for_released_jobs()
-                for task in tasks:
-                    task.cancel()
-                await runtime.audio_pool.close()
-                runtime.scratch.close()
+        tasks = [
+            runtime.background.start("training process", training.run),
+            runtime.background.start("detection process", detection.run),
+            runtime.background.start("replies of the detection process", runtime.detection_process.run),
+            runtime.background.start("checking the environment", runtime.environment.run),
+        ]
+        try:
+            yield runtime
+        finally:
+            await runtime.training_slot.wait_for_released_jobs()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await runtime.audio_pool.close()
+            runtime.scratch.close()
 
 
 def _training_environment(settings: TrainerSettings) -> dict[str, str]:

@@ -6,9 +6,14 @@ from collections.abc import Callable
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from earmark.configuration import check_folder
+from earmark.health import BACKGROUND, follow
 from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
 from earmark.reflection import enable_reflection
+from earmark.storage.store_check import check_store
+from earmark.trainer.service.errors import StoppingError
 from earmark.trainer.service.front import ABORT_SECONDS, SERVICE, TrainerService
+from earmark.trainer.service.interruptible import interruptible
 from earmark.trainer.service.runtime import Runtime
 from earmark.trainer.settings import TrainerSettings
 
@@ -32,14 +37,21 @@ class CannotListenError(Exception):
 async def serve(settings: TrainerSettings, stop: asyncio.Event, announce: Callable[[str], None]) -> None:
     """Serves until `stop` is set, then drains.
 
-    `announce` is called with the address, host:port, once calls are accepted. Raises CannotListenError.
+    `announce` is called with the address, host:port, once calls are accepted. Raises SettingsError,
+    ObjectStoreError or CannotListenError if it cannot start.
     """
+    await asyncio.to_thread(check_folder, settings.data_dir)
+    try:
+        await interruptible(stop, check_store(settings.object_store_url, deletes=False))
+    except StoppingError:
+        return
     server = grpc.aio.server(options=SERVER_OPTIONS)
     try:
         port = server.add_insecure_port(f"{settings.host}:{settings.trainer_port}")
     except RuntimeError as error:
         raise CannotListenError(
-            f"cannot listen on {settings.host}:{settings.trainer_port}: is another trainer running there?"
+            f"cannot listen on {settings.host}:{settings.trainer_port}: is another trainer running? Set"
+            " EARMARK_TRAINER_PORT to a free port, and EARMARK_HOST to an address of this machine"
         ) from error
     async with Runtime.open(settings) as runtime:
         service, health_service = TrainerService(runtime), health.aio.HealthServicer()
@@ -48,11 +60,14 @@ async def serve(settings: TrainerSettings, stop: asyncio.Event, announce: Callab
         enable_reflection(server, (SERVICE, health.SERVICE_NAME))
         for name in (SERVICE, ""):
             await health_service.set(name, health_pb2.HealthCheckResponse.SERVING)
+        checks = {BACKGROUND: lambda: not runtime.background.keeps_failing()}
+        following = runtime.background.start("health", lambda: follow(health_service, checks))
         await server.start()
         announce(f"{settings.host}:{port}")
         try:
             await stop.wait()
         finally:
+            following.cancel()
             await health_service.enter_graceful_shutdown()
             await service.drain()
             await server.stop(ABORT_SECONDS)

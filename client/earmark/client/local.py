@@ -128,7 +128,9 @@ class _ServiceProcess:
         if code < 0:
             return f"the {self.name} was killed by {signal.Signals(-code).name}"
         last = next((line for line in reversed(self._last_lines) if line.strip()), "")
-        return f"the {self.name} ended with exit code {code}" + (f": {last}" if last else "")
+        return f"the {self.name} ended with exit code {code}" + (
+            f": {last.removeprefix(f'{self.name}: ')}" if last else ""
+        )
 
     def _on_stdout_line(self, line: str) -> None:
         if match := re.match(rf"{self.name} listening on (\S+)", line):

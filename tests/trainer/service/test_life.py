@@ -68,7 +68,7 @@ def test_folders_of_a_killed_trainer_are_removed_and_those_in_use_are_kept(tmp_p
 
 def test_health_and_reflection_are_served(trainer):
     health = health_pb2_grpc.HealthStub(trainer.channel)
-    for name in ("", "earmark.internal.v1.TrainerService"):
+    for name in ("", "earmark.internal.v1.TrainerService", "earmark.background"):
         request = health_pb2.HealthCheckRequest(service=name)
         assert health.Check(request).status == health_pb2.HealthCheckResponse.SERVING
     reflection = reflection_pb2_grpc.ServerReflectionStub(trainer.channel)

@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from earmark.client import DEFAULT_ADDRESS, EarmarkError, connect, detect, explain, upload, wait_until_ready
 from earmark.client.cli.follow import follow, follow_all
-from earmark.client.cli.tables import detection_table, job_counts, trainer_table
+from earmark.client.cli.tables import detection_table, job_counts, task_failures, trainer_table
 from earmark.client.cli.up import run_up
 from earmark.client.local import DEFAULT_PORT, DEFAULT_TRAINER_PORT, require_extra
 from earmark.client.watch import watch, watch_jobs
@@ -116,7 +116,7 @@ def _exec_service(service: str, arguments: list[str]) -> None:
 
 @app.command("trainers")
 def show_trainers(address: Address = DEFAULT_ADDRESS) -> None:
-    """Show the gateway's trainers, and how many jobs wait for them."""
+    """Show the gateway's trainers, how many jobs wait for them, and which of its tasks have failed."""
     console = Console()
     with errors_on_stderr(), connect(address) as client:
         trainers = client.admin.ListTrainers(admin.ListTrainersRequest()).trainers
@@ -126,6 +126,9 @@ def show_trainers(address: Address = DEFAULT_ADDRESS) -> None:
             console.print("the gateway has no trainers: name them in its EARMARK_TRAINERS")
         capacity = client.admin.GetCapacity(admin.GetCapacityRequest())
         console.print(job_counts(capacity), highlight=False)
+        for task in client.admin.ListBackgroundTasks(admin.ListBackgroundTasksRequest()).tasks:
+            if task.restarts:
+                console.print(task_failures(task), highlight=False)
 
 
 @app.command("watch")

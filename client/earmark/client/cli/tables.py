@@ -6,7 +6,7 @@ from datetime import UTC
 from rich.markup import escape
 from rich.table import Table
 
-from earmark.v1.admin_service_pb2 import GetCapacityResponse, Trainer
+from earmark.v1.admin_service_pb2 import BackgroundTask, GetCapacityResponse, Trainer
 from earmark.v1.detection_pb2 import Detection
 from earmark.v1.metrics_pb2 import DetectionFigures, EvalMetrics, TypeMetrics
 
@@ -67,6 +67,13 @@ def job_counts(capacity: GetCapacityResponse) -> str:
     )
     running = {0: "none trains", 1: "1 trains"}.get(capacity.training_jobs, f"{capacity.training_jobs} train")
     return f"{waiting}, {running}"
+
+
+def task_failures(task: BackgroundTask) -> str:
+    """Return how often a task of the gateway has failed, and its last error."""
+    failed = f"{task.failed_at.ToDatetime(UTC).astimezone():%Y-%m-%d %H:%M:%S}"
+    state = "[red]keeps failing[/red]" if task.keeps_failing else "has failed"
+    return f"{escape(task.name)} {state} ({task.restarts} in all, last {failed}): {escape(task.last_error)}"
 
 
 def _slots(total: int, free: int) -> str:

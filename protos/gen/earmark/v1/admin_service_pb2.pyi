@@ -6,6 +6,20 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class BackgroundTask(_message.Message):
+    __slots__ = ("name", "restarts", "last_error", "failed_at", "keeps_failing")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_FIELD_NUMBER: _ClassVar[int]
+    LAST_ERROR_FIELD_NUMBER: _ClassVar[int]
+    FAILED_AT_FIELD_NUMBER: _ClassVar[int]
+    KEEPS_FAILING_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    restarts: int
+    last_error: str
+    failed_at: _timestamp_pb2.Timestamp
+    keeps_failing: bool
+    def __init__(self, name: _Optional[str] = ..., restarts: _Optional[int] = ..., last_error: _Optional[str] = ..., failed_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., keeps_failing: bool = ...) -> None: ...
+
 class Trainer(_message.Message):
     __slots__ = ("address", "is_available", "device", "training_slots", "free_training_slots", "audio_slots", "free_audio_slots", "seen_at", "problem")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -53,3 +67,13 @@ class ListTrainersResponse(_message.Message):
     TRAINERS_FIELD_NUMBER: _ClassVar[int]
     trainers: _containers.RepeatedCompositeFieldContainer[Trainer]
     def __init__(self, trainers: _Optional[_Iterable[_Union[Trainer, _Mapping]]] = ...) -> None: ...
+
+class ListBackgroundTasksRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListBackgroundTasksResponse(_message.Message):
+    __slots__ = ("tasks",)
+    TASKS_FIELD_NUMBER: _ClassVar[int]
+    tasks: _containers.RepeatedCompositeFieldContainer[BackgroundTask]
+    def __init__(self, tasks: _Optional[_Iterable[_Union[BackgroundTask, _Mapping]]] = ...) -> None: ...

@@ -45,6 +45,11 @@ class AdminServiceStub(object):
                 request_serializer=earmark_dot_v1_dot_admin__service__pb2.ListTrainersRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_admin__service__pb2.ListTrainersResponse.FromString,
                 _registered_method=True)
+        self.ListBackgroundTasks = channel.unary_unary(
+                '/earmark.v1.AdminService/ListBackgroundTasks',
+                request_serializer=earmark_dot_v1_dot_admin__service__pb2.ListBackgroundTasksRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_admin__service__pb2.ListBackgroundTasksResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -70,6 +75,17 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListBackgroundTasks(self, request, context):
+        """Lists the tasks that run in this gateway as long as it does, in order of their start, without pages. A task that
+        fails is started again, after a pause of up to 10 seconds. While one keeps failing, the standard health service
+        reports NOT_SERVING for "earmark.background".
+
+        grpcurl -plaintext localhost:50051 earmark.v1.AdminService/ListBackgroundTasks
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -82,6 +98,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListTrainers,
                     request_deserializer=earmark_dot_v1_dot_admin__service__pb2.ListTrainersRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_admin__service__pb2.ListTrainersResponse.SerializeToString,
+            ),
+            'ListBackgroundTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBackgroundTasks,
+                    request_deserializer=earmark_dot_v1_dot_admin__service__pb2.ListBackgroundTasksRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_admin__service__pb2.ListBackgroundTasksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -139,6 +160,33 @@ class AdminService(object):
             '/earmark.v1.AdminService/ListTrainers',
             earmark_dot_v1_dot_admin__service__pb2.ListTrainersRequest.SerializeToString,
             earmark_dot_v1_dot_admin__service__pb2.ListTrainersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBackgroundTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.AdminService/ListBackgroundTasks',
+            earmark_dot_v1_dot_admin__service__pb2.ListBackgroundTasksRequest.SerializeToString,
+            earmark_dot_v1_dot_admin__service__pb2.ListBackgroundTasksResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,13 @@ class AdminServiceStub:
 
         grpcurl -plaintext localhost:50051 earmark.v1.AdminService/ListTrainers
     """
+    ListBackgroundTasks: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListBackgroundTasksRequest, _admin_service_pb2.ListBackgroundTasksResponse]
+    """Lists the tasks that run in this gateway as long as it does, in order of their start, without pages. A task that
+    fails is started again, after a pause of up to 10 seconds. While one keeps failing, the standard health service
+    reports NOT_SERVING for "earmark.background".
+
+        grpcurl -plaintext localhost:50051 earmark.v1.AdminService/ListBackgroundTasks
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -60,6 +67,13 @@ class AdminServiceAsyncStub(AdminServiceStub):
     other trainers.
 
         grpcurl -plaintext localhost:50051 earmark.v1.AdminService/ListTrainers
+    """
+    ListBackgroundTasks: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListBackgroundTasksRequest, _admin_service_pb2.ListBackgroundTasksResponse]  # type: ignore[assignment]
+    """Lists the tasks that run in this gateway as long as it does, in order of their start, without pages. A task that
+    fails is started again, after a pause of up to 10 seconds. While one keeps failing, the standard health service
+    reports NOT_SERVING for "earmark.background".
+
+        grpcurl -plaintext localhost:50051 earmark.v1.AdminService/ListBackgroundTasks
     """
 
 class AdminServiceServicer:
@@ -84,6 +98,18 @@ class AdminServiceServicer:
         other trainers.
 
             grpcurl -plaintext localhost:50051 earmark.v1.AdminService/ListTrainers
+        """
+
+    def ListBackgroundTasks(
+        self,
+        request: _admin_service_pb2.ListBackgroundTasksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListBackgroundTasksResponse, _abc.Awaitable[_admin_service_pb2.ListBackgroundTasksResponse]]:
+        """Lists the tasks that run in this gateway as long as it does, in order of their start, without pages. A task that
+        fails is started again, after a pause of up to 10 seconds. While one keeps failing, the standard health service
+        reports NOT_SERVING for "earmark.background".
+
+            grpcurl -plaintext localhost:50051 earmark.v1.AdminService/ListBackgroundTasks
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
