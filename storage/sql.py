@@ -14,7 +14,7 @@ _BLOCK = re.compile(r"^-- name: (\w+)\n((?:-- [^\n]*\n)+)(.*?)(?=^-- name: |\Z)"
 @cache
 def load(file: str) -> dict[str, str]:
     """The statements of storage/queries/{file}.sql by name. Raises ValueError if two have the same name."""
-    text = (files("storage") / "queries" / f"{file}.sql").read_text()
+    text = (files("earmark.storage") / "queries" / f"{file}.sql").read_text()
     queries: dict[str, str] = {}
     for name, _purpose, statement in _BLOCK.findall(text):
         if name in queries:
