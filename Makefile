@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test lint format protos lock clean
+.PHONY: setup demo test lint format protos lock wheels clean
 
 setup: $(STAMP)
 
@@ -37,6 +37,10 @@ protos: setup  # writes protos/gen anew, with the compiler of protos/requirement
 lock:  # brings requirements.lock up to date with pyproject.toml; needs uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --extra gateway --extra trainer --extra demo --extra dev pyproject.toml -o requirements.lock
+
+wheels: setup  # for one run of bench.accelerator on a machine without network; see bench/README.md
+	rm -rf build/wheels
+	$(BIN)/python -m bench.accelerator.wheels build/wheels
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo-output
