@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp
 
 from earmark.trainer.logs import configure_logging
+from earmark.trainer.service.device import DeviceAbsentError, check_device
 from earmark.trainer.service.server import CannotListenError, serve
 from earmark.trainer.settings import TrainerSettings
 
@@ -37,8 +38,9 @@ def main() -> None:
         sys.exit(str(error))
     configure_logging(settings.log_level)
     try:
+        check_device(settings)
         asyncio.run(run(settings))
-    except CannotListenError as error:
+    except (CannotListenError, DeviceAbsentError) as error:
         sys.exit(str(error))
 
 

@@ -20,6 +20,8 @@ CODES = {
     "NOT_FOUND": code_pb2.NOT_FOUND,
     "NO_FREE_SLOT": code_pb2.RESOURCE_EXHAUSTED,
     "TRAINER_LOST": code_pb2.UNAVAILABLE,
+    "DEVICE_FAILED": code_pb2.UNAVAILABLE,
+    "DEVICE_OUT_OF_MEMORY": code_pb2.UNAVAILABLE,
     "STOPPING": code_pb2.UNAVAILABLE,
     "INTERNAL": code_pb2.INTERNAL,
 }  # every other reason is FAILED_PRECONDITION: the job would fail again on any trainer
