@@ -102,7 +102,7 @@ def train(
     setup = yield from _set_up(job, objects, should_stop, network)
     run = _new_run(job, objects, should_stop, setup)
     if job.resume_from is not None:
-        yield _resume(run, job.resume_from, setup.data.steps)
+        yield _resume(run, job.resume_from, setup)
 
     # 5. Learn, epoch by epoch.
     yield from _learn(run, setup)
@@ -161,27 +161,31 @@ def _set_up(
 
 def _new_run(job: TrainingJob, objects: ObjectStore, should_stop: ShouldStop, setup: _Setup) -> _RunState:
     state = initial_state(setup.parameters)
-    checkpoints = Checkpoints(objects, job.prefix, fingerprint(job, setup.shape))
+    architecture = setup.shape.architecture
+    on_any_device = replace(setup.shape, architecture=replace(architecture, dtype=""))
+    checkpoints = Checkpoints(objects, job.prefix, fingerprint(job, on_any_device), architecture.dtype)
     best = jax.tree.map(jnp.copy, state.average)
     return _RunState(next_epoch(state), best, Position(), checkpoints, should_stop)
 
 
-def _resume(run: _RunState, key: str, steps: int) -> Notice:
+def _resume(run: _RunState, key: str, setup: _Setup) -> Notice:
     """Puts the checkpoint's state into `run`.
 
     If the checkpoint does not fit, its work is lost but the job goes on: training starts from the beginning.
     """
     template = jax.eval_shape(lambda: (run.state.train, run.state.totals, run.best))
     try:
-        position, (train_state, totals, run.best) = run.checkpoints.load(key, template)
+        position, (train_state, totals, run.best), dtype = run.checkpoints.load(key, template)
     except (ObjectNotFoundError, UnusableCheckpointError, ValueError) as error:
         return Notice(NoticeCode.RESUMED, f"training starts again with epoch 1: {error}")
     run.position = position
     run.state = EpochState(train_state, totals, position.step, position.seconds)
-    where = f"in epoch {position.epoch + 1} after step {position.step} of {steps}"
+    where = f"in epoch {position.epoch + 1} after step {position.step} of {setup.data.steps}"
     if not position.step:
         where = f"after epoch {position.epoch}"
-    return Notice(NoticeCode.RESUMED, f"training goes on {where}")
+    here = setup.shape.architecture.dtype
+    how = "" if dtype == here else f", in {here} as this trainer's device computes instead of {dtype}"
+    return Notice(NoticeCode.RESUMED, f"training goes on {where}{how}")
 
 
 def _learn(run: _RunState, setup: _Setup) -> Iterator[Event]:
