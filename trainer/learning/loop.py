@@ -32,7 +32,7 @@ from earmark.trainer.learning.epochs import EpochState, Shards, StepTimer, next_
 from earmark.trainer.learning.preparation import TrainingData, prepare
 from earmark.trainer.learning.step import Shape, initial_state
 from earmark.trainer.learning.warm_start import base_model, initial_weights
-from earmark.trainer.model import LearnedType, Model, store_model
+from earmark.trainer.model import KnownFiles, LearnedType, Model, store_model
 from earmark.trainer.network import Weights
 from earmark.trainer.regions import RegionEvent, ValidationRegion
 from earmark.trainer.scoring.calibration import learned_types
@@ -42,7 +42,10 @@ from earmark.trainer.scoring.evaluation import calibrated, evaluate, recommended
 
 @dataclass(frozen=True, slots=True)
 class _Setup:
-    """What stays the same during the job. Training starts from the weights `parameters`."""
+    """What stays the same during the job. Training starts from the weights `parameters`.
+
+    `files` are those that the model will have been trained on, its base model included.
+    """
 
     config: TrainingConfig
     shape: Shape
@@ -50,12 +53,13 @@ class _Setup:
     validation: list[ValidationRegion]
     types: tuple[LearnedType, ...]
     parameters: Weights
+    files: KnownFiles
 
     def model(self, parameters: Weights, types: tuple[LearnedType, ...]) -> Model:
         """The model with these weights and types."""
         constants = self.data.constants
         normalization = np.asarray(constants.mean), np.asarray(constants.deviation)
-        return Model(self.shape.architecture, types, parameters, *normalization)
+        return Model(self.shape.architecture, types, parameters, *normalization, self.files)
 
     def scores(self, parameters: Weights) -> list[Float32[np.ndarray, "_ types"]]:
         """The raw scores of each validation region."""
@@ -139,8 +143,9 @@ def _set_up(
 
     # 2. Divide the audio: whole files, or blocks of files, become validation audio.
     copies, gap = groups(dataset.files, dataset.features), grid.chunk + grid.context
+    known = base.files if base else KnownFiles()
     split = split_files(
-        dataset.files, copies, config.artifact_types, config.validation_split, gap, config.seed
+        dataset.files, copies, config.artifact_types, config.validation_split, gap, config.seed, known
     )
     yield from split.notices
     yield from annotation_notices(dataset, copies, split.train, config.artifact_types)
@@ -156,7 +161,11 @@ def _set_up(
     architecture, parameters, notice = initial_weights(config, base, network)
     if notice is not None:
         yield notice
-    return _Setup(config, Shape(architecture, grid, windows), data, validation, types, parameters)
+    trained, held_out = (
+        {dataset.files[region.file].sha256 for region in side} for side in (split.train, split.validation)
+    )
+    files = known.extended(trained, held_out)
+    return _Setup(config, Shape(architecture, grid, windows), data, validation, types, parameters, files)
 
 
 def _new_run(job: TrainingJob, objects: ObjectStore, should_stop: ShouldStop, setup: _Setup) -> _RunState:
