@@ -1,24 +1,34 @@
 # `make demo` and `make test` are all that a stranger needs; both set up by themselves.
 PYTHON ?= python3
 BIN := .venv/bin
-STAMP := .venv/.ready
+# cuda or cpu; by itself, cuda where NVIDIA's driver lists a GPU.
+DEVICE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || echo cpu)
+STAMP := .venv/.ready-$(DEVICE)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+ifeq ($(filter cpu cuda,$(DEVICE)),)
+$(error DEVICE is cpu or cuda, not "$(DEVICE)")
+endif
 
 .PHONY: setup demo test lint format protos lock wheels clean
 
 setup: $(STAMP)
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock requirements-cuda.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Earmark needs Python 3.11 or newer; {sys.executable} is {v[0]}.{v[1]}. Name another: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(INSTALL) --require-hashes -r requirements.lock
+ifeq ($(DEVICE),cuda)
+	$(INSTALL) --require-hashes -r requirements-cuda.lock
+endif
+	$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
 demo: setup
-	$(BIN)/python -m demo
+	EARMARK_DEVICE=$(DEVICE) $(BIN)/python -m demo
 
-test: setup
-	$(BIN)/python -m pytest
+test: setup  # on the CPU everywhere: the tests compare bytes, and share the machine
+	JAX_PLATFORMS=cpu $(BIN)/python -m pytest
 
 lint: setup
 	$(BIN)/ruff check .
@@ -34,9 +44,11 @@ format: setup
 protos: setup  # writes protos/gen anew, with the compiler of protos/requirements.lock
 	$(BIN)/python -m protos.generate
 
-lock:  # brings requirements.lock up to date with pyproject.toml; needs uv
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-annotate --extra gateway --extra trainer --extra demo --extra dev pyproject.toml -o requirements.lock
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate
+
+lock:  # brings both lock files up to date with pyproject.toml; needs uv
+	$(LOCK) --extra gateway --extra trainer --extra demo --extra dev pyproject.toml -o requirements.lock
+	$(LOCK) --extra cuda --constraint requirements.lock pyproject.toml -o requirements-cuda.lock
 
 wheels: setup  # for one run of bench.accelerator on a machine without network; see bench/README.md
 	rm -rf build/wheels

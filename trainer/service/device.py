@@ -34,12 +34,13 @@ def device_environment(device: str, environment: Mapping[str, str] = os.environ)
         return {"JAX_PLATFORMS": "cpu"}
     number = int(device.partition(":")[2] or 0)
     visible = environment.get("CUDA_VISIBLE_DEVICES")
+    numbering: dict[str, str] = {}
     if visible is None:
-        gpu = str(number)
+        gpu, numbering = str(number), {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # as nvidia-smi numbers them
     else:
         listed = [*filter(None, visible.split(","))]
         gpu = listed[number] if number < len(listed) else ""
-    return {"CUDA_VISIBLE_DEVICES": gpu} | ({"JAX_PLATFORMS": "cuda"} if device else {})
+    return {"CUDA_VISIBLE_DEVICES": gpu, **numbering} | ({"JAX_PLATFORMS": "cuda"} if device else {})
 
 
 def check_device(settings: TrainerSettings) -> None:

@@ -11,16 +11,18 @@ from earmark.trainer.service.device import device_environment
 from earmark.trainer.settings import TrainerSettings
 from tests.trainer.process import SECONDS
 
+NUMBERING = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
 
 @pytest.mark.parametrize(
     ("device", "before", "wanted"),
     [
         ("cpu", None, {"JAX_PLATFORMS": "cpu"}),
-        ("cuda", None, {"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": "0"}),
-        ("cuda:1", None, {"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": "1"}),
+        ("cuda", None, {"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": "0", **NUMBERING}),
+        ("cuda:1", None, {"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": "1", **NUMBERING}),
         ("cuda:1", "4,6", {"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": "6"}),
         ("cuda:2", "4,6", {"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": ""}),
-        ("", None, {"CUDA_VISIBLE_DEVICES": "0"}),
+        ("", None, {"CUDA_VISIBLE_DEVICES": "0", **NUMBERING}),
         ("", "3,1", {"CUDA_VISIBLE_DEVICES": "3"}),
         ("", "", {"CUDA_VISIBLE_DEVICES": ""}),
     ],
