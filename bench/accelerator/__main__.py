@@ -37,10 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run every part. The exit status is 1 if one of them failed."""
     options = _options(arguments)
     deadline = time.monotonic() + options.seconds
-    with tempfile.TemporaryDirectory(prefix="earmark-bench-") as scratch:
+    # The services of a part that was ended may still be writing while they stop.
+    with tempfile.TemporaryDirectory(prefix="earmark-bench-", ignore_cleanup_errors=True) as scratch:
         folder = Path(scratch)
         # The embedded PostgreSQL of a system that root starts runs as another user, who must reach it.
         folder.chmod(0o755)
+        os.environ["TMPDIR"] = scratch  # of the parts, which cannot clean up when they are ended
         if options.wheels is not None:
             install(options.wheels, folder / "packages")
         results: dict[str, Any] = {}
@@ -100,7 +102,7 @@ def run(part: Part, deadline: float) -> dict[str, Any]:
     started = time.monotonic()
     seconds = min(part.seconds, deadline - started)
     if seconds <= 0:
-        return {"error": "no time was left"}
+        return {"seconds": 0.0, "figures": [], "error": "no time was left"}
     error, output = "", ""
     try:
         # Typer's own tracebacks are wider than what is kept of an error.
