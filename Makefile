@@ -1,24 +1,34 @@
 # `make demo` and `make test` are all that a stranger needs; both set up by themselves.
 PYTHON ?= python3
 BIN := .venv/bin
-STAMP := .venv/.ready
+# cuda or cpu; by itself, cuda where NVIDIA's driver lists a GPU.
+DEVICE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || echo cpu)
+STAMP := .venv/.ready-$(DEVICE)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo test lint format protos proto-archive lock clean baseline
+ifeq ($(filter cpu cuda,$(DEVICE)),)
+$(error DEVICE is cpu or cuda, not "$(DEVICE)")
+endif
+
+.PHONY: setup demo test lint format protos proto-archive baseline lock wheels clean
 
 setup: $(STAMP)
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock requirements-cuda.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Earmark needs Python 3.11 or newer; {sys.executable} is {v[0]}.{v[1]}. Name another: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(INSTALL) --require-hashes -r requirements.lock
+ifeq ($(DEVICE),cuda)
+	$(INSTALL) --require-hashes -r requirements-cuda.lock
+endif
+	$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
 demo: setup
-	$(BIN)/python -m demo
+	EARMARK_DEVICE=$(DEVICE) $(BIN)/python -m demo
 
-test: setup
-	$(BIN)/python -m pytest
+test: setup  # on the CPU everywhere: the tests compare bytes, and share the machine
+	JAX_PLATFORMS=cpu $(BIN)/python -m pytest
 
 lint: setup
 	$(BIN)/ruff check .
@@ -48,7 +58,12 @@ lock:  # brings requirements.lock and the clients' packages up to date with pypr
 	$(LOCK) --resolution lowest-direct pyproject.toml -o $(CLIENTS)/oldest.lock
 	$(LOCK) --constraint $(CLIENTS)/middle.in pyproject.toml -o $(CLIENTS)/middle.lock
 	$(LOCK) pyproject.toml -o $(CLIENTS)/newest.lock
+	$(LOCK) --extra cuda --constraint requirements.lock pyproject.toml -o requirements-cuda.lock
 	npm install --prefix tests/client/node --package-lock-only --ignore-scripts --no-audit --no-fund
+
+wheels: setup  # for one run of bench.accelerator on a machine without network; see bench/README.md
+	rm -rf build/wheels
+	$(BIN)/python -m bench.accelerator.wheels build/wheels
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo-output

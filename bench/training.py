@@ -100,6 +100,8 @@ def system(address: str | None) -> Iterator[str]:
         yield address
         return
     with tempfile.TemporaryDirectory(prefix="earmark-bench-") as folder:
+        # PostgreSQL refuses root; the user that it runs as instead must reach its folder.
+        Path(folder).chmod(0o755)
         settings = {"EARMARK_DATA_DIR": folder, "EARMARK_PORT": "0", "EARMARK_TRAINER_PORT": "0"}
         with LocalSystem(settings, log=lambda _: None) as local:
             yield local.address

@@ -10,6 +10,7 @@ import sys
 from earmark.configuration import SettingsError, read
 from earmark.storage.objects import ObjectStoreError
 from earmark.trainer.logs import configure_logging
+from earmark.trainer.service.device import DeviceAbsentError, check_device
 from earmark.trainer.service.server import CannotListenError, serve
 from earmark.trainer.settings import TrainerSettings
 
@@ -33,8 +34,9 @@ def main() -> None:
     try:
         settings = read(TrainerSettings)
         configure_logging(settings.log_level)
+        check_device(settings)
         asyncio.run(run(settings))
-    except (SettingsError, CannotListenError, ObjectStoreError) as error:
+    except (SettingsError, CannotListenError, DeviceAbsentError, ObjectStoreError) as error:
         sys.exit("\n".join(f"trainer: {line}" for line in str(error).splitlines()))
 
 

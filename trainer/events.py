@@ -18,6 +18,7 @@ class NoticeCode(StrEnum):
     TYPE_IN_ONE_RECORDING = "TYPE_IN_ONE_RECORDING"
     TYPE_COVERS_AUDIO = "TYPE_COVERS_AUDIO"
     COPIES_DIFFER = "COPIES_DIFFER"
+    VALIDATION_SEEN = "VALIDATION_SEEN"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ _KINDS = {
     "DATASET_TOO_LARGE": FailureKind.DATA,
     "OBJECT_STORE_UNAVAILABLE": FailureKind.ENVIRONMENT,
     "DISK_FULL": FailureKind.ENVIRONMENT,
-    "DEVICE_FAILED": FailureKind.ENVIRONMENT,
     "NO_FREE_SLOT": FailureKind.HANDED_BACK,
     "STOPPING": FailureKind.HANDED_BACK,
 }

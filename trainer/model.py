@@ -5,7 +5,7 @@ The weights are a safetensors file, everything else is JSON. Nothing is pickled.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from earmark.trainer.job import TrainingConfig
 from earmark.trainer.network import Architecture, Weights, default_dtype, initial_parameters
 from earmark.trainer.pytrees import from_arrays, to_arrays
 
-MODEL_FORMAT = 4
+MODEL_FORMAT = 5
 
 
 class UnreadableModelError(ValueError):
@@ -44,6 +44,19 @@ class LearnedType:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownFiles:
+    """The SHA-256 of the files that a model and its base models were trained on, and of others held out."""
+
+    trained: frozenset[str] = frozenset()
+    held_out: frozenset[str] = frozenset()
+
+    def extended(self, trained: Collection[str], held_out: Collection[str]) -> "KnownFiles":
+        """What is known after a training that starts from this model."""
+        every = self.trained | set(trained)
+        return KnownFiles(every, (self.held_out | set(held_out)) - every)
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A trained model in memory. `mean` and `deviation` normalise the features."""
 
@@ -52,6 +65,7 @@ class Model:
     parameters: Weights
     mean: Float32[np.ndarray, " features"]
     deviation: Float32[np.ndarray, " features"]
+    files: KnownFiles = KnownFiles()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +98,7 @@ def store_model(
         "recommended_thresholds": dict(thresholds),
         "training_config": asdict(config),
         "best_epoch": best_epoch,
+        "files": {"trained": sorted(model.files.trained), "held_out": sorted(model.files.held_out)},
     }
     weights_key, config_key = f"{prefix}/model.safetensors", f"{prefix}/model.json"
     objects.put(weights_key, weights)
@@ -118,4 +133,5 @@ def _model(config: Mapping[str, Any], weights: dict[str, np.ndarray]) -> Model:
         jax.device_put(from_arrays(template, weights)),
         np.array(config["mean"], np.float32),
         np.array(config["deviation"], np.float32),
+        KnownFiles(frozenset(config["files"]["trained"]), frozenset(config["files"]["held_out"])),
     )

@@ -32,6 +32,11 @@ class TrainerSettings(BaseSettings):
     object_store: str | None = Field(
         None, description="Folder, s3://, gs:// or az:// of the objects; by default DATA_DIR/objects."
     )
+    device: str = Field(
+        "",
+        pattern=r"^(cpu|cuda(:\d+)?)?$",
+        description="Device to train and to detect on: cpu, cuda or cuda:N; by default the best there is.",
+    )
     audio_processes: int = Field(
         os.cpu_count() or 1,
         ge=1,

@@ -23,6 +23,7 @@ VARIABLES = frozenset(
         "DATABASE_POOL_SIZE",
         "DATABASE_URL",
         "DATA_DIR",
+        "DEVICE",
         "DISK_RESERVE_MB",
         "EVENT_RETENTION_DAYS",
         "GPU_DETECTION_MEMORY_FRACTION",

@@ -3,7 +3,8 @@ import math
 import jax
 import pytest
 
-from bench.accelerator import TOLERANCES, difference, epoch
+from bench.accelerator.correctness import TOLERANCES, difference
+from bench.accelerator.epochs import epoch
 from bench.hot_loop import HotLoop
 from bench.tools.data import minutes_of, repeated, split, synthetic_dataset, types_of
 from bench.tools.roofline import MatmulRate, products, step_flops

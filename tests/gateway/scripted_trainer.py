@@ -18,7 +18,6 @@ KINDS = {
     "STOPPING": "HANDED_BACK",
     "NO_FREE_SLOT": "HANDED_BACK",
     "OBJECT_STORE_UNAVAILABLE": "ENVIRONMENT",
-    "DEVICE_FAILED": "ENVIRONMENT",
 }
 
 Script = Callable[["Call"], AsyncIterator[pb.TrainResponse]]

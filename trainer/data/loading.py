@@ -1,6 +1,8 @@
 """Loads the stored features of a job's files, in an order that depends on their content alone."""
 
-from collections.abc import Generator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +23,7 @@ from earmark.trainer.job import ShouldStop, TrainingFile
 from earmark.trainer.regions import Region, ValidationRegion
 
 LOADING_EVENTS = 20  # per job, about
+READS = 32  # at a time: a bucket takes tens of milliseconds for each, and most files are small
 # Three copies of the float16 features: as loaded, in shards, and on a device if that is the CPU. This gives
 # 318 MB per hour of audio; the measured peak grows by 280 MB.
 BYTES_PER_HOUR = 3 * 2 * FEATURES * FRAMES_PER_SECOND * 3600
@@ -47,11 +50,11 @@ def load(
     usable: list[TrainingFile] = []
     features: list[np.ndarray] = []
     ordered = sorted(files, key=_content)
-    for number, file in enumerate(ordered, start=1):
+    for number, (file, reading) in enumerate(_reads(ordered, objects), start=1):
         if should_stop() is not None:
             raise TrainingStoppedError
         try:
-            values = _features(objects, file)
+            values = reading.result()
         except (ObjectNotFoundError, ValueError) as error:
             message = f"audio file {file.audio_file_id} is left out: {error}"
             yield Notice(NoticeCode.FILE_LEFT_OUT, message, audio_file_id=file.audio_file_id)
@@ -80,6 +83,25 @@ def _content(file: TrainingFile) -> tuple[str, list[tuple[int, int, str, float]]
     return file.sha256, sorted(
         (a.start_ms, a.end_ms, a.artifact_type, a.confidence) for a in file.annotations
     )
+
+
+def _reads(
+    files: Sequence[TrainingFile], objects: ObjectStore
+) -> Iterator[tuple[TrainingFile, Future[Float16[np.ndarray, "_ features"]]]]:
+    """Yield each file in order with its features, which may still be on their way.
+
+    At most READS files are read that have not been yielded.
+    """
+    pool = ThreadPoolExecutor(READS, thread_name_prefix="read features")
+    reading: deque[tuple[TrainingFile, Future[np.ndarray]]] = deque()
+    try:
+        for file in files:
+            if len(reading) == READS:
+                yield reading.popleft()
+            reading.append((file, pool.submit(_features, objects, file)))
+        yield from reading
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # a job that stops does not wait for the store
 
 
 def _features(objects: ObjectStore, file: TrainingFile) -> Float16[np.ndarray, "_ features"]:

@@ -4,24 +4,27 @@ Chunks of one file share samples, so a split by chunks would leak training audio
 whole files are divided by iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011), so that every
 artifact type is on both sides if possible. All copies of a recording go to the same side. If there are too
 few recordings, they are cut into contiguous blocks, with a gap between the two sides.
+
+A job that starts from a base model must not be validated on what that model was trained on. So whole
+recordings keep the side that they had, and only those that are new to the base model are divided.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
+from earmark.trainer.data.blocks import blocks, length_in_frames, with_gap
 from earmark.trainer.data.copies import SHIFT_FRAMES
 from earmark.trainer.events import Notice, NoticeCode
-from earmark.trainer.features.frontend import FRAME_MS
 from earmark.trainer.job import TrainingFile
+from earmark.trainer.model import KnownFiles
 from earmark.trainer.regions import Region, draw_region
 
 FEWEST_GROUPS = 4  # with fewer recordings, a whole one would be far more than the share for validation
-BLOCKS = 12  # over all recordings, so that 0.1 to 0.5 of them can be for validation
 ATTEMPTS = 20  # at most, to find a split with every type on both sides
+MOST_OF_NEW = 0.5  # of the audio that is new to the base model, for validation
 LONGEST_CHAIN = 4  # parts that may change sides to bring one type to a side
 TRAIN, VALIDATION = 0, 1  # the two sides
 
@@ -37,11 +40,15 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One stretch of a recording, in all of its copies. A part goes to one side as a whole."""
+    """One stretch of a recording, in all of its copies. A part goes to one side as a whole.
+
+    `side` is the one that its recording had for the base model; None if that model does not know it.
+    """
 
     regions: tuple[Region, ...]
     events: Counter[str]
     frames: int
+    side: int | None
 
 
 def split_files(
@@ -51,41 +58,77 @@ def split_files(
     share: float,
     gap_frames: int,
     seed: int,
+    known: KnownFiles | None = None,
 ) -> Split:
     """Divide the audio so that about `share` (0-1) of it is for validation.
 
     `files` are in the order of their content. `groups` are the numbers of the files that are copies of one
-    recording; each file is in exactly one group. Events of types that are not among `types` are ignored. The
-    result depends on the arguments alone.
+    recording; each file is in exactly one group. Events of types that are not among `types` are ignored.
+    `known` are the files of the base model. The result depends on the arguments alone.
     """
+    known = known or KnownFiles()
     ordered = sorted(sorted(group) for group in groups)
     whole = len(ordered) >= FEWEST_GROUPS
     parts = [
-        _part(files, group, bounds, types)
+        _part(files, group, bounds, types, known)
         for group in ordered
-        for bounds in ([(0, _frames(files, group))] if whole else _blocks(files, group, len(ordered)))
+        for bounds in ([(0, length_in_frames(files, group))] if whole else blocks(files, group, len(ordered)))
     ]
     if any(len(group) > 1 for group in ordered):
         gap_frames += SHIFT_FRAMES  # one copy may be that much earlier or later than another
     rng = np.random.default_rng(seed)
     fewest_notices = _fewest_notices(parts, types)
     splits: list[Split] = []
+    kept, share_of_new = _kept(parts, share) if whole else ({}, share)
     while len(splits) < ATTEMPTS:
-        splits.append(_attempt(files, parts, types, share, gap_frames, rng))
-        if splits[-1].train and len(splits[-1].notices) <= fewest_notices:
+        sides = _repaired(parts, _divided(parts, kept, types, share_of_new, rng), types)
+        splits.append(_split(files, parts, sides, types, gap_frames))
+        about_types = [notice for notice in splits[-1].notices if notice.artifact_type]
+        if splits[-1].train and len(about_types) <= fewest_notices:
             break
     return min(splits, key=_shortfall)
 
 
-def _attempt(
-    files: Sequence[TrainingFile],
+def _kept(parts: Sequence[_Part], share: float) -> tuple[dict[int, int], float]:
+    """Return the sides of the parts that the base model knows, and the share of the others for validation.
+
+    The others give at most half of their audio, because the job is there to learn from them. No part keeps
+    its side if all this leaves less than half of `share` for validation.
+    """
+    wanted = share * sum(part.frames for part in parts)
+    kept = {number: part.side for number, part in enumerate(parts) if part.side is not None}
+    new = sum(part.frames for part in parts if part.side is None)
+    before = sum(part.frames for part in parts if part.side == VALIDATION)
+    share_of_new = min(MOST_OF_NEW, max(0.0, wanted - before) / new) if new else 0.0
+    if not kept or before + share_of_new * new < wanted / 2:
+        return {}, share
+    return kept, share_of_new
+
+
+def _divided(
     parts: Sequence[_Part],
+    kept: Mapping[int, int],
     types: Sequence[str],
     share: float,
-    gap_frames: int,
     rng: np.random.Generator,
+) -> list[int]:
+    """Return the side of each part: as in `kept`, and of the others about `share` for validation."""
+    sides = [kept.get(number, TRAIN) for number in range(len(parts))]
+    new = [number for number in range(len(parts)) if number not in kept]
+    if new and share:
+        chosen = _stratify([parts[number] for number in new], types, share, rng)
+        for number, side in zip(new, chosen, strict=True):
+            sides[number] = side
+    return sides
+
+
+def _split(
+    files: Sequence[TrainingFile],
+    parts: Sequence[_Part],
+    sides: Sequence[int],
+    types: Sequence[str],
+    gap_frames: int,
 ) -> Split:
-    sides = _repaired(parts, _stratify(parts, types, share, rng), types)
     train, validation = (
         [
             region
@@ -95,8 +138,10 @@ def _attempt(
         ]
         for side in (TRAIN, VALIDATION)
     )
-    train = _with_gap(files, train, validation, gap_frames, types)
-    return Split(tuple(train), tuple(validation), _notices(train, validation, types))
+    train = with_gap(files, train, validation, gap_frames, types)
+    held_out = [part for part, side in zip(parts, sides, strict=True) if side == VALIDATION]
+    notices = (*_notices(train, validation, types), *_seen(held_out))
+    return Split(tuple(train), tuple(validation), notices)
 
 
 def _shortfall(split: Split) -> tuple[int, int, int]:
@@ -110,24 +155,28 @@ def _fewest_notices(parts: Sequence[_Part], types: Sequence[str]) -> int:
     return sum(max(0, 2 - sum(part.events[name] > 0 for part in parts)) for name in types)
 
 
-def _frames(files: Sequence[TrainingFile], group: Sequence[int]) -> int:
-    """Return the length of the longest file in the group."""
-    return max(-(-files[number].duration_ms // FRAME_MS) for number in group)
-
-
 def _part(
     files: Sequence[TrainingFile],
     group: Sequence[int],
     bounds: tuple[int, int],
     types: Sequence[str],
+    known: KnownFiles,
 ) -> _Part:
     """Return the part of a group between two frames. A shorter copy has a shorter region, or none."""
     start, end = bounds
-    ends = ((number, min(end, _frames(files, [number]))) for number in group)
+    ends = ((number, min(end, length_in_frames(files, [number]))) for number in group)
     regions = tuple(
         draw_region(files, number, start, copy_end, types) for number, copy_end in ends if copy_end > start
     )
-    return _Part(regions, _count_events(regions), end - start)
+    return _Part(regions, _count_events(regions), end - start, _side_before(files, group, known))
+
+
+def _side_before(files: Sequence[TrainingFile], group: Sequence[int], known: KnownFiles) -> int | None:
+    """Return the side that the recording had for the base model, which may know any copy of it."""
+    digests = {files[number].sha256 for number in group}
+    if digests & known.trained:
+        return TRAIN
+    return VALIDATION if digests & known.held_out else None
 
 
 def _count_events(regions: Iterable[Region]) -> Counter[str]:
@@ -169,9 +218,12 @@ def _stratify(
 def _repaired(parts: Sequence[_Part], sides: Sequence[int], types: Sequence[str]) -> list[int]:
     """Move parts so that every type is on both sides if possible, and otherwise on the training side.
 
-    The carriers of a type are the numbers of the parts that have events of it.
+    The carriers of a type are the numbers of the parts that have events of it. Small parts are moved first,
+    and those that the base model was trained on last.
     """
-    by_size = sorted(range(len(parts)), key=lambda number: (parts[number].frames, number))
+    by_size = sorted(
+        range(len(parts)), key=lambda number: (parts[number].side == TRAIN, parts[number].frames, number)
+    )
     carriers = {name: [number for number in by_size if parts[number].events[name]] for name in types}
     fixed = frozenset(numbers[0] for numbers in carriers.values() if len(numbers) == 1)
     repaired = [TRAIN if number in fixed else side for number, side in enumerate(sides)]
@@ -235,57 +287,18 @@ def _is_spare(parts: Sequence[_Part], sides: Sequence[int], candidate: int) -> b
     return bool(others) and all(any(part.events[name] for part in others) for name in parts[candidate].events)
 
 
-def _blocks(files: Sequence[TrainingFile], group: Sequence[int], groups: int) -> list[tuple[int, int]]:
-    """Cut a group into contiguous blocks (start, end) in frames; no event of any copy is cut in two."""
-    frames = _frames(files, group)
-    wanted = np.linspace(0, frames, BLOCKS // groups + 1)[1:-1]
-    free = np.ones(frames + 1, bool)
-    for number in group:
-        for event in files[number].annotations:
-            free[event.start_ms // FRAME_MS + 1 : -(-event.end_ms // FRAME_MS)] = False
-    places = np.flatnonzero(free)
-    cuts = {int(places[np.abs(places - place).argmin()]) for place in wanted} - {0, frames}
-    edges = [0, *sorted(cuts), frames]
-    return list(pairwise(edges))
-
-
-def _with_gap(
-    files: Sequence[TrainingFile],
-    train: Sequence[Region],
-    validation: Sequence[Region],
-    gap: int,
-    types: Sequence[str],
-) -> list[Region]:
-    """Shorten the training regions to be `gap` frames away from validation regions of their file.
-
-    No event is cut: regions shrink further, to between two events, and vanish if nothing is left.
-    """
-    validation_of: dict[int, list[Region]] = defaultdict(list)
-    for region in validation:
-        validation_of[region.file].append(region)
-    shortened: list[Region] = []
-    for region in train:
-        neighbours = validation_of[region.file]
-        before = [other.end + gap for other in neighbours if other.end <= region.start]
-        after = [other.start - gap for other in neighbours if other.start >= region.end]
-        start, end = max([region.start, *before]), min([region.end, *after])
-        if (start, end) == (region.start, region.end):
-            shortened.append(region)
-            continue
-        start, end = _between_events(files[region.file], start, end)
-        if end > start:
-            shortened.append(draw_region(files, region.file, start, end, types))
-    return shortened
-
-
-def _between_events(file: TrainingFile, start: int, end: int) -> tuple[int, int]:
-    """Move the start and the end towards each other until they cut no event."""
-    spans = [(event.start_ms // FRAME_MS, -(-event.end_ms // FRAME_MS)) for event in file.annotations]
-    while inside := [offset for onset, offset in spans if onset < start < offset]:
-        start = max(inside)
-    while inside := [onset for onset, offset in spans if onset < end < offset]:
-        end = min(inside)
-    return start, end
+def _seen(held_out: Sequence[_Part]) -> list[Notice]:
+    """A notice if the base model was trained on some of the parts for validation."""
+    seen = sum(part.side == TRAIN for part in held_out)
+    if not seen:
+        return []
+    return [
+        Notice(
+            NoticeCode.VALIDATION_SEEN,
+            f"the base model was trained on {seen} of {len(held_out)} parts of the validation audio, so the "
+            "figures of this job are too good: add audio that the base model does not know",
+        )
+    ]
 
 
 def _notices(

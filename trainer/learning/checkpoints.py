@@ -43,12 +43,16 @@ class Checkpoints:
 
     No checkpoint is deleted here: the gateway chooses the one that the next attempt resumes from, and it may
     choose late. A checkpoint with another `fingerprint` belongs to another training and is refused.
+
+    `dtype` is the type of this attempt's activations. It is stored and not compared: the weights are float32
+    on every device, so that a CPU goes on with the work of a GPU.
     """
 
-    def __init__(self, objects: ObjectStore, prefix: str, fingerprint: str) -> None:
+    def __init__(self, objects: ObjectStore, prefix: str, fingerprint: str, dtype: str) -> None:
         self._objects = objects
         self._prefix = prefix
         self._fingerprint = fingerprint
+        self._dtype = dtype
         self._stored = (0, 0)
         self._stored_at = time.monotonic()
 
@@ -62,13 +66,13 @@ class Checkpoints:
         if (position.epoch, position.step) == self._stored:
             return
         key = f"{self._prefix}/checkpoint-{position.epoch:04d}-{position.step:06d}.safetensors"
-        meta = json.dumps({"fingerprint": self._fingerprint, **asdict(position)})
+        meta = json.dumps({"fingerprint": self._fingerprint, "dtype": self._dtype, **asdict(position)})
         self._objects.put(key, safetensors.numpy.save(to_arrays(state), {"earmark": meta}))
         self._note_stored(position)
         yield Checkpoint(position.epoch, position.step, key)
 
-    def load(self, key: str, template: Tree) -> tuple[Position, Tree]:
-        """Loads a checkpoint into the structure of `template`.
+    def load(self, key: str, template: Tree) -> tuple[Position, Tree, str]:
+        """Loads a checkpoint into the structure of `template`; the last value is its dtype.
 
         Raises ObjectNotFoundError, and ValueError (often UnusableCheckpointError) if it does not fit.
         """
@@ -78,18 +82,22 @@ class Checkpoints:
             meta = json.loads(header["__metadata__"]["earmark"])
             if meta.pop("fingerprint") != self._fingerprint:
                 raise UnusableCheckpointError(f"{key} was made from other data, settings or code")
+            dtype = str(meta.pop("dtype"))
             position, state = Position(**meta), from_arrays(template, safetensors.numpy.load(data))
         except (KeyError, TypeError, safetensors.SafetensorError) as error:
             raise UnusableCheckpointError(f"{key} is not a checkpoint") from error
         self._note_stored(position)
-        return position, jax.device_put(state)
+        return position, jax.device_put(state), dtype
 
     def _note_stored(self, position: Position) -> None:
         self._stored, self._stored_at = (position.epoch, position.step), time.monotonic()
 
 
 def fingerprint(job: TrainingJob, *shapes: object) -> str:
-    """Equal for attempts with the same training, step by step: data, settings, base model, code, shapes."""
+    """Equal for attempts with the same training, step by step: data, settings, base model, code, shapes.
+
+    `shapes` may not depend on the device.
+    """
     files = sorted(
         (file.audio_file_id, file.sha256, file.features, sorted(map(astuple, file.annotations)))
         for file in job.files

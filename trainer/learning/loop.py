@@ -32,7 +32,7 @@ from earmark.trainer.learning.epochs import EpochState, Shards, StepTimer, next_
 from earmark.trainer.learning.preparation import TrainingData, prepare
 from earmark.trainer.learning.step import Shape, initial_state
 from earmark.trainer.learning.warm_start import base_model, initial_weights
-from earmark.trainer.model import LearnedType, Model, store_model
+from earmark.trainer.model import KnownFiles, LearnedType, Model, store_model
 from earmark.trainer.network import Weights
 from earmark.trainer.regions import RegionEvent, ValidationRegion
 from earmark.trainer.scoring.calibration import learned_types
@@ -42,7 +42,10 @@ from earmark.trainer.scoring.evaluation import calibrated, evaluate, recommended
 
 @dataclass(frozen=True, slots=True)
 class _Setup:
-    """What stays the same during the job. Training starts from the weights `parameters`."""
+    """What stays the same during the job. Training starts from the weights `parameters`.
+
+    `files` are those that the model will have been trained on, its base model included.
+    """
 
     config: TrainingConfig
     shape: Shape
@@ -50,12 +53,13 @@ class _Setup:
     validation: list[ValidationRegion]
     types: tuple[LearnedType, ...]
     parameters: Weights
+    files: KnownFiles
 
     def model(self, parameters: Weights, types: tuple[LearnedType, ...]) -> Model:
         """The model with these weights and types."""
         constants = self.data.constants
         normalization = np.asarray(constants.mean), np.asarray(constants.deviation)
-        return Model(self.shape.architecture, types, parameters, *normalization)
+        return Model(self.shape.architecture, types, parameters, *normalization, self.files)
 
     def scores(self, parameters: Weights) -> list[Float32[np.ndarray, "_ types"]]:
         """The raw scores of each validation region."""
@@ -102,7 +106,7 @@ def train(
     setup = yield from _set_up(job, objects, should_stop, network)
     run = _new_run(job, objects, should_stop, setup)
     if job.resume_from is not None:
-        yield _resume(run, job.resume_from, setup.data.steps)
+        yield _resume(run, job.resume_from, setup)
 
     # 5. Learn, epoch by epoch.
     yield from _learn(run, setup)
@@ -139,8 +143,9 @@ def _set_up(
 
     # 2. Divide the audio: whole files, or blocks of files, become validation audio.
     copies, gap = groups(dataset.files, dataset.features), grid.chunk + grid.context
+    known = base.files if base else KnownFiles()
     split = split_files(
-        dataset.files, copies, config.artifact_types, config.validation_split, gap, config.seed
+        dataset.files, copies, config.artifact_types, config.validation_split, gap, config.seed, known
     )
     yield from split.notices
     yield from annotation_notices(dataset, copies, split.train, config.artifact_types)
@@ -156,32 +161,40 @@ def _set_up(
     architecture, parameters, notice = initial_weights(config, base, network)
     if notice is not None:
         yield notice
-    return _Setup(config, Shape(architecture, grid, windows), data, validation, types, parameters)
+    trained, held_out = (
+        {dataset.files[region.file].sha256 for region in side} for side in (split.train, split.validation)
+    )
+    files = known.extended(trained, held_out)
+    return _Setup(config, Shape(architecture, grid, windows), data, validation, types, parameters, files)
 
 
 def _new_run(job: TrainingJob, objects: ObjectStore, should_stop: ShouldStop, setup: _Setup) -> _RunState:
     state = initial_state(setup.parameters)
-    checkpoints = Checkpoints(objects, job.prefix, fingerprint(job, setup.shape))
+    architecture = setup.shape.architecture
+    on_any_device = replace(setup.shape, architecture=replace(architecture, dtype=""))
+    checkpoints = Checkpoints(objects, job.prefix, fingerprint(job, on_any_device), architecture.dtype)
     best = jax.tree.map(jnp.copy, state.average)
     return _RunState(next_epoch(state), best, Position(), checkpoints, should_stop)
 
 
-def _resume(run: _RunState, key: str, steps: int) -> Notice:
+def _resume(run: _RunState, key: str, setup: _Setup) -> Notice:
     """Puts the checkpoint's state into `run`.
 
     If the checkpoint does not fit, its work is lost but the job goes on: training starts from the beginning.
     """
     template = jax.eval_shape(lambda: (run.state.train, run.state.totals, run.best))
     try:
-        position, (train_state, totals, run.best) = run.checkpoints.load(key, template)
+        position, (train_state, totals, run.best), dtype = run.checkpoints.load(key, template)
     except (ObjectNotFoundError, UnusableCheckpointError, ValueError) as error:
         return Notice(NoticeCode.RESUMED, f"training starts again with epoch 1: {error}")
     run.position = position
     run.state = EpochState(train_state, totals, position.step, position.seconds)
-    where = f"in epoch {position.epoch + 1} after step {position.step} of {steps}"
+    where = f"in epoch {position.epoch + 1} after step {position.step} of {setup.data.steps}"
     if not position.step:
         where = f"after epoch {position.epoch}"
-    return Notice(NoticeCode.RESUMED, f"training goes on {where}")
+    here = setup.shape.architecture.dtype
+    how = "" if dtype == here else f", in {here} as this trainer's device computes instead of {dtype}"
+    return Notice(NoticeCode.RESUMED, f"training goes on {where}{how}")
 
 
 def _learn(run: _RunState, setup: _Setup) -> Iterator[Event]:

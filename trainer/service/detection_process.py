@@ -9,6 +9,8 @@ from earmark.trainer.service.processes import ProcessLostError
 from earmark.trainer.service.supervisor import Supervisor
 from earmark.trainer.workers.wire import DetectedArtifact, DetectionReply, DetectionRequest, Failed
 
+START_SECONDS = 60.0  # a new process imports JAX and starts the device, mostly in 2 to 10 s
+
 Outcome = tuple[DetectedArtifact, ...] | Failed
 
 
@@ -28,6 +30,8 @@ class DetectionProcess:
                 while True:
                     reply: DetectionReply = await child.receive()
                     self._resolve(reply.number, reply.outcome)
+                    if isinstance(reply.outcome, Failed) and reply.outcome.ends_process:
+                        child.kill()  # it ends by itself, but takes no more requests
             except ProcessLostError as error:
                 self._fail_all(f"the detection process {error}")
             except Exception:
@@ -38,7 +42,15 @@ class DetectionProcess:
         self, weights: str, model_config: str, features: Path, duration_ms: int, config: dict[str, Any]
     ) -> tuple[DetectedArtifact, ...]:
         """Returns the detections by start. The arguments are those of DetectionRequest. Raises CallError."""
-        child = await self._supervisor.wait_until_warm()
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                child = await self._supervisor.wait_until_warm()
+        except TimeoutError:
+            raise CallError(
+                "DEVICE_FAILED",
+                f"the detection process of this trainer has not started within {START_SECONDS:g} s: "
+                "the trainer's log says why",
+            ) from None
         self._last_number += 1
         request = DetectionRequest(self._last_number, weights, model_config, features, duration_ms, config)
         pending: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()

@@ -67,6 +67,7 @@ class Child:
         self._send_lock = threading.Lock()
         self._received: asyncio.Queue[Any] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
+        self._killed = False
         self.exited = asyncio.Event()
         threading.Thread(target=self._read, name=f"{module} {self.pid}", daemon=True).start()
         self._connection.send(settings)
@@ -78,8 +79,8 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """False once the process has exited."""
-        return not self.exited.is_set() and self._process.poll() is None
+        """False once the process has been killed here, or has exited."""
+        return not (self._killed or self.exited.is_set()) and self._process.poll() is None
 
     async def send(self, message: object) -> None:
         """Sends a message. If the process has exited, this does not raise, but the next receive() does."""
@@ -95,6 +96,7 @@ class Child:
 
     def kill(self) -> None:
         """Kills the process; `exited` is set soon after."""
+        self._killed = True
         self._process.kill()
 
     async def close(self) -> None:

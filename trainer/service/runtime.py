@@ -15,11 +15,15 @@ from earmark.storage.objects import ObjectStore
 from earmark.trainer.service.audio_pool import AudioPool
 from earmark.trainer.service.changes import Changes
 from earmark.trainer.service.detection_process import DetectionProcess
+from earmark.trainer.service.device import device_environment
 from earmark.trainer.service.environment import Environment
 from earmark.trainer.service.scratch import ScratchDirectory
 from earmark.trainer.service.slot import TrainingSlot
 from earmark.trainer.service.supervisor import Supervisor
 from earmark.trainer.settings import TrainerSettings
+
+TRAINING = "earmark.trainer.workers.training"
+DETECTION = "earmark.trainer.workers.detection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +51,8 @@ class Runtime:
     async def open(cls, settings: TrainerSettings) -> AsyncIterator[Self]:
         """Starts every process, and ends them all on exit."""
         changes = Changes()
-        training = Supervisor(
-            "earmark.trainer.workers.training", settings, _training_environment(settings), changes
-        )
-        detection = Supervisor(
-            "earmark.trainer.workers.detection", settings, _detection_environment(settings), changes
-        )
+        training = Supervisor(TRAINING, settings, _training_environment(settings), changes)
+        detection = Supervisor(DETECTION, settings, _detection_environment(settings), changes)
         objects, scratch = ObjectStore.open(settings.object_store_url), settings.data_dir / "scratch"
         runtime = cls(
             settings=settings,
@@ -85,7 +85,7 @@ class Runtime:
 
 def _training_environment(settings: TrainerSettings) -> dict[str, str]:
     return {
-        **_jax_environment(settings.data_dir),
+        **_jax_environment(settings),
         "XLA_PYTHON_CLIENT_MEM_FRACTION": str(settings.gpu_memory_fraction),
     }
 
@@ -93,25 +93,26 @@ def _training_environment(settings: TrainerSettings) -> dict[str, str]:
 def _detection_environment(settings: TrainerSettings) -> dict[str, str]:
     """Allocates memory only when it is needed, so that detection fits on the GPU beside training."""
     return {
-        **_jax_environment(settings.data_dir),
+        **_jax_environment(settings),
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "XLA_PYTHON_CLIENT_MEM_FRACTION": str(settings.gpu_detection_memory_fraction),
     }
 
 
-def _jax_environment(data_dir: Path) -> dict[str, str]:
-    """Keeps compiled code on disk, so that a job after a restart starts in seconds.
+def _jax_environment(settings: TrainerSettings) -> dict[str, str]:
+    """Chooses the device, and keeps compiled code on disk, so that a job after a restart starts in seconds.
 
-    Variables that are already set take precedence.
+    Variables that are already set take precedence, but not over the device.
     """
     defaults = {
-        "JAX_COMPILATION_CACHE_DIR": str((data_dir / "compiled" / _processor()).absolute()),
+        "JAX_COMPILATION_CACHE_DIR": str((settings.data_dir / "compiled" / _processor()).absolute()),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
         # When XLA loads cached code, it warns at length that the code may not fit this machine, because of
         # tuning hints that are not processor features (prefer-no-gather). Real errors are raised by JAX.
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-    return {name: os.environ.get(name, value) for name, value in defaults.items()}
+    chosen = {name: os.environ.get(name, value) for name, value in defaults.items()}
+    return chosen | device_environment(settings.device)
 
 
 def _processor() -> str:

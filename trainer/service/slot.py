@@ -185,4 +185,6 @@ class SlotClaim:
             self.running = False
             raise
         self.running = not isinstance(message, Completed | Failed | Stopped)
+        if isinstance(message, Failed) and message.ends_process:
+            self._child.kill()  # it ends by itself, but the slot must not be free until it has
         return message

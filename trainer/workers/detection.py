@@ -1,5 +1,6 @@
 """The detection process. It is separate from training, so that a recording never waits for a job."""
 
+import sys
 from collections import OrderedDict
 from multiprocessing.connection import Connection
 
@@ -11,7 +12,7 @@ from earmark.trainer.logs import configure_logging
 from earmark.trainer.model import Model, UnreadableModelError, load_model
 from earmark.trainer.scoring.detection import DetectionConfig, detect
 from earmark.trainer.settings import TrainerSettings
-from earmark.trainer.workers.device import error_summary, warm_up
+from earmark.trainer.workers.device import device_failure, error_summary, warm_up
 from earmark.trainer.workers.wire import DetectedArtifact, DetectionReply, DetectionRequest, Failed, Ready
 
 CACHED_MODELS = 8
@@ -38,17 +39,23 @@ class ModelCache:
 
 
 def serve(connection: Connection, settings: TrainerSettings) -> None:
-    """Sends Ready, then answers each DetectionRequest. Raises EOFError when the front has closed its end."""
+    """Sends Ready, then answers each DetectionRequest.
+
+    Raises EOFError when the front has closed its end, and SystemExit after a failure of the device.
+    """
     configure_logging(settings.log_level)
     models = ModelCache(ObjectStore.open(settings.object_store_url))
     connection.send(Ready(warm_up()))
     while True:
         request: DetectionRequest = connection.recv()
-        connection.send(DetectionReply(request.number, answer(request, models)))
+        outcome = answer(request, models)
+        connection.send(DetectionReply(request.number, outcome))
+        if isinstance(outcome, Failed) and outcome.ends_process:
+            sys.exit(f"this process ends: {outcome.message}")
 
 
 def answer(request: DetectionRequest, models: ModelCache) -> tuple[DetectedArtifact, ...] | Failed:
-    """Returns the detections by start, or the failure. Raises nothing: the process must survive."""
+    """Returns the detections by start, or the failure. Raises nothing."""
     try:
         return detected_artifacts(request, models)
     except ObjectStoreError as error:
@@ -63,7 +70,7 @@ def answer(request: DetectionRequest, models: ModelCache) -> tuple[DetectedArtif
         return Failed("INTERNAL", "the features are gone: was the call cancelled?")
     except Exception as error:
         log.exception("detection crashed", weights=request.weights)
-        return Failed("INTERNAL", error_summary(error))
+        return device_failure(error) or Failed("INTERNAL", error_summary(error))
 
 
 def detected_artifacts(request: DetectionRequest, models: ModelCache) -> tuple[DetectedArtifact, ...]:

@@ -1,7 +1,16 @@
-"""Helpers of the two processes that run JAX: training and detection."""
+"""Helpers of the two processes that run JAX, training and detection: its start, and its failures."""
+
+import re
 
 import jax
 import jax.numpy as jnp
+
+from earmark.trainer.workers.wire import Failed
+
+# The statuses of errors that the device or its driver causes. After one of them, every later call may fail.
+DEVICE_STATUSES = ("INTERNAL", "UNKNOWN", "ABORTED", "UNAVAILABLE", "DATA_LOSS")
+DEVICE_ERRORS = re.compile(r"CUDA_ERROR|CUDNN_STATUS|CUBLAS_STATUS|cudaError")
+ALLOCATION = re.compile(r"allocat\w+ ([\d.]+ ?(?:bytes|[KMGT]i?B))")
 
 
 def warm_up() -> str:
@@ -11,7 +20,39 @@ def warm_up() -> str:
     return device_kind
 
 
+def device_failure(error: Exception) -> Failed | None:
+    """The failure if the error is the device's and not the work's; None for any other error.
+
+    Its process has to end: CUDA's errors stay until then, and memory that ran out may remain in pieces.
+    """
+    if not isinstance(error, jax.errors.JaxRuntimeError):
+        return None
+    text = str(error)
+    if text.startswith("RESOURCE_EXHAUSTED"):
+        return Failed("DEVICE_OUT_OF_MEMORY", _out_of_memory(text), ends_process=True)
+    if text.startswith(DEVICE_STATUSES) or DEVICE_ERRORS.search(text):
+        return Failed("DEVICE_FAILED", f"the device failed: {_first_line(text)}", ends_process=True)
+    return None
+
+
+def _out_of_memory(text: str) -> str:
+    device = jax.devices()[0]
+    allocation = ALLOCATION.search(text)
+    needed = f"{allocation[1]} more were needed" if allocation else _first_line(text)
+    statistics: dict[str, int] = device.memory_stats() or {}
+    use, limit = statistics.get("bytes_in_use"), statistics.get("bytes_limit")
+    has = f", {use / 2**30:.1f} of its {limit / 2**30:.1f} GiB were in use" if use and limit else ""
+    return (
+        f"the memory of the device ({device.device_kind}) ran out: {needed}{has}; train with a smaller "
+        "batch_size, or on a device with more memory"
+    )
+
+
 def error_summary(error: Exception) -> str:
     """Returns one line: the type of the error and the first line of its message."""
-    first_line = str(error).strip().partition("\n")[0]
+    first_line = _first_line(str(error))
     return f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]

@@ -1,5 +1,6 @@
 """The training process: warm before its first job, runs one job at a time, stops between two device calls."""
 
+import sys
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
@@ -13,7 +14,7 @@ from earmark.trainer.learning.loop import train
 from earmark.trainer.learning.precompile import precompile
 from earmark.trainer.logs import configure_logging
 from earmark.trainer.settings import TrainerSettings
-from earmark.trainer.workers.device import error_summary, warm_up
+from earmark.trainer.workers.device import device_failure, error_summary, warm_up
 from earmark.trainer.workers.wire import Failed, Ready, StopJob, Stopped
 
 log = structlog.get_logger()
@@ -22,14 +23,16 @@ log = structlog.get_logger()
 def serve(connection: Connection, settings: TrainerSettings) -> None:
     """Sends Ready, then answers each TrainingJob with its events.
 
-    The last message of a job is Completed, Failed or Stopped.
-    Raises EOFError when the front has closed its end.
+    The last message of a job is Completed, Failed or Stopped. Raises EOFError when the front has closed its
+    end, and SystemExit after a failure of the device.
     """
     configure_logging(settings.log_level)
     objects = ObjectStore.open(settings.object_store_url)
-    connection.send(Ready(warm_up()))
-    if settings.precompile and not connection.poll():
+    device = warm_up()
+    if settings.precompile:
         precompile(settings.network)
+    # Only now: a process whose compiler or device fails at the first step must not offer a slot.
+    connection.send(Ready(device))
     while True:
         match connection.recv():
             case StopJob():  # it arrived after its job had ended
@@ -38,6 +41,8 @@ def serve(connection: Connection, settings: TrainerSettings) -> None:
                 should_stop = stop_requests(job, connection)
                 for message in run_job(job, objects, should_stop, settings.network):
                     connection.send(message)
+                    if isinstance(message, Failed) and message.ends_process:
+                        sys.exit(f"this process ends: {message.message}")
 
 
 def stop_requests(job: TrainingJob, connection: Connection) -> ShouldStop:
@@ -83,6 +88,7 @@ def run_job(
     except ObjectNotFoundError as error:
         job_log.warning("a stored object is missing", key=error.key)
         yield Failed("STORED_DATA_DAMAGED", f"the object {error.key!r} is missing from the object store")
-    except Exception as error:  # noqa: BLE001 the process must survive to run the next job
+    except Exception as error:  # noqa: BLE001 unless the device failed, the process runs the next job
         job_log.exception("training crashed")
-        yield Failed("DISK_FULL" if is_of_disk(error) else "TRAINING_CRASHED", error_summary(error))
+        reason = "DISK_FULL" if is_of_disk(error) else "TRAINING_CRASHED"
+        yield device_failure(error) or Failed(reason, error_summary(error))

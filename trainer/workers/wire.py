@@ -30,10 +30,14 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The current request cannot succeed. `reason` is the name of an earmark.v1.ErrorReason."""
+    """The current request cannot succeed. `reason` is the name of an earmark.v1.ErrorReason.
+
+    If it `ends_process`, the process cannot be trusted with another request.
+    """
 
     reason: str
     message: str
+    ends_process: bool = False
 
 
 @dataclass(frozen=True, slots=True)

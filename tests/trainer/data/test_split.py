@@ -11,6 +11,7 @@ from earmark.trainer.data.copies import SHIFT_FRAMES
 from earmark.trainer.data.split import split_files
 from earmark.trainer.events import NoticeCode
 from earmark.trainer.job import Annotation, TrainingFile
+from earmark.trainer.model import KnownFiles
 from earmark.trainer.regions import RegionEvent, draw_region
 
 TYPES = ("common", "rare")
@@ -22,12 +23,12 @@ def file(name, *kinds, sha=None, seconds=30):
     return TrainingFile(name, sha or name, f"features/{name}", seconds * 1000, annotations)
 
 
-def split(files, types, share, gap, seed):
+def split(files, types, share, gap, seed, known=None):
     """Split with byte-identical files as copies."""
     groups = {}
     for number, one in enumerate(files):
         groups.setdefault(one.sha256, []).append(number)
-    return split_files(files, list(groups.values()), types, share, gap, seed)
+    return split_files(files, list(groups.values()), types, share, gap, seed, known)
 
 
 def kinds_of(files, regions):
@@ -268,3 +269,61 @@ def test_unlikely_events_are_no_examples_of_a_type():
     assert codes(sides) == [NoticeCode.TYPE_NOT_VALIDATED]
     assert {region.file for region in sides.train} >= {0}
     assert sum(len(region.spans(("rare",))["rare"]) for region in sides.train) == 1
+
+
+def validated(files, known, share=0.2, seed=1):
+    """The names of the files for validation, and the notices of the split."""
+    sides = split(files, ("common",), share, GAP, seed, known)
+    return {files[region.file].audio_file_id for region in sides.validation}, sides.notices
+
+
+def names(start, end):
+    return frozenset(f"{number:02}" for number in range(start, end))
+
+
+FIFTY = [file(name, "common") for name in sorted(names(0, 50))]
+KNOWN = KnownFiles(trained=names(0, 40), held_out=names(40, 50))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_a_base_model_held_out_stays_held_out_and_new_files_are_divided(seed):
+    files = [*FIFTY, *(file(name, "common") for name in sorted(names(50, 60)))]
+    held_out, notices = validated(files, KNOWN, seed=seed)
+    assert names(40, 50) <= held_out
+    assert not held_out & names(0, 40)
+    assert 1 <= len(held_out & names(50, 60)) <= 3
+    assert not notices
+
+
+def test_half_of_the_new_files_at_most_are_for_validation():
+    held_out, notices = validated(FIFTY, KnownFiles(trained=names(0, 40)))
+    assert held_out < names(40, 50)
+    assert 4 <= len(held_out) <= 5
+    assert not notices
+
+
+def test_a_notice_says_that_the_base_model_was_trained_on_the_validation_audio():
+    held_out, notices = validated(FIFTY, KnownFiles(trained=names(0, 48)))
+    assert 8 <= len(held_out) <= 12
+    (notice,) = notices
+    assert notice.code == NoticeCode.VALIDATION_SEEN
+    assert f"{len(held_out & names(0, 48))} of {len(held_out)} parts" in notice.message
+
+
+def test_a_copy_of_a_file_that_the_base_model_was_trained_on_is_not_new():
+    copies = [file(f"copy {number}", "common", sha=f"{number:02}") for number in range(10)]
+    held_out, _ = validated([*FIFTY, *copies], KNOWN)
+    assert held_out == names(40, 50)
+
+
+def test_a_type_that_only_known_files_have_is_still_validated():
+    files = [file(name, "common", *["rare"] * (name in ("03", "07"))) for name in sorted(names(0, 50))]
+    sides = split(files, TYPES, 0.2, GAP, 0, KNOWN)
+    assert kinds_of(files, sides.train)["rare"] == kinds_of(files, sides.validation)["rare"] == 1
+    assert codes(sides) == [NoticeCode.VALIDATION_SEEN]
+
+
+def test_blocks_of_few_known_recordings_are_validated_with_a_notice():
+    files = [file("00", "common", "common", seconds=120)]
+    assert NoticeCode.VALIDATION_SEEN in codes(split(files, ("common",), 0.2, GAP, 0, KNOWN))
+    assert NoticeCode.VALIDATION_SEEN not in codes(split(files, ("common",), 0.2, GAP, 0))

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import jax
 import pytest
 
+from earmark.trainer import network
 from earmark.trainer.events import (
     Checkpoint,
     EpochCompleted,
@@ -254,3 +256,18 @@ def test_all_epochs_done_a_job_resumes_to_its_end(objects, longer, uninterrupted
 def test_the_data_is_drawn_anew_by_the_seed(objects, longer, uninterrupted):
     other = replace(longer, config=replace(longer.config, seed=config().seed + 1), prefix="seed")
     assert completed(other, objects).sha256 != uninterrupted[-1].sha256
+
+
+def test_another_kind_of_device_goes_on_with_the_work(objects, longer, monkeypatch):
+    """As a GPU, which computes in bfloat16, hands a job to a CPU."""
+    # Flax's LayerNorm promotes bfloat16 to float32 by itself.
+    with monkeypatch.context() as patch, jax.numpy_dtype_promotion("standard"):
+        patch.setattr(network, "default_dtype", lambda: "bfloat16")
+        key = stopped_within(replace(longer, prefix="on a GPU"), objects, 3)
+    resumed = list(train(replace(longer, prefix="on a CPU", resume_from=key), objects, never))
+    (notice,) = [event for event in resumed if isinstance(event, Notice) and event.code == NoticeCode.RESUMED]
+    assert notice.message.startswith("training goes on after epoch 2, in float32")
+    assert "bfloat16" in notice.message
+    epochs = [event for event in resumed if isinstance(event, EpochCompleted)]
+    assert [event.epoch for event in epochs] == [3, 4]
+    assert epochs[-1].metrics.overall.f1_score > 0.2

@@ -193,3 +193,16 @@ def test_an_unusable_base_model_fails_the_job_before_files_are_read(objects, job
 
 def test_a_job_without_a_base_model_has_none(objects, job):
     assert base_model(job, objects) is None
+
+
+def test_a_model_knows_the_files_of_its_base_model_and_its_job_keeps_their_sides(objects, job, base):
+    before = load_model(objects, base.weights, base.config).files
+    assert before.trained | before.held_out == {file.sha256 for file in job.files}
+    assert before.trained
+    assert before.held_out
+    other_seed = replace(job, config=replace(job.config, seed=12, epochs=1), base=base, prefix="known")
+    done = completed(other_seed, objects)
+    assert load_model(objects, done.weights, done.config).files == before
+    fewer = replace(other_seed, files=job.files[:-1], prefix="fewer")
+    done = completed(fewer, objects)
+    assert before.trained <= load_model(objects, done.weights, done.config).files.trained

@@ -17,7 +17,9 @@ def compiled(tmp_path_factory):
 def trainer(tmp_path_factory, compiled):  # noqa: ARG001
     """A trainer shared by all tests that leave it unchanged."""
     data_dir = tmp_path_factory.mktemp("trainer")
-    with running(data_dir, "--heartbeat-seconds", "0.2", "--audio-processes", "2") as trainer:
+    # Most jobs of the tests are not of the default shape, which would be compiled in vain.
+    flags = ("--heartbeat-seconds", "0.2", "--audio-processes", "2", "--precompile", "false")
+    with running(data_dir, *flags) as trainer:
         yield trainer.warm()
 
 

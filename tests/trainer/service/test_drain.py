@@ -35,7 +35,7 @@ STOPPING = (grpc.StatusCode.UNAVAILABLE, "STOPPING")
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory, trainer, files):
     """A trainer of tiny networks with its own object store, which contains the features of `files`."""
-    with running(tmp_path_factory.mktemp("tiny"), "--network", "tiny") as tiny:
+    with running(tmp_path_factory.mktemp("tiny"), "--network", "tiny", "--precompile", "false") as tiny:
         for request in files:
             tiny.objects.put(request.file.features, trainer.objects.get(request.file.features))
         yield tiny.warm()
@@ -44,7 +44,8 @@ def tiny(tmp_path_factory, trainer, files):
 @pytest.fixture
 def another(tmp_path, tiny):
     """A second trainer of tiny networks on the same object store."""
-    with running(tmp_path, "--network", "tiny", "--object-store", str(tiny.data_dir / "objects")) as another:
+    flags = ("--network", "tiny", "--precompile", "false", "--object-store", str(tiny.data_dir / "objects"))
+    with running(tmp_path, *flags) as another:
         yield another.warm()
 
 

@@ -19,7 +19,7 @@ def accepted(call):
 
 @pytest.mark.usefixtures("compiled")
 def test_sigterm_ends_streams_with_unavailable_and_leaves_no_process(tmp_path):
-    with running(tmp_path) as trainer:
+    with running(tmp_path, "--precompile", "false") as trainer:
         watch = trainer.warm().stub.WatchCapacity(pb.WatchCapacityRequest())
         end = threading.Event()
         job = trainer.stub.Train(open_stream(pb.TrainRequest(job=training_job()), end))
@@ -40,7 +40,7 @@ def test_sigterm_ends_streams_with_unavailable_and_leaves_no_process(tmp_path):
 
 def test_a_killed_trainer_leaves_no_process(tmp_path, files, trainer):
     objects = str(trainer.data_dir / "objects")
-    with running(tmp_path, "--object-store", objects) as killed:
+    with running(tmp_path, "--object-store", objects, "--precompile", "false") as killed:
         job = killed.warm().train(files)
         assert accepted(job)
         children = killed.children()

@@ -202,6 +202,7 @@ _PRINTED_NOTICES = frozenset(
         training.NOTICE_CODE_TRAINER_LOST,
         training.NOTICE_CODE_WARM_START,
         training.NOTICE_CODE_STOPPED_EARLY,
+        training.NOTICE_CODE_VALIDATION_SEEN,
     }
 )
 

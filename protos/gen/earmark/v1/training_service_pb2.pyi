@@ -66,6 +66,7 @@ class NoticeCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NOTICE_CODE_TYPE_IN_ONE_RECORDING: _ClassVar[NoticeCode]
     NOTICE_CODE_TYPE_COVERS_AUDIO: _ClassVar[NoticeCode]
     NOTICE_CODE_COPIES_DIFFER: _ClassVar[NoticeCode]
+    NOTICE_CODE_VALIDATION_SEEN: _ClassVar[NoticeCode]
 TRAINING_JOB_STATUS_UNSPECIFIED: TrainingJobStatus
 TRAINING_JOB_STATUS_PENDING: TrainingJobStatus
 TRAINING_JOB_STATUS_QUEUED: TrainingJobStatus
@@ -108,6 +109,7 @@ NOTICE_CODE_FEW_EVENTS: NoticeCode
 NOTICE_CODE_TYPE_IN_ONE_RECORDING: NoticeCode
 NOTICE_CODE_TYPE_COVERS_AUDIO: NoticeCode
 NOTICE_CODE_COPIES_DIFFER: NoticeCode
+NOTICE_CODE_VALIDATION_SEEN: NoticeCode
 
 class TrainingJobError(_message.Message):
     __slots__ = ("reason", "message")

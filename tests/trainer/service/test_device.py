@@ -1,0 +1,56 @@
+"""The choice of the one device that a trainer computes on."""
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from earmark.trainer.service import runtime
+from earmark.trainer.service.device import device_environment
+from earmark.trainer.settings import TrainerSettings
+from tests.trainer.process import SECONDS
+
+NUMBERING = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
+
+@pytest.mark.parametrize(
+    ("device", "before", "wanted"),
+    [
+        ("cpu", None, {"JAX_PLATFORMS": "cpu"}),
+        ("cuda", None, {"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": "0", **NUMBERING}),
+        ("cuda:1", None, {"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": "1", **NUMBERING}),
+        ("cuda:1", "4,6", {"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": "6"}),
+        ("cuda:2", "4,6", {"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": ""}),
+        ("", None, {"CUDA_VISIBLE_DEVICES": "0", **NUMBERING}),
+        ("", "3,1", {"CUDA_VISIBLE_DEVICES": "3"}),
+        ("", "", {"CUDA_VISIBLE_DEVICES": ""}),
+    ],
+)
+def test_a_process_sees_one_device(device, before, wanted):
+    environment = {} if before is None else {"CUDA_VISIBLE_DEVICES": before}
+    assert device_environment(device, environment) == wanted
+
+
+def test_training_and_detection_see_the_same_device(tmp_path):
+    settings = TrainerSettings(data_dir=tmp_path, device="cuda:3")
+    for environment in (runtime._training_environment(settings), runtime._detection_environment(settings)):
+        assert environment["JAX_PLATFORMS"] == "cuda"
+        assert environment["CUDA_VISIBLE_DEVICES"] == "3"
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu:0", "cuda:0\n"])
+def test_other_devices_are_refused(device):
+    with pytest.raises(ValidationError, match="device"):
+        TrainerSettings(device=device)
+
+
+def test_a_trainer_whose_device_is_absent_ends_at_its_start(tmp_path):
+    command = [sys.executable, "-m", "earmark.trainer", "--trainer-port", "0", "--data-dir", str(tmp_path)]
+    ended = subprocess.run(
+        [*command, "--device", "cuda:7"], capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert ended.returncode == 1
+    assert not ended.stdout
+    assert "EARMARK_DEVICE asks for cuda:7, which JAX cannot use here" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -1,0 +1,141 @@
+"""Failures of the device: they end the process, and never the job."""
+
+import asyncio
+import os
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+
+from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
+from earmark.trainer.service import detection_process, runtime, supervisor
+from earmark.trainer.service.changes import Changes
+from earmark.trainer.service.detection_process import DetectionProcess
+from earmark.trainer.service.errors import CallError
+from earmark.trainer.service.server import serve
+from earmark.trainer.service.supervisor import Supervisor
+from earmark.trainer.settings import TrainerSettings
+from earmark.trainer.workers.device import device_failure
+from tests.sounds import bursts, encoded
+from tests.trainer.process import SECONDS, failure, processes, training_job
+from tests.trainer.service.failing_device import DEVICE_ERRORS
+
+HERE = "tests.trainer.service"
+OUT_OF_MEMORY = "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 3221225472 bytes."
+STICKY = "INTERNAL: CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered"
+
+
+@pytest.fixture
+def errors(tmp_path, monkeypatch):
+    """The file of the errors that the device is to raise; without lines, it works."""
+    file = tmp_path / "errors"
+    file.write_text("")
+    monkeypatch.setenv(DEVICE_ERRORS, str(file))
+    return file
+
+
+@asynccontextmanager
+async def serving(settings):
+    """A stub of a trainer in this process, whose workers are processes of their own."""
+    stop, address = asyncio.Event(), asyncio.get_running_loop().create_future()
+    server = asyncio.create_task(serve(settings, stop, address.set_result))
+    try:
+        async with grpc.aio.insecure_channel(await address) as channel:
+            yield pb_grpc.TrainerServiceStub(channel)
+    finally:
+        stop.set()
+        await server
+
+
+def settings(trainer, **changes):
+    """Settings of a second trainer with the objects of the first."""
+    values = {"data_dir": trainer.data_dir, "trainer_port": 0, "network": "tiny", "precompile": False}
+    return TrainerSettings(**{**values, **changes})
+
+
+def workers(module):
+    """The process ids of this process's children that run the module."""
+    return {
+        pid for pid, (parent, command) in processes().items() if parent == os.getpid() and module in command
+    }
+
+
+async def free_slot(stub):
+    async for response in stub.WatchCapacity(pb.WatchCapacityRequest(), timeout=SECONDS):
+        if response.capacity.free_training_slots:
+            return
+
+
+async def train(stub, files):
+    job = pb.TrainRequest(job=training_job())
+    return [response async for response in stub.Train(iter([job, *files]), timeout=SECONDS)]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "words"),
+    [
+        (OUT_OF_MEMORY, "DEVICE_OUT_OF_MEMORY", "3221225472 bytes"),
+        (STICKY, "DEVICE_FAILED", "ILLEGAL_ADDRESS"),
+    ],
+)
+async def test_a_device_error_ends_the_attempt_and_the_process_but_not_the_next_job(
+    trainer, files, errors, monkeypatch, error, reason, words
+):
+    monkeypatch.setattr(runtime, "TRAINING", f"{HERE}.training_on_failing_device")
+    async with serving(settings(trainer)) as stub:
+        await free_slot(stub)
+        failing = workers(runtime.TRAINING)
+        errors.write_text(f"{error}\n")
+        with pytest.raises(grpc.RpcError) as caught:
+            await train(stub, files)
+        assert failure(caught.value) == (grpc.StatusCode.UNAVAILABLE, reason)
+        assert words in caught.value.details()
+        await free_slot(stub)
+        assert not failing & workers(runtime.TRAINING)
+        assert (await train(stub, files))[-1].WhichOneof("content") == "completed"
+
+
+async def test_a_device_error_in_detection_fails_the_call_and_ends_the_process(
+    trainer, model, errors, monkeypatch
+):
+    monkeypatch.setattr(runtime, "DETECTION", f"{HERE}.detection_on_failing_device")
+    audio = encoded(bursts(2, seed=99)[0], "FLAC")
+    start = pb.DetectRequest.Start(weights=model.weights, model_config=model.model_config)
+    requests = [pb.DetectRequest(start=start), pb.DetectRequest(data=audio)]
+    async with serving(settings(trainer)) as stub:
+        await free_slot(stub)
+        failing = workers(runtime.DETECTION)
+        errors.write_text(f"{STICKY}\n")
+        with pytest.raises(grpc.RpcError) as caught:
+            [response async for response in stub.Detect(iter(requests), timeout=SECONDS)]
+        assert failure(caught.value) == (grpc.StatusCode.UNAVAILABLE, "DEVICE_FAILED")
+        responses = [response async for response in stub.Detect(iter(requests), timeout=SECONDS)]
+        assert responses[-1].WhichOneof("content") == "summary"
+        assert len(failing) == 1
+        assert not failing & workers(runtime.DETECTION)
+
+
+@pytest.mark.usefixtures("compiled")
+async def test_a_process_that_fails_at_its_first_step_never_becomes_warm(tmp_path, errors, monkeypatch):
+    monkeypatch.setattr(supervisor, "BACKOFF_SECONDS", (0.0,))
+    errors.write_text(f"{STICKY}\n{STICKY}\n")
+    chosen = TrainerSettings(data_dir=tmp_path, network="tiny")
+    training = Supervisor(f"{HERE}.training_that_fails_to_compile", chosen, {}, Changes())
+    running = asyncio.create_task(training.run())
+    await training.wait_until_warm()
+    assert not errors.read_text()  # the two processes before it have exited
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_detect_does_not_wait_for_a_process_that_cannot_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(detection_process, "START_SECONDS", 0)
+    never_started = Supervisor("no.such.module", TrainerSettings(data_dir=tmp_path), {}, Changes())
+    with pytest.raises(CallError, match="has not started within") as caught:
+        await DetectionProcess(never_started).detect("weights", "config", tmp_path, 1000, {})
+    assert caught.value.reason == "DEVICE_FAILED"
+
+
+def test_other_errors_are_not_the_devices():
+    assert device_failure(ValueError("INTERNAL: not from the device")) is None
