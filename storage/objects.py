@@ -5,6 +5,7 @@ becomes visible complete or not at all. Every method raises ObjectStoreError if 
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -47,6 +48,8 @@ class ObjectStore:
 
     backend: Backend
     store_id: str = ""
+    # Of a store in a folder.
+    folder: Path | None = None
 
     @classmethod
     def open(cls, url: str) -> "ObjectStore":
@@ -56,7 +59,9 @@ class ObjectStore:
         """
         with _wrapped("open", url):
             folder = local_folder(url)
-            return cls(from_url(url) if folder is None else LocalStore(folder, mkdir=True))
+            if folder is None:
+                return cls(from_url(url))
+            return cls(LocalStore(folder, mkdir=True), folder=folder)
 
     def identified(self) -> "ObjectStore":
         """This store with its id. Raises ObjectStoreError if it has none."""
@@ -86,6 +91,7 @@ class ObjectStore:
         """Replaces any object with this key."""
         with _wrapped("write", key):
             obstore.put(self.backend, key, data)
+            self._sync(key)
 
     def delete(self, *keys: str) -> None:
         """Ignores keys that do not exist."""
@@ -110,6 +116,8 @@ class ObjectStore:
         """Replaces any object with this key. Streams a file in parts of 5 MiB, at most four in memory."""
         with _wrapped("write", key):
             await obstore.put_async(self.backend, key, data, max_concurrency=4)
+            if self.folder is not None:
+                await asyncio.to_thread(self._sync, key)
 
     async def delete_async(self, *keys: str) -> None:
         """Ignores keys that do not exist."""
@@ -132,6 +140,21 @@ class ObjectStore:
             if part is None:
                 return
             yield bytes(part)
+
+    def _sync(self, key: str) -> None:
+        """Returns once an object in a folder survives a loss of power. A bucket promises that itself."""
+        if self.folder is None:
+            return
+        # The names of the object and of the folders made for it are in the folders above.
+        path = self.folder / key
+        for each in (path, *path.parents):
+            descriptor = os.open(each, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            if each == self.folder:
+                return
 
     def _missing(self, key: str) -> Exception:
         """The error for an object that was not found: ObjectNotFoundError if the store can be believed."""

@@ -162,8 +162,8 @@ class Trainers:
         return [trainer for trainer in self.available() if not trainer.audio_cool_down.seconds_left(now)]
 
     def slots(self) -> Slots:
-        """The training slots of the available trainers."""
-        capacities = [trainer.capacity for trainer in self.available()]
+        """The training slots of the available trainers that are well and in no cool-down."""
+        capacities = [trainer.capacity for trainer in self.for_training() if not trainer.capacity.problem]
         return Slots(
             answering=len(capacities),
             total=sum(capacity.training_slots for capacity in capacities),
