@@ -30,6 +30,8 @@ GAP = (1.0, 3.0)
 SECONDS = (3.0, 10.0)
 # Faults that do not last 3 to 10 s. A decoder is killed as soon as it has a file.
 SECONDS_OF = {LOGIN_REFUSED: 10.0, "decoder dies": 20.0}
+# The longest wait for an upload.
+UPLOAD_SECONDS = 5.0
 TRAINING = "trainer training"
 # More than any disk has free.
 ENDLESS_MB = str(1 << 40)
@@ -47,7 +49,13 @@ def plan(seed: int, faults: int) -> Iterator[Step]:
 
 
 async def disturb(system: System, target: Service | Postgres | Store, step: Step) -> None:
-    """Injects a fault of KINDS. Returns when it is over."""
+    """Injects a fault of KINDS. Returns when it is over.
+
+    It begins when a file has been uploaded, so that a file has to be processed meanwhile.
+    """
+    for store in system.stores:
+        store.uploaded.clear()
+        await asyncio.to_thread(store.uploaded.wait, UPLOAD_SECONDS)
     if isinstance(target, Store):
         with target.faulty(cast("StoreFault", step.kind)):
             await asyncio.sleep(step.seconds)

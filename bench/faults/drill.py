@@ -158,11 +158,12 @@ async def _run_clients(
 
 
 async def _sweep(system: System) -> None:
-    """Removes orphans as gateways do when they have become old."""
+    """Removes orphans, and what jobs have left, as gateways do when they have become old."""
     async with Database(system.postgres.dsn) as database:
         async with database.connection() as connection:
-            age = "UPDATE orphan_candidates SET since = since - make_interval(secs => $1)"
-            await connection.execute(age, GRACE_SECONDS)
+            for table, time in (("orphan_candidates", "since"), ("training_jobs", "finished_at")):
+                age = f"UPDATE {table} SET {time} = {time} - make_interval(secs => $1)"
+                await connection.execute(age, GRACE_SECONDS)
         await remove_orphans(database, ObjectStore.open(str(system.objects)))
 
 

@@ -47,6 +47,8 @@ class Store:
         # Where objects are written before they become visible.
         self.unfinished = folder.with_name(f"{folder.name}-unfinished")
         self.fault: StoreFault | None = None
+        # Set whenever an uploaded file has been stored.
+        self.uploaded = threading.Event()
         # The numbers of the requests, which decide the tenth that fails.
         self.numbers = count(1)
 
@@ -128,6 +130,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.PRECONDITION_FAILED, "PreconditionFailed")
             return
         self._reply(HTTPStatus.OK, b"", {"ETag": _etag(body)})
+        if path.name == "source":
+            self.server.store.uploaded.set()
 
     def do_GET(self) -> None:
         if self._fails():

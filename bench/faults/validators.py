@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from bench.faults.api import DISCONNECTED
-from bench.faults.job_validators import FINAL, Events, little_work_lost, one_end_and_no_stale_writes
+from bench.faults.job_validators import (
+    FINAL,
+    Events,
+    jobs_leave_only_models,
+    little_work_lost,
+    no_job_fails,
+    one_end_and_no_stale_writes,
+)
 from bench.faults.log_validators import file_logs_are_whole, logs_are_whole
 from bench.faults.observations import Call, Failure, Fault, LogWatcher, Observations, Watcher
 from bench.faults.recovery import everything_goes_on
@@ -203,13 +210,6 @@ def tenants_are_apart(observed: Observations, secrets: Iterable[str]) -> Iterato
                     yield f"{watcher.name} received {secret.decode()!r}"
 
 
-def no_job_fails(observed: Observations, tables: Tables) -> Iterator[str]:  # noqa: ARG001 - as all validators
-    """The data of every job are good, and what a trainer suffers is not the job's fault."""
-    for job in tables.jobs:
-        if job.status == "failed":
-            yield f"job {job.id} failed: {tables.events[job.id][-1].status_changed.reason}"
-
-
 def clients_are_done(observed: Observations, tables: Tables) -> Iterator[str]:  # noqa: ARG001 - as all validators
     """After the faults, everything comes to its end."""
     yield from observed.unfinished
@@ -227,6 +227,7 @@ VALIDATORS: dict[str, Validator] = {
     "4 and 6 watches of audio files are whole": file_logs_are_whole,
     "9 audio fails alone": audio_fails_alone,
     "deletions are complete": deletions_are_complete,
+    "jobs leave only models": jobs_leave_only_models,
     "no job fails": no_job_fails,
     "everything goes on after a fault": everything_goes_on,
     "everything comes to its end": clients_are_done,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.faults import recovery, validators
+from bench.faults import recovery
 from bench.faults.observations import Call, Fault, Observations
 from bench.faults.tables import Tables
 from earmark.v1 import audio_service_pb2 as audio
@@ -77,12 +77,3 @@ def test_the_longest_recovery_is_reported_by_work_and_fault() -> None:
         faults=[fault(), fault("slow", ended=ENDED + 1)], calls=[upload(START, ENDED + 3)]
     )
     assert recovery.seconds_to_recover(observed, Tables()) == {"uploads": {"refuse": 2.0, "slow": 2.0}}
-
-
-def test_a_job_that_failed_is_reported() -> None:
-    job = accepted_job().status("FAILED")
-    job.events[-1].status_changed.reason = "its trainer was lost"
-    tables = Tables([job.row("failed")], {JOB_ID: job.events})
-    assert_one(list(validators.no_job_fails(Observations(), tables)), JOB_ID, "its trainer was lost")
-    tables = Tables([job.row("cancelled")], {JOB_ID: job.events})
-    assert list(validators.no_job_fails(Observations(), tables)) == []
