@@ -1,4 +1,4 @@
-"""`python -m bench.faults --kills N --seed S`: runs the drill and ends with status 1 on a violation."""
+"""`python -m bench.faults --kills N --faults N`: runs the drill and ends with status 1 on a violation."""
 
 import asyncio
 import json
@@ -17,8 +17,11 @@ from bench.faults.drill import drill
 
 def main(
     kills: Annotated[
-        int, typer.Option(min=1, help="SIGKILLs, spread evenly over gateways, trainers and PostgreSQL.")
+        int, typer.Option(min=0, help="SIGKILLs, spread evenly over gateways, trainers and PostgreSQL.")
     ] = 20,
+    faults: Annotated[
+        int, typer.Option(min=0, help="Faults of the object store, of the database's login and of trainers.")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Decides the faults and the clients' requests.")] = 0,
     *,
     keep: Annotated[bool, typer.Option(help="Keep the logs even without violations.")] = False,
@@ -32,7 +35,7 @@ def main(
     # The supervisor of the embedded PostgreSQL logs every kill.
     with (folder / "drill.log").open("w") as log_file:
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(log_file))
-        report = asyncio.run(drill(seed, kills, folder, log))
+        report = asyncio.run(drill(seed, kills, faults, folder, log))
     violated = {name: problems for name, problems in report.violations.items() if problems}
     print(json.dumps({**report.figures, "violations": violated}, indent=1))
     if violated or keep:

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.faults import clients, dataset_clients, log_clients, other_tenant, tables, validators
+from bench.faults import clients, dataset_clients, dependencies, log_clients, other_tenant, tables, validators
 from bench.faults.api import Api
 from bench.faults.dataset import TrainingData, create_training_data
 from bench.faults.faults import Faults, plan
 from bench.faults.job_validators import waits
 from bench.faults.observations import Observations
 from bench.faults.other_tenant import OtherTenant
+from bench.faults.recovery import seconds_to_recover
+from bench.faults.store import Store
 from bench.faults.system import System
 from bench.faults.tables import Tables
 from earmark.client import connect
@@ -31,9 +33,9 @@ GATEWAY = {
     "EARMARK_LEASE_SECONDS": "3",
     "EARMARK_TRAINER_SILENCE_SECONDS": "4",
     "EARMARK_HEARTBEAT_SECONDS": "2",
-    # A job may lose its trainer any number of times.
-    "EARMARK_MAX_ATTEMPTS": "1000",
 }
+# With kills, a job may lose its trainer any number of times.
+KILLED = {"EARMARK_MAX_ATTEMPTS": "1000"}
 TRAINER = {
     "EARMARK_NETWORK": "tiny",
     "EARMARK_PRECOMPILE": "true",
@@ -66,15 +68,24 @@ class Resources:
     other_tenant: OtherTenant
 
 
-async def drill(seed: int, kills: int, folder: Path, log: Log) -> Report:
-    """Runs one drill in `folder`, which keeps the processes' logs. `log` receives lines on its progress."""
+async def drill(seed: int, kills: int, refusals: int, folder: Path, log: Log) -> Report:
+    """Runs one drill in `folder`, which keeps the processes' logs. `log` receives lines on its progress.
+
+    The object store is the stand-in for S3 if there are faults of dependencies, and a folder otherwise.
+    """
     observed, began = Observations(), time.time()
-    async with System(folder, observed.unexpected_exits.append, gateway=GATEWAY, trainer=TRAINER) as system:
+    async with AsyncExitStack() as stack:
+        store = stack.enter_context(Store(folder / "objects")) if refusals else None
+        gateway = GATEWAY | (KILLED if kills else {})
+        report_exit = observed.unexpected_exits.append
+        system = System(folder, report_exit, gateway=gateway, trainer=TRAINER, store=store)
+        await stack.enter_async_context(system)
         other = await other_tenant.insert(system.postgres.dsn)
         resources = await asyncio.to_thread(_prepare, system.addresses[0], folder, other)
         log("everything is up, and there is a dataset to train on")
         faults = Faults(system, observed)
-        await _run_clients(seed, system, observed, resources, faults.run(plan(seed, kills)), log)
+        injecting = _inject(faults, seed, kills, refusals)
+        await _run_clients(seed, system, observed, resources, injecting, log)
         await _probe(system, observed, resources)
         await _sweep(system)
         contents = await tables.read(system.postgres.dsn, system.objects)
@@ -85,6 +96,13 @@ async def drill(seed: int, kills: int, folder: Path, log: Log) -> Report:
         **_figures(observed, contents),
     }
     return Report(figures, validators.violations(observed, contents, other.secrets))
+
+
+async def _inject(faults: Faults, seed: int, kills: int, refusals: int) -> None:
+    """Runs both plans at the same time."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(faults.run(plan(seed, kills)))
+        group.create_task(faults.run_in_turn(dependencies.plan(seed, refusals)))
 
 
 def _prepare(address: str, folder: Path, other: OtherTenant) -> Resources:
@@ -116,7 +134,10 @@ async def _run_clients(
         work = {
             "jobs": clients.jobs(await client("jobs"), data, stop),
             "sets": dataset_clients.sets(await client("sets"), data, stop),
-            "uploads": dataset_clients.uploads(await client("uploads"), resources.uploads_id, stop),
+            **{
+                name: dataset_clients.uploads(await client(name), resources.uploads_id, stop)
+                for name in ("uploads", "more uploads", "other uploads")[: 3 if system.stores else 1]
+            },
             "deletions": dataset_clients.deletions(await client("deletions"), stop),
             "reads": dataset_clients.reads(await client("reads"), data, other, stop),
         }
@@ -137,11 +158,12 @@ async def _run_clients(
 
 
 async def _sweep(system: System) -> None:
-    """Removes orphans as gateways do when they have become old."""
+    """Removes orphans, and what jobs have left, as gateways do when they have become old."""
     async with Database(system.postgres.dsn) as database:
         async with database.connection() as connection:
-            age = "UPDATE orphan_candidates SET since = since - make_interval(secs => $1)"
-            await connection.execute(age, GRACE_SECONDS)
+            for table, time in (("orphan_candidates", "since"), ("training_jobs", "finished_at")):
+                age = f"UPDATE {table} SET {time} = {time} - make_interval(secs => $1)"
+                await connection.execute(age, GRACE_SECONDS)
         await remove_orphans(database, ObjectStore.open(str(system.objects)))
 
 
@@ -180,6 +202,7 @@ def _figures(observed: Observations, contents: Tables) -> dict[str, Any]:
         "datasets_deleted": len(observed.deleted),
         "sets_published": len({c.request.annotation_set_id for c in observed.of("PublishAnnotationSet")}),
         "uploads": dict(Counter("good" if upload.good else "bad" for upload in observed.uploads)),
+        "seconds_to_recover": seconds_to_recover(observed, contents),
         "seconds_to_next_attempt": {
             "median": round(statistics.median(seconds), 1) if seconds else None,
             "max": round(max(seconds), 1) if seconds else None,

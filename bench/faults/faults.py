@@ -6,10 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
+from bench.faults import dependencies
 from bench.faults.observations import Fault, Observations
 from bench.faults.proxy import Proxy
+from bench.faults.step import Step
+from bench.faults.store import Store
 from bench.faults.system import Postgres, Service, System
 
 KINDS = ("gateway", "trainer", "postgres")
@@ -23,24 +25,10 @@ LONGEST_STALL = 5.0
 LONGEST_RESTART = 3.0
 GAP = (0.3, 2.0)
 PROGRESS_SECONDS = 6.0
+# The same after a fault of a plan whose faults come one after the other.
+LONGEST_RECOVERY = 30.0
 
-Target = Service | Postgres | Proxy
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A planned fault, `gap` seconds after the one before.
-
-    `kind`: kill, stop, pause, cut, stall or lost reply; `target_kind`: one of KINDS or LINKS; `choice`: a
-    number from 0 to 1 that selects the target among those of this kind; `seconds`: how long the fault lasts,
-    or how long a process stays down.
-    """
-
-    kind: str
-    target_kind: str
-    choice: float
-    gap: float
-    seconds: float
+Target = Service | Postgres | Proxy | Store
 
 
 def plan(seed: int, kills: int) -> Iterator[Step]:
@@ -83,28 +71,37 @@ class Faults:
         async with asyncio.TaskGroup() as running:
             for step in steps:
                 await asyncio.sleep(step.gap)
-                await self._wait_for_progress()
+                await self._wait_for_progress(PROGRESS_SECONDS)
                 target = await self._target(step)
-                self._faulty.add(target)
                 running.create_task(self._inject(target, step))
 
-    async def _wait_for_progress(self) -> None:
-        """Waits up to PROGRESS_SECONDS for an epoch or job to end, which kills could otherwise prevent."""
+    async def run_in_turn(self, steps: Iterator[Step]) -> None:
+        """Injects one fault after the other, each when work goes on after the one before."""
+        for step in steps:
+            await asyncio.sleep(step.gap)
+            await self._inject(await self._target(step), step)
+            await self._wait_for_progress(LONGEST_RECOVERY)
+
+    async def _wait_for_progress(self, seconds: float) -> None:
+        """Waits so long for an epoch or job to end, which the next fault could otherwise prevent."""
         self._history.progressed.clear()
         with suppress(TimeoutError):
-            async with asyncio.timeout(PROGRESS_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._history.progressed.wait()
 
     async def _target(self, step: Step) -> Target:
+        """Reserves a target of the step that has no fault."""
         while True:
             self._freed.clear()
             free = [target for target in self._all(step.target_kind) if target not in self._faulty]
             if free:
-                return free[int(step.choice * len(free))]
+                target = free[int(step.choice * len(free))]
+                self._faulty.add(target)
+                return target
             await self._freed.wait()
 
     def _all(self, target_kind: str) -> Sequence[Target]:
-        targets: tuple[Target, ...] = (*self._system.processes, *self._system.links)
+        targets: tuple[Target, ...] = (*self._system.processes, *self._system.links, *self._system.stores)
         return [target for target in targets if target.kind == target_kind]
 
     async def _inject(self, target: Target, step: Step) -> None:
@@ -113,6 +110,8 @@ class Faults:
         self._history.faults.append(fault)
         if isinstance(target, Proxy):
             await _disturb_link(target, step)
+        elif isinstance(target, Store) or step.kind in dependencies.KINDS:
+            await dependencies.disturb(self._system, target, step)
         else:
             await _disturb_process(target, step)
         fault.ended = time.time()

@@ -1,7 +1,8 @@
-"""Validators of the jobs' events and rows: promises 2 and 3. Each yields descriptions of violations."""
+"""Validators of the jobs' events, rows and objects: promises 2, 3 and others. Violations are text."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from pathlib import PurePosixPath
 
 from bench.faults.observations import Observations
 from bench.faults.tables import Job, Tables
@@ -218,6 +219,24 @@ def _all_busy(tables: Tables) -> Iterator[Span]:
     for (began, count), (ended, _) in pairwise(counts):
         if count == most:
             yield began, ended
+
+
+def no_job_fails(observed: Observations, tables: Tables) -> Iterator[str]:  # noqa: ARG001 - as all validators
+    """The data of every job are good, and what a trainer suffers is not the job's fault."""
+    for job in tables.jobs:
+        if job.status == "failed":
+            yield f"job {job.id} failed: {tables.events[job.id][-1].status_changed.reason}"
+
+
+def jobs_leave_only_models(observed: Observations, tables: Tables) -> Iterator[str]:  # noqa: ARG001 - as all
+    """After a sweep, the stored objects of jobs are the two of each model."""
+    stored = {key for key in tables.objects if key.startswith("jobs/")}
+    weights = [PurePosixPath(model.weights) for model in tables.models]
+    named = {str(path.with_name(name)) for path in weights for name in (path.name, "model.json")}
+    for key in sorted(stored - named):
+        yield f"there is the object {key}, which belongs to no model"
+    for key in sorted(named - stored):
+        yield f"there is no object {key}, which belongs to a model"
 
 
 def longest_gap(start: float, end: float, spans: Iterable[Span]) -> float:

@@ -15,6 +15,8 @@ from typing import Self
 import psutil  # type: ignore[import-untyped]  # has no stubs
 
 from bench.faults.proxy import Connect, Proxy
+from bench.faults.store import Store
+from earmark.storage.database import Database
 from earmark.storage.embedded import EmbeddedPostgres
 from earmark.storage.embedded.cluster import SOCKET_NAME, socket_folder
 
@@ -23,6 +25,8 @@ PORTS = range(20_000, 30_000)
 RELAUNCH_SECONDS = 0.5
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
+# The services log in with a role of their own: a superuser cannot be refused.
+ROLE = "earmark"
 
 
 class Service:
@@ -47,8 +51,12 @@ class Service:
         # A process must not be launched while its predecessor is being ended.
         self._launching = asyncio.Lock()
 
-    async def start(self) -> None:
-        """Returns when it serves. Raises TimeoutError if it does not within START_SECONDS."""
+    async def start(self, changed: Mapping[str, str] | None = None) -> None:
+        """Returns when it serves. Raises TimeoutError if it does not within START_SECONDS.
+
+        `changed`: settings that are different until its next start.
+        """
+        self._changed = dict(changed or {})
         self._supervisor = asyncio.create_task(self._supervise(), name=self.name)
         async with asyncio.timeout(START_SECONDS):
             await self.up.wait()
@@ -63,17 +71,18 @@ class Service:
 
     def pause(self) -> None:
         """Suspends the process and all its descendants, as when a machine is suspended."""
-        for process in self._process_tree():
+        for process in self.process_tree():
             with suppress(psutil.NoSuchProcess):
                 process.suspend()
 
     def resume(self) -> None:
         """Continues the suspended processes."""
-        for process in reversed(self._process_tree()):
+        for process in reversed(self.process_tree()):
             with suppress(psutil.NoSuchProcess):
                 process.resume()
 
-    def _process_tree(self) -> list[psutil.Process]:
+    def process_tree(self) -> list[psutil.Process]:
+        """The process and all its descendants."""
         with suppress(psutil.NoSuchProcess):
             parent = psutil.Process(self._process.pid)
             return [parent, *parent.children(recursive=True)]
@@ -113,7 +122,7 @@ class Service:
             with (self._folder / "log").open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-m", f"earmark.{self.kind}"),
-                    env=self._environment,
+                    env=self._environment | self._changed,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=log,
@@ -133,6 +142,13 @@ class Postgres:
         """Returns when it accepts connections."""
         self._stack = AsyncExitStack()
         self._server = await self._stack.enter_async_context(EmbeddedPostgres(self._folder))
+
+    async def create_role(self) -> None:
+        """Creates ROLE, which may create everything that the services need."""
+        async with Database(self.dsn) as database, database.connection() as connection:
+            await connection.execute(f"CREATE ROLE {ROLE} LOGIN")
+            await connection.execute(f"GRANT ALL ON DATABASE postgres TO {ROLE}")
+            await connection.execute(f"GRANT ALL ON SCHEMA public TO {ROLE}")
 
     async def kill(self) -> None:
         """Kills the whole server through its main process, and does not start it again."""
@@ -161,7 +177,8 @@ class Postgres:
 class System:
     """PostgreSQL, trainers and gateways, with a proxy on every link. Every gateway uses every trainer.
 
-    `gateway` and `trainer`: settings that differ from the defaults. `report_exit`: see Service.
+    `gateway` and `trainer`: settings that differ from the defaults. `report_exit`: see Service. `store`: a
+    running store that they use instead of a folder.
     """
 
     def __init__(
@@ -173,11 +190,14 @@ class System:
         trainers: int = 2,
         gateway: Mapping[str, str] | None = None,
         trainer: Mapping[str, str] | None = None,
+        store: Store | None = None,
     ) -> None:
         ports = _free_ports(gateways + trainers)
         self._gateway_ports, self._trainer_ports = ports[:gateways], ports[gateways:]
         self._folder, self._report_exit = folder, report_exit
         self._gateway_settings, self._trainer_settings = dict(gateway or {}), dict(trainer or {})
+        self.stores = () if store is None else (store,)
+        self._store_settings = store.settings if store else {"EARMARK_OBJECT_STORE": str(self.objects)}
         self.postgres = Postgres(folder)
         self.trainers: list[Service] = []
         self.gateways: list[Service] = []
@@ -188,6 +208,7 @@ class System:
         async with AsyncExitStack() as stack:
             await self.postgres.start()
             stack.push_async_callback(self.postgres.stop)
+            await self.postgres.create_role()
             for number, port in enumerate(self._trainer_ports):
                 self.trainers.append(self._trainer(number, port))
             for number, port in enumerate(self._gateway_ports):
@@ -230,11 +251,20 @@ class System:
         """The folder of the object store."""
         return self._folder / "objects"
 
+    @property
+    def other_objects(self) -> Path:
+        """The folder of an object store that is not the system's."""
+        return self._folder / "other-objects"
+
+    def trainer_address(self, trainer: Service) -> str:
+        """The address of this trainer, bypassing the proxies."""
+        return self.trainer_addresses[self.trainers.index(trainer)]
+
     def _trainer(self, number: int, port: int) -> Service:
         compiled = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(self._folder / "compiled"))
         settings = {
             "EARMARK_TRAINER_PORT": str(port),
-            "EARMARK_OBJECT_STORE": str(self.objects),
+            **self._store_settings,
             "JAX_COMPILATION_CACHE_DIR": compiled,
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
         }
@@ -257,8 +287,8 @@ class System:
             self.inner_links.append(await stack.enter_async_context(link))
         settings = {
             "EARMARK_PORT": str(port),
-            "EARMARK_OBJECT_STORE": str(self.objects),
-            "EARMARK_DATABASE_URL": f"postgresql://postgres@{database.address}/postgres?sslmode=disable",
+            **self._store_settings,
+            "EARMARK_DATABASE_URL": f"postgresql://{ROLE}@{database.address}/postgres?sslmode=disable",
             "EARMARK_TRAINERS": ",".join(link.address for link in trainers),
         }
         return Service(name, "gateway", self._folder, settings | self._gateway_settings, self._report_exit)

@@ -9,9 +9,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from bench.faults.api import DISCONNECTED
-from bench.faults.job_validators import FINAL, Events, little_work_lost, one_end_and_no_stale_writes
+from bench.faults.job_validators import (
+    FINAL,
+    Events,
+    jobs_leave_only_models,
+    little_work_lost,
+    no_job_fails,
+    one_end_and_no_stale_writes,
+)
 from bench.faults.log_validators import file_logs_are_whole, logs_are_whole
 from bench.faults.observations import Call, Failure, Fault, LogWatcher, Observations, Watcher
+from bench.faults.recovery import everything_goes_on
 from bench.faults.tables import AnnotationRow, Tables
 from earmark.v1 import annotation_service_pb2 as pb_annotations
 from earmark.v1 import training_service_pb2 as pb
@@ -219,6 +227,9 @@ VALIDATORS: dict[str, Validator] = {
     "4 and 6 watches of audio files are whole": file_logs_are_whole,
     "9 audio fails alone": audio_fails_alone,
     "deletions are complete": deletions_are_complete,
+    "jobs leave only models": jobs_leave_only_models,
+    "no job fails": no_job_fails,
+    "everything goes on after a fault": everything_goes_on,
     "everything comes to its end": clients_are_done,
 }
 

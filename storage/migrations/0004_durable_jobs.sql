@@ -12,7 +12,7 @@ CREATE TABLE training_attempts (
     PRIMARY KEY (training_job_id, number),
     CHECK ((outcome IS NULL) = (ended_at IS NULL))
 );
-CREATE INDEX training_attempts_completed ON training_attempts (trainer, ended_at) WHERE outcome = 'completed';
+CREATE INDEX training_attempts_completed ON training_attempts (trainer, started_at) WHERE outcome = 'completed';
 INSERT INTO training_attempts (training_job_id, number, trainer)
 SELECT id, attempt, '' FROM training_jobs WHERE status = 'training';
 

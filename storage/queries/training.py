@@ -290,7 +290,7 @@ async def requeue(
 
 
 async def a_trainer_is_well(connection: Connection, job_id: UUID, losses: int) -> bool:
-    """Whether a trainer of the job's last `losses` attempts has completed another job since their start."""
+    """Whether a trainer of the job's last `losses` attempts has begun and completed another job since."""
     found: bool = await connection.fetchval(SQL["a_trainer_is_well"], job_id, losses)
     return found
 

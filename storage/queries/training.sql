@@ -165,14 +165,15 @@ WHERE id = $1 AND attempt = $2 AND status = 'training'
 RETURNING *
 
 -- name: a_trainer_is_well
--- Whether a trainer of the job's last $2 attempts has completed another job since the first of them began.
+-- Whether a trainer of the job's last $2 attempts has completed another job that it began after the first of them. One
+-- that it began before says nothing: its end may be recorded later than the start of the next job.
 WITH lost AS (
     SELECT trainer, started_at FROM training_attempts WHERE training_job_id = $1 ORDER BY number DESC LIMIT $2
 )
 SELECT EXISTS (
     SELECT FROM training_attempts
     WHERE training_job_id <> $1 AND outcome = 'completed'
-        AND trainer IN (SELECT trainer FROM lost) AND ended_at > (SELECT min(started_at) FROM lost)
+        AND trainer IN (SELECT trainer FROM lost) AND started_at > (SELECT min(started_at) FROM lost)
 )
 
 -- name: expired

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pytest
 
+from bench.faults import dependencies
 from bench.faults.faults import KINDS, plan
 from bench.faults.proxy import Proxy
 
@@ -20,6 +21,13 @@ def test_the_plan_has_the_requested_kills_spread_evenly(kills) -> None:
     killed = Counter(step.target_kind for step in plan(1, kills) if step.kind == "kill")
     assert killed.total() == kills
     assert max(killed.values()) - min(killed[kind] for kind in KINDS) <= 1
+
+
+def test_a_seed_decides_the_faults_of_dependencies_of_which_each_comes_equally_often() -> None:
+    steps = list(dependencies.plan(7, 20))
+    assert steps == list(dependencies.plan(7, 20))
+    assert steps != list(dependencies.plan(8, 20))
+    assert Counter(step.kind for step in steps) == dict.fromkeys(dependencies.KINDS, 2)
 
 
 class Link:

@@ -4,7 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from bench.faults.job_validators import little_work_lost, longest_gap, one_end_and_no_stale_writes
+from bench.faults.job_validators import (
+    jobs_leave_only_models,
+    little_work_lost,
+    longest_gap,
+    no_job_fails,
+    one_end_and_no_stale_writes,
+)
 from bench.faults.observations import Call, Fault, Observations
 from bench.faults.tables import Tables
 from earmark.v1 import training_service_pb2 as pb
@@ -225,3 +231,25 @@ class TestLittleWorkIsLost:
     )
     def test_the_longest_gap_is_not_covered_by_any_span(self, spans, longest):
         assert longest_gap(0, 10, spans) == longest
+
+
+def test_a_job_that_failed_is_reported() -> None:
+    job = accepted_job().epochs(1).status("FAILED")
+    job.events[-1].status_changed.reason = "its trainer was lost"
+    tables = Tables([job.row("failed")], {JOB_ID: job.events})
+    assert_one(list(no_job_fails(Observations(), tables)), JOB_ID, "its trainer was lost")
+    tables = Tables([job.row("cancelled")], {JOB_ID: job.events})
+    assert list(no_job_fails(Observations(), tables)) == []
+
+
+def test_a_job_may_leave_only_the_objects_of_its_model() -> None:
+    tables = completed(resumed_job())
+    folder = tables.models[0].weights.removesuffix("/model.safetensors")
+    objects = [f"{folder}/model.json", f"{folder}/model.safetensors"]
+
+    def violations(stored: list[str]) -> list[str]:
+        return list(jobs_leave_only_models(Observations(), replace(tables, objects=["store-id", *stored])))
+
+    assert violations(objects) == []
+    assert_one(violations(objects[1:]), "no object", objects[0])
+    assert_one(violations([*objects, f"{folder}/checkpoint-1-2.safetensors"]), "checkpoint-1-2", "no model")

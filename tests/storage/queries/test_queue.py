@@ -189,3 +189,20 @@ async def test_a_checkpoint_resets_the_losses(database) -> None:
         assert (await claim(connection)).losses == 2
         await training.set_checkpoint(connection, job_id, 2, "key")
         assert (await training.lock_attempt(connection, job_id, 2)).losses == 0
+
+
+async def test_a_trainer_is_well_if_it_has_completed_a_job_that_it_began_after_the_loss(database) -> None:
+    async def complete(job) -> None:
+        assert await training.finish(connection, job.id, job.attempt, "completed", EVENT, model_id=uuid7())
+
+    async with database.connection() as connection:
+        await queue(connection, "a", 3)
+        before, lost = await claim(connection), await claim(connection)
+        # The end of a job may be recorded after the trainer has been given the next one.
+        await complete(before)
+        await training.requeue(
+            connection, lost.id, lost.attempt, "lost", "", EVENT, losses=1, pause_seconds=60
+        )
+        assert not await training.a_trainer_is_well(connection, lost.id, 1)
+        await complete(await claim(connection))
+        assert await training.a_trainer_is_well(connection, lost.id, 1)

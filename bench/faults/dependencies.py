@@ -1,0 +1,117 @@
+"""The second plan: what the services stand on refuses, fails, is slow or is the wrong one."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, suppress
+from typing import cast
+
+import psutil  # type: ignore[import-untyped]  # has no stubs
+from grpc import aio
+
+from bench.faults.step import Step
+from bench.faults.store import STORE_FAULTS, Store, StoreFault
+from bench.faults.system import ROLE, Postgres, Service, System
+from bench.tools.processes import service
+from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.internal.v1.trainer_service_pb2_grpc import TrainerServiceStub
+from earmark.storage.database import Database
+from earmark.storage.objects import ObjectStore
+
+TRAINER_FAULTS = ("other store", "full disk", "jobs die", "decoder dies")
+LOGIN_REFUSED = "login refused"
+FAULTS = (
+    *((fault, Store.kind) for fault in STORE_FAULTS),
+    *((fault, "trainer") for fault in TRAINER_FAULTS),
+    (LOGIN_REFUSED, Postgres.kind),
+)
+KINDS = frozenset(kind for kind, _ in FAULTS)
+GAP = (1.0, 3.0)
+SECONDS = (3.0, 10.0)
+# Faults that do not last 3 to 10 s. A decoder is killed as soon as it has a file.
+SECONDS_OF = {LOGIN_REFUSED: 10.0, "decoder dies": 20.0}
+# The longest wait for an upload.
+UPLOAD_SECONDS = 5.0
+TRAINING = "trainer training"
+# More than any disk has free.
+ENDLESS_MB = str(1 << 40)
+
+
+def plan(seed: int, faults: int) -> Iterator[Step]:
+    """`faults` faults, of each kind equally many."""
+    rng = random.Random(f"{seed} dependencies")
+    done = 0
+    while done < faults:
+        for kind, target_kind in rng.sample(FAULTS, len(FAULTS))[: faults - done]:
+            seconds = SECONDS_OF.get(kind, rng.uniform(*SECONDS))
+            yield Step(kind, target_kind, rng.random(), rng.uniform(*GAP), seconds)
+            done += 1
+
+
+async def disturb(system: System, target: Service | Postgres | Store, step: Step) -> None:
+    """Injects a fault of KINDS. Returns when it is over.
+
+    It begins when a file has been uploaded, so that a file has to be processed meanwhile.
+    """
+    for store in system.stores:
+        store.uploaded.clear()
+        await asyncio.to_thread(store.uploaded.wait, UPLOAD_SECONDS)
+    if isinstance(target, Store):
+        with target.faulty(cast("StoreFault", step.kind)):
+            await asyncio.sleep(step.seconds)
+    elif isinstance(target, Postgres):
+        await _refuse_login(target, step.seconds)
+    elif step.kind == "other store":
+        other = system.other_objects
+        await asyncio.to_thread(ObjectStore.open(str(other)).created)
+        await _run_with(target, {"EARMARK_OBJECT_STORE": str(other)}, step.seconds)
+    elif step.kind == "full disk":
+        await _run_with(target, {"EARMARK_DISK_RESERVE_MB": ENDLESS_MB}, step.seconds)
+    else:
+        await _kill_workers(target, system.trainer_address(target), step)
+
+
+async def _refuse_login(postgres: Postgres, seconds: float) -> None:
+    """As after a change of the password: ends the services' connections, and lets them open none."""
+    async with Database(postgres.dsn) as database, database.connection() as connection:
+        await connection.execute(f"ALTER ROLE {ROLE} NOLOGIN")
+        try:
+            end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1"
+            await connection.execute(end, ROLE)
+            await asyncio.sleep(seconds)
+        finally:
+            await connection.execute(f"ALTER ROLE {ROLE} LOGIN")
+
+
+async def _run_with(trainer: Service, settings: dict[str, str], seconds: float) -> None:
+    """Restarts the trainer with wrong settings, and later with its own."""
+    await trainer.stop()
+    await trainer.start(settings)
+    await asyncio.sleep(seconds)
+    await trainer.stop()
+    await trainer.start()
+
+
+async def _kill_workers(trainer: Service, address: str, step: Step) -> None:
+    """Kills the training process whenever it starts a job, or once the process that decodes a file."""
+    worker = TRAINING if step.kind == "jobs die" else "trainer audio"
+    with suppress(TimeoutError):
+        async with asyncio.timeout(step.seconds), aclosing(_starts(address, worker)) as starts:
+            async for _ in starts:
+                for process in trainer.process_tree():
+                    with suppress(psutil.NoSuchProcess):
+                        if service(process.cmdline()) == worker:
+                            process.kill()
+                if worker != TRAINING:
+                    return
+
+
+async def _starts(address: str, worker: str) -> AsyncGenerator[None]:
+    """Yields whenever the trainer begins a job or a file."""
+    free = 0
+    async with aio.insecure_channel(address) as channel:
+        async for response in TrainerServiceStub(channel).WatchCapacity(pb.WatchCapacityRequest()):
+            before, capacity = free, response.capacity
+            free = capacity.free_training_slots if worker == TRAINING else capacity.free_audio_slots
+            if free < before:
+                yield
