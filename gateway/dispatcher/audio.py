@@ -86,9 +86,8 @@ class AudioProcessing:
             return partial(audio.fail, message=message)
         if failure.kind == pb.FAILURE_KIND_HANDED_BACK:
             return audio.release
-        if failure.kind != pb.FAILURE_KIND_ATTEMPT:
-            # The trainer is not well, or cannot be reached.
-            self._trainer.audio_cool_down.record_loss(time.monotonic())
+        # Whether the trainer or the file is at fault, another trainer may do better.
+        self._trainer.audio_cool_down.record_loss(time.monotonic())
         if failure.kind == pb.FAILURE_KIND_ENVIRONMENT:
             return audio.release
         return partial(audio.release_lost, pause=self._pause)
