@@ -23,7 +23,7 @@ KILLS, SEED = 6, 1
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory) -> Report:
-    return asyncio.run(drill(SEED, KILLS, tmp_path_factory.mktemp("drill"), print))
+    return asyncio.run(drill(SEED, KILLS, 0, tmp_path_factory.mktemp("drill"), print))
 
 
 def test_the_drill_kills_every_kind_of_process_and_all_clients_finish(report: Report) -> None:

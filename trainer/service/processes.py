@@ -80,7 +80,13 @@ class Child:
     @property
     def alive(self) -> bool:
         """False once the process has been killed here, or has exited."""
-        return not (self._killed or self.exited.is_set()) and self._process.poll() is None
+        if self._killed or self.exited.is_set():
+            return False
+        try:
+            # Unlike poll(), this needs no lock that the waiting thread may have, and leaves the status to it.
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        except ChildProcessError:
+            return False
 
     async def send(self, message: object) -> None:
         """Sends a message. If the process has exited, this does not raise, but the next receive() does."""
