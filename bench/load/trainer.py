@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import grpc
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, status_pb2
 from grpc import aio
+from grpc_status import rpc_status
 
 from earmark.gateway.server import SERVER_OPTIONS
 from earmark.internal.v1 import trainer_service_pb2 as pb
@@ -26,7 +28,12 @@ class IdleTrainer(trainer_service_pb2_grpc.TrainerServiceServicer):
         yield pb.TrainResponse(accepted=pb.TrainResponse.Accepted(device="none"))
         async for _file in requests:
             pass
-        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "this trainer only accepts")
+        failure = any_pb2.Any()
+        failure.Pack(pb.Failure(kind=pb.FAILURE_KIND_DATA))
+        status = status_pb2.Status(
+            code=code_pb2.FAILED_PRECONDITION, message="this trainer only accepts", details=[failure]
+        )
+        await context.abort_with_status(rpc_status.to_status(status))
 
     async def WatchCapacity(self, _request: Any, _context: Any) -> AsyncIterator[Any]:  # noqa: N802
         yield pb.WatchCapacityResponse(
