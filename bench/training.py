@@ -8,11 +8,13 @@ bench/README.md describes. The detections written are those of the last job.
 """
 
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -103,7 +105,7 @@ def system(address: str | None) -> Iterator[str]:
         # PostgreSQL refuses root; the user that it runs as instead must reach its folder.
         Path(folder).chmod(0o755)
         settings = {"EARMARK_DATA_DIR": folder, "EARMARK_PORT": "0", "EARMARK_TRAINER_PORT": "0"}
-        with LocalSystem(settings, log=lambda _: None) as local:
+        with LocalSystem(settings, log=partial(print, file=sys.stderr)) as local:
             yield local.address
 
 

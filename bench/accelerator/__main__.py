@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ERROR_CHARACTERS = 2000
+ERROR_CHARACTERS = 20_000  # with what the services logged last
 TEST_MINUTES = 12
 
 

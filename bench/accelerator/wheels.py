@@ -20,7 +20,7 @@ import typer
 
 PYTHON = "3.12"
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014", "manylinux1")
-LIMIT_MIB = 60  # all that can be carried is 64 MiB, and the repository is carried too
+LIMIT_MIB = 60.2  # all that can be carried is 64 MiB, and the repository (3.7 MiB) is carried too
 LOCK = Path("requirements.lock")
 PACKAGES = Path(__file__).with_name("packages.txt")
 
