@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +21,7 @@ import typer
 
 PYTHON = "3.12"
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014", "manylinux1")
-LIMIT_MIB = 60.2  # all that can be carried is 64 MiB, and the repository (3.7 MiB) is carried too
+LIMIT_MIB = 56  # all that can be carried is 64 MiB, and the repository is carried too
 LOCK = Path("requirements.lock")
 PACKAGES = Path(__file__).with_name("packages.txt")
 
@@ -39,6 +40,8 @@ def main(folder: Annotated[Path, typer.Argument(help="Folder for the wheels; it 
         )
     _pip("wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), ".")
     wheels = list(folder.glob("*.whl"))
+    for wheel in wheels:
+        compress(wheel)
     mebibytes = sum(path.stat().st_size for path in wheels) / 2**20
     print(f"{len(wheels)} wheels in {folder}, {mebibytes:.1f} MiB; at most {LIMIT_MIB} MiB can be carried")
     sys.exit(mebibytes > LIMIT_MIB)
@@ -52,6 +55,17 @@ def locked(lock: str, names: Collection[str]) -> str:
     if missing := sorted(set(names) - {name for name, _ in blocks}):
         raise KeyError(f"the lock lacks {', '.join(missing)}")
     return "".join(block for name, block in blocks if name in names)
+
+
+def compress(wheel: Path) -> None:
+    """Write the wheel anew with LZMA, which pip reads too and which takes a third less."""
+    with zipfile.ZipFile(wheel) as old:
+        members = [(info.filename, info.external_attr, old.read(info)) for info in old.infolist()]
+    with zipfile.ZipFile(wheel, "w") as new:
+        for name, attributes, content in members:
+            info = zipfile.ZipInfo(name)
+            info.compress_type, info.external_attr = zipfile.ZIP_LZMA, attributes
+            new.writestr(info, content)
 
 
 def _pip(*arguments: str) -> None:
