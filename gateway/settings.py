@@ -40,7 +40,10 @@ class GatewaySettings(BaseSettings):
         description="Trainers, comma-separated: host:port, or dns:///name:port for all addresses of a name.",
     )
     lease_seconds: float = Field(
-        20, gt=0, description="A job whose gateway is silent for this long is taken over by another gateway."
+        20,
+        gt=0,
+        le=300,
+        description="A job whose gateway is silent for this long is taken over by another gateway.",
     )
     trainer_silence_seconds: float = Field(
         15, gt=0, description="A trainer that sends nothing for this long is considered lost."

@@ -7,6 +7,10 @@ CREATE TABLE object_store (
     is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only)
 );
 
+-- Whether a lease or a pause is over. None is as long as ten minutes: if one seems to be, the clock has gone back.
+CREATE FUNCTION is_over(until timestamptz) RETURNS boolean LANGUAGE sql STABLE
+RETURN until <= now() OR until > now() + interval '10 minutes';
+
 CREATE TABLE datasets (
     id uuid PRIMARY KEY,
     tenant_id text NOT NULL,

@@ -48,7 +48,7 @@ SELECT w.id, w.tenant_id, w.is_due, w.place + coalesce(r.running, 0) AS turn
 FROM (
     SELECT id, tenant_id, is_due, row_number() OVER (PARTITION BY tenant_id ORDER BY is_due DESC, id) AS place
     FROM (
-        SELECT id, tenant_id, coalesce(not_before <= now(), true) AS is_due
+        SELECT id, tenant_id, coalesce(is_over(not_before), true) AS is_due
         FROM training_jobs WHERE status = 'queued'
     ) q
 ) w

@@ -52,7 +52,7 @@ SELECT (SELECT count(*) FROM audio_files
 WITH due AS MATERIALIZED (
     SELECT id FROM audio_files
     WHERE processing_status IN ('pending', 'normalizing', 'embedding')
-        AND (lease_until IS NULL OR lease_until < now())
+        AND (lease_until IS NULL OR is_over(lease_until))
     ORDER BY id
     LIMIT $1
     FOR NO KEY UPDATE SKIP LOCKED

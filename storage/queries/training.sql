@@ -179,8 +179,8 @@ SELECT EXISTS (
 -- name: expired
 -- Jobs of one tenant whose lease has expired because their gateway stopped renewing it.
 SELECT * FROM training_jobs
-WHERE status = 'training' AND lease_until < now()
-    AND tenant_id = (SELECT tenant_id FROM training_jobs WHERE status = 'training' AND lease_until < now()
+WHERE status = 'training' AND is_over(lease_until)
+    AND tenant_id = (SELECT tenant_id FROM training_jobs WHERE status = 'training' AND is_over(lease_until)
                      ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
 ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
 

@@ -281,8 +281,10 @@ async def test_a_gateway_that_stops_hands_its_job_back_at_once(database_url, tmp
             assert (done.attempt, len(trainer.calls)) == (2, 2)
 
 
+# A lease in the distant future: the clock has gone back since.
+@pytest.mark.parametrize("hours", [-1, 1])
 async def test_a_job_whose_gateway_was_lost_is_taken_over_when_its_lease_expires(
-    database_url, tmp_path
+    database_url, tmp_path, hours
 ) -> None:
     built = await build_one(database_url)
     async with gateway(database_url, tmp_path) as channel:
@@ -292,7 +294,7 @@ async def test_a_job_whose_gateway_was_lost_is_taken_over_when_its_lease_expires
     async with Database(database_url) as database, database.connection() as connection:
         await connection.execute(
             "UPDATE training_jobs SET status = 'training', attempt = 1,"
-            " lease_until = now() - interval '1 hour'"
+            f" lease_until = now() + interval '{hours} hours'"
         )
     trainer = script.ScriptedTrainer(script.whole)
     async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
