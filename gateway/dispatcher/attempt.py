@@ -35,7 +35,7 @@ HAND_BACK_SECONDS = 10.0
 
 Call: TypeAlias = "aio.StreamStreamCall[pb.TrainRequest, pb.TrainResponse]"
 # Writes how the attempt ended. Returns False if the attempt is no longer the current one.
-Ending = Callable[[Connection], Awaitable[bool]]
+Ending = Callable[[Connection], Awaitable[str | None]]
 
 
 class Attempt:
@@ -57,7 +57,7 @@ class Attempt:
         self._abandon_reason: str | None = None
         self._cancel_requested = False
         self._handing_back = False
-        self._log = log.bind(job=str(job.id), attempt=job.attempt, trainer=trainer.address)
+        self._log = log.bind(training_job_id=str(job.id), attempt=job.attempt, trainer=trainer.address)
 
     async def run(self) -> None:
         """Returns when the attempt's end is recorded, or when the attempt is no longer the current one."""
@@ -156,16 +156,16 @@ class Attempt:
         cause = self._abandon_reason or default_cause
         return lambda connection: self._outcome.lost(connection, cause)
 
-    async def _handed_back(self, connection: Connection) -> bool:
+    async def _handed_back(self, connection: Connection) -> str | None:
         return await self._outcome.handed_back(connection, "its gateway stopped")
 
     async def _end(self, ending: Ending) -> None:
-        async def end() -> bool:
+        async def end() -> str | None:
             async with self._app.database.transaction() as connection:
                 return await ending(connection)
 
-        was_current = await retry_until_available(end)
-        self._log.info("attempt over", recorded=was_current)
+        recorded = await retry_until_available(end)
+        self._log.info("attempt over", outcome=recorded or "none: another attempt has replaced it")
         await self._remove_checkpoints()
         self._app.bus.publish(topics.QUEUE, topics.events(self._job.tenant_id))
 

@@ -23,11 +23,11 @@ class Outcome:
         self._app = app
         self._job = job
 
-    async def completed(self, connection: Connection, result: pb.TrainResponse.Completed) -> bool:
+    async def completed(self, connection: Connection, result: pb.TrainResponse.Completed) -> str | None:
         """Creates the model and completes the job in one transaction."""
         job = await self._lock(connection)
         if job is None:
-            return False
+            return None
         model_id, lease = uuid7(), self._app.settings.lease_seconds
         created = event_bodies.model_created(str(model_id))
         await training.advance(connection, job.id, job.attempt, job.revision, lease, created)
@@ -43,7 +43,7 @@ class Outcome:
             metrics=to_json(result.metrics),
             best_epoch=result.best_epoch,
         )
-        return True
+        return "completed"
 
     async def _lock(self, connection: Connection) -> TrainingJob | None:
         """Returns the locked job, or None if the attempt is no longer the current one."""
@@ -74,22 +74,23 @@ class Outcome:
             best_epoch=result.best_epoch,
         )
 
-    async def failed(self, connection: Connection, reason: str, message: str) -> bool:
+    async def failed(self, connection: Connection, reason: str, message: str) -> str | None:
         """Fails the job, which cannot complete on any trainer."""
         job = self._job
         event = event_bodies.status_changed("training", "failed", message)
         ended = await training.finish(
             connection, job.id, job.attempt, "failed", event, error_reason=reason, error_message=message
         )
-        return ended is not None
+        return "failed" if ended else None
 
-    async def cancelled(self, connection: Connection) -> bool:
+    async def cancelled(self, connection: Connection) -> str | None:
         """Cancels the job, as a user requested."""
         job = self._job
         event = event_bodies.status_changed("training", "cancelled", "cancelled by a user")
-        return await training.finish(connection, job.id, job.attempt, "cancelled", event) is not None
+        ended = await training.finish(connection, job.id, job.attempt, "cancelled", event)
+        return "cancelled" if ended else None
 
-    async def lost(self, connection: Connection, cause: str) -> bool:
+    async def lost(self, connection: Connection, cause: str) -> str | None:
         """Queues the job again after its trainer or gateway was lost, or fails it after too many losses.
 
         It fails only if a trainer on which it was lost has completed another job meanwhile: otherwise the
@@ -97,7 +98,7 @@ class Outcome:
         """
         job = await self._lock(connection)
         if job is None:
-            return False
+            return None
         if job.cancel_requested:
             return await self.cancelled(connection)
         settings, losses = self._app.settings, job.losses + 1
@@ -112,20 +113,20 @@ class Outcome:
             connection, job.id, job.attempt, "lost", cause, event, losses=losses, pause_seconds=pause
         )
         self._app.bus.wake_later(topics.QUEUE, pause)
-        return True
+        return "lost"
 
-    async def handed_back(self, connection: Connection, cause: str) -> bool:
+    async def handed_back(self, connection: Connection, cause: str) -> str | None:
         """Queues the job again without counting a loss: nothing went wrong."""
         job = await self._lock(connection)
         if job is None:
-            return False
+            return None
         if job.cancel_requested:
             return await self.cancelled(connection)
         event = event_bodies.status_changed("training", "queued", cause)
         await training.requeue(
             connection, job.id, job.attempt, "handed_back", cause, event, losses=job.losses
         )
-        return True
+        return "handed_back"
 
 
 def backoff_seconds(first: float, losses: int) -> float:

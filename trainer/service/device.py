@@ -7,9 +7,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import structlog
 
 from earmark.trainer.settings import TrainerSettings
 
+log = structlog.get_logger()
+
+CUDA_PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 PROBE_SECONDS = 120.0
 # JAX asserts that there is a device, without a message, where the plugin for it is not installed.
 PROBE = """
@@ -44,7 +51,15 @@ def device_environment(device: str, environment: Mapping[str, str] = os.environ)
 
 
 def check_device(settings: TrainerSettings) -> None:
-    """Raises DeviceAbsentError if JAX cannot start the device that the settings name. It takes a second."""
+    """Raises DeviceAbsentError if JAX cannot start the device that the settings name. It takes a second.
+
+    Logs a warning if the settings name none and a GPU will not be used.
+    """
+    if not settings.device and has_unused_gpu():
+        log.warning(
+            "this machine has an NVIDIA GPU, but JAX is installed for the CPU: install earmark[cuda] to use "
+            "it, or set EARMARK_DEVICE=cpu"
+        )
     if settings.device in ("", "cpu"):
         return
     environment = {**os.environ, **device_environment(settings.device)}
@@ -65,3 +80,8 @@ def check_device(settings: TrainerSettings) -> None:
             f"EARMARK_DEVICE asks for {settings.device}, which JAX cannot use here: {last}. Install NVIDIA's "
             "driver and the extra earmark[cuda], choose another device, or leave EARMARK_DEVICE out"
         )
+
+
+def has_unused_gpu(devices: Path = Path("/dev")) -> bool:
+    """Whether NVIDIA's driver offers a GPU in the folder `devices` while JAX has no plugin for CUDA."""
+    return any(devices.glob("nvidia[0-9]*")) and not any(map(find_spec, CUDA_PLUGINS))

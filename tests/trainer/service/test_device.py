@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 from pydantic import ValidationError
 
 from earmark.trainer.service import runtime
-from earmark.trainer.service.device import device_environment
+from earmark.trainer.service.device import device_environment, has_unused_gpu
 from earmark.trainer.settings import TrainerSettings
 from tests.trainer.process import SECONDS
 
@@ -54,3 +55,9 @@ def test_a_trainer_whose_device_is_absent_ends_at_its_start(tmp_path):
     assert not ended.stdout
     assert "EARMARK_DEVICE asks for cuda:7, which JAX cannot use here" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(("node", "unused"), [("nvidia0", True), ("nvidiactl", False)])
+def test_a_gpu_that_jax_cannot_use_is_seen(tmp_path, node, unused):
+    (tmp_path / node).touch()
+    assert has_unused_gpu(tmp_path) is (unused and not find_spec("jax_cuda13_plugin"))

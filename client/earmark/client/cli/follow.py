@@ -176,7 +176,7 @@ def _show_live(console: Console, progress: JobProgress, events: Iterable[trainin
     with Live(console=console, transient=True, get_renderable=render, refresh_per_second=8):
         for event in events:
             progress.add(event)
-            if event.HasField("notice") and event.notice.code in _PRINTED_NOTICES:
+            if event.HasField("notice") and event.notice.code not in _NOTICES_IN_BAR:
                 console.print(escape(event.notice.message), soft_wrap=True)
 
 
@@ -192,19 +192,8 @@ def _print(console: Console, event: training.TrainingEvent, line: str) -> None:
     console.print(f"{time}  {line}", markup=False, highlight=False, soft_wrap=True)
 
 
-# The other notices repeat what a bar shows.
-_PRINTED_NOTICES = frozenset(
-    {
-        training.NOTICE_CODE_FILE_LEFT_OUT,
-        training.NOTICE_CODE_TYPE_NOT_VALIDATED,
-        training.NOTICE_CODE_TYPE_NOT_TRAINED,
-        training.NOTICE_CODE_RESUMED,
-        training.NOTICE_CODE_TRAINER_LOST,
-        training.NOTICE_CODE_WARM_START,
-        training.NOTICE_CODE_STOPPED_EARLY,
-        training.NOTICE_CODE_VALIDATION_SEEN,
-    }
-)
+# A bar shows what these say.
+_NOTICES_IN_BAR = frozenset({training.NOTICE_CODE_ACCEPTED, training.NOTICE_CODE_LOADING})
 
 
 def _line(progress: JobProgress, event: training.TrainingEvent) -> str:
