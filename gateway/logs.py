@@ -20,3 +20,6 @@ def configure() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    # Its warnings are tracebacks, one for each try to connect; the gateway itself logs that the database is
+    # away.
+    logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)
