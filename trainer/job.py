@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
+from operator import attrgetter
 from typing import Literal
 
 NetworkSize = Literal["standard", "tiny"]  # the size of a new network
@@ -53,7 +54,8 @@ class Annotation:
 class TrainingFile:
     """An audio file that is ready for training.
 
-    `sha256` is the digest of the uploaded bytes, `features` the object key of the stored features.
+    `sha256` is the digest of the uploaded bytes, `features` the object key of the stored features. The
+    annotations are ordered by onset; of those that differ in confidence alone, the most confident is kept.
     """
 
     audio_file_id: str
@@ -61,6 +63,13 @@ class TrainingFile:
     features: str
     duration_ms: int
     annotations: tuple[Annotation, ...]
+
+    def __post_init__(self) -> None:
+        ordered = sorted(
+            self.annotations, key=attrgetter("start_ms", "end_ms", "artifact_type", "confidence")
+        )
+        distinct = {(one.start_ms, one.end_ms, one.artifact_type): one for one in ordered}
+        object.__setattr__(self, "annotations", tuple(distinct.values()))
 
 
 @dataclass(frozen=True, slots=True)

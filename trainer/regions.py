@@ -3,7 +3,9 @@
 The events of a region are determined once, when the region is created, and are stored in it.
 """
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +18,7 @@ CERTAIN = 255  # the label of an event that the annotator is sure of
 LIKELY = 0.5  # the confidence from which an annotation counts as an event; training uses the others too
 
 Spans = Int64[np.ndarray, "events 2"]  # onsets and offsets in ms
+NO_SPANS = np.empty((0, 2), np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +53,13 @@ class Region:
     end: int
     events: tuple[RegionEvent, ...] = ()
 
-    def spans(self, types: Sequence[str]) -> dict[str, Spans]:
-        """The likely events of each of these types, by onset."""
-        spans: dict[str, list[tuple[int, int]]] = {name: [] for name in types}
+    def spans(self) -> dict[str, Spans]:
+        """The likely events of each type that has any, by onset."""
+        spans: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for event in self.events:
             if event.is_likely:
                 spans[event.artifact_type].append((event.onset_ms, event.offset_ms))
-        return {name: np.array(of_type, np.int64).reshape(-1, 2) for name, of_type in spans.items()}
+        return {name: np.array(of_type, np.int64) for name, of_type in spans.items()}
 
     @property
     def frames(self) -> int:
@@ -74,20 +77,20 @@ class ValidationRegion:
 
 
 def draw_region(
-    files: Sequence[TrainingFile], file: int, start: int, end: int, types: Sequence[str]
+    files: Sequence[TrainingFile], file: int, start: int, end: int, types: Collection[str]
 ) -> Region:
     """Create a region with its events of these types, by onset. Events that cross an edge are left out."""
     begin_ms, end_ms = start * FRAME_MS, end * FRAME_MS
-    events = [
+    annotations = files[file].annotations
+    first = bisect_left(annotations, begin_ms, key=_onset_ms)
+    last = bisect_left(annotations, end_ms + 1, lo=first, key=_onset_ms)
+    events = (
         RegionEvent(event.artifact_type, event.start_ms - begin_ms, event.end_ms - begin_ms, event.confidence)
-        for event in distinct(files[file].annotations)
-        if event.artifact_type in types and event.start_ms >= begin_ms and event.end_ms <= end_ms
-    ]
-    events.sort(key=lambda event: (event.onset_ms, event.offset_ms, event.artifact_type))
+        for event in annotations[first:last]
+        if event.artifact_type in types and event.end_ms <= end_ms
+    )
     return Region(file, start, end, tuple(events))
 
 
-def distinct(annotations: Sequence[Annotation]) -> list[Annotation]:
-    """The annotations without repetitions; of those that differ in confidence alone, the most confident."""
-    ordered = sorted(annotations, key=lambda annotation: annotation.confidence)
-    return list({(one.artifact_type, one.start_ms, one.end_ms): one for one in ordered}.values())
+def _onset_ms(annotation: Annotation) -> int:
+    return annotation.start_ms

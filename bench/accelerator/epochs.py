@@ -41,7 +41,7 @@ def epoch(dataset: Dataset, dtype: str, device: jax.Device) -> dict[str, Any]:
     """Times of an epoch after compilation and copying (the second epoch), and the device's memory."""
     config = default_config(dataset)
     shape, regions = shape_of(config, dtype), split(dataset, config.validation_split)
-    validation = validation_regions(dataset, regions.validation, config.artifact_types)
+    validation = validation_regions(dataset, regions.validation)
     with jax.default_device(device):
         data = prepare(dataset, regions.train, config, shape.grid, shape.windows)
         constants = jax.device_get(data.constants)

@@ -1,7 +1,7 @@
 """Blocks of recordings, for datasets with too few to hold out whole ones, and the gap between the sides."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -22,11 +22,16 @@ def blocks(files: Sequence[TrainingFile], group: Sequence[int], groups: int) -> 
     """Cut a group into contiguous blocks (start, end) in frames; no event of any copy is cut in two."""
     frames = length_in_frames(files, group)
     wanted = np.linspace(0, frames, BLOCKS // groups + 1)[1:-1]
-    free = np.ones(frames + 1, bool)
-    for number in group:
-        for event in files[number].annotations:
-            free[event.start_ms // FRAME_MS + 1 : -(-event.end_ms // FRAME_MS)] = False
-    places = np.flatnonzero(free)
+    inside = [
+        (event.start_ms // FRAME_MS + 1, -(-event.end_ms // FRAME_MS))
+        for number in group
+        for event in files[number].annotations
+    ]
+    first, last = np.array(inside, np.int64).reshape(-1, 2).clip(0, frames + 1).T
+    events = np.bincount(first, minlength=frames + 2) - np.bincount(
+        np.maximum(first, last), minlength=frames + 2
+    )
+    places = np.flatnonzero(np.cumsum(events[: frames + 1]) == 0)
     cuts = {int(places[np.abs(places - place).argmin()]) for place in wanted} - {0, frames}
     edges = [0, *sorted(cuts), frames]
     return list(pairwise(edges))
@@ -37,7 +42,7 @@ def with_gap(
     train: Sequence[Region],
     validation: Sequence[Region],
     gap: int,
-    types: Sequence[str],
+    types: Collection[str],
 ) -> list[Region]:
     """Shorten the training regions to be `gap` frames away from validation regions of their file.
 
@@ -63,9 +68,13 @@ def with_gap(
 
 def _between_events(file: TrainingFile, start: int, end: int) -> tuple[int, int]:
     """Move the start and the end towards each other until they cut no event."""
-    spans = [(event.start_ms // FRAME_MS, -(-event.end_ms // FRAME_MS)) for event in file.annotations]
-    while inside := [offset for onset, offset in spans if onset < start < offset]:
-        start = max(inside)
-    while inside := [onset for onset, offset in spans if onset < end < offset]:
-        end = min(inside)
+    spans = ((event.start_ms // FRAME_MS, -(-event.end_ms // FRAME_MS)) for event in file.annotations)
+    runs: list[list[int]] = []  # of events that overlap: no place inside one is free
+    for onset, offset in spans:
+        if runs and onset < runs[-1][1]:
+            runs[-1][1] = max(runs[-1][1], offset)
+        else:
+            runs.append([onset, offset])
+    start = next((offset for onset, offset in runs if onset < start < offset), start)
+    end = next((onset for onset, offset in runs if onset < end < offset), end)
     return start, end

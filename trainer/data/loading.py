@@ -71,18 +71,14 @@ def load(
     return Dataset(tuple(usable), tuple(features))
 
 
-def validation_regions(
-    dataset: Dataset, regions: Sequence[Region], types: Sequence[str]
-) -> list[ValidationRegion]:
+def validation_regions(dataset: Dataset, regions: Sequence[Region]) -> list[ValidationRegion]:
     """Turn each region into a recording of its own."""
-    return [_validation_region(dataset, region, types) for region in regions]
+    return [_validation_region(dataset, region) for region in regions]
 
 
 def _content(file: TrainingFile) -> tuple[str, list[tuple[int, int, str, float]]]:
     """What orders the files: ids would not do, because each upload of a recording has another."""
-    return file.sha256, sorted(
-        (a.start_ms, a.end_ms, a.artifact_type, a.confidence) for a in file.annotations
-    )
+    return file.sha256, [(a.start_ms, a.end_ms, a.artifact_type, a.confidence) for a in file.annotations]
 
 
 def _reads(
@@ -123,11 +119,11 @@ def _check_size(files: Sequence[TrainingFile], available: float) -> None:
         )
 
 
-def _validation_region(dataset: Dataset, region: Region, types: Sequence[str]) -> ValidationRegion:
+def _validation_region(dataset: Dataset, region: Region) -> ValidationRegion:
     file = dataset.files[region.file]
     features = dataset.features[region.file][region.start : region.end]
     return ValidationRegion(
         features,
-        region.spans(types),
+        region.spans(),
         min(file.duration_ms - region.start * FRAME_MS, len(features) * FRAME_MS),
     )

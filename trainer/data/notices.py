@@ -1,6 +1,7 @@
 """Finds what limits the result of training in the annotations themselves, and says it in notices."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +10,7 @@ from jaxtyping import Int64
 from earmark.trainer.data.loading import Dataset
 from earmark.trainer.events import Notice, NoticeCode
 from earmark.trainer.features.frontend import FRAME_MS
-from earmark.trainer.regions import Region, Spans, draw_region
+from earmark.trainer.regions import NO_SPANS, Region, Spans, draw_region
 
 FEW_EVENTS = 20  # injected faults of eight types: 5 examples of each gave an F1 of 0.2-0.4, 23 gave 0.7-0.76
 MOST = 0.8  # of the audio
@@ -23,33 +24,34 @@ def annotation_notices(
 
     `copies` groups the numbers of the files by recording; `train` are the regions to train on.
     """
-    files = [
-        draw_region(dataset.files, number, 0, len(values), types).spans(types)
-        for number, values in enumerate(dataset.features)
-    ]
-    trained = [region.spans(types) for region in train]
+    by_type: dict[str, dict[int, Spans]] = {name: {} for name in types}
+    for number, values in enumerate(dataset.features):
+        for name, spans in draw_region(dataset.files, number, 0, len(values), by_type).spans().items():
+            by_type[name][number] = spans
+    trained = Counter(event.artifact_type for region in train for event in region.events if event.is_likely)
     audio_ms = FRAME_MS * sum(len(values) for values in dataset.features)
     notices: list[Notice] = []
-    for name in types:
-        of_type = [spans[name] for spans in files]
+    for name, of_type in by_type.items():
         notices += _overlap(dataset, of_type, name)
-        notices += _few(sum(len(spans[name]) for spans in trained), name)
+        notices += _few(trained[name], name)
         notices += _in_one_recording(dataset, of_type, copies, name)
-        notices += _covers_audio(sum(map(_covered_ms, of_type)) / audio_ms, name)
+        notices += _covers_audio(sum(map(_covered_ms, of_type.values())) / audio_ms, name)
         notices += _copies_differ(dataset, of_type, copies, name)
     return notices
 
 
-def _overlap(dataset: Dataset, files: Sequence[np.ndarray], name: str) -> Iterator[Notice]:
-    overlapping = [np.flatnonzero(spans[1:, 0] < _latest_ends(spans)[:-1]) + 1 for spans in files]
-    count = sum(map(len, overlapping))
+def _overlap(dataset: Dataset, files: Mapping[int, np.ndarray], name: str) -> Iterator[Notice]:
+    overlapping = {
+        number: np.flatnonzero(spans[1:, 0] < _latest_ends(spans)[:-1]) + 1 for number, spans in files.items()
+    }
+    count, all_events = (sum(map(len, of_file.values())) for of_file in (overlapping, files))
     if not count:
         return
-    number = next(number for number, events in enumerate(overlapping) if len(events))
+    number = next(number for number, events in overlapping.items() if len(events))
     file, onset_ms = dataset.files[number], files[number][overlapping[number][0], 0]
     yield Notice(
         NoticeCode.EVENTS_OVERLAP,
-        f"{count} of {sum(map(len, files))} annotations of {name!r} begin before an earlier one ends, such "
+        f"{count} of {all_events} annotations of {name!r} begin before an earlier one ends, such "
         f"as the one at {onset_ms / 1000:.3f} s of audio file {file.audio_file_id}: the model learns and "
         "finds one event where several overlap; if they are apart in the audio, correct their ends",
         artifact_type=name,
@@ -68,12 +70,12 @@ def _few(count: int, name: str) -> Iterator[Notice]:
 
 
 def _in_one_recording(
-    dataset: Dataset, files: Sequence[np.ndarray], copies: Sequence[Sequence[int]], name: str
+    dataset: Dataset, files: Mapping[int, np.ndarray], copies: Sequence[Sequence[int]], name: str
 ) -> Iterator[Notice]:
-    carriers = [group for group in copies if any(len(files[number]) for number in group)]
+    carriers = [group for group in copies if any(number in files for number in group)]
     if len(carriers) != 1 or len(copies) == 1:
         return
-    number = next(number for number in carriers[0] if len(files[number]))
+    number = next(number for number in carriers[0] if number in files)
     file = dataset.files[number]
     yield Notice(
         NoticeCode.TYPE_IN_ONE_RECORDING,
@@ -96,17 +98,18 @@ def _covers_audio(share: float, name: str) -> Iterator[Notice]:
 
 
 def _copies_differ(
-    dataset: Dataset, files: Sequence[np.ndarray], copies: Sequence[Sequence[int]], name: str
+    dataset: Dataset, files: Mapping[int, np.ndarray], copies: Sequence[Sequence[int]], name: str
 ) -> Iterator[Notice]:
     for group in copies:
         for first, second in pairwise(group):
-            if _same_events(files[first], files[second]):
+            events = files.get(first, NO_SPANS), files.get(second, NO_SPANS)
+            if _same_events(*events):
                 continue
             one, other = (dataset.files[number].audio_file_id for number in (first, second))
             yield Notice(
                 NoticeCode.COPIES_DIFFER,
                 f"audio files {one} and {other} have the same recording, but different annotations of "
-                f"{name!r} ({len(files[first])} and {len(files[second])}): annotate both alike",
+                f"{name!r} ({len(events[0])} and {len(events[1])}): annotate both alike",
                 artifact_type=name,
                 audio_file_id=other,
             )

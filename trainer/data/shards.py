@@ -1,5 +1,6 @@
 """Packs the training regions into arrays of one shape, so that one compilation serves any dataset."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -66,18 +67,33 @@ def frame_targets(
     Overlapping events stay one run. `events` are ordered by onset.
     """
     targets = np.zeros((frames, len(types)), np.uint8)
-    previous: dict[int, tuple[int, int]] = {}
+    by_type: dict[str, list[RegionEvent]] = defaultdict(list)
     for event in events:
-        column = types.index(event.artifact_type)
-        first, last = event.onset_ms // FRAME_MS, -(-event.offset_ms // FRAME_MS)
-        targets[first:last, column] = np.maximum(targets[first:last, column], event.label)
-        earlier_first, earlier_offset_ms = previous.get(column, (0, -FRAME_MS * BOUNDARY_FRAMES))
-        if 0 <= event.onset_ms - earlier_offset_ms < BOUNDARY_FRAMES * FRAME_MS:
-            start = (event.onset_ms + earlier_offset_ms) // 2 // FRAME_MS - BOUNDARY_FRAMES // 2
-            end = min(last - 1, start + BOUNDARY_FRAMES)
-            targets[max(earlier_first + 1, start) : end, column] = 0
-        if event.offset_ms >= earlier_offset_ms:
-            previous[column] = (first, event.offset_ms)
+        by_type[event.artifact_type].append(event)
+    for name, of_type in by_type.items():
+        targets[:, types.index(name)] = _targets_of_type(of_type, frames)
+    return targets
+
+
+def _targets_of_type(events: Sequence[RegionEvent], frames: int) -> UInt8[np.ndarray, " frames"]:
+    targets = np.zeros(frames, np.uint8)
+    spans_ms = np.array([(event.onset_ms, event.offset_ms) for event in events])
+    labels = np.array([event.label for event in events])
+    first, last = spans_ms[:, 0] // FRAME_MS, -(-spans_ms[:, 1] // FRAME_MS)
+    for label in np.unique(labels):  # the most confident last
+        begins, ends = (
+            np.bincount(np.minimum(edges[labels == label], frames), minlength=frames + 1)
+            for edges in (first, last)
+        )
+        targets[np.cumsum(begins - ends)[:frames] > 0] = label
+    latest_ms = np.maximum.accumulate(spans_ms[:, 1])
+    latest = np.maximum.accumulate(np.where(spans_ms[:, 1] == latest_ms, np.arange(len(events)), 0))
+    gaps_ms = spans_ms[1:, 0] - latest_ms[:-1]
+    for later in np.flatnonzero((gaps_ms >= 0) & (gaps_ms < BOUNDARY_FRAMES * FRAME_MS)) + 1:
+        middle_ms = (spans_ms[later, 0] + latest_ms[later - 1]) // 2
+        start = middle_ms // FRAME_MS - BOUNDARY_FRAMES // 2
+        end = min(last[later] - 1, start + BOUNDARY_FRAMES)
+        targets[max(first[latest[later - 1]] + 1, start) : end] = 0
     return targets
 
 

@@ -10,7 +10,7 @@ recordings keep the side that they had, and only those that are new to the base 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +70,7 @@ def split_files(
     ordered = sorted(sorted(group) for group in groups)
     whole = len(ordered) >= FEWEST_GROUPS
     parts = [
-        _part(files, group, bounds, types, known)
+        _part(files, group, bounds, frozenset(types), known)
         for group in ordered
         for bounds in ([(0, length_in_frames(files, group))] if whole else blocks(files, group, len(ordered)))
     ]
@@ -138,7 +138,7 @@ def _split(
         ]
         for side in (TRAIN, VALIDATION)
     )
-    train = with_gap(files, train, validation, gap_frames, types)
+    train = with_gap(files, train, validation, gap_frames, frozenset(types))
     held_out = [part for part, side in zip(parts, sides, strict=True) if side == VALIDATION]
     notices = (*_notices(train, validation, types), *_seen(held_out))
     return Split(tuple(train), tuple(validation), notices)
@@ -152,14 +152,15 @@ def _shortfall(split: Split) -> tuple[int, int, int]:
 
 def _fewest_notices(parts: Sequence[_Part], types: Sequence[str]) -> int:
     """No split can avoid these: a type needs two parts to be on both sides, and one to be trained on."""
-    return sum(max(0, 2 - sum(part.events[name] > 0 for part in parts)) for name in types)
+    carriers = _carriers(parts)
+    return sum(max(0, 2 - carriers[name]) for name in types)
 
 
 def _part(
     files: Sequence[TrainingFile],
     group: Sequence[int],
     bounds: tuple[int, int],
-    types: Sequence[str],
+    types: Collection[str],
     known: KnownFiles,
 ) -> _Part:
     """Return the part of a group between two frames. A shorter copy has a shorter region, or none."""
@@ -196,8 +197,8 @@ def _stratify(
     wanted_frames = shares * sum(part.frames for part in parts)
     remaining = [int(number) for number in rng.permutation(len(parts))]
     sides = [TRAIN] * len(parts)
+    carriers = _carriers(parts)
     while remaining:
-        carriers = {name: sum(parts[number].events[name] > 0 for number in remaining) for name in types}
         present = [name for name in types if carriers[name]]
         rarest = min(present, key=lambda name: carriers[name]) if present else None
         batch = [number for number in remaining if rarest is None or parts[number].events[rarest]]
@@ -210,9 +211,15 @@ def _stratify(
             wanted_frames[side] -= part.frames
             for name, count in part.events.items():
                 wanted_events[name][side] -= count
+        carriers -= _carriers(parts[number] for number in batch)
         assigned = set(batch)
         remaining = [number for number in remaining if number not in assigned]
     return sides
+
+
+def _carriers(parts: Iterable[_Part]) -> Counter[str]:
+    """The number of parts that have events of each type."""
+    return Counter(name for part in parts for name in part.events)
 
 
 def _repaired(parts: Sequence[_Part], sides: Sequence[int], types: Sequence[str]) -> list[int]:
@@ -224,7 +231,10 @@ def _repaired(parts: Sequence[_Part], sides: Sequence[int], types: Sequence[str]
     by_size = sorted(
         range(len(parts)), key=lambda number: (parts[number].side == TRAIN, parts[number].frames, number)
     )
-    carriers = {name: [number for number in by_size if parts[number].events[name]] for name in types}
+    carriers: dict[str, list[int]] = {name: [] for name in types}
+    for number in by_size:
+        for name in parts[number].events:
+            carriers[name].append(number)
     fixed = frozenset(numbers[0] for numbers in carriers.values() if len(numbers) == 1)
     repaired = [TRAIN if number in fixed else side for number, side in enumerate(sides)]
     for side in (TRAIN, VALIDATION):
@@ -241,9 +251,9 @@ def _repaired(parts: Sequence[_Part], sides: Sequence[int], types: Sequence[str]
             elif numbers and side == TRAIN:
                 repaired[numbers[0]] = TRAIN
     if VALIDATION not in repaired:
-        movable = [number for number in by_size if _is_spare(parts, repaired, number)]
-        for number in movable[:1]:
-            repaired[number] = VALIDATION
+        movable = (number for number in by_size if _is_spare(parts, carriers, repaired, number))
+        if (spare := next(movable, None)) is not None:
+            repaired[spare] = VALIDATION
     return repaired
 
 
@@ -281,10 +291,17 @@ def _moved(
     return moved
 
 
-def _is_spare(parts: Sequence[_Part], sides: Sequence[int], candidate: int) -> bool:
+def _is_spare(
+    parts: Sequence[_Part], carriers: Mapping[str, Sequence[int]], sides: Sequence[int], candidate: int
+) -> bool:
     """Return whether every type of the candidate is also in another part on the training side."""
-    others = [part for number, part in enumerate(parts) if number != candidate and sides[number] == TRAIN]
-    return bool(others) and all(any(part.events[name] for part in others) for name in parts[candidate].events)
+
+    def is_other(number: int) -> bool:
+        return number != candidate and sides[number] == TRAIN
+
+    return any(map(is_other, range(len(parts)))) and all(
+        any(map(is_other, carriers[name])) for name in parts[candidate].events
+    )
 
 
 def _seen(held_out: Sequence[_Part]) -> list[Notice]:

@@ -155,7 +155,7 @@ def _set_up(
     normalization = (base.mean, base.deviation) if base else None
     data = prepare(dataset, split.train, config, grid, windows, normalization)
     types = learned_types(config.artifact_types, split.train, np.asarray(data.constants.positive_weight))
-    validation = validation_regions(dataset, split.validation, config.artifact_types)
+    validation = validation_regions(dataset, split.validation)
 
     # 4. Draw the initial weights, or take them from the base model.
     architecture, parameters, notice = initial_weights(config, base, network)

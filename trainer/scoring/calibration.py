@@ -41,9 +41,12 @@ def learned_types(
     types: Sequence[str], regions: Sequence[Region], positive_weight: Float32[np.ndarray, " outputs"]
 ) -> tuple[LearnedType, ...]:
     """Each type with the settings that follow from its training events and its `positive_weight`."""
-    spans = [region.spans(types) for region in regions]
+    spans: dict[str, list[Spans]] = {name: [] for name in types}
+    for region in regions:
+        for name, of_region in region.spans().items():
+            spans[name].append(of_region)
     return tuple(
-        _learned_type(name, [of_region[name] for of_region in spans], float(weight))
+        _learned_type(name, spans[name], float(weight))
         for name, weight in zip(types, positive_weight, strict=False)
     )
 

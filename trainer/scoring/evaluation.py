@@ -10,7 +10,7 @@ from earmark.trainer.chunks import Grid, chunk_starts
 from earmark.trainer.events import EvalMetrics, Figures, OperatingPoint, TypeMetrics
 from earmark.trainer.features.frontend import FRAME_MS
 from earmark.trainer.model import LearnedType
-from earmark.trainer.regions import Spans, ValidationRegion
+from earmark.trainer.regions import NO_SPANS, Spans, ValidationRegion
 from earmark.trainer.scoring.calibration import CANDIDATES, offset
 from earmark.trainer.scoring.detection import DetectionConfig, detections, shifted
 from earmark.trainer.scoring.metrics import (
@@ -28,7 +28,6 @@ from earmark.trainer.scoring.metrics import (
 
 THRESHOLDS = np.round(np.arange(0.05, 1, 0.05), 2)
 GAP_MS = 2 * COLLAR_MS  # between regions on the timeline: no event matches one of another region
-NO_SPANS = np.empty((0, 2), np.int64)
 
 
 def evaluate(
@@ -204,16 +203,11 @@ def _reference(
     regions: Sequence[ValidationRegion], types: Sequence[LearnedType], region_starts: np.ndarray
 ) -> dict[str, Spans]:
     """The annotated events of each type on the timeline, in ms."""
-    return {
-        learned.name: np.concatenate(
-            [NO_SPANS]
-            + [
-                region.events.get(learned.name, NO_SPANS) + start
-                for region, start in zip(regions, region_starts, strict=True)
-            ]
-        )
-        for learned in types
-    }
+    spans: dict[str, list[Spans]] = {learned.name: [NO_SPANS] for learned in types}
+    for region, start in zip(regions, region_starts, strict=True):
+        for name, of_region in region.events.items():
+            spans[name].append(of_region + start)
+    return {name: np.concatenate(of_type) for name, of_type in spans.items()}
 
 
 def _estimated(

@@ -268,7 +268,7 @@ def test_unlikely_events_are_no_examples_of_a_type():
     sides = split(files, ("rare",), 0.25, GAP, 0)
     assert codes(sides) == [NoticeCode.TYPE_NOT_VALIDATED]
     assert {region.file for region in sides.train} >= {0}
-    assert sum(len(region.spans(("rare",))["rare"]) for region in sides.train) == 1
+    assert sum(len(region.spans().get("rare", ())) for region in sides.train) == 1
 
 
 def validated(files, known, share=0.2, seed=1):
