@@ -7,6 +7,7 @@ from pathlib import Path
 import structlog
 
 from earmark.storage.objects import ObjectStore, ObjectStoreError
+from earmark.storage.store_check import PROBES
 from earmark.trainer.failures import is_of_disk
 from earmark.trainer.service.changes import Changes
 
@@ -14,7 +15,7 @@ from earmark.trainer.service.changes import Changes
 RETRY_SECONDS = 0.5
 CHECK_SECONDS = 30.0
 # Every check of every trainer writes it again: nothing is left behind, and no right to delete is needed.
-PROBE = "trainer-probe"
+PROBE = f"{PROBES}/trainer"
 
 log = structlog.get_logger()
 
