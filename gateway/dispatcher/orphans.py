@@ -75,9 +75,9 @@ class _Sweep:
         if candidate.kind == "training_job":
             await self._objects.clear_async(object_keys.job(candidate.id))
         elif candidate.has_row:
-            # An attempt may be writing at this moment.
+            # An attempt may be writing at this moment. The clocks of database, store and gateway may differ.
             prefix = object_keys.audio(candidate.id)
-            await self._objects.clear_unfinished_async(prefix, min_age_seconds=GRACE_SECONDS)
+            await self._objects.clear_unfinished_async(prefix, min_age_seconds=GRACE_SECONDS / 2)
         else:
             await self._objects.clear_async(object_keys.audio(candidate.id))
 
