@@ -180,6 +180,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
             detecting = self.runtime.detection_process.detect(
                 first.start.weights,
                 first.start.model_config,
+                first.start.sha256,
                 decode.features,
                 decoded.duration_ms,
                 messages.from_detection_config(first.start.config),
