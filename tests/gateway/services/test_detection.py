@@ -1,7 +1,6 @@
 """DetectionService, with a real trainer and with fake trainers that end the call as a test chooses."""
 
 import asyncio
-import hashlib
 import io
 import subprocess
 from collections.abc import Awaitable, Iterable, Iterator
@@ -9,7 +8,6 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import grpc
-import jax
 import numpy as np
 import pytest
 import pytest_asyncio
@@ -22,16 +20,12 @@ from earmark.gateway.services import detection
 from earmark.gateway.settings import GatewaySettings
 from earmark.internal.v1 import trainer_service_pb2, trainer_service_pb2_grpc
 from earmark.storage.database import Database
-from earmark.storage.objects import ObjectStore
 from earmark.storage.queries import models
-from earmark.trainer.features.frontend import FEATURES
-from earmark.trainer.job import TrainingConfig
-from earmark.trainer.model import LearnedType, Model, store_model
-from earmark.trainer.network import Architecture, initial_parameters
 from earmark.v1 import detection_service_pb2 as pb
 from earmark.v1.detection_service_pb2_grpc import DetectionServiceStub
 from tests.gateway.calls import Refusal, refusal_of
 from tests.gateway.model_rows import one_model
+from tests.gateway.untrained import KEYS, store_untrained_model, untrained_model
 from tests.trainer.process import running as trainer_process
 
 RATE = 16_000
@@ -49,27 +43,6 @@ def real(tmp_path_factory):
     with trainer_process(tmp_path_factory.mktemp("trainer"), "--audio-processes", "1") as trainer:
         store_untrained_model(trainer.objects)
         yield trainer
-
-
-def store_untrained_model(objects: ObjectStore) -> None:
-    types = ("glitch", "echo")
-    architecture = Architecture(outputs=4, width=8, dilations=(1,))
-    shapes = jax.eval_shape(lambda: initial_parameters(architecture, 0))
-    zeros = jax.tree.map(lambda array: np.zeros(array.shape, array.dtype), shapes)
-    mean, deviation = np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32)
-    model = Model(architecture, tuple(map(LearnedType, types)), zeros, mean, deviation)
-    config = TrainingConfig(types, 1, 0.2, 0.001, 8, 500, 250, 0)
-    store_model(objects, "untrained", model, config, 1, {})
-
-
-KEYS = {"weights": "untrained/model.safetensors", "model_config": "untrained/model.json"}
-
-
-async def untrained_model(database_url, objects: ObjectStore | None = None, **columns) -> str:
-    """The id of the model; `objects`: the store that has it."""
-    if objects is not None:
-        columns["sha256"] = hashlib.sha256(objects.get(KEYS["weights"])).hexdigest()
-    return await one_model(database_url, types=("glitch", "echo"), active=True, **KEYS | columns)
 
 
 def start(model_id: str, **config) -> pb.DetectRequest:
