@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,7 +131,9 @@ def training_job(**config) -> pb.TrainRequest.Job:
         "seed": 1,
     }
     config = training_config_pb2.TrainingConfig(**{**values, **config})
-    return pb.TrainRequest.Job(training_job_id=JOB_ID, attempt=1, config=config, prefix="jobs/one/1")
+    # No other attempt writes there: the model of one stays as it was.
+    prefix = f"jobs/{uuid.uuid4()}/1"
+    return pb.TrainRequest.Job(training_job_id=JOB_ID, attempt=1, config=config, prefix=prefix)
 
 
 def detection_start(model: pb.TrainResponse.Completed, **config) -> pb.DetectRequest.Start:
