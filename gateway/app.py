@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from earmark.background import Background
+from earmark.gateway.disk import Disk
 from earmark.gateway.errors import UnavailableError
 from earmark.gateway.fleet.trainers import Trainers
 from earmark.gateway.settings import GatewaySettings
@@ -23,6 +24,7 @@ class App:
     trainers: Trainers
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     background: Background = field(default_factory=Background)
+    disk: Disk = field(default_factory=Disk)
 
     def check_serving(self) -> None:
         """Raises UnavailableError if the gateway is stopping.

@@ -3,19 +3,24 @@
 from uuid import UUID
 
 
+def audio(audio_file_id: UUID) -> str:
+    """Prefix of all objects of an audio file."""
+    return f"audio/{audio_file_id}"
+
+
 def source(audio_file_id: UUID) -> str:
     """Key of the bytes as they were uploaded."""
-    return f"audio/{audio_file_id}/source"
+    return f"{audio(audio_file_id)}/source"
 
 
 def normalized(audio_file_id: UUID) -> str:
     """Key of the decoded audio."""
-    return f"audio/{audio_file_id}/normalized.flac"
+    return f"{audio(audio_file_id)}/normalized.flac"
 
 
 def features(audio_file_id: UUID) -> str:
     """Key of the features, which are the network's input."""
-    return f"audio/{audio_file_id}/features"
+    return f"{audio(audio_file_id)}/features"
 
 
 def audio_objects(audio_file_id: UUID) -> tuple[str, str, str]:

@@ -13,12 +13,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from earmark.background import Background
 from earmark.configuration import check_folder
 from earmark.gateway.app import App
+from earmark.gateway.disk import Disk
 from earmark.gateway.dispatcher.dispatcher import Dispatcher
 from earmark.gateway.fleet.trainers import Trainers
 from earmark.gateway.interceptors import MESSAGE_BYTES, CallInterceptor
 from earmark.gateway.services import register
 from earmark.gateway.settings import GatewaySettings
-from earmark.health import BACKGROUND, DATABASE, follow
+from earmark.health import BACKGROUND, DATABASE, DISK, follow
 from earmark.reflection import enable_reflection
 from earmark.storage.bus import Bus
 from earmark.storage.database import Database
@@ -101,6 +102,7 @@ async def running(
         checks = {
             DATABASE: lambda: app.bus.is_listening,
             BACKGROUND: lambda: not app.background.keeps_failing(),
+            DISK: lambda: not app.disk.problem,
         }
         following = app.background.start("health", lambda: follow(states, checks))
         stack.callback(following.cancel)
@@ -135,7 +137,20 @@ async def _open(settings: GatewaySettings, stack: AsyncExitStack) -> App:
         background=background,
     )
     await stack.enter_async_context(trainers)
-    return App(settings, database, bus, objects, trainers, background=background)
+    disk = await _watched_disk(settings, objects, background, stack)
+    return App(settings, database, bus, objects, trainers, background=background, disk=disk)
+
+
+async def _watched_disk(
+    settings: GatewaySettings, objects: ObjectStore, background: Background, stack: AsyncExitStack
+) -> Disk:
+    folders = [settings.data_dir] + ([objects.folder] if objects.folder else [])
+    disk = Disk(folders, settings.disk_reserve_mb << 20)
+    # The health should be right from the start.
+    await disk.check()
+    watching = background.start("watching the disk", disk.run)
+    stack.callback(watching.cancel)
+    return disk
 
 
 async def _own_store(url: str, database: Database) -> ObjectStore:

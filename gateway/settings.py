@@ -26,6 +26,12 @@ class GatewaySettings(BaseSettings):
     data_dir: Path = Field(
         Path("earmark-data"), description="Folder of the embedded PostgreSQL and of the objects."
     )
+    disk_reserve_mb: int = Field(
+        1024,
+        ge=0,
+        description="MiB to keep free on the disks of DATA_DIR and of a folder of objects; with less, uploads"
+        " are refused.",
+    )
     database_url: str | None = Field(
         None,
         repr=False,

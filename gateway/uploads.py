@@ -7,12 +7,13 @@ disappears however the upload ends, even if the process is killed.
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from earmark.gateway.disk import errors_of_disk
 from earmark.gateway.errors import FieldViolation, InvalidArgumentError
 from earmark.v1 import audio_service_pb2 as pb
 
@@ -45,17 +46,19 @@ async def received(
 ) -> AsyncIterator[Upload]:
     """Receives the rest of the stream into a file in `folder` that is deleted when the block ends.
 
-    Raises InvalidArgumentError if the bytes do not match the metadata.
+    Raises InvalidArgumentError if the bytes do not match the metadata, and UnavailableError if the disk
+    is full.
     """
-    # After a cancel a write may still be running; closing waits for it, because of the file's own lock.
     with _temporary(folder) as file:
         partial = _PartialFile(file)
         async for request in requests:
             _check_next(request, partial.size, metadata.size_bytes)
-            await asyncio.to_thread(partial.add, request.part.data)
+            with errors_of_disk():
+                await asyncio.to_thread(partial.add, request.part.data)
         sha256 = partial.sha256()
         _check_whole(metadata, partial.size, sha256)
-        file.seek(0)
+        with errors_of_disk():
+            file.seek(0)
         yield Upload(metadata, file, sha256)
 
 
@@ -86,9 +89,18 @@ class _PartialFile:
         return self._hash.hexdigest()
 
 
-def _temporary(folder: Path) -> IO[bytes]:
-    folder.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryFile(dir=folder)
+@contextmanager
+def _temporary(folder: Path) -> Iterator[IO[bytes]]:
+    with errors_of_disk():
+        folder.mkdir(parents=True, exist_ok=True)
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 closed below
+    try:
+        yield file
+    finally:
+        # After a cancel a write may still be running; closing waits for it, because of the file's own lock.
+        # What could not be written is not needed any more.
+        with suppress(OSError):
+            file.close()
 
 
 def _check_next(request: pb.UploadAudioRequest, received_bytes: int, size_bytes: int) -> None:

@@ -6,9 +6,10 @@ becomes visible complete or not at all. Every method raises ObjectStoreError if 
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote
@@ -18,6 +19,8 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, from_url
 from obstore.store import ObjectStore as Backend
+
+from earmark.storage import unfinished_writes
 
 PART_BYTES = 1 << 20
 STORE_ID = "store-id"
@@ -61,7 +64,7 @@ class ObjectStore:
             folder = local_folder(url)
             if folder is None:
                 return cls(from_url(url))
-            return cls(LocalStore(folder, mkdir=True), folder=folder)
+            return cls(LocalStore(folder, mkdir=True, automatic_cleanup=True), folder=folder)
 
     def identified(self) -> "ObjectStore":
         """This store with its id. Raises ObjectStoreError if it has none."""
@@ -125,6 +128,30 @@ class ObjectStore:
             with _wrapped("delete", key), suppress(*NOT_FOUND):
                 await obstore.delete_async(self.backend, key)
 
+    async def clear_async(
+        self, prefix: str, kept: Collection[str] = (), *, min_age_seconds: float = 0.0
+    ) -> None:
+        """Deletes every object below `prefix` but the `kept` ones, and what killed writers left there.
+
+        Only what was written at least `min_age_seconds` ago.
+        """
+        before = datetime.now(UTC) - timedelta(seconds=min_age_seconds)
+        with _wrapped("list", prefix):
+            entries = [entry async for page in obstore.list(self.backend, prefix) for entry in page]
+        old = (entry["path"] for entry in entries if entry["last_modified"] <= before)
+        await self.delete_async(*(key for key in old if key not in kept))
+        await self.clear_unfinished_async(prefix, min_age_seconds=min_age_seconds)
+
+    async def clear_unfinished_async(self, prefix: str, *, min_age_seconds: float = 0.0) -> None:
+        """Removes what writers that were killed at least `min_age_seconds` ago left below `prefix`.
+
+        A bucket does so by a rule of its own.
+        """
+        if self.folder is not None:
+            before = datetime.now(UTC) - timedelta(seconds=min_age_seconds)
+            with _wrapped("delete", prefix):
+                await asyncio.to_thread(unfinished_writes.remove, self.folder, prefix, before)
+
     async def stream(self, key: str) -> AsyncIterator[bytes]:
         """The object in parts of about 1 MiB. Raises ObjectNotFoundError."""
         result = None
@@ -147,14 +174,16 @@ class ObjectStore:
             return
         # The names of the object and of the folders made for it are in the folders above.
         path = self.folder / key
-        for each in (path, *path.parents):
-            descriptor = os.open(each, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            if each == self.folder:
-                return
+        # Another service may already have deleted it, and the folders that became empty.
+        with suppress(FileNotFoundError):
+            for each in (path, *path.parents):
+                descriptor = os.open(each, os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+                if each == self.folder:
+                    return
 
     def _missing(self, key: str) -> Exception:
         """The error for an object that was not found: ObjectNotFoundError if the store can be believed."""

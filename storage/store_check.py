@@ -73,7 +73,7 @@ def _backend(url: str) -> Backend:
     if folder is None:
         return from_url(url, retry_config={"max_retries": 0})
     folder.mkdir(parents=True, exist_ok=True)
-    return LocalStore(folder)
+    return LocalStore(folder, automatic_cleanup=True)
 
 
 async def _probe(backend: Backend, *, deletes: bool) -> None:

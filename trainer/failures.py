@@ -1,6 +1,5 @@
 """Whose a failure is: that of the data, of the attempt or of the environment."""
 
-import errno
 from enum import StrEnum
 
 
@@ -26,14 +25,8 @@ _KINDS = {
     "NO_FREE_SLOT": FailureKind.HANDED_BACK,
     "STOPPING": FailureKind.HANDED_BACK,
 }
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
 
 
 def kind_of(reason: str) -> FailureKind:
     """The kind of a failure with this reason. A reason that is not known here is the attempt's."""
     return _KINDS.get(reason, FailureKind.ATTEMPT)
-
-
-def is_of_disk(error: BaseException) -> bool:
-    """Whether the error says that this machine's disk is full or cannot be used."""
-    return isinstance(error, OSError) and error.errno in _DISK_ERRORS

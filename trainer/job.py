@@ -74,10 +74,14 @@ class TrainingFile:
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """A stored model to start from: the object keys of its weights and of its JSON configuration."""
+    """A stored model to start from: the object keys of its weights and of its JSON configuration.
+
+    `sha256` is the digest of the weights.
+    """
 
     weights: str
     config: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)

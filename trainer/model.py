@@ -20,7 +20,9 @@ from earmark.trainer.job import TrainingConfig
 from earmark.trainer.network import Architecture, Weights, default_dtype, initial_parameters
 from earmark.trainer.pytrees import from_arrays, to_arrays
 
-MODEL_FORMAT = 5
+MODEL_FORMAT = 6
+# In the metadata of the weights: the digest of the JSON configuration.
+CONFIG_SHA256 = "config_sha256"
 
 
 class UnreadableModelError(ValueError):
@@ -87,7 +89,6 @@ def store_model(
     thresholds: Mapping[str, float],
 ) -> StoredModel:
     """Stores the weights, and the JSON configuration with the recommended `thresholds`, below `prefix`."""
-    weights = safetensors.numpy.save(to_arrays(model.parameters))
     description = {
         "format": MODEL_FORMAT,
         "frontend": FRONTEND_VERSION,
@@ -101,26 +102,48 @@ def store_model(
         "files": {"trained": sorted(model.files.trained), "held_out": sorted(model.files.held_out)},
     }
     weights_key, config_key = f"{prefix}/model.safetensors", f"{prefix}/model.json"
+    stored_config = json.dumps(description, indent=1).encode()
+    # So that the digest of the weights stands for both objects.
+    metadata = {CONFIG_SHA256: hashlib.sha256(stored_config).hexdigest()}
+    weights = safetensors.numpy.save(to_arrays(model.parameters), metadata)
     objects.put(weights_key, weights)
-    objects.put(config_key, json.dumps(description, indent=1).encode())
+    objects.put(config_key, stored_config)
     return StoredModel(weights_key, config_key, len(weights), hashlib.sha256(weights).hexdigest())
 
 
-def load_model(objects: ObjectStore, weights_key: str, config_key: str) -> Model:
-    """Reads a stored model. Raises ObjectNotFoundError, and UnreadableModelError if it cannot be run here."""
+def load_model(objects: ObjectStore, weights_key: str, config_key: str, sha256: str) -> Model:
+    """Reads a stored model. `sha256` is the digest of its weights.
+
+    Raises ObjectNotFoundError, and UnreadableModelError if it cannot be run here or is not what was stored.
+    """
     config, weights = objects.get(config_key), objects.get(weights_key)
+    if hashlib.sha256(weights).hexdigest() != sha256:
+        raise UnreadableModelError(f"the weights {weights_key} are damaged: their SHA-256 is another one")
     try:
-        return _model(json.loads(config), safetensors.numpy.load(weights))
+        description = json.loads(config)
+        _check_version(description)
+        _check_config(config, weights)
+        return _model(description, safetensors.numpy.load(weights))
     except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise UnreadableModelError(f"the model {config_key} cannot be read: {error}") from error
 
 
-def _model(config: Mapping[str, Any], weights: dict[str, np.ndarray]) -> Model:
+def _check_config(config: bytes, weights: bytes) -> None:
+    """Raises ValueError if the configuration is not the one that was stored with these weights."""
+    header = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])
+    if hashlib.sha256(config).hexdigest() != header["__metadata__"][CONFIG_SHA256]:
+        raise ValueError("it is damaged: its SHA-256 is another one")
+
+
+def _check_version(config: Mapping[str, Any]) -> None:
     if (config["format"], config["frontend"]) != (MODEL_FORMAT, FRONTEND_VERSION):
         raise ValueError(
             f"it is of format {config['format']} and front end {config['frontend']}, this trainer has "
             f"{MODEL_FORMAT} and {FRONTEND_VERSION}; train it again"
         )
+
+
+def _model(config: Mapping[str, Any], weights: dict[str, np.ndarray]) -> Model:
     stored: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in config["architecture"].items()

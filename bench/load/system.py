@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import psutil  # type: ignore[import-untyped]  # has no stubs
 
@@ -64,9 +65,15 @@ async def system(**settings: str) -> AsyncIterator[System]:
 
 @asynccontextmanager
 async def server(
-    module: str, *arguments: str, environment: Mapping[str, str] | None = None
+    module: str,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    log: IO[bytes] | None = None,
 ) -> AsyncIterator[Server]:
-    """Starts `python -m module`, which prints its address. Raises RuntimeError if it does not."""
+    """Starts `python -m module`, which prints its address. Raises RuntimeError if it does not.
+
+    `log` gets what it writes to stderr.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -74,6 +81,7 @@ async def server(
         *arguments,
         env={**os.environ, **(environment or {})},
         stdout=asyncio.subprocess.PIPE,
+        stderr=log,
     )
     try:
         assert process.stdout

@@ -59,7 +59,7 @@ def trained(dataset: Dataset, seed: int) -> Model:
                 case Notice():
                     print(event.message, file=sys.stderr)
                 case Completed():
-                    return load_model(objects, event.weights, event.config)
+                    return load_model(objects, event.weights, event.config, event.sha256)
     raise AssertionError("a job ends with Completed")
 
 

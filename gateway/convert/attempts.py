@@ -18,6 +18,7 @@ def train_job_request(job: TrainingJob, base_model: Model | None) -> pb.TrainReq
             resume_from=job.checkpoint or "",
             base_weights=base_model.weights if base_model else "",
             base_model_config=base_model.model_config if base_model else "",
+            base_sha256=base_model.sha256 if base_model else "",
         )
     )
 

@@ -6,10 +6,13 @@ from earmark.v1 import detection_service_pb2 as pb
 
 
 def detect_start_request(model: Model, start: pb.DetectRequest.Start) -> trainer_pb.DetectRequest:
-    """The first message to a trainer: the keys of the model's objects, and the caller's configuration."""
+    """The first message to a trainer: the model's objects, and the caller's configuration."""
     return trainer_pb.DetectRequest(
         start=trainer_pb.DetectRequest.Start(
-            weights=model.weights, model_config=model.model_config, config=start.config
+            weights=model.weights,
+            model_config=model.model_config,
+            config=start.config,
+            sha256=model.sha256,
         )
     )
 

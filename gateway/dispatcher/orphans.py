@@ -1,13 +1,12 @@
 """Removes orphans: objects that no row names.
 
 An object is stored before its row, so that a row never names a missing object. If a gateway or a trainer is
-killed in between, the object becomes an orphan. Only objects of recorded candidates and finished jobs are
-removed: an object store used with the wrong database loses nothing.
+killed in between, the object becomes an orphan; if it is killed while it writes, the part that it has written
+does. Only objects of recorded candidates and finished jobs are removed: an object store used with the wrong
+database loses nothing.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection
-from typing import Any
+from collections.abc import Awaitable
 from uuid import UUID
 
 import structlog
@@ -16,6 +15,7 @@ from earmark.gateway import object_keys
 from earmark.storage.database import Database
 from earmark.storage.objects import ObjectStore, ObjectStoreError
 from earmark.storage.queries import orphans
+from earmark.storage.store_check import PROBES
 
 # Longer than any upload takes from its first byte to its row, or an attempt runs after its job is finished.
 GRACE_SECONDS = 6 * 3600.0
@@ -29,7 +29,9 @@ async def remove_orphans(database: Database, objects: ObjectStore) -> None:
     What the object store does not remove is left for the next time.
     """
     sweep = _Sweep(database, objects)
-    while await sweep.candidates() or await sweep.jobs():
+    await sweep.probes()
+    # Neither waits for the end of the other, which may take long after many deletions.
+    while any([await sweep.candidates(), await sweep.jobs()]):
         pass
 
 
@@ -41,11 +43,17 @@ class _Sweep:
         self._objects = objects
         self._skipped: list[UUID] = []
 
+    async def probes(self) -> None:
+        """Removes what services that were killed while they started have left."""
+        await _done(self._objects.clear_async(PROBES, min_age_seconds=GRACE_SECONDS), PROBES)
+
     async def candidates(self) -> int:
         """Checks a batch of candidates. Returns the number of those that were checked."""
         async with self._database.connection() as connection:
             found = await orphans.due_candidates(connection, GRACE_SECONDS, self._skipped)
-        checked = [c.id for c in found if c.has_row or await self._remove(c.id, self._candidate_keys, c)]
+        checked = [
+            candidate for candidate in found if await self._is_done(candidate.id, self._check(candidate))
+        ]
         async with self._database.transaction() as connection:
             await orphans.mark_checked(connection, GRACE_SECONDS, checked)
         return len(checked)
@@ -55,32 +63,36 @@ class _Sweep:
         async with self._database.connection() as connection:
             finished = await orphans.unswept_jobs(connection, GRACE_SECONDS, self._skipped)
         swept = [
-            job_id for job_id, kept in finished if await self._remove(job_id, self._unused_keys, job_id, kept)
+            job
+            for job in finished
+            if await self._is_done(job.id, self._objects.clear_async(object_keys.job(job.id), job.model_keys))
         ]
         async with self._database.connection() as connection:
             await orphans.mark_swept(connection, swept)
         return len(swept)
 
-    async def _remove(
-        self, owner: UUID, keys: Callable[..., Awaitable[Collection[str]]], *arguments: Any
-    ) -> bool:
-        """Removes the objects that `keys` names. Returns False if the store failed."""
-        try:
-            if unwanted := await keys(*arguments):
-                await self._objects.delete_async(*unwanted)
-        except ObjectStoreError as error:
-            log.warning("objects are left for a later clean-up", owner=str(owner), error=str(error))
+    async def _check(self, candidate: orphans.Candidate) -> None:
+        if candidate.kind == "training_job":
+            await self._objects.clear_async(object_keys.job(candidate.id))
+        elif candidate.has_row:
+            # An attempt may be writing at this moment. The clocks of database, store and gateway may differ.
+            prefix = object_keys.audio(candidate.id)
+            await self._objects.clear_unfinished_async(prefix, min_age_seconds=GRACE_SECONDS / 2)
+        else:
+            await self._objects.clear_async(object_keys.audio(candidate.id))
+
+    async def _is_done(self, owner: UUID, removal: Awaitable[None]) -> bool:
+        """Whether the object store removed what it should."""
+        is_done = await _done(removal, str(owner))
+        if not is_done:
             self._skipped.append(owner)
-            return False
-        return True
+        return is_done
 
-    async def _candidate_keys(self, candidate: orphans.Candidate) -> Collection[str]:
-        if candidate.kind == "audio_file":
-            return object_keys.audio_objects(candidate.id)
-        return await self._stored(candidate.id)
 
-    async def _unused_keys(self, job_id: UUID, kept: set[str]) -> Collection[str]:
-        return await self._stored(job_id) - kept
-
-    async def _stored(self, job_id: UUID) -> set[str]:
-        return await asyncio.to_thread(set, self._objects.keys(object_keys.job(job_id)))
+async def _done(removal: Awaitable[None], owner: str) -> bool:
+    try:
+        await removal
+    except ObjectStoreError as error:
+        log.warning("objects are left for a later clean-up", owner=owner, error=str(error))
+        return False
+    return True

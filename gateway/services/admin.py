@@ -25,6 +25,7 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
             training_jobs=counts.training,
             training_slots=slots.total,
             free_training_slots=slots.free,
+            upload_problem=self._app.disk.problem,
         )
 
     async def ListTrainers(self, _request: pb.ListTrainersRequest, _: Any) -> pb.ListTrainersResponse:

@@ -48,7 +48,10 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
             return earlier
         async with self._app.database.connection() as connection:
             await lookup.check_dataset(connection, UUID(metadata.dataset_id))
-        async with received(requests, metadata, self._app.settings.data_dir / "uploads") as upload:
+        async with (
+            self._app.disk.room_for(metadata.size_bytes),
+            received(requests, metadata, self._app.settings.data_dir / "uploads") as upload,
+        ):
             return await self._store(upload)
 
     async def GetAudioFile(self, request: pb.GetAudioFileRequest, _: Any) -> pb.GetAudioFileResponse:

@@ -36,9 +36,13 @@ CREATE TABLE orphan_candidates (
 );
 CREATE INDEX orphan_candidates_by_age ON orphan_candidates (since);
 
--- Whether a sweep has removed a finished job's orphans: all objects of its attempts except its model.
-ALTER TABLE training_jobs ADD COLUMN swept boolean NOT NULL DEFAULT false;
-CREATE INDEX training_jobs_unswept ON training_jobs (finished_at) WHERE finished_at IS NOT NULL AND NOT swept;
+-- A sweep removes a finished job's orphans, which are all objects of its attempts except its model: once after its end,
+-- and once more after the deletion of its model. Both numbers only grow: a sweep that began before the deletion does not
+-- count as the one after it.
+ALTER TABLE training_jobs ADD COLUMN sweeps_needed integer NOT NULL DEFAULT 1;
+ALTER TABLE training_jobs ADD COLUMN sweeps_done integer NOT NULL DEFAULT 0;
+CREATE INDEX training_jobs_unswept ON training_jobs (finished_at)
+    WHERE finished_at IS NOT NULL AND sweeps_done < sweeps_needed;
 
 -- The queued jobs in their order. `turn` is the number of jobs that the job's tenant has in training once it starts.
 -- The lowest turn starts first, so a tenant with many jobs waits behind one that has none in training. Among equal

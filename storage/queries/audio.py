@@ -12,6 +12,7 @@ from uuid import UUID
 
 from earmark.storage import sql
 from earmark.storage.database import Connection
+from earmark.storage.queries import orphans
 from earmark.storage.records import AudioFile
 
 SQL = sql.load("audio")
@@ -86,7 +87,9 @@ async def claim(connection: Connection, limit: int, lease_seconds: float) -> lis
     Each gets its next attempt number, and keeps its status until the trainer reports another.
     """
     rows = await connection.fetch(SQL["claim"], limit, lease_seconds)
-    return sorted((AudioFile(**row) for row in rows), key=lambda file: file.id)
+    files = sorted((AudioFile(**row) for row in rows), key=lambda file: file.id)
+    await orphans.add_retried(connection, [file.id for file in files if file.attempt > 1])
+    return files
 
 
 async def advance(

@@ -36,7 +36,7 @@ DELETE FROM training_attempts WHERE training_job_id = ANY ($1::uuid[])
 
 -- name: unsweep_jobs
 -- Lets a sweep look again at the objects of the jobs whose models will be deleted.
-UPDATE training_jobs SET swept = false
+UPDATE training_jobs SET sweeps_needed = sweeps_needed + 1
 WHERE id IN (SELECT training_job_id FROM models WHERE id = ANY ($1::uuid[]))
 
 -- name: delete_models

@@ -23,7 +23,17 @@ class Candidate:
 
     kind: Kind
     id: UUID
+    is_deletion: bool
     has_row: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedJob:
+    """An unswept job, and its model's object keys as of the time when `sweeps_needed` were needed."""
+
+    id: UUID
+    sweeps_needed: int
+    model_keys: list[str]
 
 
 async def add_upload(connection: Connection, audio_file_id: UUID) -> None:
@@ -36,6 +46,11 @@ async def add_deleted(connection: Connection, kind: Kind, ids: Sequence[UUID]) -
     await connection.execute(SQL["add_deleted"], kind, ids)
 
 
+async def add_retried(connection: Connection, audio_file_ids: Sequence[UUID]) -> None:
+    """Records that earlier attempts at these files may have left unfinished writes."""
+    await connection.execute(SQL["add_retried"], audio_file_ids)
+
+
 async def due_candidates(
     connection: Connection, age_seconds: float, skipped: Sequence[UUID] = ()
 ) -> list[Candidate]:
@@ -44,22 +59,23 @@ async def due_candidates(
     return [Candidate(**row) for row in rows]
 
 
-async def mark_checked(connection: Connection, age_seconds: float, ids: Sequence[UUID]) -> None:
-    """Removes the candidates that are at least `age_seconds` old. The others are due again at that age."""
-    await connection.execute(SQL["remove_candidates"], age_seconds, ids)
-    await connection.execute(SQL["keep_candidates"], ids)
+async def mark_checked(connection: Connection, age_seconds: float, checked: Sequence[Candidate]) -> None:
+    """Removes the candidates that are at least `age_seconds` old. The others are due again at that age.
+
+    An upload that was deleted since `checked` was read is a deletion that no sweep has checked.
+    """
+    await connection.execute(SQL["remove_candidates"], age_seconds, [c.id for c in checked])
+    await connection.execute(SQL["keep_candidates"], [c.id for c in checked if c.is_deletion])
 
 
 async def unswept_jobs(
     connection: Connection, age_seconds: float, skipped: Sequence[UUID] = ()
-) -> list[tuple[UUID, set[str]]]:
-    """Up to 100 unswept jobs that finished at least `age_seconds` ago, each with its model's object keys.
-
-    Without the `skipped`.
-    """
+) -> list[FinishedJob]:
+    """Up to 100 unswept jobs that finished at least `age_seconds` ago, without the `skipped`."""
     rows = await connection.fetch(SQL["unswept_jobs"], age_seconds, skipped)
-    return [(row["id"], set(row["model_keys"])) for row in rows]
+    return [FinishedJob(**row) for row in rows]
 
 
-async def mark_swept(connection: Connection, job_ids: Sequence[UUID]) -> None:
-    await connection.execute(SQL["mark_swept"], job_ids)
+async def mark_swept(connection: Connection, jobs: Sequence[FinishedJob]) -> None:
+    """A job whose model was deleted since `jobs` was read stays unswept."""
+    await connection.execute(SQL["mark_swept"], [job.id for job in jobs], [job.sweeps_needed for job in jobs])

@@ -7,9 +7,14 @@ INSERT INTO orphan_candidates (kind, id) VALUES ('audio_file', $1) ON CONFLICT D
 INSERT INTO orphan_candidates (kind, id, is_deletion) SELECT $1, id, true FROM unnest($2::uuid[]) AS deleted (id)
 ON CONFLICT (kind, id) DO UPDATE SET since = now(), is_deletion = true
 
+-- name: add_retried
+-- Records that attempts at these audio files may have left unfinished writes.
+INSERT INTO orphan_candidates (kind, id) SELECT 'audio_file', id FROM unnest($1::uuid[]) AS retried (id)
+ON CONFLICT (kind, id) DO UPDATE SET since = now()
+
 -- name: due_candidates
 -- Candidates older than $1 seconds and new deletions, and whether there is a row now, but for those of $2.
-SELECT kind, id, CASE kind WHEN 'audio_file' THEN EXISTS (SELECT FROM audio_files a WHERE a.id = c.id)
+SELECT kind, id, is_deletion, CASE kind WHEN 'audio_file' THEN EXISTS (SELECT FROM audio_files a WHERE a.id = c.id)
                  ELSE EXISTS (SELECT FROM training_jobs j WHERE j.id = c.id) END AS has_row
 FROM orphan_candidates c
 WHERE (since < now() - make_interval(secs => $1) OR is_deletion) AND id <> ALL ($2::uuid[])
@@ -26,11 +31,13 @@ UPDATE orphan_candidates SET is_deletion = false WHERE id = ANY ($1::uuid[])
 
 -- name: unswept_jobs
 -- Unswept jobs that finished more than $1 seconds ago, with the object keys of their models, but for those of $2.
-SELECT j.id, array_remove(ARRAY[m.weights, m.model_config], NULL) AS model_keys
+SELECT j.id, j.sweeps_needed, array_remove(ARRAY[m.weights, m.model_config], NULL) AS model_keys
 FROM training_jobs j LEFT JOIN models m ON m.training_job_id = j.id
-WHERE j.finished_at < now() - make_interval(secs => $1) AND NOT j.swept AND j.id <> ALL ($2::uuid[])
+WHERE j.finished_at < now() - make_interval(secs => $1) AND j.sweeps_done < j.sweeps_needed AND j.id <> ALL ($2::uuid[])
 ORDER BY j.finished_at LIMIT 100
 
 -- name: mark_swept
--- Records that a sweep has removed these jobs' orphans.
-UPDATE training_jobs SET swept = true WHERE id = ANY ($1::uuid[])
+-- Records that a sweep has removed the orphans that these jobs had when so many sweeps were needed.
+UPDATE training_jobs j SET sweeps_done = greatest(j.sweeps_done, s.needed)
+FROM unnest($1::uuid[], $2::integer[]) AS s (id, needed)
+WHERE j.id = s.id

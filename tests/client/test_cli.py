@@ -184,6 +184,12 @@ def test_trainers_prints_a_table_and_the_job_counts(serve: Serve, monkeypatch: p
     assert counts == "2 jobs wait, 1 trains"
 
 
+def test_trainers_says_why_the_gateway_takes_no_uploads(serve: Serve) -> None:
+    result = run(serve(Fleet(upload_problem="the disk of /data is full")), "trainers")
+
+    assert result.stdout.splitlines()[-1] == "the gateway takes no uploads: the disk of /data is full"
+
+
 @pytest.mark.parametrize(
     ("waiting", "running", "line"),
     [(0, 0, "no job waits, none trains"), (1, 2, "1 job waits, 2 train")],

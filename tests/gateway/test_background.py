@@ -81,6 +81,7 @@ async def test_a_gateway_lists_its_tasks(database_url, tmp_path) -> None:
     assert list(listed) == [
         "listening for changes",
         "notifying other gateways",
+        "watching the disk",
         "dispatching jobs",
         "dispatching audio files",
         "taking over lost jobs",

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,8 +64,8 @@ class Trainer:
         job = pb.TrainRequest(job=training_job(**config))
         return self.stub.Train(iter([job, *files]), timeout=4 * SECONDS)
 
-    def detect(self, data: bytes, weights: str, model_config: str, **config) -> list[pb.DetectResponse]:
-        start = pb.DetectRequest.Start(weights=weights, model_config=model_config, config=config)
+    def detect(self, data: bytes, model: pb.TrainResponse.Completed, **config) -> list[pb.DetectResponse]:
+        start = detection_start(model, **config)
         parts = [pb.DetectRequest(data=data[at : at + 50_000]) for at in range(0, len(data), 50_000)]
         return list(self.stub.Detect(iter([pb.DetectRequest(start=start), *parts]), timeout=2 * SECONDS))
 
@@ -130,7 +131,15 @@ def training_job(**config) -> pb.TrainRequest.Job:
         "seed": 1,
     }
     config = training_config_pb2.TrainingConfig(**{**values, **config})
-    return pb.TrainRequest.Job(training_job_id=JOB_ID, attempt=1, config=config, prefix="jobs/one/1")
+    # No other attempt writes there: the model of one stays as it was.
+    prefix = f"jobs/{uuid.uuid4()}/1"
+    return pb.TrainRequest.Job(training_job_id=JOB_ID, attempt=1, config=config, prefix=prefix)
+
+
+def detection_start(model: pb.TrainResponse.Completed, **config) -> pb.DetectRequest.Start:
+    return pb.DetectRequest.Start(
+        weights=model.weights, model_config=model.model_config, sha256=model.sha256, config=config
+    )
 
 
 def open_stream(first, end: threading.Event):

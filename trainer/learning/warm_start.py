@@ -25,7 +25,7 @@ def base_model(job: TrainingJob, objects: ObjectStore) -> Model | None:
     if job.base is None:
         return None
     try:
-        return load_model(objects, job.base.weights, job.base.config)
+        return load_model(objects, job.base.weights, job.base.config, job.base.sha256)
     except ObjectNotFoundError as error:
         reason = f"its object {error.key!r} is missing from the object store"
     except UnreadableModelError as error:

@@ -39,7 +39,13 @@ class DetectionProcess:
                 raise
 
     async def detect(
-        self, weights: str, model_config: str, features: Path, duration_ms: int, config: dict[str, Any]
+        self,
+        weights: str,
+        model_config: str,
+        sha256: str,
+        features: Path,
+        duration_ms: int,
+        config: dict[str, Any],
     ) -> tuple[DetectedArtifact, ...]:
         """Returns the detections by start. The arguments are those of DetectionRequest. Raises CallError."""
         try:
@@ -52,7 +58,9 @@ class DetectionProcess:
                 "the trainer's log says why",
             ) from None
         self._last_number += 1
-        request = DetectionRequest(self._last_number, weights, model_config, features, duration_ms, config)
+        request = DetectionRequest(
+            self._last_number, weights, model_config, sha256, features, duration_ms, config
+        )
         pending: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._pending[request.number] = pending
         try:

@@ -1,20 +1,20 @@
 """Watches what the trainer stands on, its object store and its disk: it offers no slots while one fails."""
 
 import asyncio
-import shutil
 from pathlib import Path
 
 import structlog
 
+from earmark import disk
 from earmark.storage.objects import ObjectStore, ObjectStoreError
-from earmark.trainer.failures import is_of_disk
+from earmark.storage.store_check import PROBES
 from earmark.trainer.service.changes import Changes
 
 # Between two checks while something fails, and while all is well.
 RETRY_SECONDS = 0.5
 CHECK_SECONDS = 30.0
 # Every check of every trainer writes it again: nothing is left behind, and no right to delete is needed.
-PROBE = "trainer-probe"
+PROBE = f"{PROBES}/trainer"
 
 log = structlog.get_logger()
 
@@ -52,21 +52,15 @@ class Environment:
         try:
             store = await asyncio.to_thread(self._objects.identified)
             await self._objects.put_async(PROBE, b"")
-            free = shutil.disk_usage(self._scratch).free
+            full = disk.problem(self._scratch, self._reserve_bytes)
         except ObjectStoreError as error:
             return str(error)
         except OSError as error:
-            if is_of_disk(error):
+            if disk.is_of_disk(error):
                 return f"the disk of {self._scratch} fails: {error}"
             raise
         self.store_id = store.store_id
-        if free < self._reserve_bytes:
-            return (
-                f"the disk of {self._scratch} has {free >> 20:,} MiB left, and "
-                f"{self._reserve_bytes >> 20:,} MiB are kept free: make room, "
-                "or lower EARMARK_DISK_RESERVE_MB"
-            )
-        return ""
+        return full
 
     def _report(self, problem: str) -> None:
         if problem == self.problem:

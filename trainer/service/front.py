@@ -11,11 +11,12 @@ import grpc
 import structlog
 from grpc_status import rpc_status
 
+from earmark.disk import is_of_disk
 from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
 from earmark.storage.objects import ObjectNotFoundError, ObjectStoreError
 from earmark.trainer.events import Completed
-from earmark.trainer.failures import FailureKind, is_of_disk, kind_of
+from earmark.trainer.failures import FailureKind, kind_of
 from earmark.trainer.service import messages
 from earmark.trainer.service.errors import CallError, StoppingError
 from earmark.trainer.service.interruptible import interruptible, read_request
@@ -180,6 +181,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
             detecting = self.runtime.detection_process.detect(
                 first.start.weights,
                 first.start.model_config,
+                first.start.sha256,
                 decode.features,
                 decoded.duration_ms,
                 messages.from_detection_config(first.start.config),

@@ -65,17 +65,17 @@ def from_job(job: pb.TrainRequest.Job, files: Iterable[TrainingFile]) -> Trainin
 
 
 def from_base(job: pb.TrainRequest.Job) -> BaseModel | None:
-    """Returns None if the job has no base model. Raises CallError if one of the model's keys is missing."""
-    keys = (job.base_weights, job.base_model_config)
-    if not any((job.config.base_model_id, *keys)):
+    """Returns None if the job has no base model. Raises CallError if one of the model's fields is missing."""
+    fields = {name: getattr(job, name) for name in ("base_weights", "base_model_config", "base_sha256")}
+    if not any((job.config.base_model_id, *fields.values())):
         return None
-    if not all(keys):
+    if missing := [name for name, value in fields.items() if not value]:
         raise CallError(
             "INVALID_FIELD",
-            "a base model needs both base_weights and base_model_config; the gateway must fill them in",
-            "job.base_model_config" if job.base_weights else "job.base_weights",
+            f"a base model needs {', '.join(fields)}; the gateway must fill them in",
+            f"job.{missing[0]}",
         )
-    return BaseModel(*keys)
+    return BaseModel(*fields.values())
 
 
 def from_config(config: training_config_pb2.TrainingConfig) -> TrainingConfig:

@@ -15,7 +15,7 @@ import soundfile  # type: ignore[import-untyped]  # has no stubs
 import structlog
 from jaxtyping import Float32
 
-from earmark.trainer.failures import is_of_disk
+from earmark.disk import is_of_disk
 from earmark.trainer.features.frontend import features, pack_features
 from earmark.trainer.logs import configure_logging
 from earmark.trainer.settings import TrainerSettings

@@ -25,13 +25,13 @@ class ModelCache:
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
-        self._loaded: OrderedDict[tuple[str, str], Model] = OrderedDict()
+        self._loaded: OrderedDict[tuple[str, str, str], Model] = OrderedDict()
 
-    def get(self, weights: str, config: str) -> Model:
+    def get(self, weights: str, config: str, sha256: str) -> Model:
         """Returns the model stored under these keys. Raises what load_model raises."""
-        key = (weights, config)
+        key = (weights, config, sha256)
         if key not in self._loaded:
-            self._loaded[key] = load_model(self._objects.identified(), weights, config)
+            self._loaded[key] = load_model(self._objects.identified(), weights, config, sha256)
         self._loaded.move_to_end(key)
         while len(self._loaded) > CACHED_MODELS:
             self._loaded.popitem(last=False)
@@ -78,7 +78,7 @@ def detected_artifacts(request: DetectionRequest, models: ModelCache) -> tuple[D
 
     Raises what load_model raises, and FileNotFoundError if the call has ended and its files were removed.
     """
-    model = models.get(request.weights, request.model_config)
+    model = models.get(request.weights, request.model_config, request.sha256)
     features = unpack_features(request.features.read_bytes())
     return tuple(
         DetectedArtifact(detection.artifact_type, detection.start_ms, detection.end_ms, detection.confidence)

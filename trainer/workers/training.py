@@ -6,9 +6,9 @@ from multiprocessing.connection import Connection
 
 import structlog
 
+from earmark.disk import is_of_disk
 from earmark.storage.objects import ObjectNotFoundError, ObjectStore, ObjectStoreError
 from earmark.trainer.events import Event, TrainingFailedError, TrainingStoppedError
-from earmark.trainer.failures import is_of_disk
 from earmark.trainer.job import NetworkSize, ShouldStop, Stop, TrainingJob
 from earmark.trainer.learning.loop import train
 from earmark.trainer.learning.precompile import precompile

@@ -76,14 +76,15 @@ class Featured:
 class DetectionRequest:
     """To the detection process: detect artifacts in the features of one file.
 
-    The reply has the same `number`. `weights` and `model_config` are keys of the object store, `features` is
-    a file. `config` has the fields of trainer.scoring.detection.DetectionConfig that differ from their
-    defaults.
+    The reply has the same `number`. `weights` and `model_config` are keys of the object store, `sha256` is
+    the digest of the weights, `features` is a file. `config` has the fields of
+    trainer.scoring.detection.DetectionConfig that differ from their defaults.
     """
 
     number: int
     weights: str
     model_config: str
+    sha256: str
     features: Path
     duration_ms: int
     config: dict[str, Any]

@@ -104,6 +104,7 @@ async def test_a_job_without_a_base_model_is_sent_no_base_model(database_url, tm
         await watched(channel, (await create(channel, built)).id)
     sent = trainer.calls[0].job
     assert (sent.config.base_model_id, sent.base_weights, sent.base_model_config) == ("", "", "")
+    assert sent.base_sha256 == ""
 
 
 async def test_every_attempt_is_sent_the_base_models_files_even_if_it_was_archived(
@@ -132,3 +133,4 @@ async def test_every_attempt_is_sent_the_base_models_files_even_if_it_was_archiv
         assert call.job.config.base_model_id == base_model_id
         assert call.job.base_weights == "jobs/x/model.safetensors"
         assert call.job.base_model_config == "jobs/x/model.json"
+        assert call.job.base_sha256 == "ab"

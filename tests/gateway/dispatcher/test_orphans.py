@@ -1,5 +1,8 @@
 """Orphans in the object store are removed; every object that a row names stays."""
 
+import os
+import time
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -8,7 +11,7 @@ from uuid_utils.compat import uuid7
 from earmark.gateway.dispatcher.orphans import remove_orphans
 from earmark.storage.database import Database
 from earmark.storage.objects import ObjectStore
-from earmark.storage.queries import orphans, training
+from earmark.storage.queries import audio, deletions, orphans, training
 from earmark.v1 import audio_service_pb2 as audio_pb
 from tests.gateway import model_rows, rows
 from tests.gateway.calls import dataset, upload
@@ -128,15 +131,108 @@ async def test_an_object_that_cannot_be_removed_is_left_and_stops_nothing_else(
         await orphans.add_deleted(connection, "audio_file", [stuck])
         await orphans.add_deleted(connection, "audio_file", [other])
     put(objects, f"audio/{other}/source")
-    # A folder where the object should be: the store refuses to delete it.
-    (tmp_path / "audio" / str(stuck) / "source" / "inside").mkdir(parents=True)
+    # A link to itself: the store fails when it looks there.
+    (tmp_path / "audio" / str(stuck)).symlink_to(str(stuck))
     await remove_orphans(database, objects)
-    assert set(objects.keys("audio")) == set()
+    assert not (tmp_path / "audio" / str(other)).exists()
     async with database.connection() as connection:
         due = await orphans.due_candidates(connection, 3600)
     assert [candidate.id for candidate in due] == [stuck]
-    (tmp_path / "audio" / str(stuck) / "source" / "inside").rmdir()
-    (tmp_path / "audio" / str(stuck) / "source").rmdir()
+    (tmp_path / "audio" / str(stuck)).unlink()
     await remove_orphans(database, objects)
     async with database.connection() as connection:
         assert await orphans.due_candidates(connection, 3600) == []
+
+
+def unfinished(folder: Path, key: str, *, hours: float = 7) -> str:
+    """A part of an object, as a process leaves it that was killed so many hours ago."""
+    path = folder / f"{key}#1"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"half")
+    written = time.time() - 3600 * hours
+    os.utime(path, (written, written))
+    return f"{key}#1"
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+async def test_what_a_killed_writer_left_is_removed(database, objects, tmp_path) -> None:
+    lost, deleted_job = uuid7(), uuid7()
+    async with database.transaction() as connection:
+        known = (await rows.dataset(connection)).audio_file_ids[0]
+        failed = await job(connection)
+        for audio_file_id in (lost, known):
+            await orphans.add_upload(connection, audio_file_id)
+        await connection.execute(f"UPDATE orphan_candidates SET since = {OLD}")
+        await orphans.add_deleted(connection, "training_job", [deleted_job])
+        end = f"status = 'failed', finished_at = {OLD}, error_reason = 'x'"
+        await connection.execute(f"UPDATE training_jobs SET {end} WHERE id = $1", failed)
+    kept = put(objects, f"audio/{known}/source")
+    kept.add(unfinished(tmp_path, f"audio/{known}/features", hours=1))
+    # The clock of the store is behind that of the database.
+    unfinished(tmp_path, f"audio/{known}/source", hours=5.9)
+    for key in (
+        f"audio/{known}/normalized.flac",
+        f"audio/{lost}/source",
+        f"jobs/{failed}/attempt-1/model.safetensors",
+        f"jobs/{deleted_job}/attempt-1/checkpoint-0001-000000.safetensors",
+        "probes/one",
+    ):
+        unfinished(tmp_path, key)
+    await remove_orphans(database, objects)
+    assert files(tmp_path) == kept
+
+
+async def test_a_file_that_is_tried_again_is_looked_at_some_hours_later(database, objects, tmp_path) -> None:
+    async with database.transaction() as connection:
+        file_id = (await rows.dataset(connection, audio_status="pending", annotated=())).audio_file_ids[0]
+        await audio.claim(connection, 1, 0)
+        assert await connection.fetchval("SELECT count(*) FROM orphan_candidates") == 0
+    async with database.transaction() as connection:
+        # Its trainer and its gateway were killed, and the lease has expired.
+        await audio.claim(connection, 1, 60)
+        await connection.execute(f"UPDATE orphan_candidates SET since = {OLD}")
+    unfinished(tmp_path, f"audio/{file_id}/features")
+    await remove_orphans(database, objects)
+    assert files(tmp_path) == set()
+
+
+async def test_a_deletion_during_the_check_of_its_upload_is_due_at_once(database) -> None:
+    async with database.transaction() as connection:
+        file_id = (await rows.dataset(connection, annotated=())).audio_file_ids[0]
+        await orphans.add_upload(connection, file_id)
+        await connection.execute(f"UPDATE orphan_candidates SET since = {OLD}")
+        checked = await orphans.due_candidates(connection, 6 * 3600)
+    async with database.transaction() as connection:
+        await deletions.delete(connection, deletions.Removal(audio_file_ids=[file_id]))
+    async with database.transaction() as connection:
+        await orphans.mark_checked(connection, 6 * 3600, checked)
+        assert [due.id for due in await orphans.due_candidates(connection, 6 * 3600)] == [file_id]
+
+
+async def test_a_model_that_is_deleted_during_the_sweep_of_its_job_leaves_nothing(database, objects) -> None:
+    async with database.transaction() as connection:
+        model_id = await model_rows.model(connection)
+        row = await connection.fetchrow("SELECT * FROM models WHERE id = $1", model_id)
+        end = f"status = 'completed', finished_at = {OLD}, model_id = '{model_id}'"
+        await connection.execute(f"UPDATE training_jobs SET {end} WHERE id = $1", row["training_job_id"])
+        # Two gateways sweep at the same time.
+        swept = await orphans.unswept_jobs(connection, 6 * 3600)
+        await orphans.mark_swept(connection, swept)
+    async with database.transaction() as connection:
+        await deletions.delete(connection, deletions.of_model(model_id))
+    async with database.transaction() as connection:
+        await orphans.mark_swept(connection, swept)
+    put(objects, row["weights"], row["model_config"])
+    await remove_orphans(database, objects)
+    assert set(objects.keys("jobs")) == set()
+
+
+async def test_what_is_left_of_the_starts_of_services_is_removed(database, objects, tmp_path) -> None:
+    put(objects, "probes/old", "probes/new")
+    old = time.time() - 7 * 3600
+    os.utime(tmp_path / "probes/old", (old, old))
+    await remove_orphans(database, objects)
+    assert files(tmp_path) == {"probes/new"}

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import grpc
-import jax
 import numpy as np
 import pytest
 import pytest_asyncio
@@ -21,16 +20,12 @@ from earmark.gateway.services import detection
 from earmark.gateway.settings import GatewaySettings
 from earmark.internal.v1 import trainer_service_pb2, trainer_service_pb2_grpc
 from earmark.storage.database import Database
-from earmark.storage.objects import ObjectStore
 from earmark.storage.queries import models
-from earmark.trainer.features.frontend import FEATURES
-from earmark.trainer.job import TrainingConfig
-from earmark.trainer.model import LearnedType, Model, store_model
-from earmark.trainer.network import Architecture, initial_parameters
 from earmark.v1 import detection_service_pb2 as pb
 from earmark.v1.detection_service_pb2_grpc import DetectionServiceStub
 from tests.gateway.calls import Refusal, refusal_of
 from tests.gateway.model_rows import one_model
+from tests.gateway.untrained import KEYS, store_untrained_model, untrained_model
 from tests.trainer.process import running as trainer_process
 
 RATE = 16_000
@@ -48,22 +43,6 @@ def real(tmp_path_factory):
     with trainer_process(tmp_path_factory.mktemp("trainer"), "--audio-processes", "1") as trainer:
         store_untrained_model(trainer.objects)
         yield trainer
-
-
-def store_untrained_model(objects: ObjectStore) -> None:
-    types = ("glitch", "echo")
-    architecture = Architecture(outputs=4, width=8, dilations=(1,))
-    shapes = jax.eval_shape(lambda: initial_parameters(architecture, 0))
-    zeros = jax.tree.map(lambda array: np.zeros(array.shape, array.dtype), shapes)
-    mean, deviation = np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32)
-    model = Model(architecture, tuple(map(LearnedType, types)), zeros, mean, deviation)
-    config = TrainingConfig(types, 1, 0.2, 0.001, 8, 500, 250, 0)
-    store_model(objects, "untrained", model, config, 1, {})
-
-
-async def untrained_model(database_url, **columns) -> str:
-    keys = {"weights": "untrained/model.safetensors", "model_config": "untrained/model.json"}
-    return await one_model(database_url, types=("glitch", "echo"), active=True, **keys | columns)
 
 
 def start(model_id: str, **config) -> pb.DetectRequest:
@@ -164,7 +143,7 @@ async def without_trainer(database_url, tmp_path):
 
 
 async def test_a_real_trainer_detects(real, database_url) -> None:
-    model_id, audio = await untrained_model(database_url), wav(seconds=1.5)
+    model_id, audio = await untrained_model(database_url, real.objects), wav(seconds=1.5)
     first = start(model_id, threshold=1, thresholds={"glitch": 0})
     async with gateway_with(real.address, database_url, real.data_dir) as address:
         *detections, last = await detect_when_a_trainer_is_available(
@@ -192,10 +171,11 @@ async def test_the_trainer_is_sent_every_setting(database_url, tmp_path) -> None
         await detect_when_a_trainer_is_available(address, first, data(b"x"))
     assert {field.name for field, _ in front.start.config.ListFields()} == set(SETTINGS)
     assert front.start.config == first.start.config
+    assert front.start.sha256 == "ab" * 32
 
 
 async def test_a_real_trainer_drops_what_is_too_short_for_its_type(real, database_url) -> None:
-    model_id = await untrained_model(database_url)
+    model_id = await untrained_model(database_url, real.objects)
     by_type = {"min_duration_ms": 1000, "min_durations_ms": {"glitch": 0}}
     async with gateway_with(real.address, database_url, real.data_dir) as address:
         [found, last] = await detect_when_a_trainer_is_available(
@@ -205,14 +185,14 @@ async def test_a_real_trainer_drops_what_is_too_short_for_its_type(real, databas
 
 
 async def test_a_recording_without_detections_is_not_an_error(real, database_url) -> None:
-    model_id = await untrained_model(database_url)
+    model_id = await untrained_model(database_url, real.objects)
     async with gateway_with(real.address, database_url, real.data_dir) as address:
         [only] = await detect_when_a_trainer_is_available(address, start(model_id, threshold=1), data(wav()))
     assert (only.summary.duration_ms, only.summary.detection_count) == (1000, 0)
 
 
 async def test_data_that_cannot_be_decoded_is_invalid_audio(real, database_url) -> None:
-    model_id = await untrained_model(database_url)
+    model_id = await untrained_model(database_url, real.objects)
     async with gateway_with(real.address, database_url, real.data_dir) as address:
         call = detect_when_a_trainer_is_available(address, start(model_id), data(b"no audio at all"))
         refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_AUDIO")
@@ -225,6 +205,23 @@ async def test_a_model_whose_objects_are_missing_is_data_loss(real, database_url
         call = detect_when_a_trainer_is_available(address, start(model_id), data(wav()))
         refusal = await refused(call, "DATA_LOSS", "STORED_OBJECT_DAMAGED")
     assert "gone" not in refusal.message
+
+
+@pytest.mark.parametrize(
+    ("damaged", "before", "after"),
+    [("weights", b"\0\0\0\0", b"\0\0\0\x40"), ("model_config", b'"offset": 0.0', b'"offset": 9.0')],
+)
+async def test_a_damaged_model_is_data_loss_and_never_wrong_detections(
+    real, database_url, damaged, before, after
+) -> None:
+    original = real.objects.get(KEYS[damaged])
+    at = original.rindex(before)
+    real.objects.put(f"damaged/{damaged}", original[:at] + after + original[at + len(before) :])
+    model_id = await untrained_model(database_url, real.objects, **{damaged: f"damaged/{damaged}"})
+    async with gateway_with(real.address, database_url, real.data_dir) as address:
+        call = detect_when_a_trainer_is_available(address, start(model_id, threshold=0), data(wav()))
+        refusal = await refused(call, "DATA_LOSS", "STORED_OBJECT_DAMAGED")
+    assert f"model {model_id} are missing or damaged: train it again" in refusal.message
 
 
 async def test_a_trainer_killed_while_it_receives_is_unavailable(database_url, tmp_path) -> None:
@@ -350,7 +347,7 @@ async def test_more_than_200_types_are_refused(without_trainer, database_url, fi
 
 
 async def test_settings_at_their_limits_are_accepted(real, database_url) -> None:
-    model_id = await untrained_model(database_url)
+    model_id = await untrained_model(database_url, real.objects)
     lowest = {"threshold": 0, "merge_window_ms": 0, "min_duration_ms": 0}
     lowest |= {"merge_windows_ms": {"glitch": 0}, "min_durations_ms": {"glitch": 0}}
     highest = {"threshold": 1, "merge_window_ms": 5000, "min_duration_ms": 1000}

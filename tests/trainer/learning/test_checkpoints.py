@@ -10,7 +10,7 @@ from tests.trainer.jobs import config
 
 FILE = TrainingFile("file", "ab", "features/file", 1000, ())
 JOB = TrainingJob(
-    "job", 1, config(), (FILE,), "out", base=BaseModel("old/model.safetensors", "old/model.json")
+    "job", 1, config(), (FILE,), "out", base=BaseModel("old/model.safetensors", "old/model.json", "ab")
 )
 
 
@@ -18,7 +18,7 @@ JOB = TrainingJob(
     "change",
     [
         {"base": None},
-        {"base": BaseModel("other/model.safetensors", "other/model.json")},
+        {"base": BaseModel("other/model.safetensors", "other/model.json", "cd")},
         {"config": config(early_stopping_epochs=3)},
         {"config": config(seed=8)},
         {"files": (replace(FILE, features="features/other"),)},

@@ -43,7 +43,8 @@ def events(objects, job):
 def test_the_stored_model_detects_faults_in_other_voices(objects, faults, events):
     done = events[-1]
     assert isinstance(done, Completed)
-    model, test = load_model(objects, done.weights, done.config), read(faults / "test")
+    model = load_model(objects, done.weights, done.config, done.sha256)
+    test = read(faults / "test")
     figures = scores(annotations(faults / "test"), detected(model, test), durations_ms(faults / "test"))
     # Seeds 1 to 8 have an event F1 of 0.79-0.86 (mean 0.82), macro 0.76-0.81, and an onset error of 20-26 ms.
     # Without the columns of similarity the F1 are at most 0.69 and 0.63, and with all targets 100 ms late the

@@ -99,13 +99,14 @@ def test_a_model_of_another_front_end_is_refused(objects, events):
     stored = json.loads(objects.get(done.config))
     objects.put("old/model.json", json.dumps(stored | {"frontend": "0"}).encode())
     with pytest.raises(UnreadableModelError, match="front end 0"):
-        load_model(objects, done.weights, "old/model.json")
+        load_model(objects, done.weights, "old/model.json", done.sha256)
 
 
 def test_the_stored_model_has_the_settings_of_its_types(objects, job, events):
-    model = load_model(objects, events[-1].weights, events[-1].config)
+    done = events[-1]
+    model = load_model(objects, done.weights, done.config, done.sha256)
     assert [kind.name for kind in model.types] == list(job.config.artifact_types)
-    stored = json.loads(objects.get(events[-1].config))["artifact_types"]
+    stored = json.loads(objects.get(done.config))["artifact_types"]
     assert [asdict(kind) for kind in model.types] == stored
     assert all(kind.smoothing >= 3 and kind.min_duration_ms >= 100 for kind in model.types)
     assert events[-1].merge_windows_ms == {kind.name: kind.merge_window_ms for kind in model.types}

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from dataclasses import replace
 
@@ -102,7 +103,12 @@ def test_the_notice_lists_types_kept_new_and_dropped(now, ending):
 def base(objects, job, tiny):  # noqa: ARG001
     longer = replace(job, config=replace(job.config, epochs=6, learning_rate=0.003), prefix="base")
     done = completed(longer, objects)
-    return BaseModel(done.weights, done.config)
+    return BaseModel(done.weights, done.config, done.sha256)
+
+
+def stored(objects, model):
+    """The model that a job or a base model has stored."""
+    return load_model(objects, model.weights, model.config, model.sha256)
 
 
 def epochs_of(events):
@@ -135,7 +141,7 @@ def test_an_added_type_is_learned_and_features_are_normalised_as_for_the_base_mo
     before, after = (json.loads(objects.get(key)) for key in (base.config, events[-1].config))
     assert (after["mean"], after["deviation"]) == (before["mean"], before["deviation"])
     assert [kind["name"] for kind in after["artifact_types"]] == ["late", "noisy"]
-    load_model(objects, events[-1].weights, events[-1].config)
+    stored(objects, events[-1])
 
 
 def test_a_warm_started_job_resumes_to_the_same_bytes(objects, job, base):
@@ -155,32 +161,43 @@ def test_a_checkpoint_of_another_base_is_not_resumed_from(objects, job, base):
     assert any("starts again with epoch 1" in message for message in messages)
 
 
+def flipped(data):
+    """The bytes with one bit of another value in the last weight."""
+    return data[:-4] + bytes([data[-4] ^ 0x10]) + data[-3:]
+
+
 def unusable_base(objects, base, case):
     """A base model that training cannot start from."""
     config, weights = json.loads(objects.get(base.config)), objects.get(base.weights)
     if case == "missing":
-        return BaseModel("no/such/weights", base.config)
+        return replace(base, weights="no/such/weights")
     if case == "damaged":
-        objects.put("bad/weights", weights[: len(weights) // 2])
-        return BaseModel("bad/weights", base.config)
+        objects.put("bad/weights", flipped(weights))
+        return replace(base, weights="bad/weights")
+    if case == "damaged config":
+        objects.put("bad/config", objects.get(base.config).replace(b'window_ms": ', b'window_ms": 1', 1))
+        return replace(base, config="bad/config")
     if case == "other weights":
-        objects.put("bad/weights", safetensors.numpy.save({"x": np.zeros(3)}))
-        return BaseModel("bad/weights", base.config)
+        with safetensors.safe_open(objects.folder / base.weights, "numpy") as file:
+            other = safetensors.numpy.save({"x": np.zeros(3)}, file.metadata())
+        objects.put("bad/weights", other)
+        return replace(base, weights="bad/weights", sha256=hashlib.sha256(other).hexdigest())
     changes = {"old format": {"format": 1}, "old front end": {"frontend": "1"}, "no types": {}}[case]
     kept = {name: value for name, value in config.items() if changes or name != "artifact_types"}
     objects.put("bad/config", json.dumps(kept | changes).encode())
-    return BaseModel(base.weights, "bad/config")
+    return replace(base, config="bad/config")
 
 
 @pytest.mark.parametrize(
     ("case", "message"),
     [
         ("missing", "no/such/weights"),
-        ("damaged", "bad/weights|cannot be read"),
+        ("damaged", "the weights bad/weights are damaged"),
+        ("damaged config", "bad/config cannot be read: it is damaged"),
         ("other weights", "weights missing or unknown"),
         ("old format", "of format 1 and .*train it again"),
         ("old front end", "front end 1, this trainer has .*train it again"),
-        ("no types", "artifact_types"),
+        ("no types", "bad/config cannot be read: it is damaged"),
     ],
 )
 def test_an_unusable_base_model_fails_the_job_before_files_are_read(objects, job, base, case, message):
@@ -196,13 +213,13 @@ def test_a_job_without_a_base_model_has_none(objects, job):
 
 
 def test_a_model_knows_the_files_of_its_base_model_and_its_job_keeps_their_sides(objects, job, base):
-    before = load_model(objects, base.weights, base.config).files
+    before = stored(objects, base).files
     assert before.trained | before.held_out == {file.sha256 for file in job.files}
     assert before.trained
     assert before.held_out
     other_seed = replace(job, config=replace(job.config, seed=12, epochs=1), base=base, prefix="known")
     done = completed(other_seed, objects)
-    assert load_model(objects, done.weights, done.config).files == before
+    assert stored(objects, done).files == before
     fewer = replace(other_seed, files=job.files[:-1], prefix="fewer")
     done = completed(fewer, objects)
-    assert before.trained <= load_model(objects, done.weights, done.config).files.trained
+    assert before.trained <= stored(objects, done).files.trained

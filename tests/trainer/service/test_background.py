@@ -69,6 +69,6 @@ async def test_a_detection_fails_if_its_reply_cannot_be_read_and_the_next_one_su
     process, tasks = DetectionProcess(Process()), background.Background()
     running = tasks.start("replies", process.run)
     with pytest.raises(CallError, match="a reply of the detection process is damaged"):
-        await process.detect("weights", "config", tmp_path, 1000, {})
-    assert await process.detect("weights", "config", tmp_path, 1000, {}) == ()
+        await process.detect("weights", "config", "ab", tmp_path, 1000, {})
+    assert await process.detect("weights", "config", "ab", tmp_path, 1000, {}) == ()
     running.cancel()

@@ -14,7 +14,7 @@ def recording():
 
 def test_detections_are_sent_by_start_and_then_the_summary(trainer, model, recording):
     data, annotations = recording
-    responses = trainer.detect(data, model.weights, model.model_config)
+    responses = trainer.detect(data, model)
     starts = [response.detection.start_ms for response in responses[:-1]]
     assert len(starts) == len(annotations)
     errors = [start - annotation.start_ms for start, annotation in zip(starts, annotations, strict=True)]
@@ -23,23 +23,23 @@ def test_detections_are_sent_by_start_and_then_the_summary(trainer, model, recor
 
 
 def test_the_detection_config_is_applied(trainer, model, recording):
-    merged = trainer.detect(recording[0], model.weights, model.model_config, merge_window_ms=5000)
+    merged = trainer.detect(recording[0], model, merge_window_ms=5000)
     assert len(merged) == 2
     by_type = {"merge_window_ms": 0, "merge_windows_ms": {"static": 5000}}
-    assert trainer.detect(recording[0], model.weights, model.model_config, **by_type) == merged
+    assert trainer.detect(recording[0], model, **by_type) == merged
     for nothing in (
         {"thresholds": {"static": 1.0}},
         {"min_duration_ms": 1000},
         {"min_duration_ms": 0, "min_durations_ms": {"static": 1000}},
     ):
-        responses = trainer.detect(recording[0], model.weights, model.model_config, **nothing)
+        responses = trainer.detect(recording[0], model, **nothing)
         assert [response.WhichOneof("content") for response in responses] == ["summary"], nothing
 
 
 def test_detection_does_not_wait_for_training(trainer, model, files, recording):
     job = trainer.train(files, epochs=100)
     next(job)
-    assert len(trainer.detect(recording[0], model.weights, model.model_config)) > 1
+    assert len(trainer.detect(recording[0], model)) > 1
     assert trainer.capacity().free_training_slots == 0
     job.cancel()
     trainer.warm()
@@ -47,14 +47,16 @@ def test_detection_does_not_wait_for_training(trainer, model, files, recording):
 
 def test_undecodable_audio_is_an_invalid_argument(trainer, model):
     with pytest.raises(grpc.RpcError) as caught:
-        trainer.detect(b"not audio", model.weights, model.model_config)
+        trainer.detect(b"not audio", model)
     assert failure(caught.value) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_AUDIO")
     assert "not audio in a known format" in caught.value.details()
 
 
 def test_a_missing_model_is_named(trainer, recording):
     with pytest.raises(grpc.RpcError) as caught:
-        trainer.detect(recording[0], "no/weights", "no/config")
+        trainer.detect(
+            recording[0], pb.TrainResponse.Completed(weights="no/weights", model_config="no/config")
+        )
     assert failure(caught.value) == (grpc.StatusCode.FAILED_PRECONDITION, "STORED_DATA_DAMAGED")
     assert "no/config" in caught.value.details()
 

@@ -18,7 +18,7 @@ from earmark.trainer.service.supervisor import Supervisor
 from earmark.trainer.settings import TrainerSettings
 from earmark.trainer.workers.device import device_failure
 from tests.sounds import bursts, encoded
-from tests.trainer.process import SECONDS, failure, processes, training_job
+from tests.trainer.process import SECONDS, detection_start, failure, processes, training_job
 from tests.trainer.service.failing_device import DEVICE_ERRORS
 
 HERE = "tests.trainer.service"
@@ -101,7 +101,7 @@ async def test_a_device_error_in_detection_fails_the_call_and_ends_the_process(
 ):
     monkeypatch.setattr(runtime, "DETECTION", f"{HERE}.detection_on_failing_device")
     audio = encoded(bursts(2, seed=99)[0], "FLAC")
-    start = pb.DetectRequest.Start(weights=model.weights, model_config=model.model_config)
+    start = detection_start(model)
     requests = [pb.DetectRequest(start=start), pb.DetectRequest(data=audio)]
     async with serving(settings(trainer)) as stub:
         await free_slot(stub)
@@ -133,7 +133,7 @@ async def test_detect_does_not_wait_for_a_process_that_cannot_start(tmp_path, mo
     monkeypatch.setattr(detection_process, "START_SECONDS", 0)
     never_started = Supervisor("no.such.module", TrainerSettings(data_dir=tmp_path), {}, Changes())
     with pytest.raises(CallError, match="has not started within") as caught:
-        await DetectionProcess(never_started).detect("weights", "config", tmp_path, 1000, {})
+        await DetectionProcess(never_started).detect("weights", "config", "ab", tmp_path, 1000, {})
     assert caught.value.reason == "DEVICE_FAILED"
 
 

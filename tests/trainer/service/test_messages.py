@@ -19,7 +19,11 @@ from earmark.v1 import training_service_pb2
 from tests.trainer.process import training_job
 
 MODEL_ID = "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"
-KEYS = {"base_weights": "jobs/old/model.safetensors", "base_model_config": "jobs/old/model.json"}
+KEYS = {
+    "base_weights": "jobs/old/model.safetensors",
+    "base_model_config": "jobs/old/model.json",
+    "base_sha256": "ab" * 32,
+}
 SOME = Figures(0.5, 0.25, 1 / 3, 8)
 NONE = Figures(None, None, None, 0)
 
@@ -34,7 +38,7 @@ def test_a_job_without_a_base_model_has_none():
     assert from_job(training_job(), ()).base is None
 
 
-def test_a_base_model_is_its_two_keys():
+def test_a_base_model_is_its_two_keys_and_its_hash():
     assert from_job(job_with_base(MODEL_ID, **KEYS), ()).base == BaseModel(*KEYS.values())
 
 
@@ -48,7 +52,7 @@ def test_a_base_model_without_a_key_is_refused_by_name(missing):
 
 
 def test_a_base_model_id_without_keys_is_refused():
-    with pytest.raises(CallError, match="base_weights and base_model_config"):
+    with pytest.raises(CallError, match="base_weights, base_model_config, base_sha256"):
         from_job(job_with_base(MODEL_ID), ())
 
 

@@ -126,6 +126,8 @@ def show_trainers(address: Address = DEFAULT_ADDRESS) -> None:
             console.print("the gateway has no trainers: name them in its EARMARK_TRAINERS")
         capacity = client.admin.GetCapacity(admin.GetCapacityRequest())
         console.print(job_counts(capacity), highlight=False)
+        if capacity.upload_problem:
+            console.print(f"the gateway takes no uploads: {capacity.upload_problem}", highlight=False)
         for task in client.admin.ListBackgroundTasks(admin.ListBackgroundTasksRequest()).tasks:
             if task.restarts:
                 console.print(task_failures(task), highlight=False)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/v1/admin_service.proto\x12\nearmark.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x01\n\x0e\x42\x61\x63kgroundTask\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n\x08restarts\x18\x02 \x01(\x05R\x08restarts\x12\x1d\n\nlast_error\x18\x03 \x01(\tR\tlastError\x12\x37\n\tfailed_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x66\x61iledAt\x12#\n\rkeeps_failing\x18\x05 \x01(\x08R\x0ckeepsFailing\"\xcf\x02\n\x07Trainer\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12!\n\x0cis_available\x18\x02 \x01(\x08R\x0bisAvailable\x12\x16\n\x06\x64\x65vice\x18\x03 \x01(\tR\x06\x64\x65vice\x12%\n\x0etraining_slots\x18\x04 \x01(\x05R\rtrainingSlots\x12.\n\x13\x66ree_training_slots\x18\x05 \x01(\x05R\x11\x66reeTrainingSlots\x12\x1f\n\x0b\x61udio_slots\x18\x06 \x01(\x05R\naudioSlots\x12(\n\x10\x66ree_audio_slots\x18\x07 \x01(\x05R\x0e\x66reeAudioSlots\x12\x33\n\x07seen_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x06seenAt\x12\x18\n\x07problem\x18\t \x01(\tR\x07problem\"\x14\n\x12GetCapacityRequest\"\xb4\x01\n\x13GetCapacityResponse\x12!\n\x0cwaiting_jobs\x18\x01 \x01(\x05R\x0bwaitingJobs\x12#\n\rtraining_jobs\x18\x02 \x01(\x05R\x0ctrainingJobs\x12%\n\x0etraining_slots\x18\x03 \x01(\x05R\rtrainingSlots\x12.\n\x13\x66ree_training_slots\x18\x04 \x01(\x05R\x11\x66reeTrainingSlots\"\x15\n\x13ListTrainersRequest\"G\n\x14ListTrainersResponse\x12/\n\x08trainers\x18\x01 \x03(\x0b\x32\x13.earmark.v1.TrainerR\x08trainers\"\x1c\n\x1aListBackgroundTasksRequest\"O\n\x1bListBackgroundTasksResponse\x12\x30\n\x05tasks\x18\x01 \x03(\x0b\x32\x1a.earmark.v1.BackgroundTaskR\x05tasks2\x99\x02\n\x0c\x41\x64minService\x12N\n\x0bGetCapacity\x12\x1e.earmark.v1.GetCapacityRequest\x1a\x1f.earmark.v1.GetCapacityResponse\x12Q\n\x0cListTrainers\x12\x1f.earmark.v1.ListTrainersRequest\x1a .earmark.v1.ListTrainersResponse\x12\x66\n\x13ListBackgroundTasks\x12&.earmark.v1.ListBackgroundTasksRequest\x1a\'.earmark.v1.ListBackgroundTasksResponseB1\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/v1/admin_service.proto\x12\nearmark.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x01\n\x0e\x42\x61\x63kgroundTask\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n\x08restarts\x18\x02 \x01(\x05R\x08restarts\x12\x1d\n\nlast_error\x18\x03 \x01(\tR\tlastError\x12\x37\n\tfailed_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x66\x61iledAt\x12#\n\rkeeps_failing\x18\x05 \x01(\x08R\x0ckeepsFailing\"\xcf\x02\n\x07Trainer\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12!\n\x0cis_available\x18\x02 \x01(\x08R\x0bisAvailable\x12\x16\n\x06\x64\x65vice\x18\x03 \x01(\tR\x06\x64\x65vice\x12%\n\x0etraining_slots\x18\x04 \x01(\x05R\rtrainingSlots\x12.\n\x13\x66ree_training_slots\x18\x05 \x01(\x05R\x11\x66reeTrainingSlots\x12\x1f\n\x0b\x61udio_slots\x18\x06 \x01(\x05R\naudioSlots\x12(\n\x10\x66ree_audio_slots\x18\x07 \x01(\x05R\x0e\x66reeAudioSlots\x12\x33\n\x07seen_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x06seenAt\x12\x18\n\x07problem\x18\t \x01(\tR\x07problem\"\x14\n\x12GetCapacityRequest\"\xdb\x01\n\x13GetCapacityResponse\x12!\n\x0cwaiting_jobs\x18\x01 \x01(\x05R\x0bwaitingJobs\x12#\n\rtraining_jobs\x18\x02 \x01(\x05R\x0ctrainingJobs\x12%\n\x0etraining_slots\x18\x03 \x01(\x05R\rtrainingSlots\x12.\n\x13\x66ree_training_slots\x18\x04 \x01(\x05R\x11\x66reeTrainingSlots\x12%\n\x0eupload_problem\x18\x05 \x01(\tR\ruploadProblem\"\x15\n\x13ListTrainersRequest\"G\n\x14ListTrainersResponse\x12/\n\x08trainers\x18\x01 \x03(\x0b\x32\x13.earmark.v1.TrainerR\x08trainers\"\x1c\n\x1aListBackgroundTasksRequest\"O\n\x1bListBackgroundTasksResponse\x12\x30\n\x05tasks\x18\x01 \x03(\x0b\x32\x1a.earmark.v1.BackgroundTaskR\x05tasks2\x99\x02\n\x0c\x41\x64minService\x12N\n\x0bGetCapacity\x12\x1e.earmark.v1.GetCapacityRequest\x1a\x1f.earmark.v1.GetCapacityResponse\x12Q\n\x0cListTrainers\x12\x1f.earmark.v1.ListTrainersRequest\x1a .earmark.v1.ListTrainersResponse\x12\x66\n\x13ListBackgroundTasks\x12&.earmark.v1.ListBackgroundTasksRequest\x1a\'.earmark.v1.ListBackgroundTasksResponseB1\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,15 +40,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCAPACITYREQUEST']._serialized_start=609
   _globals['_GETCAPACITYREQUEST']._serialized_end=629
   _globals['_GETCAPACITYRESPONSE']._serialized_start=632
-  _globals['_GETCAPACITYRESPONSE']._serialized_end=812
-  _globals['_LISTTRAINERSREQUEST']._serialized_start=814
-  _globals['_LISTTRAINERSREQUEST']._serialized_end=835
-  _globals['_LISTTRAINERSRESPONSE']._serialized_start=837
-  _globals['_LISTTRAINERSRESPONSE']._serialized_end=908
-  _globals['_LISTBACKGROUNDTASKSREQUEST']._serialized_start=910
-  _globals['_LISTBACKGROUNDTASKSREQUEST']._serialized_end=938
-  _globals['_LISTBACKGROUNDTASKSRESPONSE']._serialized_start=940
-  _globals['_LISTBACKGROUNDTASKSRESPONSE']._serialized_end=1019
-  _globals['_ADMINSERVICE']._serialized_start=1022
-  _globals['_ADMINSERVICE']._serialized_end=1303
+  _globals['_GETCAPACITYRESPONSE']._serialized_end=851
+  _globals['_LISTTRAINERSREQUEST']._serialized_start=853
+  _globals['_LISTTRAINERSREQUEST']._serialized_end=874
+  _globals['_LISTTRAINERSRESPONSE']._serialized_start=876
+  _globals['_LISTTRAINERSRESPONSE']._serialized_end=947
+  _globals['_LISTBACKGROUNDTASKSREQUEST']._serialized_start=949
+  _globals['_LISTBACKGROUNDTASKSREQUEST']._serialized_end=977
+  _globals['_LISTBACKGROUNDTASKSRESPONSE']._serialized_start=979
+  _globals['_LISTBACKGROUNDTASKSRESPONSE']._serialized_end=1058
+  _globals['_ADMINSERVICE']._serialized_start=1061
+  _globals['_ADMINSERVICE']._serialized_end=1342
 # @@protoc_insertion_point(module_scope)

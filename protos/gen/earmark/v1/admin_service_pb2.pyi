@@ -47,16 +47,18 @@ class GetCapacityRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetCapacityResponse(_message.Message):
-    __slots__ = ("waiting_jobs", "training_jobs", "training_slots", "free_training_slots")
+    __slots__ = ("waiting_jobs", "training_jobs", "training_slots", "free_training_slots", "upload_problem")
     WAITING_JOBS_FIELD_NUMBER: _ClassVar[int]
     TRAINING_JOBS_FIELD_NUMBER: _ClassVar[int]
     TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
     FREE_TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    UPLOAD_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     waiting_jobs: int
     training_jobs: int
     training_slots: int
     free_training_slots: int
-    def __init__(self, waiting_jobs: _Optional[int] = ..., training_jobs: _Optional[int] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ...) -> None: ...
+    upload_problem: str
+    def __init__(self, waiting_jobs: _Optional[int] = ..., training_jobs: _Optional[int] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ..., upload_problem: _Optional[str] = ...) -> None: ...
 
 class ListTrainersRequest(_message.Message):
     __slots__ = ()

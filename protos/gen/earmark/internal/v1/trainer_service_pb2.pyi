@@ -32,7 +32,7 @@ class Failure(_message.Message):
 class TrainRequest(_message.Message):
     __slots__ = ("job", "file")
     class Job(_message.Message):
-        __slots__ = ("training_job_id", "attempt", "config", "prefix", "resume_from", "base_weights", "base_model_config")
+        __slots__ = ("training_job_id", "attempt", "config", "prefix", "resume_from", "base_weights", "base_model_config", "base_sha256")
         TRAINING_JOB_ID_FIELD_NUMBER: _ClassVar[int]
         ATTEMPT_FIELD_NUMBER: _ClassVar[int]
         CONFIG_FIELD_NUMBER: _ClassVar[int]
@@ -40,6 +40,7 @@ class TrainRequest(_message.Message):
         RESUME_FROM_FIELD_NUMBER: _ClassVar[int]
         BASE_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
         BASE_MODEL_CONFIG_FIELD_NUMBER: _ClassVar[int]
+        BASE_SHA256_FIELD_NUMBER: _ClassVar[int]
         training_job_id: str
         attempt: int
         config: _training_config_pb2.TrainingConfig
@@ -47,7 +48,8 @@ class TrainRequest(_message.Message):
         resume_from: str
         base_weights: str
         base_model_config: str
-        def __init__(self, training_job_id: _Optional[str] = ..., attempt: _Optional[int] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., prefix: _Optional[str] = ..., resume_from: _Optional[str] = ..., base_weights: _Optional[str] = ..., base_model_config: _Optional[str] = ...) -> None: ...
+        base_sha256: str
+        def __init__(self, training_job_id: _Optional[str] = ..., attempt: _Optional[int] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., prefix: _Optional[str] = ..., resume_from: _Optional[str] = ..., base_weights: _Optional[str] = ..., base_model_config: _Optional[str] = ..., base_sha256: _Optional[str] = ...) -> None: ...
     class Annotation(_message.Message):
         __slots__ = ("artifact_type", "start_ms", "end_ms", "confidence")
         ARTIFACT_TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -236,14 +238,16 @@ class ProcessAudioResponse(_message.Message):
 class DetectRequest(_message.Message):
     __slots__ = ("start", "data")
     class Start(_message.Message):
-        __slots__ = ("weights", "model_config", "config")
+        __slots__ = ("weights", "model_config", "config", "sha256")
         WEIGHTS_FIELD_NUMBER: _ClassVar[int]
         MODEL_CONFIG_FIELD_NUMBER: _ClassVar[int]
         CONFIG_FIELD_NUMBER: _ClassVar[int]
+        SHA256_FIELD_NUMBER: _ClassVar[int]
         weights: str
         model_config: str
         config: _detection_pb2.DetectionConfig
-        def __init__(self, weights: _Optional[str] = ..., model_config: _Optional[str] = ..., config: _Optional[_Union[_detection_pb2.DetectionConfig, _Mapping]] = ...) -> None: ...
+        sha256: str
+        def __init__(self, weights: _Optional[str] = ..., model_config: _Optional[str] = ..., config: _Optional[_Union[_detection_pb2.DetectionConfig, _Mapping]] = ..., sha256: _Optional[str] = ...) -> None: ...
     START_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     start: DetectRequest.Start
