@@ -1,10 +1,14 @@
 """Makes the messages of a Train call, which give a trainer one attempt at a job."""
 
+from collections.abc import Iterator
+
 from earmark.gateway import object_keys
 from earmark.gateway.convert.training import training_config_message
 from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.storage.queries.training import ManifestFile
 from earmark.storage.records import Model, TrainingJob
+
+MESSAGE_ANNOTATIONS = 2_000  # of one message: a few milliseconds of the event loop, and under a megabyte
 
 
 def train_job_request(job: TrainingJob, base_model: Model | None) -> pb.TrainRequest:
@@ -23,19 +27,25 @@ def train_job_request(job: TrainingJob, base_model: Model | None) -> pb.TrainReq
     )
 
 
-def train_file_request(file: ManifestFile) -> pb.TrainRequest:
-    """A later message of a Train call: one file of the manifest with its annotations."""
-    return pb.TrainRequest(
+def train_file_requests(file: ManifestFile) -> Iterator[pb.TrainRequest]:
+    """The later messages of a Train call for one file of the manifest: the file, and annotations in parts."""
+    first, *others = range(0, max(1, len(file.annotations)), MESSAGE_ANNOTATIONS)
+    yield pb.TrainRequest(
         file=pb.TrainRequest.File(
             audio_file_id=str(file.id),
             sha256=file.sha256,
             features=object_keys.features(file.id),
             duration_ms=file.duration_ms,
-            annotations=[
-                pb.TrainRequest.Annotation(
-                    artifact_type=name, start_ms=start, end_ms=end, confidence=confidence
-                )
-                for name, start, end, confidence in file.annotations
-            ],
+            annotations=_annotations(file, first),
         )
     )
+    for start in others:
+        more = pb.TrainRequest.MoreAnnotations(annotations=_annotations(file, start))
+        yield pb.TrainRequest(more_annotations=more)
+
+
+def _annotations(file: ManifestFile, start: int) -> list[pb.TrainRequest.Annotation]:
+    return [
+        pb.TrainRequest.Annotation(artifact_type=name, start_ms=onset, end_ms=offset, confidence=confidence)
+        for name, onset, offset, confidence in file.annotations[start : start + MESSAGE_ANNOTATIONS]
+    ]

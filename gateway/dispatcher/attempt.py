@@ -11,7 +11,7 @@ from grpc import aio
 
 from earmark.gateway import object_keys
 from earmark.gateway.app import App
-from earmark.gateway.convert.attempts import train_file_request, train_job_request
+from earmark.gateway.convert.attempts import train_file_requests, train_job_request
 from earmark.gateway.dispatcher.outcome import Outcome
 from earmark.gateway.dispatcher.recorder import Recorder, StaleAttemptError
 from earmark.gateway.dispatcher.retries import retry_until_available
@@ -203,7 +203,8 @@ class Attempt:
                 return await training.manifest(connection, self._job)
 
         for file in await retry_until_available(read):
-            await send(call, train_file_request(file))
+            for request in train_file_requests(file):
+                await send(call, request)
         await call.done_writing()
 
     async def _watch_silence(self, call: Call) -> None:

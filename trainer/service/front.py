@@ -110,10 +110,10 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         with self.runtime.training_slot.claim(first.job.training_job_id, first.job.attempt) as claim:
             accepted = pb.TrainResponse.Accepted(device=self.runtime.device)
             await context.write(pb.TrainResponse(accepted=accepted))
-            files = []
+            files: list[pb.TrainRequest.File] = []
             while (request := await read_request(claim.hand_back_requested, requests)) is not None:
-                files.append(messages.from_file(_file(request)))
-            await claim.start(messages.from_job(first.job, files))
+                add_to(files, request)
+            await claim.start(await asyncio.to_thread(messages.from_job, first.job, files))
             await self._stream_events(claim, context)
 
     async def _stream_events(self, claim: SlotClaim, context: Context) -> None:
@@ -246,10 +246,19 @@ async def write_file(path: Path, parts: AsyncIterator[bytes]) -> None:
             await asyncio.to_thread(file.write, part)
 
 
-def _file(request: pb.TrainRequest) -> pb.TrainRequest.File:
-    if request.WhichOneof("content") != "file":
-        raise CallError("INVALID_FIELD", "every message but the first must be a file", "file")
-    return request.file
+def add_to(files: list[pb.TrainRequest.File], request: pb.TrainRequest) -> None:
+    """Adds what a later message of a Train call has. Raises CallError for any other message."""
+    match request.WhichOneof("content"):
+        case "file":
+            files.append(request.file)
+        case "more_annotations" if files:
+            files[-1].annotations.extend(request.more_annotations.annotations)
+        case _:
+            raise CallError(
+                "INVALID_FIELD",
+                "every message but the first must be a file, or more annotations of the file before it",
+                "file",
+            )
 
 
 def _embedding(decoded: Decoded) -> pb.ProcessAudioResponse:

@@ -51,13 +51,13 @@ def to_status(error: CallError) -> status_pb2.Status:
     return status_pb2.Status(code=code, message=str(error), details=packed)
 
 
-def from_job(job: pb.TrainRequest.Job, files: Iterable[TrainingFile]) -> TrainingJob:
+def from_job(job: pb.TrainRequest.Job, files: Iterable[pb.TrainRequest.File]) -> TrainingJob:
     """Raises CallError if a value is missing that the gateway must fill in."""
     return TrainingJob(
         job_id=job.training_job_id,
         attempt=job.attempt,
         config=from_config(job.config),
-        files=tuple(files),
+        files=tuple(map(_file, files)),
         prefix=job.prefix,
         resume_from=job.resume_from or None,
         base=from_base(job),
@@ -103,8 +103,7 @@ def from_config(config: training_config_pb2.TrainingConfig) -> TrainingConfig:
     )
 
 
-def from_file(file: pb.TrainRequest.File) -> TrainingFile:
-    """Converts one file of the job's manifest."""
+def _file(file: pb.TrainRequest.File) -> TrainingFile:
     return TrainingFile(
         audio_file_id=file.audio_file_id,
         sha256=file.sha256,

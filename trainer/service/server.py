@@ -19,7 +19,7 @@ from earmark.trainer.settings import TrainerSettings
 
 SERVER_OPTIONS = (
     ("grpc.so_reuseport", 0),  # a second trainer on this port is a mistake
-    ("grpc.max_receive_message_length", 64 << 20),  # a file with all its annotations is one message
+    ("grpc.max_receive_message_length", 8 << 20),
     ("grpc.max_send_message_length", 64 << 20),
     # A gateway pings this often to notice that the trainer is gone; the trainer pings for the same reason.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),

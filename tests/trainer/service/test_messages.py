@@ -1,8 +1,12 @@
 """Conversions between messages and the trainer's own values that the tests of the rpcs do not cover."""
 
+from uuid import UUID
+
 import pytest
 
+from earmark.gateway.convert.attempts import MESSAGE_ANNOTATIONS, train_file_requests
 from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.storage.queries.training import ManifestFile
 from earmark.trainer.events import (
     EvalMetrics,
     Figures,
@@ -14,6 +18,7 @@ from earmark.trainer.events import (
 )
 from earmark.trainer.job import BaseModel
 from earmark.trainer.service.errors import CallError
+from earmark.trainer.service.front import add_to
 from earmark.trainer.service.messages import from_job, to_metrics, to_response
 from earmark.v1 import training_service_pb2
 from tests.trainer.process import training_job
@@ -93,3 +98,21 @@ def test_a_figure_without_a_value_stays_unset():
     echo = message.per_type["echo"]
     assert not any(echo.HasField(name) for name in ("f1_score_interval", "best_threshold", "precision"))
     assert not echo.precision_recall_curve
+
+
+@pytest.mark.parametrize("count", [0, 1, MESSAGE_ANNOTATIONS, 3 * MESSAGE_ANNOTATIONS + 1])
+def test_a_file_with_any_number_of_annotations_reaches_the_trainer_in_parts(count):
+    marks = [("click", 10 * number, 10 * number + 5, 1.0) for number in range(count)]
+    files: list[pb.TrainRequest.File] = []
+    for sent in (ManifestFile(UUID(MODEL_ID), "hash", 1000, marks), ManifestFile(UUID(int=1), "", 1000, [])):
+        for request in train_file_requests(sent):
+            assert request.ByteSize() < 1 << 20
+            add_to(files, request)
+    file, other = from_job(training_job(), files).files
+    assert [(a.artifact_type, a.start_ms, a.end_ms, a.confidence) for a in file.annotations] == marks
+    assert (file.audio_file_id, file.sha256, other.annotations) == (MODEL_ID, "hash", ())
+
+
+def test_annotations_without_a_file_are_refused():
+    with pytest.raises(CallError, match="every message but the first must be a file"):
+        add_to([], pb.TrainRequest(more_annotations=pb.TrainRequest.MoreAnnotations()))

@@ -30,7 +30,7 @@ class Failure(_message.Message):
     def __init__(self, kind: _Optional[_Union[FailureKind, str]] = ...) -> None: ...
 
 class TrainRequest(_message.Message):
-    __slots__ = ("job", "file")
+    __slots__ = ("job", "file", "more_annotations")
     class Job(_message.Message):
         __slots__ = ("training_job_id", "attempt", "config", "prefix", "resume_from", "base_weights", "base_model_config", "base_sha256")
         TRAINING_JOB_ID_FIELD_NUMBER: _ClassVar[int]
@@ -74,11 +74,18 @@ class TrainRequest(_message.Message):
         duration_ms: int
         annotations: _containers.RepeatedCompositeFieldContainer[TrainRequest.Annotation]
         def __init__(self, audio_file_id: _Optional[str] = ..., sha256: _Optional[str] = ..., features: _Optional[str] = ..., duration_ms: _Optional[int] = ..., annotations: _Optional[_Iterable[_Union[TrainRequest.Annotation, _Mapping]]] = ...) -> None: ...
+    class MoreAnnotations(_message.Message):
+        __slots__ = ("annotations",)
+        ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
+        annotations: _containers.RepeatedCompositeFieldContainer[TrainRequest.Annotation]
+        def __init__(self, annotations: _Optional[_Iterable[_Union[TrainRequest.Annotation, _Mapping]]] = ...) -> None: ...
     JOB_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
+    MORE_ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
     job: TrainRequest.Job
     file: TrainRequest.File
-    def __init__(self, job: _Optional[_Union[TrainRequest.Job, _Mapping]] = ..., file: _Optional[_Union[TrainRequest.File, _Mapping]] = ...) -> None: ...
+    more_annotations: TrainRequest.MoreAnnotations
+    def __init__(self, job: _Optional[_Union[TrainRequest.Job, _Mapping]] = ..., file: _Optional[_Union[TrainRequest.File, _Mapping]] = ..., more_annotations: _Optional[_Union[TrainRequest.MoreAnnotations, _Mapping]] = ...) -> None: ...
 
 class TrainResponse(_message.Message):
     __slots__ = ("accepted", "loading", "progress", "epoch_completed", "checkpoint", "notice", "completed", "heartbeat")
