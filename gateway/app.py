@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from earmark.background import Background
 from earmark.gateway.errors import UnavailableError
 from earmark.gateway.fleet.trainers import Trainers
+from earmark.gateway.loop_watch import LoopWatch
 from earmark.gateway.settings import GatewaySettings
 from earmark.storage.bus import Bus
 from earmark.storage.database import Database
@@ -23,6 +24,7 @@ class App:
     trainers: Trainers
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     background: Background = field(default_factory=Background)
+    loop_watch: LoopWatch = field(default_factory=LoopWatch)
 
     def check_serving(self) -> None:
         """Raises UnavailableError if the gateway is stopping.

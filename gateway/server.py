@@ -16,6 +16,7 @@ from earmark.gateway.app import App
 from earmark.gateway.dispatcher.dispatcher import Dispatcher
 from earmark.gateway.fleet.trainers import Trainers
 from earmark.gateway.interceptors import MESSAGE_BYTES, CallInterceptor
+from earmark.gateway.loop_watch import LoopWatch
 from earmark.gateway.services import register
 from earmark.gateway.settings import GatewaySettings
 from earmark.health import BACKGROUND, DATABASE, follow
@@ -78,16 +79,19 @@ async def serve(settings: GatewaySettings) -> None:
 
 @asynccontextmanager
 async def running(
-    settings: GatewaySettings, interceptors: Sequence[aio.ServerInterceptor] = ()
+    settings: GatewaySettings,
+    interceptors: Sequence[aio.ServerInterceptor] = (),
+    loop_watch: LoopWatch | None = None,
 ) -> AsyncIterator[int]:
     """Runs a gateway inside the block and yields its port.
 
     Raises SettingsError, DatabaseSetupError, EmbeddedPostgresError, ObjectStoreError or CannotListenError
-    if it cannot start. `interceptors` are placed around the gateway's own interceptor.
+    if it cannot start. `interceptors` are placed around the gateway's own interceptor. `loop_watch` receives
+    the longest steps of the calls.
     """
     async with AsyncExitStack() as stack:
-        app = await _open(settings, stack)
-        calls = CallInterceptor()
+        app = await _open(settings, stack, loop_watch or LoopWatch())
+        calls = CallInterceptor(app.loop_watch)
         server = _server(*interceptors, calls)
         names = register(app, server)
         states = _add_standard_services(server, names)
@@ -102,8 +106,11 @@ async def running(
             DATABASE: lambda: app.bus.is_listening,
             BACKGROUND: lambda: not app.background.keeps_failing(),
         }
-        following = app.background.start("health", lambda: follow(states, checks))
-        stack.callback(following.cancel)
+        for name, work in (
+            ("health", lambda: follow(states, checks)),
+            ("measuring the event loop", app.loop_watch.follow_lag),
+        ):
+            stack.callback(app.background.start(name, work).cancel)
         yield port
 
 
@@ -114,7 +121,7 @@ def _server(*interceptors: aio.ServerInterceptor) -> aio.Server:
     return server
 
 
-async def _open(settings: GatewaySettings, stack: AsyncExitStack) -> App:
+async def _open(settings: GatewaySettings, stack: AsyncExitStack, loop_watch: LoopWatch) -> App:
     background = Background()
     await asyncio.to_thread(check_folder, settings.data_dir)
     await check_store(settings.object_store_url, deletes=True)
@@ -135,7 +142,7 @@ async def _open(settings: GatewaySettings, stack: AsyncExitStack) -> App:
         background=background,
     )
     await stack.enter_async_context(trainers)
-    return App(settings, database, bus, objects, trainers, background=background)
+    return App(settings, database, bus, objects, trainers, background=background, loop_watch=loop_watch)
 
 
 async def _own_store(url: str, database: Database) -> ObjectStore:

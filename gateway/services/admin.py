@@ -34,3 +34,16 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
         self, _request: pb.ListBackgroundTasksRequest, _: Any
     ) -> pb.ListBackgroundTasksResponse:
         return pb.ListBackgroundTasksResponse(tasks=map(task_message, self._app.background.states()))
+
+    async def GetLoad(self, _request: pb.GetLoadRequest, _: Any) -> pb.GetLoadResponse:
+        watch = self._app.loop_watch
+        longest = watch.calls.longest()
+        return pb.GetLoadResponse(
+            largest_lag_ms=_milliseconds(watch.lags.longest().seconds),
+            longest_step_ms=_milliseconds(longest.seconds),
+            longest_step_rpc=longest.name,
+        )
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(1000 * seconds)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -77,10 +78,8 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
         statuses = annotation_set_status_names(request.statuses)
         async with self._app.database.connection() as connection:
             await lookup.check_dataset(connection, dataset_id)
-            rows = await annotations.page_of_sets(
-                connection, tenant(), dataset_id, statuses, page_request.after, page_request.limit
-            )
-        page = page_request.cut(rows, annotation_set_message, lambda annotation_set: annotation_set.version)
+            read = partial(annotations.page_of_sets, connection, tenant(), dataset_id, statuses)
+            page = await page_request.page(read, annotation_set_message, lambda of_list: of_list.version)
         return pb.ListAnnotationSetsResponse(
             annotation_sets=page.messages, next_page_token=page.next_page_token
         )
@@ -140,10 +139,8 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
         filters = [UUID(i) for i in request.audio_file_ids], list(request.artifact_types)
         async with self._app.database.connection() as connection:
             await lookup.check_annotation_set(connection, set_id)
-            rows = await annotations.page(
-                connection, tenant(), set_id, *filters, page_request.after, page_request.limit
-            )
-        page = page_request.cut(rows, annotation_message, lambda annotation: annotation.id)
+            read = partial(annotations.page, connection, tenant(), set_id, *filters)
+            page = await page_request.page(read, annotation_message, lambda annotation: annotation.id)
         return pb.ListAnnotationsResponse(annotations=page.messages, next_page_token=page.next_page_token)
 
     async def UpdateAnnotation(

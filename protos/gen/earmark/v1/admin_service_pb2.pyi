@@ -77,3 +77,17 @@ class ListBackgroundTasksResponse(_message.Message):
     TASKS_FIELD_NUMBER: _ClassVar[int]
     tasks: _containers.RepeatedCompositeFieldContainer[BackgroundTask]
     def __init__(self, tasks: _Optional[_Iterable[_Union[BackgroundTask, _Mapping]]] = ...) -> None: ...
+
+class GetLoadRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetLoadResponse(_message.Message):
+    __slots__ = ("largest_lag_ms", "longest_step_ms", "longest_step_rpc")
+    LARGEST_LAG_MS_FIELD_NUMBER: _ClassVar[int]
+    LONGEST_STEP_MS_FIELD_NUMBER: _ClassVar[int]
+    LONGEST_STEP_RPC_FIELD_NUMBER: _ClassVar[int]
+    largest_lag_ms: int
+    longest_step_ms: int
+    longest_step_rpc: str
+    def __init__(self, largest_lag_ms: _Optional[int] = ..., longest_step_ms: _Optional[int] = ..., longest_step_rpc: _Optional[str] = ...) -> None: ...
