@@ -263,6 +263,16 @@ class QuotaError(EarmarkError):
         return [error_details_pb2.QuotaFailure(violations=[violation]), _retry_info(self.retry_seconds)]
 
 
+class StreamIdleError(EarmarkError):
+    """The caller has not sent the next message of a stream in time."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "STREAM_IDLE"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the stream sent nothing for {seconds:g} s: send it again without such a pause")
+
+
 class StoredObjectDamagedError(EarmarkError):
     """A stored object is missing, or is not what was stored."""
 

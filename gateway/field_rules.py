@@ -26,7 +26,7 @@ _SHOWN_CHARACTERS = 100
 async def check(request: Message) -> None:
     """Raises InvalidArgumentError with every violation of the request's rules.
 
-    A list that is longer than its rule allows is refused before its elements are looked at.
+    A long list that is longer than its rule allows is refused before its elements are looked at.
     """
     violations, turns = list(_too_long(request)), Turns()
     if not violations:
@@ -38,12 +38,12 @@ async def check(request: Message) -> None:
 
 
 def _too_long(message: Message, path: str = "") -> Iterator[FieldViolation]:
-    """The lists and maps with more elements than allowed, also those of the messages inside."""
+    """The long lists and maps with more elements than allowed, also those of the messages inside."""
     allowed = limits(message.DESCRIPTOR)
     for field, value in message.ListFields():
         if field.is_repeated:
             limit = allowed.get(field.name)
-            if limit is not None and len(value) > limit:
+            if limit is not None and len(value) > max(limit, SLICE):
                 yield FieldViolation(
                     path + field.name, f"must contain no more than {limit} items (found {len(value)})"
                 )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -16,15 +16,19 @@ from grpc_status import rpc_status
 from uuid_utils import uuid7
 
 from earmark.gateway import wire
+from earmark.gateway.caller import set_caller
 from earmark.gateway.errors import (
     EarmarkError,
     FieldViolation,
     InternalError,
     InvalidArgumentError,
+    StreamIdleError,
     UnavailableError,
 )
 from earmark.gateway.field_rules import check
 from earmark.gateway.loop_watch import LoopWatch
+from earmark.gateway.shares import MESSAGE_BYTES as MESSAGE_BYTES_IN_WORK
+from earmark.gateway.shares import Shares, kind_of_stream
 from earmark.storage.database import NUL_IN_TEXT, DatabaseUnavailableError
 from earmark.storage.objects import ObjectStoreError
 
@@ -40,8 +44,10 @@ REQUEST_ID = "x-request-id"
 class CallInterceptor(aio.ServerInterceptor):
     """Wraps every handler of Earmark's services: each call ends in a reply, a cancel or a rich status."""
 
-    def __init__(self, watch: LoopWatch) -> None:
+    def __init__(self, watch: LoopWatch, shares: Shares, idle_seconds: float) -> None:
         self._watch = watch
+        self._shares = shares
+        self._idle_seconds = idle_seconds
         self._running: set[asyncio.Task[Any]] = set()
 
     async def ended(self, seconds: float) -> None:
@@ -59,7 +65,7 @@ class CallInterceptor(aio.ServerInterceptor):
         if handler is None or not method.startswith(OURS):
             return handler
         self._remember(asyncio.current_task())
-        return _Method(method, handler, self._watch).handler()
+        return _Method(method, handler, self._watch, self._shares, self._idle_seconds).handler()
 
     def _remember(self, task: asyncio.Task[Any] | None) -> None:
         """Tracks the task of a call. gRPC asks for the handler in the same task that then runs the call."""
@@ -71,10 +77,12 @@ class CallInterceptor(aio.ServerInterceptor):
 class _Method:
     """An rpc and its handler. gRPC hands over and receives bytes, so that decoding is part of the call."""
 
-    def __init__(self, name: str, inner: Any, watch: LoopWatch) -> None:
+    def __init__(self, name: str, inner: Any, watch: LoopWatch, shares: Shares, idle_seconds: float) -> None:
         self._name = name
         self._inner = inner
         self._watch = watch
+        self._shares = shares
+        self._idle_seconds = idle_seconds
 
     def handler(self) -> Any:
         """What gRPC calls."""
@@ -88,28 +96,38 @@ class _Method:
         return grpc.stream_stream_rpc_method_handler(self._stream)
 
     async def _unary(self, request: Any, context: Context) -> Any:
+        set_caller(context.peer())
         request_id = _bind(self._name)
         context.set_trailing_metadata(_metadata(request_id))
         try:
-            return await self._watch.measured(self._reply(request, context), self._name)
+            with self._share(request):
+                return await self._watch.measured(self._reply(request, context), self._name)
         except Exception as error:  # noqa: BLE001 every error becomes a status of its call
             await _abort(context, error, request_id)
 
     async def _stream(self, request: Any, context: Context) -> AsyncIterator[Any]:
+        set_caller(context.peer())
         request_id = _bind(self._name)
         context.set_trailing_metadata(_metadata(request_id))
         try:
             # A watch may run for days, so its id is sent at its beginning, too.
             await context.send_initial_metadata(_metadata(request_id))
-            async with aclosing(self._replies(request, context)) as replies:
-                while True:
-                    try:
-                        reply = await self._watch.measured(anext(replies), self._name)
-                    except StopAsyncIteration:
-                        return
-                    yield reply
+            with self._share(request):
+                async with aclosing(self._replies(request, context)) as replies:
+                    while True:
+                        try:
+                            reply = await self._watch.measured(anext(replies), self._name)
+                        except StopAsyncIteration:
+                            return
+                        yield reply
         except Exception as error:  # noqa: BLE001 every error becomes a status of its call
             await _abort(context, error, request_id)
+
+    def _share(self, request: Any) -> AbstractContextManager[None]:
+        """Counts the call for its caller: a stream as one, any other by the bytes of its message."""
+        if self._inner.request_streaming or self._inner.response_streaming:
+            return self._shares.taken(kind_of_stream(self._name))
+        return self._shares.taken(MESSAGE_BYTES_IN_WORK, len(request))
 
     async def _reply(self, request: Any, context: Context) -> bytes:
         inner = self._inner.stream_unary or self._inner.unary_unary
@@ -131,8 +149,17 @@ class _Method:
         return await self._message(request)
 
     async def _each(self, requests: AsyncIterator[bytes]) -> AsyncIterator[Message]:
-        async for request in requests:
-            yield await self._message(request)
+        messages = aiter(requests)
+        while True:
+            # A read is not cancelled, because gRPC leaks then: it ends with the call.
+            reading = asyncio.ensure_future(anext(messages, None))
+            reading.add_done_callback(_retrieve)
+            await asyncio.wait([reading], timeout=self._idle_seconds)
+            if not reading.done():
+                raise StreamIdleError(self._idle_seconds)
+            if (message := reading.result()) is None:
+                return
+            yield await self._message(message)
 
     async def _message(self, message: bytes) -> Message:
         """Raises InvalidArgumentError for bytes that are no message, or that break its rules."""
@@ -158,6 +185,12 @@ class _Method:
         await asyncio.sleep(0)
         await check(decoded)
         return decoded
+
+
+def _retrieve(reading: asyncio.Future[bytes | None]) -> None:
+    """Marks the error of a read as seen: its call may have ended before."""
+    if not reading.cancelled():
+        reading.exception()
 
 
 @cache

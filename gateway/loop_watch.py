@@ -5,11 +5,14 @@ the loop is what callers perceive: how late it does what was due, for whatever r
 """
 
 import asyncio
+import gc
+import threading
 import time
 import types
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 # What AdminService shows is the largest of this time.
@@ -55,20 +58,23 @@ class LoopWatch:
     def __init__(self) -> None:
         self.calls = LongestSteps()
         self.lags = LongestSteps()
+        # CPU time of the garbage collector on the loop's thread, which no call is to blame for.
+        self._collecting_since = 0.0
+        self._collected = 0.0
 
     @types.coroutine
     def measured(self, work: Coroutine[Any, Any, T], name: str) -> Generator[Any, Any, T]:
         """Awaits `work` and measures its steps under this name."""
         error: BaseException | None = None
         while True:
-            began = time.thread_time()
+            began = time.thread_time() - self._collected
             try:
                 waits_for = work.send(None) if error is None else work.throw(error)
             except StopIteration as end:
                 result: T = end.value
                 return result
             finally:
-                seconds = time.thread_time() - began
+                seconds = time.thread_time() - self._collected - began
                 if seconds > _NOTABLE_SECONDS:
                     self.calls.add(name, seconds)
             error = None
@@ -81,10 +87,22 @@ class LoopWatch:
                 error = thrown
 
     async def follow_lag(self) -> None:
-        """Measures the loop's lag until it is cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + _TICK_SECONDS
-            await asyncio.sleep(_TICK_SECONDS)
-            if (late := loop.time() - due) > _NOTABLE_SECONDS:
-                self.lags.add("", late)
+        """Measures the loop's lag, and what the garbage collector takes, until it is cancelled."""
+        loop, collection = asyncio.get_running_loop(), partial(self._collection, threading.get_ident())
+        gc.callbacks.append(collection)
+        try:
+            while True:
+                due = loop.time() + _TICK_SECONDS
+                await asyncio.sleep(_TICK_SECONDS)
+                if (late := loop.time() - due) > _NOTABLE_SECONDS:
+                    self.lags.add("", late)
+        finally:
+            gc.callbacks.remove(collection)
+
+    def _collection(self, thread: int, phase: str, _: Mapping[str, int]) -> None:
+        if threading.get_ident() != thread:
+            return
+        if phase == "start":
+            self._collecting_since = time.thread_time()
+        else:
+            self._collected += time.thread_time() - self._collecting_since

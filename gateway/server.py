@@ -16,9 +16,11 @@ from earmark.gateway.app import App
 from earmark.gateway.dispatcher.dispatcher import Dispatcher
 from earmark.gateway.fleet.trainers import Trainers
 from earmark.gateway.interceptors import MESSAGE_BYTES, CallInterceptor
+from earmark.gateway.lane import Lane
 from earmark.gateway.loop_watch import LoopWatch
 from earmark.gateway.services import register
 from earmark.gateway.settings import GatewaySettings
+from earmark.gateway.shares import Scratch, Shares
 from earmark.health import BACKGROUND, DATABASE, follow
 from earmark.reflection import enable_reflection
 from earmark.storage.bus import Bus
@@ -91,7 +93,7 @@ async def running(
     """
     async with AsyncExitStack() as stack:
         app = await _open(settings, stack, loop_watch or LoopWatch())
-        calls = CallInterceptor(app.loop_watch)
+        calls = CallInterceptor(app.loop_watch, app.shares, settings.stream_idle_seconds)
         server = _server(*interceptors, calls)
         names = register(app, server)
         states = _add_standard_services(server, names)
@@ -133,6 +135,7 @@ async def _open(settings: GatewaySettings, stack: AsyncExitStack, loop_watch: Lo
         url = postgres.dsn
     await migrate(url)
     database = await stack.enter_async_context(Database(url, pool_size=settings.database_pool_size))
+    lane = await stack.enter_async_context(Lane(url, pool_size=settings.long_call_connections))
     bus = await stack.enter_async_context(Bus(database, background))
     objects = await _own_store(settings.object_store_url, database)
     trainers = Trainers(
@@ -142,7 +145,19 @@ async def _open(settings: GatewaySettings, stack: AsyncExitStack, loop_watch: Lo
         background=background,
     )
     await stack.enter_async_context(trainers)
-    return App(settings, database, bus, objects, trainers, background=background, loop_watch=loop_watch)
+    shares, scratch = Shares(settings.caller_limits), Scratch(settings.max_unfinished_upload_mb << 20)
+    return App(
+        settings,
+        database,
+        lane,
+        bus,
+        objects,
+        trainers,
+        shares,
+        scratch,
+        background=background,
+        loop_watch=loop_watch,
+    )
 
 
 async def _own_store(url: str, database: Database) -> ObjectStore:

@@ -49,7 +49,8 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
             return earlier
         async with self._app.database.connection() as connection:
             await lookup.check_dataset(connection, UUID(metadata.dataset_id))
-        async with received(requests, metadata, self._app.settings.data_dir / "uploads") as upload:
+        folder = self._app.settings.data_dir / "uploads"
+        async with received(requests, metadata, folder, self._app.scratch) as upload:
             return await self._store(upload)
 
     async def GetAudioFile(self, request: pb.GetAudioFileRequest, _: Any) -> pb.GetAudioFileResponse:

@@ -48,7 +48,7 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
 
     async def ListDatasets(self, request: pb.ListDatasetsRequest, _: Any) -> pb.ListDatasetsResponse:
         page_request = PageRequest.of(request)
-        async with self._app.database.connection() as connection:
+        async with self._app.lane_for(page_request.size).connection() as connection:
             read = partial(datasets.page, connection, tenant())
             page = await page_request.page(read, dataset_message, lambda dataset: dataset.id)
         return pb.ListDatasetsResponse(datasets=page.messages, next_page_token=page.next_page_token)
@@ -77,7 +77,7 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
             check_deletable(removal, unfinished, force=request.force)
             return pb.DeleteDatasetResponse(deleted_counts=await deletions.delete(connection, removal))
 
-        response = await run_once(self._app.database, request, pb.DeleteDatasetResponse, delete)
+        response = await run_once(self._app.lane, request, pb.DeleteDatasetResponse, delete)
         self._app.bus.publish(topics.events(tenant()))
         return response
 

@@ -35,7 +35,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
     async def ListModels(self, request: pb.ListModelsRequest, _: Any) -> pb.ListModelsResponse:
         page_request = PageRequest.of(request)
-        async with self._app.database.connection() as connection:
+        async with self._app.lane_for(page_request.size).connection() as connection:
             read = partial(
                 models.page,
                 connection,

@@ -88,7 +88,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         self, request: pb.ListTrainingJobsRequest, _: Any
     ) -> pb.ListTrainingJobsResponse:
         page_request = PageRequest.of(request)
-        async with self._app.database.connection() as connection:
+        async with self._app.lane_for(page_request.size).connection() as connection:
             read = partial(
                 training.page,
                 connection,
