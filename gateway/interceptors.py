@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractContextManager, aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -39,6 +39,7 @@ Context: TypeAlias = "aio.ServicerContext[Any, Any]"
 OURS = "/earmark."
 MESSAGE_BYTES = 8 << 20
 REQUEST_ID = "x-request-id"
+_NO_SHARE = nullcontext()
 
 
 class CallInterceptor(aio.ServerInterceptor):
@@ -124,9 +125,11 @@ class _Method:
             await _abort(context, error, request_id)
 
     def _share(self, request: Any) -> AbstractContextManager[None]:
-        """Counts the call for its caller: a stream as one, any other by the bytes of its message."""
+        """Counts the call for its caller: a stream as one, any other by the bytes of a large message."""
         if self._inner.request_streaming or self._inner.response_streaming:
             return self._shares.taken(kind_of_stream(self._name))
+        if len(request) <= wire.SMALL_BYTES:
+            return _NO_SHARE
         return self._shares.taken(MESSAGE_BYTES_IN_WORK, len(request))
 
     async def _reply(self, request: Any, context: Context) -> bytes:
