@@ -7,10 +7,16 @@ from earmark.background import Background
 from earmark.gateway.disk import Disk
 from earmark.gateway.errors import UnavailableError
 from earmark.gateway.fleet.trainers import Trainers
+from earmark.gateway.lane import Lane
+from earmark.gateway.loop_watch import LoopWatch
 from earmark.gateway.settings import GatewaySettings
+from earmark.gateway.shares import Scratch, Shares
 from earmark.storage.bus import Bus
 from earmark.storage.database import Database
 from earmark.storage.objects import ObjectStore
+
+# A page of more rows may take long, if they are large.
+LONG_PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +25,21 @@ class App:
 
     settings: GatewaySettings
     database: Database
+    # For calls that take long.
+    lane: Lane
     bus: Bus
     objects: ObjectStore
     trainers: Trainers
+    shares: Shares
+    scratch: Scratch
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     background: Background = field(default_factory=Background)
     disk: Disk = field(default_factory=Disk)
+    loop_watch: LoopWatch = field(default_factory=LoopWatch)
+
+    def lane_for(self, rows: int) -> Database:
+        """The database for a list of so many rows, which may be large."""
+        return self.lane if rows > LONG_PAGE else self.database
 
     def check_serving(self) -> None:
         """Raises UnavailableError if the gateway is stopping.

@@ -17,6 +17,8 @@ DOMAIN = "earmark"
 MESSAGE_BYTES = 800
 VIOLATIONS_BYTES = 2800
 DESCRIPTION_BYTES = 1000
+# Of the path of a field, the name of a resource, and a value of the metadata.
+NAME_BYTES = 300
 # Bytes of a serialized violation in addition to its texts.
 _OVERHEAD_BYTES = 12
 
@@ -64,7 +66,7 @@ class EarmarkError(Exception):
     def __init__(self, message: str, metadata: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.message = _clipped(message, MESSAGE_BYTES)
-        self.metadata = dict(metadata or {})
+        self.metadata = {key: _clipped(value, NAME_BYTES) for key, value in (metadata or {}).items()}
 
     def details(self) -> list[Message]:
         """The details in addition to the ErrorInfo."""
@@ -85,7 +87,11 @@ class InvalidArgumentError(EarmarkError):
     code = grpc.StatusCode.INVALID_ARGUMENT
 
     def __init__(self, violations: Sequence[FieldViolation], reason: str = "INVALID_FIELD") -> None:
-        super().__init__(_joined([": ".join(filter(None, (v.field, v.description))) for v in violations]))
+        super().__init__(
+            _joined(
+                [": ".join(filter(None, (_clipped(v.field, NAME_BYTES), v.description))) for v in violations]
+            )
+        )
         self.reason = reason
         self.violations = violations
 
@@ -93,7 +99,7 @@ class InvalidArgumentError(EarmarkError):
         shown, rest = _fitting(self.violations)
         fields = [
             error_details_pb2.BadRequest.FieldViolation(
-                field=v.field, description=_clipped(v.description, DESCRIPTION_BYTES)
+                field=_clipped(v.field, NAME_BYTES), description=_clipped(v.description, DESCRIPTION_BYTES)
             )
             for v in shown
         ]
@@ -116,7 +122,9 @@ class NotFoundError(EarmarkError):
     def details(self) -> list[Message]:
         return [
             error_details_pb2.ResourceInfo(
-                resource_type=self.kind, resource_name=self.name, description=self.message
+                resource_type=self.kind,
+                resource_name=_clipped(self.name, NAME_BYTES),
+                description=self.message,
             )
         ]
 
@@ -135,7 +143,9 @@ class AlreadyExistsError(EarmarkError):
     def details(self) -> list[Message]:
         return [
             error_details_pb2.ResourceInfo(
-                resource_type=self.kind, resource_name=self.name, description=self.message
+                resource_type=self.kind,
+                resource_name=_clipped(self.name, NAME_BYTES),
+                description=self.message,
             )
         ]
 
@@ -183,7 +193,9 @@ class PreconditionError(EarmarkError):
         shown, rest = _fitting(self.violations)
         failures = [
             error_details_pb2.PreconditionFailure.Violation(
-                type=v.type, subject=v.subject, description=_clipped(v.description, DESCRIPTION_BYTES)
+                type=v.type,
+                subject=_clipped(v.subject, NAME_BYTES),
+                description=_clipped(v.description, DESCRIPTION_BYTES),
             )
             for v in shown
         ]
@@ -245,8 +257,20 @@ class QuotaError(EarmarkError):
         self.retry_seconds = retry_seconds
 
     def details(self) -> list[Message]:
-        violation = error_details_pb2.QuotaFailure.Violation(subject=self.subject, description=self.message)
+        violation = error_details_pb2.QuotaFailure.Violation(
+            subject=_clipped(self.subject, NAME_BYTES), description=self.message
+        )
         return [error_details_pb2.QuotaFailure(violations=[violation]), _retry_info(self.retry_seconds)]
+
+
+class StreamIdleError(EarmarkError):
+    """The caller has not sent the next message of a stream in time."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "STREAM_IDLE"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the stream sent nothing for {seconds:g} s: send it again without such a pause")
 
 
 class StoredObjectDamagedError(EarmarkError):

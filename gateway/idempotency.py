@@ -3,6 +3,7 @@
 The idempotency key is the request's `request_id`, a UUID that the caller chooses.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from uuid import UUID
 
 from earmark.gateway.caller import tenant
 from earmark.gateway.errors import RequestIdReusedError
+from earmark.gateway.wire import SMALL_BYTES
 from earmark.storage.database import Connection, Database
 from earmark.storage.queries import idempotency
 
@@ -28,12 +30,14 @@ async def run_once(
     reply are committed together. Without a key, `change` always runs.
     Raises RequestIdReusedError if the key was used with another body, and what `change` raises.
     """
-    async with database.transaction() as connection:
-        if not request.request_id:
+    if not request.request_id:
+        async with database.transaction() as connection:
             return await change(connection)
-        request_id = UUID(request.request_id)
+    body = await _body_sha256(request)
+    request_id = UUID(request.request_id)
+    async with database.transaction() as connection:
         try:
-            earlier = await idempotency.claim(connection, tenant(), request_id, _body_sha256(request))
+            earlier = await idempotency.claim(connection, tenant(), request_id, body)
         except idempotency.RequestIdReusedError:
             raise RequestIdReusedError(request.request_id) from None
         if earlier is not None:
@@ -52,16 +56,23 @@ async def earlier_reply(database: Database, request: Any, reply_type: type[Reply
     """
     if not request.request_id:
         return None
+    body = await _body_sha256(request)
     async with database.connection() as connection:
         try:
-            earlier = await idempotency.reply(
-                connection, tenant(), UUID(request.request_id), _body_sha256(request)
-            )
+            earlier = await idempotency.reply(connection, tenant(), UUID(request.request_id), body)
         except idempotency.RequestIdReusedError:
             raise RequestIdReusedError(request.request_id) from None
     return None if earlier is None else reply_type.FromString(earlier)
 
 
-def _body_sha256(request: Any) -> bytes:
+async def _body_sha256(request: Any) -> bytes:
+    """The hash of the request, in which an id in capitals is the same id."""
+    request.request_id = str(UUID(request.request_id))
+    if request.ByteSize() <= SMALL_BYTES:
+        return _hash(request)
+    return await asyncio.to_thread(_hash, request)
+
+
+def _hash(request: Any) -> bytes:
     body = request.SerializeToString(deterministic=True)
     return hashlib.sha256(request.DESCRIPTOR.full_name.encode() + b"\0" + body).digest()

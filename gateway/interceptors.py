@@ -1,42 +1,54 @@
 """Intercepts every call: assigns its log id, checks the protos' field rules and maps errors to statuses."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractContextManager, aclosing, nullcontext
+from functools import cache
 from typing import Any, TypeAlias
 
 import grpc
 import structlog
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 from grpc import aio
 from grpc_status import rpc_status
 from uuid_utils import uuid7
 
+from earmark.gateway import wire
+from earmark.gateway.caller import set_caller
 from earmark.gateway.errors import (
     EarmarkError,
     FieldViolation,
     InternalError,
     InvalidArgumentError,
+    StreamIdleError,
     UnavailableError,
 )
 from earmark.gateway.field_rules import check
+from earmark.gateway.loop_watch import LoopWatch
+from earmark.gateway.shares import MESSAGE_BYTES as MESSAGE_BYTES_IN_WORK
+from earmark.gateway.shares import Shares, kind_of_stream
 from earmark.storage.database import NUL_IN_TEXT, DatabaseUnavailableError
 from earmark.storage.objects import ObjectStoreError
 
 log = structlog.get_logger("gateway")
 
 Context: TypeAlias = "aio.ServicerContext[Any, Any]"
-Handler = Callable[[Any, Context], Any]
-Check = Callable[[Any], Awaitable[Any]]
 # Reflection, health and channelz check their own requests and are not wrapped.
 OURS = "/earmark."
 MESSAGE_BYTES = 8 << 20
 REQUEST_ID = "x-request-id"
+_NO_SHARE = nullcontext()
 
 
 class CallInterceptor(aio.ServerInterceptor):
     """Wraps every handler of Earmark's services: each call ends in a reply, a cancel or a rich status."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: LoopWatch, shares: Shares, idle_seconds: float) -> None:
+        self._watch = watch
+        self._shares = shares
+        self._idle_seconds = idle_seconds
         self._running: set[asyncio.Task[Any]] = set()
 
     async def ended(self, seconds: float) -> None:
@@ -54,7 +66,7 @@ class CallInterceptor(aio.ServerInterceptor):
         if handler is None or not method.startswith(OURS):
             return handler
         self._remember(asyncio.current_task())
-        return _wrapped(handler, method)
+        return _Method(method, handler, self._watch, self._shares, self._idle_seconds).handler()
 
     def _remember(self, task: asyncio.Task[Any] | None) -> None:
         """Tracks the task of a call. gRPC asks for the handler in the same task that then runs the call."""
@@ -63,46 +75,132 @@ class CallInterceptor(aio.ServerInterceptor):
             task.add_done_callback(self._running.discard)
 
 
-def _wrapped(handler: Any, method: str) -> Any:
-    codecs = {
-        "request_deserializer": _decoder(handler.request_deserializer),
-        "response_serializer": handler.response_serializer,
-    }
-    checked = _checked_stream if handler.request_streaming else _checked
-    if handler.unary_unary:
-        return grpc.unary_unary_rpc_method_handler(_unary(handler.unary_unary, method, checked), **codecs)
-    if handler.stream_unary:
-        return grpc.stream_unary_rpc_method_handler(_unary(handler.stream_unary, method, checked), **codecs)
-    if handler.unary_stream:
-        return grpc.unary_stream_rpc_method_handler(_stream(handler.unary_stream, method, checked), **codecs)
-    return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream, method, checked), **codecs)
+class _Method:
+    """An rpc and its handler. gRPC hands over and receives bytes, so that decoding is part of the call."""
 
+    def __init__(self, name: str, inner: Any, watch: LoopWatch, shares: Shares, idle_seconds: float) -> None:
+        self._name = name
+        self._inner = inner
+        self._watch = watch
+        self._shares = shares
+        self._idle_seconds = idle_seconds
 
-def _unary(inner: Handler, method: str, checked: Check) -> Handler:
-    async def call(request: Any, context: Context) -> Any:
-        request_id = _bind(method)
+    def handler(self) -> Any:
+        """What gRPC calls."""
+        inner = self._inner
+        if inner.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(self._unary)
+        if inner.stream_unary:
+            return grpc.stream_unary_rpc_method_handler(self._unary)
+        if inner.unary_stream:
+            return grpc.unary_stream_rpc_method_handler(self._stream)
+        return grpc.stream_stream_rpc_method_handler(self._stream)
+
+    async def _unary(self, request: Any, context: Context) -> Any:
+        set_caller(context.peer())
+        request_id = _bind(self._name)
         context.set_trailing_metadata(_metadata(request_id))
         try:
-            return await inner(await checked(request), context)
+            with self._share(request):
+                return await self._watch.measured(self._reply(request, context), self._name)
         except Exception as error:  # noqa: BLE001 every error becomes a status of its call
             await _abort(context, error, request_id)
 
-    return call
-
-
-def _stream(inner: Handler, method: str, checked: Check) -> Handler:
-    async def call(request: Any, context: Context) -> AsyncIterator[Any]:
-        request_id = _bind(method)
+    async def _stream(self, request: Any, context: Context) -> AsyncIterator[Any]:
+        set_caller(context.peer())
+        request_id = _bind(self._name)
         context.set_trailing_metadata(_metadata(request_id))
         try:
             # A watch may run for days, so its id is sent at its beginning, too.
             await context.send_initial_metadata(_metadata(request_id))
-            async for response in inner(await checked(request), context):
-                yield response
+            with self._share(request):
+                async with aclosing(self._replies(request, context)) as replies:
+                    while True:
+                        try:
+                            reply = await self._watch.measured(anext(replies), self._name)
+                        except StopAsyncIteration:
+                            return
+                        yield reply
         except Exception as error:  # noqa: BLE001 every error becomes a status of its call
             await _abort(context, error, request_id)
 
-    return call
+    def _share(self, request: Any) -> AbstractContextManager[None]:
+        """Counts the call for its caller: a stream as one, any other by the bytes of a large message."""
+        if self._inner.request_streaming or self._inner.response_streaming:
+            return self._shares.taken(kind_of_stream(self._name))
+        if len(request) <= wire.SMALL_BYTES:
+            return _NO_SHARE
+        return self._shares.taken(MESSAGE_BYTES_IN_WORK, len(request))
+
+    async def _reply(self, request: Any, context: Context) -> bytes:
+        inner = self._inner.stream_unary or self._inner.unary_unary
+        serialized: bytes = self._inner.response_serializer(
+            await inner(await self._decoded(request), context)
+        )
+        return serialized
+
+    async def _replies(self, request: Any, context: Context) -> AsyncGenerator[bytes, None]:
+        inner = self._inner.stream_stream or self._inner.unary_stream
+        async with aclosing(inner(await self._decoded(request), context)) as responses:
+            async for response in responses:
+                yield self._inner.response_serializer(response)
+
+    async def _decoded(self, request: Any) -> Any:
+        """The checked message, or for a stream an iterator over its messages as they arrive."""
+        if self._inner.request_streaming:
+            return self._each(request)
+        return await self._message(request)
+
+    async def _each(self, requests: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+        messages = aiter(requests)
+        while True:
+            # A read is not cancelled, because gRPC leaks then: it ends with the call.
+            reading = asyncio.ensure_future(anext(messages, None))
+            reading.add_done_callback(_retrieve)
+            await asyncio.wait([reading], timeout=self._idle_seconds)
+            if not reading.done():
+                raise StreamIdleError(self._idle_seconds)
+            if (message := reading.result()) is None:
+                return
+            yield await self._message(message)
+
+    async def _message(self, message: bytes) -> Message:
+        """Raises InvalidArgumentError for bytes that are no message, or that break its rules."""
+        if len(message) > MESSAGE_BYTES:
+            found = f"{len(message)} bytes, but at most {MESSAGE_BYTES} are accepted: send smaller parts"
+            raise _invalid_message(f"the message has {found}")
+        try:
+            if len(message) > wire.SMALL_BYTES:
+                return await self._large_message(message)
+            decoded: Message = self._inner.request_deserializer(message)
+        except DecodeError:
+            raise _invalid_message(
+                "the bytes are no message of this rpc: use stubs of this contract"
+            ) from None
+        await check(decoded)
+        return decoded
+
+    async def _large_message(self, message: bytes) -> Message:
+        """Others run before and after it is decoded, which takes up to 15 ms."""
+        await wire.check(message, _input_of(self._name))
+        await asyncio.sleep(0)
+        decoded: Message = self._inner.request_deserializer(message)
+        await asyncio.sleep(0)
+        await check(decoded)
+        return decoded
+
+
+def _retrieve(reading: asyncio.Future[bytes | None]) -> None:
+    """Marks the error of a read as seen: its call may have ended before."""
+    if not reading.cancelled():
+        reading.exception()
+
+
+@cache
+def _input_of(method: str) -> Descriptor:
+    rpc = method.removeprefix("/").replace("/", ".")
+    found: Descriptor = descriptor_pool.Default().FindMethodByName(rpc).input_type
+    return found
 
 
 def _bind(method: str) -> str:
@@ -144,35 +242,5 @@ def _to_earmark_error(error: Exception, request_id: str) -> EarmarkError:
     return InternalError(request_id)
 
 
-def _decoder(decode: Callable[[bytes], Message]) -> Callable[[bytes], Message | InvalidArgumentError]:
-    """What gRPC calls to decode a message. An error that it raised would reach the caller without details."""
-
-    def decoded(message: bytes) -> Message | InvalidArgumentError:
-        if len(message) > MESSAGE_BYTES:
-            found = f"{len(message)} bytes, but at most {MESSAGE_BYTES} are accepted: send smaller parts"
-            return _invalid_message(f"the message has {found}")
-        try:
-            return decode(message)
-        except DecodeError:
-            return _invalid_message("the bytes are no message of this rpc: use stubs of this contract")
-
-    return decoded
-
-
 def _invalid_message(problem: str) -> InvalidArgumentError:
     return InvalidArgumentError([FieldViolation("", problem)], reason="INVALID_MESSAGE")
-
-
-async def _checked(request: Message | InvalidArgumentError) -> Message:
-    if isinstance(request, InvalidArgumentError):
-        raise request
-    await check(request)
-    return request
-
-
-async def _checked_stream(requests: AsyncIterator[Message | InvalidArgumentError]) -> AsyncIterator[Message]:
-    async def each() -> AsyncIterator[Message]:
-        async for request in requests:
-            yield await _checked(request)
-
-    return each()

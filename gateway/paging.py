@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -12,11 +12,15 @@ from uuid import UUID
 from google.protobuf.message import Message
 
 from earmark.gateway.errors import FieldViolation, InvalidArgumentError
+from earmark.gateway.waits import Turns
 
 DEFAULT_SIZE = 50
 MAX_SIZE = 1000
-# By default, a gRPC client accepts messages of up to 4 MiB. The rest is room for the token.
-PAGE_BYTES = (4 << 20) - (4 << 10)
+# By default, a gRPC client accepts messages of up to 4 MiB.
+PAGE_BYTES = 3 << 20
+# How many rows are read first, when their size is not known, and how many at most at once.
+FIRST_ROWS = 20
+MOST_ROWS = 250
 # Bytes of a row in the response in addition to its message: a tag of one byte and a length of at most four.
 _ROW_BYTES = 5
 _LARGEST_NUMBER = (1 << 31) - 1
@@ -50,31 +54,40 @@ class PageRequest(Generic[Position]):
         """Parses the request of a list in order of a number. Raises as `of` does."""
         return _parsed(request, _number)
 
-    @property
-    def limit(self) -> int:
-        """Number of rows to read: one more than the page size shows whether another page follows."""
-        return self.size + 1
-
-    def cut(
-        self, rows: Sequence[Row], message: Callable[[Row], M], position: Callable[[Row], Position]
+    async def page(
+        self,
+        read: Callable[[Position | None, int], Awaitable[Sequence[Row]]],
+        message: Callable[[Row], M],
+        position: Callable[[Row], Position],
     ) -> "Page[M]":
-        """The page made of at most `limit` rows. It ends before the row that would exceed PAGE_BYTES.
+        """Reads and converts the page's rows. It ends before the row that would exceed PAGE_BYTES.
 
-        `message` converts a row; `position` is its position in the list's order, for the next page's token.
+        `read` returns at most so many rows after a position. Large rows are read in small numbers, so that
+        few are read in vain. `message` converts a row; `position` is its position in the list's order.
         """
         messages: list[M] = []
-        room = PAGE_BYTES
-        for row in rows[: self.size]:
-            converted = message(row)
-            room -= converted.ByteSize() + _ROW_BYTES
-            if messages and room < 0:
-                break
-            messages.append(converted)
-        if len(messages) == len(rows):
-            return Page(messages, "")
-        last = position(rows[len(messages) - 1])
-        token = json.dumps([self._fingerprint, last if isinstance(last, int) else str(last)]).encode()
-        return Page(messages, base64.urlsafe_b64encode(token).decode())
+        after, room, count, turns = self.after, PAGE_BYTES, FIRST_ROWS, Turns()
+        while True:
+            count = min(count, self.size - len(messages))
+            # One more row shows whether another page follows.
+            rows = await read(after, count + 1)
+            for row in rows[:count]:
+                converted = message(row)
+                room -= converted.ByteSize() + _ROW_BYTES
+                if messages and room < 0:
+                    return Page(messages, self._token(after))
+                messages.append(converted)
+                after = position(row)
+                await turns.next()
+            if len(rows) <= count:
+                return Page(messages, "")
+            if len(messages) == self.size:
+                return Page(messages, self._token(after))
+            count = _fitting(room, PAGE_BYTES - room, len(messages))
+
+    def _token(self, after: Position | None) -> str:
+        value = after if isinstance(after, int) else str(after)
+        return base64.urlsafe_b64encode(json.dumps([self._fingerprint, value]).encode()).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +96,11 @@ class Page(Generic[M]):
 
     messages: Sequence[M]
     next_page_token: str
+
+
+def _fitting(room: int, used: int, count: int) -> int:
+    """How many more rows to read if `count` rows have `used` bytes of the page, and `room` bytes are left."""
+    return max(1, min(MOST_ROWS, room * count // max(used, 1)))
 
 
 def _parsed(request: Any, parse: Callable[[object], Position]) -> PageRequest[Position]:
@@ -106,7 +124,7 @@ def _id(value: object) -> UUID:
 
 
 def _number(value: object) -> int:
-    if isinstance(value, int) and 0 <= value <= _LARGEST_NUMBER:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_NUMBER:
         return value
     raise ValueError(value)
 
@@ -116,7 +134,7 @@ def _after(token: str, fingerprint: str, parse: Callable[[object], Position]) ->
         token_fingerprint, after = json.loads(base64.urlsafe_b64decode(token))
         if token_fingerprint == fingerprint:
             return parse(after)
-    except (ValueError, TypeError, AttributeError, binascii.Error):
+    except (ValueError, TypeError, AttributeError, RecursionError, binascii.Error):
         pass
     raise InvalidArgumentError(
         [

@@ -17,8 +17,11 @@ from earmark.gateway.disk import Disk
 from earmark.gateway.dispatcher.dispatcher import Dispatcher
 from earmark.gateway.fleet.trainers import Trainers
 from earmark.gateway.interceptors import MESSAGE_BYTES, CallInterceptor
+from earmark.gateway.lane import Lane
+from earmark.gateway.loop_watch import LoopWatch
 from earmark.gateway.services import register
 from earmark.gateway.settings import GatewaySettings
+from earmark.gateway.shares import Scratch, Shares
 from earmark.health import BACKGROUND, DATABASE, DISK, follow
 from earmark.reflection import enable_reflection
 from earmark.storage.bus import Bus
@@ -79,16 +82,19 @@ async def serve(settings: GatewaySettings) -> None:
 
 @asynccontextmanager
 async def running(
-    settings: GatewaySettings, interceptors: Sequence[aio.ServerInterceptor] = ()
+    settings: GatewaySettings,
+    interceptors: Sequence[aio.ServerInterceptor] = (),
+    loop_watch: LoopWatch | None = None,
 ) -> AsyncIterator[int]:
     """Runs a gateway inside the block and yields its port.
 
     Raises SettingsError, DatabaseSetupError, EmbeddedPostgresError, ObjectStoreError or CannotListenError
-    if it cannot start. `interceptors` are placed around the gateway's own interceptor.
+    if it cannot start. `interceptors` are placed around the gateway's own interceptor. `loop_watch` receives
+    the longest steps of the calls.
     """
     async with AsyncExitStack() as stack:
-        app = await _open(settings, stack)
-        calls = CallInterceptor()
+        app = await _open(settings, stack, loop_watch or LoopWatch())
+        calls = CallInterceptor(app.loop_watch, app.shares, settings.stream_idle_seconds)
         server = _server(*interceptors, calls)
         names = register(app, server)
         states = _add_standard_services(server, names)
@@ -104,8 +110,11 @@ async def running(
             BACKGROUND: lambda: not app.background.keeps_failing(),
             DISK: lambda: not app.disk.problem,
         }
-        following = app.background.start("health", lambda: follow(states, checks))
-        stack.callback(following.cancel)
+        for name, work in (
+            ("health", lambda: follow(states, checks)),
+            ("measuring the event loop", app.loop_watch.follow_lag),
+        ):
+            stack.callback(app.background.start(name, work).cancel)
         yield port
 
 
@@ -116,7 +125,7 @@ def _server(*interceptors: aio.ServerInterceptor) -> aio.Server:
     return server
 
 
-async def _open(settings: GatewaySettings, stack: AsyncExitStack) -> App:
+async def _open(settings: GatewaySettings, stack: AsyncExitStack, loop_watch: LoopWatch) -> App:
     background = Background()
     await asyncio.to_thread(check_folder, settings.data_dir)
     await check_store(settings.object_store_url, deletes=True)
@@ -128,6 +137,7 @@ async def _open(settings: GatewaySettings, stack: AsyncExitStack) -> App:
         url = postgres.dsn
     await migrate(url)
     database = await stack.enter_async_context(Database(url, pool_size=settings.database_pool_size))
+    lane = await stack.enter_async_context(Lane(url, pool_size=settings.long_call_connections))
     bus = await stack.enter_async_context(Bus(database, background))
     objects = await _own_store(settings.object_store_url, database)
     trainers = Trainers(
@@ -138,7 +148,20 @@ async def _open(settings: GatewaySettings, stack: AsyncExitStack) -> App:
     )
     await stack.enter_async_context(trainers)
     disk = await _watched_disk(settings, objects, background, stack)
-    return App(settings, database, bus, objects, trainers, background=background, disk=disk)
+    shares, scratch = Shares(settings.caller_limits), Scratch(settings.max_unfinished_upload_mb << 20)
+    return App(
+        settings,
+        database,
+        lane,
+        bus,
+        objects,
+        trainers,
+        shares,
+        scratch,
+        background=background,
+        disk=disk,
+        loop_watch=loop_watch,
+    )
 
 
 async def _watched_disk(

@@ -68,6 +68,22 @@ class GatewaySettings(BaseSettings):
     max_training_jobs: int = Field(
         0, ge=0, description="Jobs of a tenant that may train at once; 0 for no limit."
     )
+    max_caller_uploads: int = Field(50, ge=1, description="Uploads that a caller may have at once.")
+    max_caller_downloads: int = Field(100, ge=1, description="Downloads that a caller may have at once.")
+    max_caller_detections: int = Field(100, ge=1, description="Detections that a caller may have at once.")
+    max_caller_watches: int = Field(10_000, ge=1, description="Watches that a caller may have at once.")
+    max_caller_message_mb: int = Field(
+        128, ge=8, description="MiB of messages in work that a caller may have at once, without streams."
+    )
+    max_unfinished_upload_mb: int = Field(
+        10_240, ge=1, description="MiB of unfinished uploads on disk, of all callers together."
+    )
+    stream_idle_seconds: float = Field(
+        30, gt=0, description="An upload or detection that sends nothing for this long is ended."
+    )
+    long_call_connections: int = Field(
+        3, ge=1, description="Further connections to PostgreSQL, for calls that take long."
+    )
     heartbeat_seconds: float = Field(10, gt=0, description="Time between two messages of an idle watch.")
     event_retention_days: float = Field(
         90,
@@ -92,6 +108,17 @@ class GatewaySettings(BaseSettings):
         for entry in _split(trainers):
             parse(entry)
         return trainers
+
+    @property
+    def caller_limits(self) -> dict[str, int]:
+        """What a caller may have at once, by the kinds of gateway.shares."""
+        return {
+            "uploads": self.max_caller_uploads,
+            "downloads": self.max_caller_downloads,
+            "detections": self.max_caller_detections,
+            "watches": self.max_caller_watches,
+            "message_bytes": self.max_caller_message_mb << 20,
+        }
 
     @property
     def object_store_url(self) -> str:

@@ -8,13 +8,14 @@ import asyncio
 import hashlib
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from earmark.gateway.disk import errors_of_disk
 from earmark.gateway.errors import FieldViolation, InvalidArgumentError
+from earmark.gateway.shares import Scratch
 from earmark.v1 import audio_service_pb2 as pb
 
 T = TypeVar("T")
@@ -42,19 +43,18 @@ async def metadata_of(requests: Requests) -> pb.UploadAudioRequest.Metadata:
 
 @asynccontextmanager
 async def received(
-    requests: Requests, metadata: pb.UploadAudioRequest.Metadata, folder: Path
+    requests: Requests, metadata: pb.UploadAudioRequest.Metadata, folder: Path, scratch: Scratch
 ) -> AsyncIterator[Upload]:
     """Receives the rest of the stream into a file in `folder` that is deleted when the block ends.
 
-    Raises InvalidArgumentError if the bytes do not match the metadata, and UnavailableError if the disk
-    is full.
+    `scratch` counts its bytes meanwhile. Raises InvalidArgumentError if the bytes do not match the metadata,
+    QuotaError, and UnavailableError if the disk is full.
     """
-    with _temporary(folder) as file:
-        partial = _PartialFile(file)
+    with _temporary(folder) as file, closing(_PartialFile(file, scratch)) as partial:
         async for request in requests:
             _check_next(request, partial.size, metadata.size_bytes)
             with errors_of_disk():
-                await asyncio.to_thread(partial.add, request.part.data)
+                await partial.add(request.part.data)
         sha256 = partial.sha256()
         _check_whole(metadata, partial.size, sha256)
         with errors_of_disk():
@@ -75,15 +75,23 @@ async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
 class _PartialFile:
     """The bytes received so far, on disk, with their number and SHA-256."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], scratch: Scratch) -> None:
         self._file = file
+        self._scratch = scratch
         self._hash = hashlib.sha256()
         self.size = 0
 
-    def add(self, data: bytes) -> None:
+    async def add(self, data: bytes) -> None:
+        self._scratch.add(len(data))
+        self.size += len(data)
+        await asyncio.to_thread(self._write, data)
+
+    def close(self) -> None:
+        self._scratch.remove(self.size)
+
+    def _write(self, data: bytes) -> None:
         self._file.write(data)
         self._hash.update(data)
-        self.size += len(data)
 
     def sha256(self) -> str:
         return self._hash.hexdigest()

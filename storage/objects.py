@@ -22,7 +22,8 @@ from obstore.store import ObjectStore as Backend
 
 from earmark.storage import unfinished_writes
 
-PART_BYTES = 1 << 20
+# A download that nobody reads keeps about five parts in memory.
+PART_BYTES = 128 << 10
 STORE_ID = "store-id"
 _CHECK = "do all services have the same EARMARK_OBJECT_STORE or EARMARK_DATA_DIR, and is it mounted?"
 # obstore raises NotFoundError, or FileNotFoundError from a folder.
@@ -153,7 +154,7 @@ class ObjectStore:
                 await asyncio.to_thread(unfinished_writes.remove, self.folder, prefix, before)
 
     async def stream(self, key: str) -> AsyncIterator[bytes]:
-        """The object in parts of about 1 MiB. Raises ObjectNotFoundError."""
+        """The object in parts of about PART_BYTES. Raises ObjectNotFoundError."""
         result = None
         with _wrapped("read", key), suppress(*NOT_FOUND):
             result = await obstore.get_async(self.backend, key)

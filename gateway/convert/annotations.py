@@ -14,7 +14,6 @@ from earmark.storage.records import Annotation, AnnotationSet
 from earmark.v1 import annotation_service_pb2 as pb
 
 _STATUS_PREFIX = "ANNOTATION_SET_STATUS_"
-EXTRA_DATA_BYTES = 16 << 10
 
 
 def annotation_set_message(annotation_set: AnnotationSet) -> pb.AnnotationSet:
@@ -52,7 +51,8 @@ def annotation_message(annotation: Annotation) -> pb.Annotation:
         etag=values.etag(annotation.version),
     )
     if annotation.extra_data is not None:
-        json_format.ParseDict(annotation.extra_data, message.extra_data)
+        # Several times faster than json_format.ParseDict.
+        message.extra_data.update(annotation.extra_data)
     return message
 
 
@@ -83,13 +83,10 @@ def _confidence(message: pb.AnnotationSpec | pb.Annotation) -> float:
 def _extra_data(message: pb.AnnotationSpec | pb.Annotation, field: str) -> dict[str, Any] | None:
     """The annotation's extra data as it is stored; None if the message has none.
 
-    Raises InvalidArgumentError, naming `field`, if it is too large or has numbers that JSON cannot represent.
+    Raises InvalidArgumentError, naming `field`, if it has numbers that JSON cannot represent.
     """
     if not message.HasField("extra_data"):
         return None
-    if (size := message.extra_data.ByteSize()) > EXTRA_DATA_BYTES:
-        problem = f"has {size} bytes as a serialized message; at most {EXTRA_DATA_BYTES} are allowed"
-        raise InvalidArgumentError([FieldViolation(field, problem)])
     try:
         value: dict[str, Any] = json_format.MessageToDict(message.extra_data)
     except ValueError:

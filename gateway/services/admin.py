@@ -35,3 +35,24 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
         self, _request: pb.ListBackgroundTasksRequest, _: Any
     ) -> pb.ListBackgroundTasksResponse:
         return pb.ListBackgroundTasksResponse(tasks=map(task_message, self._app.background.states()))
+
+    async def GetLoad(self, _request: pb.GetLoadRequest, _: Any) -> pb.GetLoadResponse:
+        watch = self._app.loop_watch
+        longest, totals = watch.calls.longest(), self._app.shares.totals
+        return pb.GetLoadResponse(
+            largest_lag_ms=_milliseconds(watch.lags.longest().seconds),
+            longest_step_ms=_milliseconds(longest.seconds),
+            longest_step_rpc=longest.name,
+            uploads=totals["uploads"],
+            downloads=totals["downloads"],
+            detections=totals["detections"],
+            watches=totals["watches"],
+            unfinished_upload_bytes=self._app.scratch.used,
+            max_unfinished_upload_bytes=self._app.scratch.limit,
+            long_calls_running=self._app.lane.queue.running,
+            long_calls_waiting=self._app.lane.queue.waiting,
+        )
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(1000 * seconds)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -38,6 +39,8 @@ from earmark.storage.records import Annotation
 from earmark.v1 import annotation_service_pb2 as pb
 from earmark.v1 import annotation_service_pb2_grpc
 
+# A batch of more annotations takes long.
+LONG_BATCH = 500
 EDITABLE = ("artifact_type", "start_ms", "end_ms", "confidence", "extra_data")
 
 
@@ -60,7 +63,8 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
             created = await lookup.annotation_set(connection, set_id)
             return pb.CreateAnnotationSetResponse(annotation_set=annotation_set_message(created))
 
-        return await run_once(self._app.database, request, pb.CreateAnnotationSetResponse, create)
+        database = self._app.lane if request.copy_of else self._app.database
+        return await run_once(database, request, pb.CreateAnnotationSetResponse, create)
 
     async def GetAnnotationSet(
         self, request: pb.GetAnnotationSetRequest, _: Any
@@ -77,10 +81,8 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
         statuses = annotation_set_status_names(request.statuses)
         async with self._app.database.connection() as connection:
             await lookup.check_dataset(connection, dataset_id)
-            rows = await annotations.page_of_sets(
-                connection, tenant(), dataset_id, statuses, page_request.after, page_request.limit
-            )
-        page = page_request.cut(rows, annotation_set_message, lambda annotation_set: annotation_set.version)
+            read = partial(annotations.page_of_sets, connection, tenant(), dataset_id, statuses)
+            page = await page_request.page(read, annotation_set_message, lambda of_list: of_list.version)
         return pb.ListAnnotationSetsResponse(
             annotation_sets=page.messages, next_page_token=page.next_page_token
         )
@@ -97,7 +99,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
             published = await lookup.annotation_set(connection, locked.id)
             return pb.PublishAnnotationSetResponse(annotation_set=annotation_set_message(published))
 
-        return await run_once(self._app.database, request, pb.PublishAnnotationSetResponse, publish)
+        return await run_once(self._app.lane, request, pb.PublishAnnotationSetResponse, publish)
 
     async def DeleteAnnotationSet(
         self, request: pb.DeleteAnnotationSetRequest, _: Any
@@ -116,7 +118,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
             check_deletable(removal, unfinished, force=request.force)
             return pb.DeleteAnnotationSetResponse(deleted_counts=await deletions.delete(connection, removal))
 
-        response = await run_once(self._app.database, request, pb.DeleteAnnotationSetResponse, delete)
+        response = await run_once(self._app.lane, request, pb.DeleteAnnotationSetResponse, delete)
         # With `force`, jobs may have been deleted.
         self._app.bus.publish(topics.events(tenant()))
         return response
@@ -132,18 +134,18 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
             await annotations.add(connection, tenant(), draft.dataset_id, draft.id, new)
             return pb.BatchCreateAnnotationsResponse(annotation_ids=[str(a.id) for a in new])
 
-        return await run_once(self._app.database, request, pb.BatchCreateAnnotationsResponse, create)
+        is_long = len(request.annotations) > LONG_BATCH
+        database = self._app.lane if is_long else self._app.database
+        return await run_once(database, request, pb.BatchCreateAnnotationsResponse, create)
 
     async def ListAnnotations(self, request: pb.ListAnnotationsRequest, _: Any) -> pb.ListAnnotationsResponse:
         page_request = PageRequest.of(request)
         set_id = UUID(request.annotation_set_id)
         filters = [UUID(i) for i in request.audio_file_ids], list(request.artifact_types)
-        async with self._app.database.connection() as connection:
+        async with self._app.lane_for(page_request.size).connection() as connection:
             await lookup.check_annotation_set(connection, set_id)
-            rows = await annotations.page(
-                connection, tenant(), set_id, *filters, page_request.after, page_request.limit
-            )
-        page = page_request.cut(rows, annotation_message, lambda annotation: annotation.id)
+            read = partial(annotations.page, connection, tenant(), set_id, *filters)
+            page = await page_request.page(read, annotation_message, lambda annotation: annotation.id)
         return pb.ListAnnotationsResponse(annotations=page.messages, next_page_token=page.next_page_token)
 
     async def UpdateAnnotation(

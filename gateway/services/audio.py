@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -48,9 +49,10 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
             return earlier
         async with self._app.database.connection() as connection:
             await lookup.check_dataset(connection, UUID(metadata.dataset_id))
+        folder = self._app.settings.data_dir / "uploads"
         async with (
             self._app.disk.room_for(metadata.size_bytes),
-            received(requests, metadata, self._app.settings.data_dir / "uploads") as upload,
+            received(requests, metadata, folder, self._app.scratch) as upload,
         ):
             return await self._store(upload)
 
@@ -65,10 +67,8 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
         statuses = audio_status_names(request.processing_statuses)
         async with self._app.database.connection() as connection:
             await lookup.check_dataset(connection, dataset_id)
-            rows = await audio.page(
-                connection, tenant(), dataset_id, statuses, page_request.after, page_request.limit
-            )
-        page = page_request.cut(rows, audio_file_message, lambda audio_file: audio_file.id)
+            read = partial(audio.page, connection, tenant(), dataset_id, statuses)
+            page = await page_request.page(read, audio_file_message, lambda audio_file: audio_file.id)
         return pb.ListAudioFilesResponse(audio_files=page.messages, next_page_token=page.next_page_token)
 
     async def RetryAudioFile(self, request: pb.RetryAudioFileRequest, _: Any) -> pb.RetryAudioFileResponse:

@@ -1,5 +1,6 @@
 """earmark.v1.DatasetService."""
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -47,9 +48,9 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
 
     async def ListDatasets(self, request: pb.ListDatasetsRequest, _: Any) -> pb.ListDatasetsResponse:
         page_request = PageRequest.of(request)
-        async with self._app.database.connection() as connection:
-            rows = await datasets.page(connection, tenant(), page_request.after, page_request.limit)
-        page = page_request.cut(rows, dataset_message, lambda dataset: dataset.id)
+        async with self._app.lane_for(page_request.size).connection() as connection:
+            read = partial(datasets.page, connection, tenant())
+            page = await page_request.page(read, dataset_message, lambda dataset: dataset.id)
         return pb.ListDatasetsResponse(datasets=page.messages, next_page_token=page.next_page_token)
 
     async def UpdateDataset(self, request: pb.UpdateDatasetRequest, _: Any) -> pb.UpdateDatasetResponse:
@@ -76,7 +77,7 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
             check_deletable(removal, unfinished, force=request.force)
             return pb.DeleteDatasetResponse(deleted_counts=await deletions.delete(connection, removal))
 
-        response = await run_once(self._app.database, request, pb.DeleteDatasetResponse, delete)
+        response = await run_once(self._app.lane, request, pb.DeleteDatasetResponse, delete)
         self._app.bus.publish(topics.events(tenant()))
         return response
 

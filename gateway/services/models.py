@@ -35,18 +35,18 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
     async def ListModels(self, request: pb.ListModelsRequest, _: Any) -> pb.ListModelsResponse:
         page_request = PageRequest.of(request)
-        async with self._app.database.connection() as connection:
-            rows = await models.page(
+        async with self._app.lane_for(page_request.size).connection() as connection:
+            read = partial(
+                models.page,
                 connection,
                 tenant(),
-                page_request.after,
-                page_request.limit,
                 is_active=request.is_active if request.HasField("is_active") else None,
                 artifact_types=list(request.artifact_types),
                 dataset_ids=[UUID(dataset_id) for dataset_id in request.dataset_ids],
                 show_deleted=request.show_deleted,
             )
-        page = page_request.cut(rows, partial(model_message, view=request.view), lambda model: model.id)
+            convert = partial(model_message, view=request.view)
+            page = await page_request.page(read, convert, lambda model: model.id)
         return pb.ListModelsResponse(models=page.messages, next_page_token=page.next_page_token)
 
     async def UpdateModel(self, request: pb.UpdateModelRequest, _: Any) -> pb.UpdateModelResponse:

@@ -88,17 +88,17 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         self, request: pb.ListTrainingJobsRequest, _: Any
     ) -> pb.ListTrainingJobsResponse:
         page_request = PageRequest.of(request)
-        async with self._app.database.connection() as connection:
-            rows = await training.page(
+        async with self._app.lane_for(page_request.size).connection() as connection:
+            read = partial(
+                training.page,
                 connection,
                 tenant(),
-                page_request.after,
-                page_request.limit,
                 dataset_ids=[UUID(dataset_id) for dataset_id in request.dataset_ids],
                 statuses=training_job_status_names(request.statuses),
                 metadata=dict(request.metadata),
             )
-        page = page_request.cut(rows, partial(training_job_message, view=request.view), lambda job: job.id)
+            convert = partial(training_job_message, view=request.view)
+            page = await page_request.page(read, convert, lambda job: job.id)
         return pb.ListTrainingJobsResponse(training_jobs=page.messages, next_page_token=page.next_page_token)
 
     async def CancelTrainingJob(

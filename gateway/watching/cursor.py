@@ -10,6 +10,8 @@ from earmark.storage.queries.events import LogEnd, LogPage
 from earmark.storage.records import Event
 
 _PACKED = struct.Struct("!QQQ")
+# Of the database.
+_LARGEST_NUMBER = (1 << 63) - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -39,10 +41,12 @@ class Cursor:
     def parse(cls, text: str) -> "Cursor":
         """Parses the output of `str`. Raises InvalidArgumentError."""
         try:
-            return cls(*_PACKED.unpack(base64.b64decode(text, altchars=b"-_", validate=True)))
+            numbers = _PACKED.unpack(base64.b64decode(text, altchars=b"-_", validate=True))
         except (ValueError, struct.error):
-            violation = FieldViolation("after_cursor", "not a cursor; pass that of the last response")
-            raise InvalidArgumentError([violation]) from None
+            raise _not_a_cursor() from None
+        if max(numbers) > _LARGEST_NUMBER:
+            raise _not_a_cursor()
+        return cls(*numbers)
 
     def __str__(self) -> str:
         packed = _PACKED.pack(self.sequence, self.time, self.compacted)
@@ -56,6 +60,12 @@ class Cursor:
             raise _out_of_range("belongs to another log, or to one that was restored from a backup since")
         if self.sequence < page.compacted_sequence != self.compacted:
             raise _out_of_range("is too old: events after it were removed for their age")
+
+
+def _not_a_cursor() -> InvalidArgumentError:
+    return InvalidArgumentError(
+        [FieldViolation("after_cursor", "not a cursor; pass that of the last response")]
+    )
 
 
 def _microseconds(time: datetime) -> int:

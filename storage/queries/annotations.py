@@ -4,6 +4,8 @@ A transaction that edits annotations locks the dataset's row FOR KEY SHARE and t
 A transaction that removes types or files locks the dataset's row FOR UPDATE, so the two never overlap.
 """
 
+import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -19,7 +21,7 @@ from earmark.storage.records import Annotation, AnnotationSet, TypeTotals
 SQL = sql.load("annotations")
 
 # Each new id takes about 10 us on the event loop, so a copy is split into batches.
-COPY_BATCH = 1000
+COPY_BATCH = 500
 ADD_BATCH = 500
 OBSTACLES = 100
 ROUNDING_MS = 1  # how far beyond its file an annotation may end
@@ -152,7 +154,10 @@ async def obstacles(
 async def add(
     connection: Connection, tenant_id: str, dataset_id: UUID, set_id: UUID, new: Sequence[Annotation]
 ) -> None:
-    """Inserts all annotations in one statement. The caller must have locked the set and checked them."""
+    """Inserts all annotations. The caller must have locked the set and checked them.
+
+    A thread converts free-form data to JSON.
+    """
     for first in range(0, len(new), ADD_BATCH):
         batch = new[first : first + ADD_BATCH]
         columns = (
@@ -162,7 +167,7 @@ async def add(
             [a.start_ms for a in batch],
             [a.end_ms for a in batch],
             [a.confidence for a in batch],
-            [a.extra_data for a in batch],
+            await asyncio.to_thread(_extra_data_texts, batch),
         )
         await connection.execute(SQL["add"], tenant_id, set_id, dataset_id, *columns)
     await connection.execute(SQL["touch_set"], set_id)
@@ -199,6 +204,10 @@ async def delete(connection: Connection, annotation: Annotation) -> None:
     """Deletes the annotation. The caller must have locked its set."""
     await connection.execute(SQL["delete"], annotation.id)
     await connection.execute(SQL["touch_set"], annotation.annotation_set_id)
+
+
+def _extra_data_texts(batch: Sequence[Annotation]) -> list[str | None]:
+    return [None if a.extra_data is None else json.dumps(a.extra_data) for a in batch]
 
 
 def _set(row: asyncpg.Record) -> AnnotationSet:

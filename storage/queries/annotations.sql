@@ -115,8 +115,10 @@ ORDER BY a.id LIMIT $3
 INSERT INTO annotations
     (tenant_id, annotation_set_id, dataset_id, id, audio_file_id, artifact_type, start_ms, end_ms, confidence,
      extra_data)
-SELECT $1, $2, $3, * FROM unnest(
-    $4::uuid[], $5::uuid[], $6::text[], $7::bigint[], $8::bigint[], $9::double precision[], $10::jsonb[])
+SELECT $1, $2, $3, n.id, n.audio_file_id, n.artifact_type, n.start_ms, n.end_ms, n.confidence, n.extra_data::jsonb
+FROM unnest(
+    $4::uuid[], $5::uuid[], $6::text[], $7::bigint[], $8::bigint[], $9::double precision[], $10::text[]
+) AS n (id, audio_file_id, artifact_type, start_ms, end_ms, confidence, extra_data)
 
 -- name: get
 -- One annotation.

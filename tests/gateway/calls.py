@@ -15,6 +15,7 @@ from grpc import aio
 from grpc_status import rpc_status
 
 from earmark.gateway.dispatcher.orphans import remove_orphans
+from earmark.gateway.loop_watch import LoopWatch
 from earmark.gateway.server import running
 from earmark.gateway.settings import GatewaySettings
 from earmark.storage.database import Database
@@ -27,6 +28,8 @@ from earmark.v1.annotation_service_pb2_grpc import AnnotationServiceStub
 from earmark.v1.audio_service_pb2_grpc import AudioServiceStub
 from earmark.v1.dataset_service_pb2_grpc import DatasetServiceStub
 
+# CPU time. The goal is 20 ms; the rest is for the first calls of a process and for a busy machine.
+LONGEST_STEP_SECONDS = 0.05
 NOWHERE = "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"
 DETAILS = {
     detail.DESCRIPTOR.full_name: detail
@@ -71,7 +74,11 @@ class Gateway:
 async def opened(
     database_url: str, data_dir: Path, *, trainers: str = "", **settings: Any
 ) -> AsyncIterator[Gateway]:
-    """Runs a gateway inside the block. When the block has ended, all its calls have ended."""
+    """Runs a gateway inside the block. When the block has ended, all its calls have ended.
+
+    Fails if a call kept the event loop for longer than LONGEST_STEP_SECONDS.
+    """
+    watch = LoopWatch()
     chosen = GatewaySettings(
         host="127.0.0.1",
         port=0,
@@ -81,11 +88,14 @@ async def opened(
         **{"retry_seconds": 0.01} | settings,
     )
     async with (
-        running(chosen) as port,
+        running(chosen, loop_watch=watch) as port,
         aio.insecure_channel(f"127.0.0.1:{port}") as channel,
         Database(database_url) as database,
     ):
         yield Gateway(channel, database, data_dir)
+    longest = watch.calls.longest()
+    kept = f"{longest.name} kept the event loop for {longest.seconds:.3f} s of CPU time"
+    assert longest.seconds < LONGEST_STEP_SECONDS, kept
 
 
 def keys(data_dir: Path) -> list[str]:

@@ -87,6 +87,7 @@ async def test_a_gateway_lists_its_tasks(database_url, tmp_path) -> None:
         "taking over lost jobs",
         "cleaning up",
         "health",
+        "measuring the event loop",
     ]
 
 

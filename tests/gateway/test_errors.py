@@ -30,6 +30,7 @@ EVERY = [
     errors.revision_out_of_range(9, 1, 3),
     errors.UnavailableError("DATABASE_UNAVAILABLE", "try again"),
     errors.QuotaError("tenant/waiting_jobs", 3, "3 jobs wait already", 10),
+    errors.StreamIdleError(30),
     errors.StoredObjectDamagedError("the audio is gone: upload it again"),
     errors.InternalError("1"),
 ]

@@ -11,18 +11,19 @@ LIMIT = 8 << 20
 
 
 def batch(size: int) -> bytes:
-    """A request whose free-form data has about this many bytes."""
-    extra = {"text": "x" * size}
+    """A request with about this many bytes, most of them free-form data."""
+    count = size // 16_000
+    extra = {"text": "x" * (size // count - 130)}
     spec = {"audio_file_id": NOWHERE, "artifact_type": "glitch", "end_ms": 1, "extra_data": extra}
     return annotation_service_pb2.BatchCreateAnnotationsRequest(
-        annotation_set_id=NOWHERE, annotations=[spec]
+        annotation_set_id=NOWHERE, annotations=[spec] * count
     ).SerializeToString()
 
 
 @pytest.mark.parametrize(
     ("message", "problem"),
     [
-        (batch(LIMIT), f"bytes, but at most {LIMIT} are accepted"),
+        (batch(LIMIT + (1 << 20)), f"bytes, but at most {LIMIT} are accepted"),
         (b"\xff\xff\xff", "no message of this rpc"),
     ],
     ids=["too large", "undecodable"],
@@ -43,6 +44,8 @@ async def test_a_part_that_is_too_large_ends_its_upload(gateway) -> None:
 
 
 async def test_a_message_just_below_the_limit_reaches_its_rpc(gateway) -> None:
-    call = gateway.channel.unary_unary(BATCH)(batch(LIMIT - 1024))
+    message = batch(LIMIT - 1024)
+    assert LIMIT - (1 << 20) < len(message) < LIMIT
+    call = gateway.channel.unary_unary(BATCH)(message)
     refusal = await refused(call, "NOT_FOUND", "NOT_FOUND")
     assert refusal.resource[0] == "annotation_set"

@@ -15,6 +15,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2  # noqa: F401 the
 from protovalidate._gen.buf.validate import validate_pb
 
 from earmark.gateway import field_rules
+from earmark.gateway.interceptors import MESSAGE_BYTES
 from protos import generate
 
 # Imported to register their messages in the default descriptor pool.
@@ -34,6 +35,8 @@ ROOT = Path(__file__).parents[2]
 BUF = Path(sys.executable).with_name("buf")
 PORTS = {"earmark.v1": 50051, "earmark.internal.v1": 50052}
 # The contract that clients depend on.
+# gateway.wire limits its bytes and counts its fields.
+FREE_FORM = "google.protobuf.Struct"
 BASELINE = ROOT / "protos" / "baseline.binpb"
 
 
@@ -102,16 +105,31 @@ def test_a_change_that_breaks_clients_is_noticed(tmp_path) -> None:
     assert 'with name "description" on message "Dataset"' in breaking(tmp_path, tmp_path / "image.binpb")
 
 
-def test_every_list_and_map_of_a_request_has_a_limit() -> None:
-    messages = [
-        descriptor_pool.Default().FindMessageTypeByName(f"{file.package}.{message.name}")
-        for file in files().values()
-        for message in file.message_type
-        if file.package == "earmark.v1" and message.name.endswith(("Request", "Config", "Spec"))
-    ]
-    lists = {(m, field.name) for m in messages for field in m.fields if field.is_repeated}
+def test_every_list_map_and_free_form_field_of_a_request_has_a_limit() -> None:
+    pool = descriptor_pool.Default()
+    inputs = {
+        method.input_type.removeprefix(".")
+        for path, (method, _) in rpcs().items()
+        if path.startswith("earmark.v1.")
+    }
+    messages = list(map(pool.FindMessageTypeByName, sorted(inputs)))
+    for message in messages:
+        inside = [f.message_type for f in message.fields if f.message_type]
+        messages += [m for m in inside if m not in messages and m.full_name != FREE_FORM]
+    fields = [(message, field) for message in messages for field in message.fields]
+    lists = [(message, field.name) for message, field in fields if field.is_repeated]
     assert len(lists) > 20
     assert [f"{m.name}.{name}" for m, name in lists if name not in field_rules.limits(m)] == []
+    data = [f for _, f in fields if f.type == f.TYPE_BYTES]
+    assert len(data) == 2
+    assert all(protovalidate.collect_violations(_of_bytes(field)) for field in data)
+
+
+def _of_bytes(field) -> object:
+    """A message with one byte too many in this field."""
+    message = message_factory.GetMessageClass(field.containing_type)()
+    setattr(message, field.name, bytes(MESSAGE_BYTES + 1))
+    return message
 
 
 def test_the_stubs_are_generated_from_the_protos(tmp_path) -> None:

@@ -1,11 +1,15 @@
 """AdminService: the state of the gateway's trainers, and the numbers of jobs."""
 
 import asyncio
+import time
+
+import pytest
 
 from earmark.v1 import admin_service_pb2 as pb
 from earmark.v1 import training_service_pb2
 from earmark.v1.admin_service_pb2_grpc import AdminServiceStub
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
+from tests.gateway import calls
 from tests.gateway import scripted_trainer as script
 from tests.gateway.calls import opened
 from tests.gateway.jobs import build_one, create, until
@@ -72,3 +76,28 @@ async def test_waiting_and_training_jobs_of_all_tenants_and_the_slots_are_counte
         while reply.free_training_slots:
             reply = await capacity(gateway.channel)
         assert reply == pb.GetCapacityResponse(waiting_jobs=3, training_jobs=1, training_slots=1)
+
+
+async def test_a_call_that_keeps_the_event_loop_is_named_and_fails_its_test(
+    database_url, tmp_path, monkeypatch
+) -> None:
+    def busy(_states) -> list:
+        until = time.thread_time() + calls.LONGEST_STEP_SECONDS
+        while time.thread_time() < until:
+            pass
+        return []
+
+    monkeypatch.setattr("earmark.gateway.fleet.trainers.Trainers.states", busy)
+    load = pb.GetLoadResponse()
+
+    async def run() -> None:
+        nonlocal load
+        async with opened(database_url, tmp_path) as gateway:
+            await trainers(gateway.channel)
+            while not load.largest_lag_ms:
+                load = await AdminServiceStub(gateway.channel).GetLoad(pb.GetLoadRequest())
+
+    with pytest.raises(AssertionError, match="ListTrainers kept the event loop"):
+        await run()
+    assert load.longest_step_rpc == "/earmark.v1.AdminService/ListTrainers"
+    assert load.longest_step_ms >= 1000 * calls.LONGEST_STEP_SECONDS

@@ -29,7 +29,7 @@ TIMEOUT_SECONDS = 20
 async def app(database_url):
     """An app without trainers, objects and server."""
     async with Database(database_url) as database, Bus(database) as bus:
-        yield App(GatewaySettings(), database, bus, None, None)
+        yield App(GatewaySettings(), database, None, bus, None, None, None, None)
 
 
 @pytest_asyncio.fixture
@@ -99,7 +99,7 @@ async def test_a_watch_that_starts_after_another_failed_is_served(app, job_id, l
 
 
 async def test_an_event_that_was_not_published_is_read_at_the_next_heartbeat(app, job_id) -> None:
-    quick = App(GatewaySettings(heartbeat_seconds=0.02), app.database, app.bus, None, None)
+    quick = App(GatewaySettings(heartbeat_seconds=0.02), app.database, None, app.bus, None, None, None, None)
     watch = follow(TenantLogs(quick), job_id, 3)
     assert await anext(watch) == 3
     async with app.database.transaction() as connection:

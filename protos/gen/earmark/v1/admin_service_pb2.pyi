@@ -79,3 +79,33 @@ class ListBackgroundTasksResponse(_message.Message):
     TASKS_FIELD_NUMBER: _ClassVar[int]
     tasks: _containers.RepeatedCompositeFieldContainer[BackgroundTask]
     def __init__(self, tasks: _Optional[_Iterable[_Union[BackgroundTask, _Mapping]]] = ...) -> None: ...
+
+class GetLoadRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetLoadResponse(_message.Message):
+    __slots__ = ("largest_lag_ms", "longest_step_ms", "longest_step_rpc", "uploads", "downloads", "detections", "watches", "unfinished_upload_bytes", "max_unfinished_upload_bytes", "long_calls_running", "long_calls_waiting")
+    LARGEST_LAG_MS_FIELD_NUMBER: _ClassVar[int]
+    LONGEST_STEP_MS_FIELD_NUMBER: _ClassVar[int]
+    LONGEST_STEP_RPC_FIELD_NUMBER: _ClassVar[int]
+    UPLOADS_FIELD_NUMBER: _ClassVar[int]
+    DOWNLOADS_FIELD_NUMBER: _ClassVar[int]
+    DETECTIONS_FIELD_NUMBER: _ClassVar[int]
+    WATCHES_FIELD_NUMBER: _ClassVar[int]
+    UNFINISHED_UPLOAD_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_UNFINISHED_UPLOAD_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LONG_CALLS_RUNNING_FIELD_NUMBER: _ClassVar[int]
+    LONG_CALLS_WAITING_FIELD_NUMBER: _ClassVar[int]
+    largest_lag_ms: int
+    longest_step_ms: int
+    longest_step_rpc: str
+    uploads: int
+    downloads: int
+    detections: int
+    watches: int
+    unfinished_upload_bytes: int
+    max_unfinished_upload_bytes: int
+    long_calls_running: int
+    long_calls_waiting: int
+    def __init__(self, largest_lag_ms: _Optional[int] = ..., longest_step_ms: _Optional[int] = ..., longest_step_rpc: _Optional[str] = ..., uploads: _Optional[int] = ..., downloads: _Optional[int] = ..., detections: _Optional[int] = ..., watches: _Optional[int] = ..., unfinished_upload_bytes: _Optional[int] = ..., max_unfinished_upload_bytes: _Optional[int] = ..., long_calls_running: _Optional[int] = ..., long_calls_waiting: _Optional[int] = ...) -> None: ...

@@ -50,6 +50,11 @@ class AdminServiceStub(object):
                 request_serializer=earmark_dot_v1_dot_admin__service__pb2.ListBackgroundTasksRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_admin__service__pb2.ListBackgroundTasksResponse.FromString,
                 _registered_method=True)
+        self.GetLoad = channel.unary_unary(
+                '/earmark.v1.AdminService/GetLoad',
+                request_serializer=earmark_dot_v1_dot_admin__service__pb2.GetLoadRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_admin__service__pb2.GetLoadResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -86,6 +91,15 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetLoad(self, request, context):
+        """Returns how busy this gateway is.
+
+        grpcurl -plaintext localhost:50051 earmark.v1.AdminService/GetLoad
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -103,6 +117,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListBackgroundTasks,
                     request_deserializer=earmark_dot_v1_dot_admin__service__pb2.ListBackgroundTasksRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_admin__service__pb2.ListBackgroundTasksResponse.SerializeToString,
+            ),
+            'GetLoad': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLoad,
+                    request_deserializer=earmark_dot_v1_dot_admin__service__pb2.GetLoadRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_admin__service__pb2.GetLoadResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -187,6 +206,33 @@ class AdminService(object):
             '/earmark.v1.AdminService/ListBackgroundTasks',
             earmark_dot_v1_dot_admin__service__pb2.ListBackgroundTasksRequest.SerializeToString,
             earmark_dot_v1_dot_admin__service__pb2.ListBackgroundTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLoad(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.AdminService/GetLoad',
+            earmark_dot_v1_dot_admin__service__pb2.GetLoadRequest.SerializeToString,
+            earmark_dot_v1_dot_admin__service__pb2.GetLoadResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,11 @@ class AdminServiceStub:
 
         grpcurl -plaintext localhost:50051 earmark.v1.AdminService/ListBackgroundTasks
     """
+    GetLoad: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetLoadRequest, _admin_service_pb2.GetLoadResponse]
+    """Returns how busy this gateway is.
+
+        grpcurl -plaintext localhost:50051 earmark.v1.AdminService/GetLoad
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -74,6 +79,11 @@ class AdminServiceAsyncStub(AdminServiceStub):
     reports NOT_SERVING for "earmark.background".
 
         grpcurl -plaintext localhost:50051 earmark.v1.AdminService/ListBackgroundTasks
+    """
+    GetLoad: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetLoadRequest, _admin_service_pb2.GetLoadResponse]  # type: ignore[assignment]
+    """Returns how busy this gateway is.
+
+        grpcurl -plaintext localhost:50051 earmark.v1.AdminService/GetLoad
     """
 
 class AdminServiceServicer:
@@ -110,6 +120,16 @@ class AdminServiceServicer:
         reports NOT_SERVING for "earmark.background".
 
             grpcurl -plaintext localhost:50051 earmark.v1.AdminService/ListBackgroundTasks
+        """
+
+    def GetLoad(
+        self,
+        request: _admin_service_pb2.GetLoadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.GetLoadResponse, _abc.Awaitable[_admin_service_pb2.GetLoadResponse]]:
+        """Returns how busy this gateway is.
+
+            grpcurl -plaintext localhost:50051 earmark.v1.AdminService/GetLoad
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -21,6 +21,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_WRONG_STATE: _ClassVar[ErrorReason]
     ERROR_REASON_IN_USE: _ClassVar[ErrorReason]
     ERROR_REASON_CURSOR_OUT_OF_RANGE: _ClassVar[ErrorReason]
+    ERROR_REASON_STREAM_IDLE: _ClassVar[ErrorReason]
     ERROR_REASON_DATABASE_UNAVAILABLE: _ClassVar[ErrorReason]
     ERROR_REASON_TRAINER_UNAVAILABLE: _ClassVar[ErrorReason]
     ERROR_REASON_STOPPING: _ClassVar[ErrorReason]
@@ -76,6 +77,7 @@ ERROR_REASON_PREREQUISITES_NOT_MET: ErrorReason
 ERROR_REASON_WRONG_STATE: ErrorReason
 ERROR_REASON_IN_USE: ErrorReason
 ERROR_REASON_CURSOR_OUT_OF_RANGE: ErrorReason
+ERROR_REASON_STREAM_IDLE: ErrorReason
 ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason
 ERROR_REASON_TRAINER_UNAVAILABLE: ErrorReason
 ERROR_REASON_STOPPING: ErrorReason

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65\x61rmark/v1/metrics.proto\x12\nearmark.v1\"\xb2\x01\n\x10\x44\x65tectionFigures\x12!\n\tprecision\x18\x01 \x01(\x01H\x00R\tprecision\x88\x01\x01\x12\x1b\n\x06recall\x18\x02 \x01(\x01H\x01R\x06recall\x88\x01\x01\x12\x1e\n\x08\x66\x31_score\x18\x03 \x01(\x01H\x02R\x07\x66\x31Score\x88\x01\x01\x12\x18\n\x07support\x18\x04 \x01(\x05R\x07supportB\x0c\n\n_precisionB\t\n\x07_recallB\x0b\n\t_f1_score\"w\n\x0eOperatingPoint\x12\x1c\n\tthreshold\x18\x01 \x01(\x01R\tthreshold\x12!\n\tprecision\x18\x02 \x01(\x01H\x00R\tprecision\x88\x01\x01\x12\x16\n\x06recall\x18\x03 \x01(\x01R\x06recallB\x0c\n\n_precision\":\n\x12\x43onfidenceInterval\x12\x10\n\x03low\x18\x01 \x01(\x01R\x03low\x12\x12\n\x04high\x18\x02 \x01(\x01R\x04high\"\xbe\x04\n\x0bTypeMetrics\x12!\n\tprecision\x18\x01 \x01(\x01H\x00R\tprecision\x88\x01\x01\x12\x1b\n\x06recall\x18\x02 \x01(\x01H\x01R\x06recall\x88\x01\x01\x12\x1e\n\x08\x66\x31_score\x18\x03 \x01(\x01H\x02R\x07\x66\x31Score\x88\x01\x01\x12\x18\n\x07support\x18\x04 \x01(\x05R\x07support\x12\x32\n\x05\x63hunk\x18\x05 \x01(\x0b\x32\x1c.earmark.v1.DetectionFiguresR\x05\x63hunk\x12\x30\n\x11\x61verage_precision\x18\x06 \x01(\x01H\x03R\x10\x61veragePrecision\x88\x01\x01\x12*\n\x0e\x62\x65st_threshold\x18\x07 \x01(\x01H\x04R\rbestThreshold\x88\x01\x01\x12\x36\n\x07segment\x18\x08 \x01(\x0b\x32\x1c.earmark.v1.DetectionFiguresR\x07segment\x12P\n\x16precision_recall_curve\x18\t \x03(\x0b\x32\x1a.earmark.v1.OperatingPointR\x14precisionRecallCurve\x12J\n\x11\x66\x31_score_interval\x18\n \x01(\x0b\x32\x1e.earmark.v1.ConfidenceIntervalR\x0f\x66\x31ScoreIntervalB\x0c\n\n_precisionB\t\n\x07_recallB\x0b\n\t_f1_scoreB\x14\n\x12_average_precisionB\x11\n\x0f_best_threshold\"\xd1\x03\n\x0b\x45valMetrics\x12\x36\n\x07overall\x18\x01 \x01(\x0b\x32\x1c.earmark.v1.DetectionFiguresR\x07overall\x12?\n\x08per_type\x18\x02 \x03(\x0b\x32$.earmark.v1.EvalMetrics.PerTypeEntryR\x07perType\x12)\n\x0emacro_f1_score\x18\x03 \x01(\x01H\x00R\x0cmacroF1Score\x88\x01\x01\x12\x32\n\x05\x63hunk\x18\x04 \x01(\x0b\x32\x1c.earmark.v1.DetectionFiguresR\x05\x63hunk\x12\x36\n\x07segment\x18\x05 \x01(\x0b\x32\x1c.earmark.v1.DetectionFiguresR\x07segment\x12J\n\x11\x66\x31_score_interval\x18\x06 \x01(\x0b\x32\x1e.earmark.v1.ConfidenceIntervalR\x0f\x66\x31ScoreInterval\x1aS\n\x0cPerTypeEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x17.earmark.v1.TypeMetricsR\x05value:\x02\x38\x01\x42\x11\n\x0f_macro_f1_score*Z\n\x0bMetricsView\x12\x1c\n\x18METRICS_VIEW_UNSPECIFIED\x10\x00\x12\x16\n\x12METRICS_VIEW_BASIC\x10\x01\x12\x15\n\x11METRICS_VIEW_FULL\x10\x02\x42\x31\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65\x61rmark/v1/metrics.proto\x12\nearmark.v1\"\xb2\x01\n\x10\x44\x65tectionFigures\x12!\n\tprecision\x18\x01 \x01(\x01H\x00R\tprecision\x88\x01\x01\x12\x1b\n\x06recall\x18\x02 \x01(\x01H\x01R\x06recall\x88\x01\x01\x12\x1e\n\x08\x66\x31_score\x18\x03 \x01(\x01H\x02R\x07\x66\x31Score\x88\x01\x01\x12\x18\n\x07support\x18\x04 \x01(\x05R\x07supportB\x0c\n\n_precisionB\t\n\x07_recallB\x0b\n\t_f1_score\"w\n\x0eOperatingPoint\x12\x1c\n\tthreshold\x18\x01 \x01(\x01R\tthreshold\x12!\n\tprecision\x18\x02 \x01(\x01H\x00R\tprecision\x88\x01\x01\x12\x16\n\x06recall\x18\x03 \x01(\x01R\x06recallB\x0c\n\n_precision\":\n\x12\x43onfidenceInterval\x12\x10\n\x03low\x18\x01 \x01(\x01R\x03low\x12\x12\n\x04high\x18\x02 \x01(\x01R\x04high\"\xc9\x04\n\x0bTypeMetrics\x12!\n\tprecision\x18\x01 \x01(\x01H\x00R\tprecision\x88\x01\x01\x12\x1b\n\x06recall\x18\x02 \x01(\x01H\x01R\x06recall\x88\x01\x01\x12\x1e\n\x08\x66\x31_score\x18\x03 \x01(\x01H\x02R\x07\x66\x31Score\x88\x01\x01\x12\x18\n\x07support\x18\x04 \x01(\x05R\x07support\x12\x32\n\x05\x63hunk\x18\x05 \x01(\x0b\x32\x1c.earmark.v1.DetectionFiguresR\x05\x63hunk\x12\x30\n\x11\x61verage_precision\x18\x06 \x01(\x01H\x03R\x10\x61veragePrecision\x88\x01\x01\x12*\n\x0e\x62\x65st_threshold\x18\x07 \x01(\x01H\x04R\rbestThreshold\x88\x01\x01\x12\x36\n\x07segment\x18\x08 \x01(\x0b\x32\x1c.earmark.v1.DetectionFiguresR\x07segment\x12[\n\x16precision_recall_curve\x18\t \x03(\x0b\x32\x1a.earmark.v1.OperatingPointB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07R\x14precisionRecallCurve\x12J\n\x11\x66\x31_score_interval\x18\n \x01(\x0b\x32\x1e.earmark.v1.ConfidenceIntervalR\x0f\x66\x31ScoreIntervalB\x0c\n\n_precisionB\t\n\x07_recallB\x0b\n\t_f1_scoreB\x14\n\x12_average_precisionB\x11\n\x0f_best_threshold\"\xdc\x03\n\x0b\x45valMetrics\x12\x36\n\x07overall\x18\x01 \x01(\x0b\x32\x1c.earmark.v1.DetectionFiguresR\x07overall\x12J\n\x08per_type\x18\x02 \x03(\x0b\x32$.earmark.v1.EvalMetrics.PerTypeEntryB\t\xbaH\x06\x9a\x01\x03\x10\xc8\x01R\x07perType\x12)\n\x0emacro_f1_score\x18\x03 \x01(\x01H\x00R\x0cmacroF1Score\x88\x01\x01\x12\x32\n\x05\x63hunk\x18\x04 \x01(\x0b\x32\x1c.earmark.v1.DetectionFiguresR\x05\x63hunk\x12\x36\n\x07segment\x18\x05 \x01(\x0b\x32\x1c.earmark.v1.DetectionFiguresR\x07segment\x12J\n\x11\x66\x31_score_interval\x18\x06 \x01(\x0b\x32\x1e.earmark.v1.ConfidenceIntervalR\x0f\x66\x31ScoreInterval\x1aS\n\x0cPerTypeEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x17.earmark.v1.TypeMetricsR\x05value:\x02\x38\x01\x42\x11\n\x0f_macro_f1_score*Z\n\x0bMetricsView\x12\x1c\n\x18METRICS_VIEW_UNSPECIFIED\x10\x00\x12\x16\n\x12METRICS_VIEW_BASIC\x10\x01\x12\x15\n\x11METRICS_VIEW_FULL\x10\x02\x42\x31\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,10 +32,14 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'earmark.v1.metrics_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\nearmark.v1P\001Z\024earmark/v1;earmarkv1\252\002\nEarmark.V1'
+  _globals['_TYPEMETRICS'].fields_by_name['precision_recall_curve']._loaded_options = None
+  _globals['_TYPEMETRICS'].fields_by_name['precision_recall_curve']._serialized_options = b'\272H\006\222\001\003\020\350\007'
   _globals['_EVALMETRICS_PERTYPEENTRY']._loaded_options = None
   _globals['_EVALMETRICS_PERTYPEENTRY']._serialized_options = b'8\001'
-  _globals['_METRICSVIEW']._serialized_start=1447
-  _globals['_METRICSVIEW']._serialized_end=1537
+  _globals['_EVALMETRICS'].fields_by_name['per_type']._loaded_options = None
+  _globals['_EVALMETRICS'].fields_by_name['per_type']._serialized_options = b'\272H\006\232\001\003\020\310\001'
+  _globals['_METRICSVIEW']._serialized_start=1469
+  _globals['_METRICSVIEW']._serialized_end=1559
   _globals['_DETECTIONFIGURES']._serialized_start=41
   _globals['_DETECTIONFIGURES']._serialized_end=219
   _globals['_OPERATINGPOINT']._serialized_start=221
@@ -43,9 +47,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONFIDENCEINTERVAL']._serialized_start=342
   _globals['_CONFIDENCEINTERVAL']._serialized_end=400
   _globals['_TYPEMETRICS']._serialized_start=403
-  _globals['_TYPEMETRICS']._serialized_end=977
-  _globals['_EVALMETRICS']._serialized_start=980
-  _globals['_EVALMETRICS']._serialized_end=1445
-  _globals['_EVALMETRICS_PERTYPEENTRY']._serialized_start=1343
-  _globals['_EVALMETRICS_PERTYPEENTRY']._serialized_end=1426
+  _globals['_TYPEMETRICS']._serialized_end=988
+  _globals['_EVALMETRICS']._serialized_start=991
+  _globals['_EVALMETRICS']._serialized_end=1467
+  _globals['_EVALMETRICS_PERTYPEENTRY']._serialized_start=1365
+  _globals['_EVALMETRICS_PERTYPEENTRY']._serialized_end=1448
 # @@protoc_insertion_point(module_scope)

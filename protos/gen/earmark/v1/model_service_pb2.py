@@ -28,7 +28,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/v1/model_service.proto\x12\nearmark.v1\x1a\x18\x65\x61rmark/v1/metrics.proto\x1a earmark/v1/training_config.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x08\n\x05Model\x12\x18\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12&\n\x0ftraining_job_id\x18\x02 \x01(\tR\rtrainingJobId\x12\x1d\n\ndataset_id\x18\x03 \x01(\tR\tdatasetId\x12\x1c\n\x04name\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12*\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x90NR\x0b\x64\x65scription\x12%\n\x0e\x61rtifact_types\x18\x06 \x03(\tR\rartifactTypes\x12:\n\x0c\x65val_metrics\x18\x07 \x01(\x0b\x32\x17.earmark.v1.EvalMetricsR\x0b\x65valMetrics\x12\x63\n\x16recommended_thresholds\x18\x08 \x03(\x0b\x32,.earmark.v1.Model.RecommendedThresholdsEntryR\x15recommendedThresholds\x12\x1b\n\tis_active\x18\t \x01(\x08R\x08isActive\x12\x39\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x39\n\nupdated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tupdatedAt\x12\x39\n\ndeleted_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tdeletedAt\x12\x12\n\x04\x65tag\x18\r \x01(\tR\x04\x65tag\x12\x1d\n\nsize_bytes\x18\x0e \x01(\x03R\tsizeBytes\x12\x16\n\x06sha256\x18\x0f \x01(\tR\x06sha256\x12\x32\n\x06\x63onfig\x18\x10 \x01(\x0b\x32\x1a.earmark.v1.TrainingConfigR\x06\x63onfig\x12\x1d\n\nbest_epoch\x18\x11 \x01(\x05R\tbestEpoch\x12O\n\x10merge_windows_ms\x18\x12 \x03(\x0b\x32%.earmark.v1.Model.MergeWindowsMsEntryR\x0emergeWindowsMs\x12O\n\x10min_durations_ms\x18\x13 \x03(\x0b\x32%.earmark.v1.Model.MinDurationsMsEntryR\x0eminDurationsMs\x1aH\n\x1aRecommendedThresholdsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value:\x02\x38\x01\x1a\x41\n\x13MergeWindowsMsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\x1a\x41\n\x13MinDurationsMsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\"6\n\x0fGetModelRequest\x12#\n\x08model_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x07modelId\";\n\x10GetModelResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.ModelR\x05model\"\xdb\x02\n\x11ListModelsRequest\x12 \n\tis_active\x18\x01 \x01(\x08H\x00R\x08isActive\x88\x01\x01\x12\x39\n\x0e\x61rtifact_types\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x64\x18\x01\"\x06r\x04\x10\x01\x18\x64R\rartifactTypes\x12\x32\n\x0b\x64\x61taset_ids\x18\x03 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\x18\x01\"\x05r\x03\xb0\x01\x01R\ndatasetIds\x12!\n\x0cshow_deleted\x18\x04 \x01(\x08R\x0bshowDeleted\x12$\n\tpage_size\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\tpageToken\x12\x35\n\x04view\x18\x07 \x01(\x0e\x32\x17.earmark.v1.MetricsViewB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x04viewB\x0c\n\n_is_active\"g\n\x12ListModelsResponse\x12)\n\x06models\x18\x01 \x03(\x0b\x32\x11.earmark.v1.ModelR\x06models\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc9\x02\n\x12UpdateModelRequest\x12/\n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.ModelB\x06\xbaH\x03\xc8\x01\x01R\x05model\x12\x43\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\nupdateMask\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId:\x90\x01\xbaH\x8c\x01\x1a\x89\x01\n\nmodel.name\x12\x38must have 1 to 200 characters where update_mask names it\x1a\x41!(\'name\' in this.update_mask.paths) || size(this.model.name) >= 1\">\n\x13UpdateModelResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.ModelR\x05model\"{\n\x12\x44\x65leteModelRequest\x12#\n\x08model_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x07modelId\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12\x14\n\x05\x66orce\x18\x03 \x01(\x08R\x05\x66orce\"\xb2\x01\n\x13\x44\x65leteModelResponse\x12Y\n\x0e\x64\x65leted_counts\x18\x01 \x03(\x0b\x32\x32.earmark.v1.DeleteModelResponse.DeletedCountsEntryR\rdeletedCounts\x1a@\n\x12\x44\x65letedCountsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\"g\n\x14UndeleteModelRequest\x12#\n\x08model_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x07modelId\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"@\n\x15UndeleteModelResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.ModelR\x05model2\x98\x03\n\x0cModelService\x12\x45\n\x08GetModel\x12\x1b.earmark.v1.GetModelRequest\x1a\x1c.earmark.v1.GetModelResponse\x12K\n\nListModels\x12\x1d.earmark.v1.ListModelsRequest\x1a\x1e.earmark.v1.ListModelsResponse\x12N\n\x0bUpdateModel\x12\x1e.earmark.v1.UpdateModelRequest\x1a\x1f.earmark.v1.UpdateModelResponse\x12N\n\x0b\x44\x65leteModel\x12\x1e.earmark.v1.DeleteModelRequest\x1a\x1f.earmark.v1.DeleteModelResponse\x12T\n\rUndeleteModel\x12 .earmark.v1.UndeleteModelRequest\x1a!.earmark.v1.UndeleteModelResponseB1\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/v1/model_service.proto\x12\nearmark.v1\x1a\x18\x65\x61rmark/v1/metrics.proto\x1a earmark/v1/training_config.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\t\n\x05Model\x12\x18\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12&\n\x0ftraining_job_id\x18\x02 \x01(\tR\rtrainingJobId\x12\x1d\n\ndataset_id\x18\x03 \x01(\tR\tdatasetId\x12\x1c\n\x04name\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12*\n\x0b\x64\x65scription\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x90NR\x0b\x64\x65scription\x12\x30\n\x0e\x61rtifact_types\x18\x06 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01R\rartifactTypes\x12:\n\x0c\x65val_metrics\x18\x07 \x01(\x0b\x32\x17.earmark.v1.EvalMetricsR\x0b\x65valMetrics\x12n\n\x16recommended_thresholds\x18\x08 \x03(\x0b\x32,.earmark.v1.Model.RecommendedThresholdsEntryB\t\xbaH\x06\x9a\x01\x03\x10\xc8\x01R\x15recommendedThresholds\x12\x1b\n\tis_active\x18\t \x01(\x08R\x08isActive\x12\x39\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x39\n\nupdated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tupdatedAt\x12\x39\n\ndeleted_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tdeletedAt\x12\x12\n\x04\x65tag\x18\r \x01(\tR\x04\x65tag\x12\x1d\n\nsize_bytes\x18\x0e \x01(\x03R\tsizeBytes\x12\x16\n\x06sha256\x18\x0f \x01(\tR\x06sha256\x12\x32\n\x06\x63onfig\x18\x10 \x01(\x0b\x32\x1a.earmark.v1.TrainingConfigR\x06\x63onfig\x12\x1d\n\nbest_epoch\x18\x11 \x01(\x05R\tbestEpoch\x12Z\n\x10merge_windows_ms\x18\x12 \x03(\x0b\x32%.earmark.v1.Model.MergeWindowsMsEntryB\t\xbaH\x06\x9a\x01\x03\x10\xc8\x01R\x0emergeWindowsMs\x12Z\n\x10min_durations_ms\x18\x13 \x03(\x0b\x32%.earmark.v1.Model.MinDurationsMsEntryB\t\xbaH\x06\x9a\x01\x03\x10\xc8\x01R\x0eminDurationsMs\x1aH\n\x1aRecommendedThresholdsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value:\x02\x38\x01\x1a\x41\n\x13MergeWindowsMsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\x1a\x41\n\x13MinDurationsMsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\"6\n\x0fGetModelRequest\x12#\n\x08model_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x07modelId\";\n\x10GetModelResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.ModelR\x05model\"\xdb\x02\n\x11ListModelsRequest\x12 \n\tis_active\x18\x01 \x01(\x08H\x00R\x08isActive\x88\x01\x01\x12\x39\n\x0e\x61rtifact_types\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x64\x18\x01\"\x06r\x04\x10\x01\x18\x64R\rartifactTypes\x12\x32\n\x0b\x64\x61taset_ids\x18\x03 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\x18\x01\"\x05r\x03\xb0\x01\x01R\ndatasetIds\x12!\n\x0cshow_deleted\x18\x04 \x01(\x08R\x0bshowDeleted\x12$\n\tpage_size\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\tpageToken\x12\x35\n\x04view\x18\x07 \x01(\x0e\x32\x17.earmark.v1.MetricsViewB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x04viewB\x0c\n\n_is_active\"g\n\x12ListModelsResponse\x12)\n\x06models\x18\x01 \x03(\x0b\x32\x11.earmark.v1.ModelR\x06models\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc9\x02\n\x12UpdateModelRequest\x12/\n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.ModelB\x06\xbaH\x03\xc8\x01\x01R\x05model\x12\x43\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\nupdateMask\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId:\x90\x01\xbaH\x8c\x01\x1a\x89\x01\n\nmodel.name\x12\x38must have 1 to 200 characters where update_mask names it\x1a\x41!(\'name\' in this.update_mask.paths) || size(this.model.name) >= 1\">\n\x13UpdateModelResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.ModelR\x05model\"{\n\x12\x44\x65leteModelRequest\x12#\n\x08model_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x07modelId\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12\x14\n\x05\x66orce\x18\x03 \x01(\x08R\x05\x66orce\"\xb2\x01\n\x13\x44\x65leteModelResponse\x12Y\n\x0e\x64\x65leted_counts\x18\x01 \x03(\x0b\x32\x32.earmark.v1.DeleteModelResponse.DeletedCountsEntryR\rdeletedCounts\x1a@\n\x12\x44\x65letedCountsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\"g\n\x14UndeleteModelRequest\x12#\n\x08model_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x07modelId\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"@\n\x15UndeleteModelResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x11.earmark.v1.ModelR\x05model2\x98\x03\n\x0cModelService\x12\x45\n\x08GetModel\x12\x1b.earmark.v1.GetModelRequest\x1a\x1c.earmark.v1.GetModelResponse\x12K\n\nListModels\x12\x1d.earmark.v1.ListModelsRequest\x1a\x1e.earmark.v1.ListModelsResponse\x12N\n\x0bUpdateModel\x12\x1e.earmark.v1.UpdateModelRequest\x1a\x1f.earmark.v1.UpdateModelResponse\x12N\n\x0b\x44\x65leteModel\x12\x1e.earmark.v1.DeleteModelRequest\x1a\x1f.earmark.v1.DeleteModelResponse\x12T\n\rUndeleteModel\x12 .earmark.v1.UndeleteModelRequest\x1a!.earmark.v1.UndeleteModelResponseB1\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,6 +48,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODEL'].fields_by_name['name']._serialized_options = b'\272H\005r\003\030\310\001'
   _globals['_MODEL'].fields_by_name['description']._loaded_options = None
   _globals['_MODEL'].fields_by_name['description']._serialized_options = b'\272H\005r\003\030\220N'
+  _globals['_MODEL'].fields_by_name['artifact_types']._loaded_options = None
+  _globals['_MODEL'].fields_by_name['artifact_types']._serialized_options = b'\272H\006\222\001\003\020\310\001'
+  _globals['_MODEL'].fields_by_name['recommended_thresholds']._loaded_options = None
+  _globals['_MODEL'].fields_by_name['recommended_thresholds']._serialized_options = b'\272H\006\232\001\003\020\310\001'
+  _globals['_MODEL'].fields_by_name['merge_windows_ms']._loaded_options = None
+  _globals['_MODEL'].fields_by_name['merge_windows_ms']._serialized_options = b'\272H\006\232\001\003\020\310\001'
+  _globals['_MODEL'].fields_by_name['min_durations_ms']._loaded_options = None
+  _globals['_MODEL'].fields_by_name['min_durations_ms']._serialized_options = b'\272H\006\232\001\003\020\310\001'
   _globals['_GETMODELREQUEST'].fields_by_name['model_id']._loaded_options = None
   _globals['_GETMODELREQUEST'].fields_by_name['model_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_LISTMODELSREQUEST'].fields_by_name['artifact_types']._loaded_options = None
@@ -79,35 +87,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UNDELETEMODELREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_UNDELETEMODELREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_MODEL']._serialized_start=174
-  _globals['_MODEL']._serialized_end=1286
-  _globals['_MODEL_RECOMMENDEDTHRESHOLDSENTRY']._serialized_start=1080
-  _globals['_MODEL_RECOMMENDEDTHRESHOLDSENTRY']._serialized_end=1152
-  _globals['_MODEL_MERGEWINDOWSMSENTRY']._serialized_start=1154
-  _globals['_MODEL_MERGEWINDOWSMSENTRY']._serialized_end=1219
-  _globals['_MODEL_MINDURATIONSMSENTRY']._serialized_start=1221
-  _globals['_MODEL_MINDURATIONSMSENTRY']._serialized_end=1286
-  _globals['_GETMODELREQUEST']._serialized_start=1288
-  _globals['_GETMODELREQUEST']._serialized_end=1342
-  _globals['_GETMODELRESPONSE']._serialized_start=1344
-  _globals['_GETMODELRESPONSE']._serialized_end=1403
-  _globals['_LISTMODELSREQUEST']._serialized_start=1406
-  _globals['_LISTMODELSREQUEST']._serialized_end=1753
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1755
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1858
-  _globals['_UPDATEMODELREQUEST']._serialized_start=1861
-  _globals['_UPDATEMODELREQUEST']._serialized_end=2190
-  _globals['_UPDATEMODELRESPONSE']._serialized_start=2192
-  _globals['_UPDATEMODELRESPONSE']._serialized_end=2254
-  _globals['_DELETEMODELREQUEST']._serialized_start=2256
-  _globals['_DELETEMODELREQUEST']._serialized_end=2379
-  _globals['_DELETEMODELRESPONSE']._serialized_start=2382
-  _globals['_DELETEMODELRESPONSE']._serialized_end=2560
-  _globals['_DELETEMODELRESPONSE_DELETEDCOUNTSENTRY']._serialized_start=2496
-  _globals['_DELETEMODELRESPONSE_DELETEDCOUNTSENTRY']._serialized_end=2560
-  _globals['_UNDELETEMODELREQUEST']._serialized_start=2562
-  _globals['_UNDELETEMODELREQUEST']._serialized_end=2665
-  _globals['_UNDELETEMODELRESPONSE']._serialized_start=2667
-  _globals['_UNDELETEMODELRESPONSE']._serialized_end=2731
-  _globals['_MODELSERVICE']._serialized_start=2734
-  _globals['_MODELSERVICE']._serialized_end=3142
+  _globals['_MODEL']._serialized_end=1330
+  _globals['_MODEL_RECOMMENDEDTHRESHOLDSENTRY']._serialized_start=1124
+  _globals['_MODEL_RECOMMENDEDTHRESHOLDSENTRY']._serialized_end=1196
+  _globals['_MODEL_MERGEWINDOWSMSENTRY']._serialized_start=1198
+  _globals['_MODEL_MERGEWINDOWSMSENTRY']._serialized_end=1263
+  _globals['_MODEL_MINDURATIONSMSENTRY']._serialized_start=1265
+  _globals['_MODEL_MINDURATIONSMSENTRY']._serialized_end=1330
+  _globals['_GETMODELREQUEST']._serialized_start=1332
+  _globals['_GETMODELREQUEST']._serialized_end=1386
+  _globals['_GETMODELRESPONSE']._serialized_start=1388
+  _globals['_GETMODELRESPONSE']._serialized_end=1447
+  _globals['_LISTMODELSREQUEST']._serialized_start=1450
+  _globals['_LISTMODELSREQUEST']._serialized_end=1797
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1799
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1902
+  _globals['_UPDATEMODELREQUEST']._serialized_start=1905
+  _globals['_UPDATEMODELREQUEST']._serialized_end=2234
+  _globals['_UPDATEMODELRESPONSE']._serialized_start=2236
+  _globals['_UPDATEMODELRESPONSE']._serialized_end=2298
+  _globals['_DELETEMODELREQUEST']._serialized_start=2300
+  _globals['_DELETEMODELREQUEST']._serialized_end=2423
+  _globals['_DELETEMODELRESPONSE']._serialized_start=2426
+  _globals['_DELETEMODELRESPONSE']._serialized_end=2604
+  _globals['_DELETEMODELRESPONSE_DELETEDCOUNTSENTRY']._serialized_start=2540
+  _globals['_DELETEMODELRESPONSE_DELETEDCOUNTSENTRY']._serialized_end=2604
+  _globals['_UNDELETEMODELREQUEST']._serialized_start=2606
+  _globals['_UNDELETEMODELREQUEST']._serialized_end=2709
+  _globals['_UNDELETEMODELRESPONSE']._serialized_start=2711
+  _globals['_UNDELETEMODELRESPONSE']._serialized_end=2775
+  _globals['_MODELSERVICE']._serialized_start=2778
+  _globals['_MODELSERVICE']._serialized_end=3186
 # @@protoc_insertion_point(module_scope)
