@@ -54,3 +54,13 @@ def test_a_trainer_whose_device_is_absent_ends_at_its_start(tmp_path):
     assert not ended.stdout
     assert "EARMARK_DEVICE asks for cuda:7, which JAX cannot use here" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_training_gets_the_variables_of_its_libraries_and_of_the_object_store_only(tmp_path, monkeypatch):
+    for name in ("AWS_SECRET_ACCESS_KEY", "https_proxy", "EARMARK_DATABASE_URL", "OTHER_TOKEN"):
+        monkeypatch.setenv(name, "secret")
+    passed = runtime._training_environment(TrainerSettings(data_dir=tmp_path))
+    assert {name for name, value in passed.items() if value == "secret"} == {
+        "AWS_SECRET_ACCESS_KEY",
+        "https_proxy",
+    }
