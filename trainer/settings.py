@@ -47,6 +47,36 @@ class TrainerSettings(BaseSettings):
         ge=512,
         description="MiB of memory that decoding a file may use; one that needs more is refused.",
     )
+    audio_max_samples: int = Field(
+        1 << 30,
+        ge=1 << 20,
+        description="Samples of all channels that a file may have; the default is 3 h of stereo at 48 kHz.",
+    )
+    audio_max_samples_per_second: int = Field(
+        400_000,
+        ge=8_000,
+        description="Samples of all channels in a second of audio; the default is 8 channels at 48 kHz.",
+    )
+    audio_min_speed: float = Field(
+        4.0,
+        gt=0,
+        description="Seconds of audio per second of CPU time; a file that is slower to decode is given up.",
+    )
+    audio_max_seconds: float = Field(
+        3600.0,
+        gt=0,
+        description="Time in which a long file must be decoded, on the clock.",
+    )
+    audio_scratch_mb: int = Field(
+        8192,
+        ge=64,
+        description="MiB on disk that decoding a file may take, beside the file itself.",
+    )
+    audio_files_per_process: int = Field(
+        200,
+        ge=1,
+        description="Files that a decoding process decodes before a new one replaces it.",
+    )
     disk_reserve_mb: int = Field(
         1024,
         ge=0,

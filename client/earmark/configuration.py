@@ -18,8 +18,14 @@ VARIABLES = frozenset(
     f"{PREFIX}{name}"
     for name in (
         "ADDRESS",
+        "AUDIO_FILES_PER_PROCESS",
+        "AUDIO_MAX_SAMPLES",
+        "AUDIO_MAX_SAMPLES_PER_SECOND",
+        "AUDIO_MAX_SECONDS",
         "AUDIO_MEMORY_MB",
+        "AUDIO_MIN_SPEED",
         "AUDIO_PROCESSES",
+        "AUDIO_SCRATCH_MB",
         "DATABASE_POOL_SIZE",
         "DATABASE_URL",
         "DATA_DIR",

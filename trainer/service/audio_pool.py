@@ -1,77 +1,162 @@
-"""A warm pool of decoding processes: each decodes many files, and is replaced when it exits."""
+"""A warm pool of decoding processes: each decodes many files, and is replaced when it exits.
+
+What they send is checked: they decode untrusted files, so each of them may do what its file wants.
+"""
 
 import asyncio
+import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import structlog
 
 from earmark.trainer.service.changes import Changes
 from earmark.trainer.service.processes import Child, ProcessLostError
 from earmark.trainer.settings import TrainerSettings
-from earmark.trainer.workers.wire import Decoded, DecodeRequest, Failed, Featured
+from earmark.trainer.workers.wire import (
+    Decoded,
+    DecodeFailed,
+    DecodeLimits,
+    DecodeRequest,
+    DecoderReady,
+    Failed,
+    Featured,
+    Long,
+)
 
-FILES_PER_PROCESS = 200  # bounds what a decoder can leak: its memory is freed when its process ends
+AUDIO = "earmark.trainer.workers.audio"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-TIME_LIMIT_SIGNALS = (signal.SIGXCPU, signal.SIGALRM)
+SHORT_SECONDS = 120.0  # for each of the two results of a short file, on the clock
+MAX_WAITING = 100  # long files; with more, the pool has no free slot
 CRASH_SIGNALS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGSYS)
+DISK_PROBE_BYTES = 1 << 20
 
 log = structlog.get_logger()
+
+Fetch = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFiles:
+    """The files of one recording, in a folder of their own."""
+
+    folder: Path
+
+    @property
+    def source(self) -> Path:
+        """The bytes that were uploaded."""
+        return self.folder / "source"
+
+    @property
+    def audio(self) -> Path:
+        """FLAC at the source's own rate, with all its channels."""
+        return self.folder / "audio.flac"
+
+    @property
+    def features(self) -> Path:
+        """The output of trainer.features.frontend.pack_features."""
+        return self.folder / "features"
+
+    @contextmanager
+    def opened(self, *, stores_audio: bool) -> Iterator[list[int]]:
+        """Yields the descriptors that a DecodeRequest needs."""
+        with ExitStack() as stack:
+            source = stack.enter_context(self.source.open("rb"))
+            samples = stack.enter_context(tempfile.TemporaryFile(dir=self.folder))
+            written = [self.features, self.audio] if stores_audio else [self.features]
+            results = [stack.enter_context(path.open("wb+")) for path in written]
+            yield [file.fileno() for file in (source, samples, *results)]
 
 
 @dataclass(eq=False, slots=True)
 class _PooledProcess:
     child: Child
+    ready: asyncio.Task[DecoderReady]
     files_decoded: int = 0
 
 
 class AudioPool:
-    """At most `settings.audio_processes` files are decoded at a time; further files wait.
+    """At most `settings.audio_processes` files are decoded at a time, and a short one besides.
 
-    One process is started in advance, the others when they are first needed.
+    Long files wait for each other, and never take the last slot. One process is started in advance, the
+    others when they are first needed.
     """
 
-    def __init__(self, settings: TrainerSettings, changes: Changes) -> None:
+    def __init__(self, settings: TrainerSettings, changes: Changes, module: str = AUDIO) -> None:
+        """Starts a process of `module`."""
         self._settings = settings
         self._changes = changes
-        self._slots = asyncio.Semaphore(settings.audio_processes)
-        self._idle = [self._start()]
+        self._module = module
+        self._size = settings.audio_processes + 1
+        self._slots = asyncio.Semaphore(self._size)
+        self._slots_of_long = asyncio.Semaphore(settings.audio_processes)
+        self._waiting = 0
+        self._protections_reported = False
         self._busy: set[_PooledProcess] = set()
+        self._idle = [self._start()]
 
     @property
     def size(self) -> int:
-        """How many files can be decoded at a time."""
-        return self._settings.audio_processes
+        """How many files can be in the pool: decoded, and long ones that wait."""
+        return self._size + self._waiting
 
     @property
     def free(self) -> int:
-        """How many more files can be decoded without waiting."""
-        return self.size - len(self._busy)
+        """How many more files can be begun without waiting; a long one may have to wait then."""
+        return self._size - len(self._busy) if self._waiting < MAX_WAITING else 0
 
     @asynccontextmanager
-    async def decoding(self, request: DecodeRequest) -> AsyncIterator["Decoding"]:
-        """Yields the results of a process that decodes this file. An error in the body kills the process.
+    async def decoding(
+        self, files: AudioFiles, *, stores_audio: bool, fetch: Fetch | None = None
+    ) -> AsyncIterator["Decoding"]:
+        """Yields what a process decodes. An error in the body kills the process.
 
-        Raises ProcessLostError if a process cannot start.
+        `fetch` writes the source again: if it is given, a long file that waits for its turn is not kept on
+        the disk. Raises ProcessLostError if a process cannot start.
         """
         async with self._process() as child:
-            await child.send(request)
-            yield Decoding(child)
+            decoding = Decoding(child, files, SHORT_SECONDS)
+            await decoding.begin(long=False, stores_audio=stores_audio)
+            if not decoding.is_long:
+                yield decoding
+                return
+        async with self._long_file(files, fetch), self._process() as child:
+            decoding = Decoding(child, files, self._settings.audio_max_seconds)
+            await decoding.begin(long=True, stores_audio=stores_audio)
+            yield decoding
 
-    async def decode(self, request: DecodeRequest) -> Decoded | Failed:
-        """Decodes one file and computes its features. Raises ProcessLostError if a process cannot start."""
-        async with self.decoding(request) as decoding:
-            decoded = await decoding.decoded()
-            if isinstance(decoded, Failed):
-                return decoded
+    async def decode(self, files: AudioFiles) -> Decoded | Failed:
+        """Computes the features of a file. Raises ProcessLostError if a process cannot start."""
+        async with self.decoding(files, stores_audio=False) as decoding:
             featured = await decoding.featured()
-            return featured if isinstance(featured, Failed) else decoded
+            return featured if isinstance(featured, Failed) else decoding.decoded
 
     async def close(self) -> None:
         """Ends every process."""
         await asyncio.gather(*(process.child.close() for process in {*self._idle, *self._busy}))
+
+    @asynccontextmanager
+    async def _long_file(self, files: AudioFiles, fetch: Fetch | None) -> AsyncIterator[None]:
+        if fetch is not None:
+            files.source.unlink()
+        self._waiting += 1
+        self._changes.notify()
+        try:
+            await self._slots_of_long.acquire()
+        finally:
+            self._waiting -= 1
+            self._changes.notify()
+        try:
+            if fetch is not None:
+                await fetch()
+            yield
+        finally:
+            self._slots_of_long.release()
 
     @asynccontextmanager
     async def _process(self) -> AsyncIterator[Child]:
@@ -81,8 +166,7 @@ class AudioPool:
             self._busy.add(process)
             self._changes.notify()
             try:
-                if process.files_decoded == 0:
-                    await process.child.receive()  # Ready
+                await asyncio.shield(process.ready)
                 yield process.child
             except BaseException:
                 process.child.kill()
@@ -95,10 +179,11 @@ class AudioPool:
 
     def _return_to_pool(self, process: _PooledProcess) -> None:
         process.files_decoded += 1
-        if process.child.alive and process.files_decoded < FILES_PER_PROCESS:
+        child, limit = process.child, self._settings.audio_files_per_process
+        if child.alive and not child.too_loud and process.files_decoded < limit:
             self._idle.append(process)
         else:
-            process.child.kill()
+            child.kill()
 
     def _warm(self) -> _PooledProcess:
         """An idle process that lives, or a new one. The kernel kills idle ones first when memory is short."""
@@ -109,38 +194,102 @@ class AudioPool:
         return self._start()
 
     def _start(self) -> _PooledProcess:
-        return _PooledProcess(Child("earmark.trainer.workers.audio", self._settings, ONE_THREAD))
+        child = Child(self._module, decode_limits(self._settings), ONE_THREAD, trusted=False)
+        ready = asyncio.create_task(_ready(child))
+        ready.add_done_callback(self._report_start)
+        return _PooledProcess(child, ready)
+
+    def _report_start(self, ready: asyncio.Task[DecoderReady]) -> None:
+        """Logs, once, which protections this machine does not allow."""
+        if ready.cancelled() or ready.exception() is not None or self._protections_reported:
+            return
+        self._protections_reported = True
+        if missing := ready.result().unprotected:
+            log.warning(
+                "this machine does not allow every protection from exploited decoders", missing=missing
+            )
+
+
+def decode_limits(settings: TrainerSettings) -> DecodeLimits:
+    """What decoding one file may cost."""
+    return DecodeLimits(
+        memory_bytes=settings.audio_memory_mb << 20,
+        scratch_bytes=settings.audio_scratch_mb << 20,
+        max_samples=settings.audio_max_samples,
+        max_samples_per_second=settings.audio_max_samples_per_second,
+        min_speed=settings.audio_min_speed,
+    )
+
+
+async def _ready(child: Child) -> DecoderReady:
+    ready: DecoderReady = await _receive(child, DecoderReady)
+    return ready
+
+
+async def _receive(child: Child, *kinds: type) -> Any:
+    """The next message. Raises ProcessLostError if it is of another kind, and kills the process."""
+    message = await child.receive()
+    if not isinstance(message, kinds):
+        child.kill()
+        raise ProcessLostError(f"sent {type(message).__name__} out of turn")
+    return message
 
 
 class Decoding:
-    """The results of one file. A file that crashes its process or exceeds its time limit gives Failed."""
+    """The results of one file. A file that crashes its process or exceeds its CPU time gives Failed."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Child, files: AudioFiles, seconds: float) -> None:
+        """`seconds`: the time for each of the two results."""
+        self.decoded: Decoded | Failed = Failed("INTERNAL", "decoding has not begun")
+        self.is_long = False
         self._child = child
+        self._files = files
+        self._seconds = seconds
 
-    async def decoded(self) -> Decoded | Failed:
-        """Returns the first result. The process continues with the features on its own."""
-        try:
-            decoded: Decoded | Failed = await self._child.receive()
-        except ProcessLostError as error:
-            return self._process_lost(error)
-        return decoded
+    async def begin(self, *, long: bool, stores_audio: bool) -> None:
+        """Has the file decoded. Returns when `decoded` or `is_long` is set.
+
+        The process continues with the features on its own.
+        """
+        with self._files.opened(stores_audio=stores_audio) as descriptors:
+            await self._child.send(DecodeRequest(long=long), descriptors)
+        result = await self._result(Decoded, *([] if long else [Long]))
+        if isinstance(result, Long):
+            self.is_long = True
+        else:
+            self.decoded = result
 
     async def featured(self) -> Featured | Failed:
-        """Returns the second result. There is none if the first is Failed."""
-        try:
-            featured: Featured | Failed = await self._child.receive()
-        except ProcessLostError as error:
-            return self._process_lost(error)
+        """Returns the second result, or the first if it is Failed."""
+        if isinstance(self.decoded, Failed):
+            return self.decoded
+        featured: Featured | Failed = await self._result(Featured)
         return featured
 
+    async def _result(self, *kinds: type) -> Any:
+        try:
+            async with asyncio.timeout(self._seconds):
+                result = await _receive(self._child, DecodeFailed, *kinds)
+        except ProcessLostError as error:
+            return self._process_lost(error)
+        except TimeoutError:
+            self._child.kill()
+            return Failed("TRAINER_LOST", f"decoding has not ended within {self._seconds:g} s")
+        return await self._failed(result) if isinstance(result, DecodeFailed) else result
+
+    async def _failed(self, failed: DecodeFailed) -> Failed:
+        """A process that blames the disk is not believed: others would wait until the disk is checked."""
+        if failed.reason == "DISK_FULL" and await asyncio.to_thread(_is_writable, self._files.folder):
+            return Failed("INTERNAL", failed.message)
+        return Failed(failed.reason, failed.message)
+
     def _process_lost(self, error: ProcessLostError) -> Failed:
-        log.warning("an audio process exited while decoding", child=self._child.pid, error=str(error))
-        if error.signal in TIME_LIMIT_SIGNALS:
+        log.warning("an audio process was lost while decoding", child=self._child.pid, error=str(error))
+        if error.signal == signal.SIGXCPU:
             return Failed(
                 "INVALID_AUDIO",
-                "decoding took too long: the file is damaged or was made to be slow to decode; "
-                "convert it and upload it again",
+                "decoding took too long (EARMARK_AUDIO_MIN_SPEED): the file is damaged or was made to be "
+                "slow to decode; convert it and upload it again",
             )
         if error.signal in CRASH_SIGNALS:
             return Failed(
@@ -150,3 +299,14 @@ class Decoding:
             )
         # Somebody else ended it, such as the kernel when memory is short: that says nothing about the file.
         return Failed("TRAINER_LOST", f"the process that decoded it {error}")
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(DISK_PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        return False
+    return True

@@ -18,12 +18,13 @@ from earmark.storage.objects import ObjectNotFoundError, ObjectStoreError
 from earmark.trainer.events import Completed
 from earmark.trainer.failures import FailureKind, kind_of
 from earmark.trainer.service import messages
+from earmark.trainer.service.audio_pool import AudioFiles
 from earmark.trainer.service.errors import CallError, StoppingError
 from earmark.trainer.service.interruptible import interruptible, read_request
 from earmark.trainer.service.processes import ProcessLostError
 from earmark.trainer.service.runtime import Runtime
 from earmark.trainer.service.slot import HAND_BACK_SECONDS, SlotClaim
-from earmark.trainer.workers.wire import Decoded, DecodeRequest, Failed, Featured
+from earmark.trainer.workers.wire import Decoded, Failed, Featured
 
 MAX_UPLOAD_BYTES = 524_288_000
 # The reasons of failures that the trainer's environment checks.
@@ -139,19 +140,27 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         grace_over = self._grace_over
         await context.write(pb.ProcessAudioResponse(normalizing=pb.ProcessAudioResponse.Normalizing()))
         with self.runtime.scratch.folder() as folder:
+            files = AudioFiles(folder)
             objects = await asyncio.to_thread(self.runtime.objects.identified)
-            decode = DecodeRequest(folder / "source", folder)
-            try:
-                await interruptible(grace_over, write_file(decode.source, objects.stream(request.source)))
-            except ObjectNotFoundError:
-                await context.write(_failed("the uploaded bytes are gone: upload the file again"))
-                return
+
+            async def fetch() -> None:
+                await write_file(files.source, objects.stream(request.source))
+
             async with AsyncExitStack() as stack:
-                starting = stack.enter_async_context(self.runtime.audio_pool.decoding(decode))
-                decoding = await interruptible(grace_over, starting)
-                outcome: Decoded | Featured | Failed = await interruptible(grace_over, decoding.decoded())
+                try:
+                    await interruptible(grace_over, fetch())
+                    decoding = await interruptible(
+                        grace_over,
+                        stack.enter_async_context(
+                            self.runtime.audio_pool.decoding(files, stores_audio=True, fetch=fetch)
+                        ),
+                    )
+                except ObjectNotFoundError:
+                    await context.write(_failed("the uploaded bytes are gone: upload the file again"))
+                    return
+                outcome: Decoded | Featured | Failed = decoding.decoded
                 if isinstance(outcome, Decoded):
-                    await interruptible(grace_over, objects.put_async(request.audio, decode.audio))
+                    await interruptible(grace_over, objects.put_async(request.audio, files.audio))
                     await context.write(_embedding(outcome))
                     outcome = await interruptible(grace_over, decoding.featured())
             if isinstance(outcome, Failed):
@@ -162,7 +171,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
                 )
                 await context.write(_failed(outcome.message))
                 return
-            await interruptible(grace_over, objects.put_async(request.features, decode.features))
+            await interruptible(grace_over, objects.put_async(request.features, files.features))
         await context.write(pb.ProcessAudioResponse(ready=pb.ProcessAudioResponse.Ready()))
 
     @rpc
@@ -173,16 +182,16 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         if first is None or first.WhichOneof("content") != "start":
             raise CallError("INVALID_FIELD", "the first message must be the start", "start")
         with self.runtime.scratch.folder() as folder:
-            decode = DecodeRequest(folder / "source", folder)
-            await write_file(decode.source, self._recording(requests))
-            decoded = await interruptible(self._grace_over, self.runtime.audio_pool.decode(decode))
+            files = AudioFiles(folder)
+            await write_file(files.source, self._recording(requests))
+            decoded = await interruptible(self._grace_over, self.runtime.audio_pool.decode(files))
             if isinstance(decoded, Failed):
                 raise CallError(decoded.reason, decoded.message, "data")
             detecting = self.runtime.detection_process.detect(
                 first.start.weights,
                 first.start.model_config,
                 first.start.sha256,
-                decode.features,
+                files.features,
                 decoded.duration_ms,
                 messages.from_detection_config(first.start.config),
             )

@@ -7,15 +7,23 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, BinaryIO, Self
 
 import structlog
 
-EXIT_SECONDS = 2.0  # from the end of the pipe to the exit of the process, before it is killed
+from earmark.trainer.workers.packets import PacketConnection
+
+EXIT_SECONDS = 0.8  # from the end of the pipe to the exit of the process, before it is killed
+DRAIN_SECONDS = 0.2  # from the exit of the process to the end of the pipe, which another may keep open
 SOCKET_BYTES = 1 << 20
+UNREAD_MESSAGES = 4  # of an untrusted process; it waits before it can send more
+STDERR_BYTES = 1 << 16  # what is read of an untrusted process's stderr
+LOGGED_CHARACTERS = 2_000
+# What a child gets of the front's environment besides the variables that are meant for it: nothing secret.
+INHERITED = frozenset({"LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "TZ"})
 
 log = structlog.get_logger()
 
@@ -23,29 +31,41 @@ log = structlog.get_logger()
 class ProcessLostError(Exception):
     """The process has exited. The message says how: "was killed by SIGSEGV", "exited with status 1".
 
-    `signal` is the number of the signal that killed it, None if it exited by itself.
+    `signal` is the number of the signal that killed it, None if it exited by itself or was killed here.
     """
 
-    def __init__(self, status: int) -> None:
-        self.signal = -status if status < 0 else None
-        how = (
-            f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
-        )
-        super().__init__(how + (", perhaps because memory ran out" if self.signal == signal.SIGKILL else ""))
+    def __init__(self, how: str, signal_number: int | None = None) -> None:
+        super().__init__(how)
+        self.signal = signal_number
+
+    @classmethod
+    def with_status(cls, status: int) -> Self:
+        """The error of a process that ended with this status, the negative number of a signal if by one."""
+        if status >= 0:
+            return cls(f"exited with status {status}")
+        memory = ", perhaps because memory ran out" if -status == signal.SIGKILL else ""
+        return cls(f"was killed by {signal.Signals(-status).name}{memory}", -status)
 
 
 class Child:
     """A new Python process that runs `module`'s serve(connection, settings).
 
-    It is not forked, because this process has threads. Messages are pickled, since both ends are this
-    program. A thread reads them, so that a long message or one that stops half-way blocks nothing else.
+    It is not forked, because this process has threads. A thread reads its messages, so that a long message or
+    one that stops half-way blocks nothing else, and another waits for its exit.
+
+    Messages are pickled if the process is trusted, since both ends are this program. What an untrusted
+    process sends is never unpickled (trainer.workers.packets), few of its messages wait to be read, and its
+    output is read up to a limit.
     """
 
-    def __init__(self, module: str, settings: object, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, module: str, settings: object, environment: Mapping[str, str], *, trusted: bool = True
+    ) -> None:
         """Starts the process. Needs a running event loop, to which messages are delivered."""
-        our_end, child_end = socket.socketpair()
-        for end in (our_end, child_end):
+        self._socket, child_end = socket.socketpair()
+        for end in (self._socket, child_end):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
+        kind: type[Connection | PacketConnection] = Connection if trusted else PacketConnection
         with child_end:
             self._process = subprocess.Popen(  # noqa: S603
                 [
@@ -54,22 +74,27 @@ class Child:
                     "-m",
                     "earmark.trainer.workers.child",
                     module,
+                    kind.__name__,
                     str(child_end.fileno()),
                     str(os.getpid()),
                 ],
                 pass_fds=[child_end.fileno()],
                 stdin=subprocess.DEVNULL,
-                stdout=sys.__stderr__,  # our stdout carries the line with the address and nothing else
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment},
+                # Our stdout carries the line with the address and nothing else.
+                stdout=sys.__stderr__ if trusted else subprocess.PIPE,
+                stderr=None if trusted else subprocess.STDOUT,
+                env=inherited() | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment},
             )
         self.name = module
-        self._connection = Connection(our_end.detach())
+        self.too_loud = False
+        self._connection: Any = kind(os.dup(self._socket.fileno()))
         self._send_lock = threading.Lock()
         self._received: asyncio.Queue[Any] = asyncio.Queue()
+        self._may_read = None if trusted else threading.Semaphore(UNREAD_MESSAGES)
         self._loop = asyncio.get_running_loop()
         self._killed = False
         self.exited = asyncio.Event()
-        threading.Thread(target=self._read, name=f"{module} {self.pid}", daemon=True).start()
+        self._start_threads()
         self._connection.send(settings)
 
     @property
@@ -88,9 +113,12 @@ class Child:
         except ChildProcessError:
             return False
 
-    async def send(self, message: object) -> None:
-        """Sends a message. If the process has exited, this does not raise, but the next receive() does."""
-        await self._loop.run_in_executor(None, self._send, message)
+    async def send(self, message: object, descriptors: Sequence[int] = ()) -> None:
+        """Sends a message, to an untrusted process with descriptors of open files.
+
+        If the process has exited, this does not raise, but the next receive() does.
+        """
+        await self._loop.run_in_executor(None, self._send, message, *([descriptors] if descriptors else []))
 
     async def receive(self) -> Any:
         """Returns the next message. Raises ProcessLostError after the last."""
@@ -98,6 +126,8 @@ class Child:
         if isinstance(message, ProcessLostError):
             self._received.put_nowait(message)
             raise message
+        if self._may_read is not None:
+            self._may_read.release()
         return message
 
     def kill(self) -> None:
@@ -110,27 +140,53 @@ class Child:
         self.kill()
         await self.exited.wait()
 
-    def _send(self, message: object) -> None:
+    def _send(self, *message: object) -> None:
         with self._send_lock, suppress(OSError):
-            self._connection.send(message)
+            self._connection.send(*message)
+
+    def _start_threads(self) -> None:
+        reader = threading.Thread(target=self._read, name=f"{self.name} {self.pid}", daemon=True)
+        reader.start()
+        threading.Thread(target=self._wait, args=[reader], name=f"exit of {self.pid}", daemon=True).start()
+        if self._process.stdout is not None:
+            threading.Thread(target=self._listen, args=[self._process.stdout], daemon=True).start()
 
     def _read(self) -> None:
+        """Delivers messages. The process ends soon after its last."""
         try:
-            while True:
+            while not self._killed:
+                if self._may_read is not None:
+                    self._may_read.acquire()
                 self._deliver(self._connection.recv())
         except (EOFError, OSError):
-            pass
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(EXIT_SECONDS)
         except Exception as error:  # noqa: BLE001 whatever it sent, it can no longer be understood
             log.warning("a process sent what is no message", module=self.name, error=repr(error))
-            self._process.kill()
-        try:
-            status = self._process.wait(EXIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            status = self._process.wait()
+        self.kill()
+
+    def _wait(self, reader: threading.Thread) -> None:
+        """Reports the exit, after the messages that were sent before it."""
+        status = self._process.wait()
+        reader.join(DRAIN_SECONDS)
+        self._killed = True
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # ends a read that waits
+        if self._may_read is not None:
+            self._may_read.release()  # ends a reader that waits
+        self._deliver(ProcessLostError.with_status(status))
         with self._send_lock:
             self._connection.close()
-        self._deliver(ProcessLostError(status))
+            self._socket.close()
+
+    def _listen(self, output: BinaryIO) -> None:
+        """Reads what the process writes. Beyond the limit the pipe is closed: writing to it fails."""
+        with output:
+            text = output.read(STDERR_BYTES)
+        self.too_loud = len(text) == STDERR_BYTES
+        if text:
+            shown = text.decode(errors="replace")[:LOGGED_CHARACTERS]
+            log.warning("an untrusted process wrote", module=self.name, child=self.pid, text=shown)
 
     def _deliver(self, message: object) -> None:
         with suppress(RuntimeError):  # the loop is closed, so nobody waits for the message
@@ -140,3 +196,8 @@ class Child:
         self._received.put_nowait(message)
         if isinstance(message, ProcessLostError):
             self.exited.set()
+
+
+def inherited() -> dict[str, str]:
+    """The variables of this process that every child gets."""
+    return {name: value for name, value in os.environ.items() if name in INHERITED}

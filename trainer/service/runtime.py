@@ -25,6 +25,13 @@ from earmark.trainer.settings import TrainerSettings
 TRAINING = "earmark.trainer.workers.training"
 DETECTION = "earmark.trainer.workers.detection"
 
+# The variables that the processes with JAX get: those of JAX and the device's libraries, of the object store,
+# and of the way to it.
+_JAX = ("CUDA", "CUDNN", "JAX_", "MKL_", "NCCL_", "NVIDIA_", "OMP_", "OPENBLAS_", "TF_", "XLA_")
+_STORES = ("AWS_", "AZURE_", "GOOGLE_", "IDENTITY_", "MSI_")
+_NETWORK = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_DIR", "SSL_CERT_FILE")
+_FOLDERS = ("HOME", "TMPDIR")
+
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
@@ -102,8 +109,15 @@ def _detection_environment(settings: TrainerSettings) -> dict[str, str]:
 def _jax_environment(settings: TrainerSettings) -> dict[str, str]:
     """Chooses the device, and keeps compiled code on disk, so that a job after a restart starts in seconds.
 
-    Variables that are already set take precedence, but not over the device.
+    Variables that are already set take precedence, but not over the device. These processes also get the
+    credentials of the object store, which they read datasets and models from: they touch users' bytes only as
+    features. Everything else of the environment stays here.
     """
+    passed = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(_JAX + _STORES) or name.upper() in _NETWORK or name in _FOLDERS
+    }
     defaults = {
         "JAX_COMPILATION_CACHE_DIR": str((settings.data_dir / "compiled" / _processor()).absolute()),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
@@ -111,8 +125,7 @@ def _jax_environment(settings: TrainerSettings) -> dict[str, str]:
         # tuning hints that are not processor features (prefer-no-gather). Real errors are raised by JAX.
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-    chosen = {name: os.environ.get(name, value) for name, value in defaults.items()}
-    return chosen | device_environment(settings.device)
+    return defaults | passed | device_environment(settings.device)
 
 
 def _processor() -> str:

@@ -12,7 +12,7 @@ from earmark.trainer.logs import configure_logging
 from earmark.trainer.model import Model, UnreadableModelError, load_model
 from earmark.trainer.scoring.detection import DetectionConfig, detect
 from earmark.trainer.settings import TrainerSettings
-from earmark.trainer.workers.device import device_failure, error_summary, warm_up
+from earmark.trainer.workers.device import device_failure, warm_up
 from earmark.trainer.workers.wire import DetectedArtifact, DetectionReply, DetectionRequest, Failed, Ready
 
 CACHED_MODELS = 8
@@ -70,7 +70,8 @@ def answer(request: DetectionRequest, models: ModelCache) -> tuple[DetectedArtif
         return Failed("INTERNAL", "the features are gone: was the call cancelled?")
     except Exception as error:
         log.exception("detection crashed", weights=request.weights)
-        return device_failure(error) or Failed("INTERNAL", error_summary(error))
+        crashed = Failed("INTERNAL", "detection crashed: the trainer's log has the traceback")
+        return device_failure(error) or crashed
 
 
 def detected_artifacts(request: DetectionRequest, models: ModelCache) -> tuple[DetectedArtifact, ...]:

@@ -1,7 +1,7 @@
 """Recognises the format of a file by its bytes, never by its name, and checks that the file is complete."""
 
+import os
 import struct
-from pathlib import Path
 from typing import BinaryIO
 
 SUPPORTED = "WAV, FLAC, MP3 and OGG (Vorbis, Opus)"
@@ -33,17 +33,17 @@ _UNSUPPORTED = (
 )
 
 
-def sniff(source: Path) -> str:
+def sniff(source: BinaryIO) -> str:
     """Returns the format: WAV, FLAC, OGG or MP3. Raises UnusableAudioError for any other."""
-    size = source.stat().st_size
+    size = _size(source)
     if size == 0:
         raise UnusableAudioError("the file is empty (0 bytes): upload it again")
-    with source.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-        has_id3 = head[:3] == b"ID3"
-        if has_id3:
-            file.seek(_after_id3(head))
-            head = file.read(HEAD_BYTES)
+    source.seek(0)
+    head = source.read(HEAD_BYTES)
+    has_id3 = head[:3] == b"ID3"
+    if has_id3:
+        source.seek(_after_id3(head))
+        head = source.read(HEAD_BYTES)
     container = _container(head)
     if container is None and has_id3:
         return "MP3"  # padding may follow the tag; the decoder searches further
@@ -78,12 +78,16 @@ def _after_id3(head: bytes) -> int:
     return ID3_BYTES + (a << 21 | b << 14 | c << 7 | d)
 
 
-def check_whole(source: Path, container: str) -> None:
+def check_whole(source: BinaryIO, container: str) -> None:
     """Raises UnusableAudioError if libsndfile would decode only a part of the file without an error."""
     checks = {"WAV": _check_wav, "OGG": _check_ogg, "MP3": _check_mp3}
     if container in checks:
-        with source.open("rb") as file:
-            checks[container](file, source.stat().st_size)
+        source.seek(0)
+        checks[container](source, _size(source))
+
+
+def _size(source: BinaryIO) -> int:
+    return os.fstat(source.fileno()).st_size
 
 
 def _check_wav(file: BinaryIO, size: int) -> None:

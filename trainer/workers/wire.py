@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from earmark.trainer.job import Stop
+
+# Of a process that is not trusted: one line, which a database can store.
+Text = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f]*$")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,35 +46,59 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class DecodeLimits:
+    """The first message to an audio process: what one file may cost. See TrainerSettings."""
+
+    memory_bytes: int
+    scratch_bytes: int
+    max_samples: int
+    max_samples_per_second: int
+    min_speed: float
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderReady:
+    """From an audio process that can decode. `unprotected`: what this machine does not allow, in words."""
+
+    unprotected: list[Text]
+
+
+@dataclass(frozen=True, slots=True)
 class DecodeRequest:
-    """To an audio process: decode the file `source` into the two files below `folder`."""
+    """To an audio process: decode a file.
 
-    source: Path
-    folder: Path
+    With it come the descriptors of the source, of the files for the samples and for the features, which are
+    empty, and of one for the audio, if it is to be stored. Unless `long`, a long file is not decoded.
+    """
 
-    @property
-    def audio(self) -> Path:
-        """FLAC at the source's own rate, with all its channels."""
-        return self.folder / "audio.flac"
+    long: bool
 
-    @property
-    def features(self) -> Path:
-        """The output of trainer.features.frontend.pack_features."""
-        return self.folder / "features"
+
+@dataclass(frozen=True, slots=True)
+class Long:
+    """From an audio process: the file is long, and was to be decoded only if it is short."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The audio is checked and stored; features are next."""
+    """From an audio process: the audio is checked and stored; features are next."""
 
-    duration_ms: int
-    sample_rate: int
-    channels: int
+    duration_ms: Annotated[int, Field(ge=0, le=1 << 31)]
+    sample_rate: Annotated[int, Field(gt=0, le=1 << 20)]
+    channels: Annotated[int, Field(gt=0, le=256)]
 
 
 @dataclass(frozen=True, slots=True)
 class Featured:
-    """The features are stored."""
+    """From an audio process: the features are stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeFailed:
+    """From an audio process: the file cannot be decoded. `reason` names an earmark.v1.ErrorReason."""
+
+    reason: Literal["INVALID_AUDIO", "DISK_FULL", "INTERNAL"]
+    message: Text
 
 
 @dataclass(frozen=True, slots=True)

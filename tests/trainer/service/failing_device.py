@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jax.errors import JaxRuntimeError
 
-DEVICE_ERRORS = "EARMARK_TEST_DEVICE_ERRORS"
+DEVICE_ERRORS = "JAX_TEST_DEVICE_ERRORS"  # a name that the processes with JAX get
 
 
 def failing(function):

@@ -61,9 +61,9 @@ def test_a_cancelled_file_frees_its_slot(trainer):
     quiet = encoded(np.zeros((600 * 48_000, 2), np.int16), "FLAC", rate=48_000)
     trainer.objects.put("long/source", quiet)
     call = trainer.stub.ProcessAudio(audio_request("long"))
-    trainer.wait_for(lambda capacity: capacity.free_audio_slots == 1)
+    trainer.wait_for(lambda capacity: capacity.free_audio_slots == 2)
     call.cancel()
-    assert trainer.wait_for(lambda capacity: capacity.free_audio_slots == 2)
+    assert trainer.wait_for(lambda capacity: capacity.free_audio_slots == 3)
 
 
 @pytest.mark.parametrize("files", [5])
@@ -72,4 +72,4 @@ def test_more_files_than_processes_wait_their_turn(trainer, files):
         trainer.objects.put(f"many/{number}/source", encoded(bursts(1, number)[0], "OGG"))
     calls = [trainer.stub.ProcessAudio(audio_request(f"many/{number}")) for number in range(files)]
     assert all(states(list(call))[-1] == "ready" for call in calls)
-    assert len(trainer.children("earmark.trainer.workers.audio")) <= 2
+    assert len(trainer.children("earmark.trainer.workers.audio")) <= 3

@@ -61,3 +61,13 @@ def test_a_trainer_whose_device_is_absent_ends_at_its_start(tmp_path):
 def test_a_gpu_that_jax_cannot_use_is_seen(tmp_path, node, unused):
     (tmp_path / node).touch()
     assert has_unused_gpu(tmp_path) is (unused and not find_spec("jax_cuda13_plugin"))
+
+
+def test_training_gets_the_variables_of_its_libraries_and_of_the_object_store_only(tmp_path, monkeypatch):
+    for name in ("AWS_SECRET_ACCESS_KEY", "https_proxy", "EARMARK_DATABASE_URL", "OTHER_TOKEN"):
+        monkeypatch.setenv(name, "secret")
+    passed = runtime._training_environment(TrainerSettings(data_dir=tmp_path))
+    assert {name for name, value in passed.items() if value == "secret"} == {
+        "AWS_SECRET_ACCESS_KEY",
+        "https_proxy",
+    }

@@ -121,7 +121,8 @@ async def test_a_process_that_fails_at_its_first_step_never_becomes_warm(tmp_pat
     monkeypatch.setattr(supervisor, "BACKOFF_SECONDS", (0.0,))
     errors.write_text(f"{STICKY}\n{STICKY}\n")
     chosen = TrainerSettings(data_dir=tmp_path, network="tiny")
-    training = Supervisor(f"{HERE}.training_that_fails_to_compile", chosen, {}, Changes())
+    variables = runtime._training_environment(chosen)
+    training = Supervisor(f"{HERE}.training_that_fails_to_compile", chosen, variables, Changes())
     running = asyncio.create_task(training.run())
     await training.wait_until_warm()
     assert not errors.read_text()  # the two processes before it have exited

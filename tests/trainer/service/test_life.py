@@ -102,6 +102,12 @@ def test_a_file_that_takes_too_long_is_ended_by_the_kernel():
 
 
 def test_memory_is_limited():
-    preamble = "from trainer.workers.audio import limit_memory; limit_memory(1 << 30)"
-    code = f"{preamble}; import numpy; numpy.ones(1 << 28)"
+    code = """
+import numpy
+from earmark.trainer.service.audio_pool import decode_limits
+from earmark.trainer.settings import TrainerSettings
+from earmark.trainer.workers.audio import limit_resources
+limit_resources(decode_limits(TrainerSettings(audio_memory_mb=1024)))
+numpy.ones(1 << 28)
+"""
     assert "MemoryError" in run("-c", code).stderr

@@ -1,12 +1,17 @@
 import struct
+from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
 
-from earmark.trainer.workers.audio import decode, limit_cpu, process_file
+from earmark.trainer.service import audio_pool
+from earmark.trainer.service.audio_pool import AudioFiles
+from earmark.trainer.settings import TrainerSettings
+from earmark.trainer.workers.audio import LONG_SAMPLES, DecodeFiles, decode, limit_cpu, process_file
 from earmark.trainer.workers.formats import UnusableAudioError
-from earmark.trainer.workers.wire import DecodeRequest, Failed
+from earmark.trainer.workers.wire import Decoded, DecodeFailed, DecodeRequest, Featured, Long
 from tests.sounds import RATE, bursts, encoded
 
 AUDIO = bursts(3, seed=5)[0]
@@ -16,13 +21,25 @@ OGG = encoded(AUDIO, "OGG")
 MP3 = encoded(AUDIO, "MP3")
 
 
-@pytest.fixture
-def request_for(tmp_path):
-    def write(data):
-        (tmp_path / "source").write_bytes(data)
-        return DecodeRequest(tmp_path / "source", tmp_path)
+ANY_LENGTH, SHORT_ONLY = DecodeRequest(long=True), DecodeRequest(long=False)
+LIMITS = audio_pool.decode_limits(TrainerSettings())
 
-    yield write
+
+@pytest.fixture
+def paths(tmp_path):
+    return AudioFiles(tmp_path)
+
+
+@pytest.fixture
+def files_for(paths):
+    """Descriptors of the files of a source with these bytes."""
+    with ExitStack() as stack:
+
+        def write(data):
+            paths.source.write_bytes(data)
+            return DecodeFiles(*stack.enter_context(paths.opened(stores_audio=True)))
+
+        yield write
     limit_cpu(None)
 
 
@@ -49,11 +66,10 @@ def patched(data, marker, value):
     ],
 )
 @pytest.mark.parametrize("channels", [1, 2])
-def test_every_format_is_decoded_at_its_own_rate(request_for, container, subtype, channels):
+def test_every_format_is_decoded_at_its_own_rate(files_for, container, subtype, channels):
     tone = 0.5 * np.sin(2 * np.pi * 440 / RATE * np.arange(3 * RATE)[:, None] * [1, 2])
     audio = tone[:, :channels]
-    request = request_for(encoded(audio, container, subtype))
-    decoded, samples = decode(request)
+    decoded, samples = decode(ANY_LENGTH, files_for(encoded(audio, container, subtype)), LIMITS)
     assert (decoded.duration_ms, decoded.sample_rate, decoded.channels) == (3000, RATE, channels)
     assert samples.shape == (channels, len(audio))
     assert np.corrcoef(samples.ravel(), audio.T.ravel())[0, 1] > 0.98
@@ -62,41 +78,39 @@ def test_every_format_is_decoded_at_its_own_rate(request_for, container, subtype
 @pytest.mark.parametrize(
     ("subtype", "stored"), [("PCM_16", "PCM_16"), ("PCM_24", "PCM_24"), ("FLOAT", "PCM_24")]
 )
-def test_audio_is_stored_at_the_resolution_of_its_source(request_for, subtype, stored):
-    request = request_for(encoded(AUDIO, "WAV", subtype))
-    _, samples = decode(request)
-    written, _ = soundfile.read(request.audio, dtype="float32", always_2d=True)
-    assert soundfile.info(request.audio).subtype == stored
+def test_audio_is_stored_at_the_resolution_of_its_source(files_for, paths, subtype, stored):
+    _, samples = decode(ANY_LENGTH, files_for(encoded(AUDIO, "WAV", subtype)), LIMITS)
+    written, _ = soundfile.read(paths.audio, dtype="float32", always_2d=True)
+    assert soundfile.info(paths.audio).subtype == stored
     np.testing.assert_allclose(written.T, samples, atol=0 if subtype.startswith("PCM") else 2**-23)
 
 
-def test_a_float_file_beyond_full_scale_is_stored_clipped_not_wrapped(request_for):
-    request = request_for(encoded(AUDIO * 4, "WAV", "FLOAT"))
-    decode(request)
-    written, _ = soundfile.read(request.audio, dtype="float32")
+def test_a_float_file_beyond_full_scale_is_stored_clipped_not_wrapped(files_for, paths):
+    decode(ANY_LENGTH, files_for(encoded(AUDIO * 4, "WAV", "FLOAT")), LIMITS)
+    written, _ = soundfile.read(paths.audio, dtype="float32")
     np.testing.assert_allclose(written, (AUDIO * 4).clip(-1, 1), atol=1e-6)
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 24_000, 44_100, 48_000])
-def test_mp3_does_not_shift_time(request_for, rate):
+def test_mp3_does_not_shift_time(files_for, rate):
     """LAME prepends 576 samples and its decoder 529; the decoder must remove as many as the header states."""
     audio = np.random.default_rng(0).normal(0, 0.005, 2 * rate)
     audio[rate : rate + 40] += 0.8 * np.sin(np.arange(40) * 0.5)
-    _, samples = decode(request_for(encoded(audio, "MP3", rate=rate)))
+    _, samples = decode(ANY_LENGTH, files_for(encoded(audio, "MP3", rate=rate)), LIMITS)
     assert samples.shape[1] == len(audio)
     lags = np.correlate(samples[0, rate - 2000 : rate + 2040], audio[rate : rate + 40], "valid")
     assert abs(int(np.argmax(lags)) - 2000) <= 1
 
 
-def test_a_streamed_wav_without_a_length_is_read_to_its_end(request_for):
-    decoded, _ = decode(request_for(patched(WAV, b"data", 0xFFFFFFFF)))
+def test_a_streamed_wav_without_a_length_is_read_to_its_end(files_for):
+    decoded, _ = decode(ANY_LENGTH, files_for(patched(WAV, b"data", 0xFFFFFFFF)), LIMITS)
     assert decoded.duration_ms == 3000
 
 
-def test_tags_before_and_after_the_audio_are_skipped(request_for):
+def test_tags_before_and_after_the_audio_are_skipped(files_for):
     tag = b"ID3\x04\x00\x00\x00\x00\x02\x00" + bytes(256)
     for data in (tag + MP3, MP3 + b"TAG" + bytes(125)):
-        assert decode(request_for(data))[0].duration_ms == 3000
+        assert decode(ANY_LENGTH, files_for(data), LIMITS)[0].duration_ms == 3000
 
 
 UNUSABLE = {
@@ -107,6 +121,14 @@ UNUSABLE = {
     "webm": (b"\x1aE\xdf\xa3" + bytes(60), "WebM/Matroska is not yet supported"),
     "aac": (b"\xff\xf1\x50\x80" + bytes(60), "AAC is not yet supported"),
     "aiff": (encoded(AUDIO, "AIFF"), "AIFF is not yet supported"),
+    "mp3 of broken frames": (
+        b"\xff\xfb\x90\x00" * 5_000,
+        "begins like MP3 but cannot be read: it is damaged",
+    ),
+    "mp3 beyond full scale": (
+        b"".join(b"\xff\xfb\x90\x00" + bytes([number % 251]) * 413 for number in range(2_500)),
+        "the file is damaged",
+    ),
     "theora": (b"OggS" + bytes(24) + b"\x80theora" + bytes(60), "begins like OGG but cannot be read"),
     "wav cut short": (
         WAV[:20_000],
@@ -129,19 +151,53 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("case", UNUSABLE)
-def test_an_unusable_file_is_described(request_for, case):
+def test_an_unusable_file_is_described(files_for, case):
     data, message = UNUSABLE[case]
-    outcome = process_file(request_for(data), connection=None)
-    assert isinstance(outcome, Failed)
+    (outcome,) = process_file(ANY_LENGTH, files_for(data), LIMITS)
+    assert isinstance(outcome, DecodeFailed)
     assert outcome.reason == "INVALID_AUDIO"
     assert message in outcome.message
 
 
-def test_a_header_that_announces_hours_is_refused_before_anything_is_allocated(request_for):
+def test_a_header_that_announces_hours_is_refused_before_anything_is_allocated(files_for):
     silence = encoded(np.zeros(60 * 8_000, np.int16), "FLAC", rate=8_000)
     hours = 7 * 3600 * 8_000
     at = silence.index(b"fLaC") + 8 + 10  # STREAMINFO: 20 bits rate, 3 channels, 5 depth, 36 samples
     fields = int.from_bytes(silence[at : at + 8])
     announced = (fields >> 36 << 36 | hours).to_bytes(8)
     with pytest.raises(UnusableAudioError, match=r"7\.0 hours"):
-        decode(request_for(silence[:at] + announced + silence[at + 8 :]))
+        decode(ANY_LENGTH, files_for(silence[:at] + announced + silence[at + 8 :]), LIMITS)
+
+
+def test_a_long_file_is_decoded_only_when_it_may_be_long(files_for):
+    long = encoded(np.zeros(LONG_SAMPLES + 1, np.int16), "FLAC")
+    assert [*process_file(SHORT_ONLY, files_for(long), LIMITS)] == [Long()]
+    short = encoded(AUDIO, "WAV")
+    outcomes = [*process_file(SHORT_ONLY, files_for(short), LIMITS)]
+    assert outcomes == [Decoded(3000, RATE, 1), Featured()]
+
+
+BOMB = encoded(np.zeros((192_000, 8), np.int16), "FLAC", rate=192_000)
+
+
+@pytest.mark.parametrize(
+    ("limits", "data", "message"),
+    [
+        (LIMITS, BOMB, "8 channels at 192,000 Hz are 1,536,000 samples a second; at most 400,000"),
+        (replace(LIMITS, max_samples=47_999), WAV, "at most 6 hours and 47,999 samples"),
+        (replace(LIMITS, scratch_bytes=300_000), WAV, "MiB are allowed for one file"),
+    ],
+)
+def test_a_file_that_costs_too_much_is_refused_by_its_header(files_for, limits, data, message):
+    (outcome,) = process_file(ANY_LENGTH, files_for(data), limits)
+    assert outcome.reason == "INVALID_AUDIO"
+    assert message in outcome.message
+
+
+def test_the_audio_is_not_encoded_if_nobody_asks_for_it(paths):
+    paths.source.write_bytes(WAV)
+    with paths.opened(stores_audio=False) as descriptors:
+        outcomes = [*process_file(ANY_LENGTH, DecodeFiles(*descriptors), LIMITS)]
+    limit_cpu(None)
+    assert outcomes == [Decoded(3000, RATE, 1), Featured()]
+    assert not paths.audio.exists()

@@ -1,0 +1,109 @@
+import asyncio
+import contextlib
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from earmark.trainer.service import processes
+from earmark.trainer.service.audio_pool import AUDIO, AudioFiles, AudioPool
+from earmark.trainer.service.changes import Changes
+from earmark.trainer.settings import TrainerSettings
+from earmark.trainer.workers.audio import LONG_SAMPLES
+from earmark.trainer.workers.wire import Decoded
+from tests.sounds import RATE, bursts, encoded
+from tests.trainer.process import SECONDS
+
+SHORT = encoded(bursts(2, 1)[0], "WAV")
+# The MP3 library writes 58,016 bytes to stderr about them.
+BROKEN_FRAMES = b"".join(b"\xff\xfb\x90\x00" + bytes([number % 251]) * 413 for number in range(2_500))
+LONG = encoded(np.zeros((4 * LONG_SAMPLES, 1), np.int16), "FLAC")
+
+
+@contextlib.asynccontextmanager
+async def pool_of(module=AUDIO, **settings):
+    pool = AudioPool(TrainerSettings(audio_processes=1, **settings), Changes(), module)
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+@pytest.fixture
+def files_with(tmp_path):
+    """A folder of its own for these bytes."""
+
+    def write(data):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        files = AudioFiles(folder)
+        files.source.write_bytes(data)
+        return files
+
+    return write
+
+
+async def until(pool, condition):
+    async with asyncio.timeout(SECONDS):
+        while not condition():
+            await pool._changes.next.wait()
+
+
+async def test_short_files_do_not_wait_for_long_ones_and_cancelled_ones_free_their_slots(files_with):
+    fetched = asyncio.Event()
+
+    async def fetch():
+        fetched.set()
+
+    async def decode(files):
+        async with pool.decoding(files, stores_audio=True, fetch=fetch) as decoding:
+            await decoding.featured()
+
+    async with pool_of() as pool:
+        long = [asyncio.create_task(pool.decode(files_with(LONG)))]
+        await until(pool, pool._slots_of_long.locked)
+        waits = files_with(LONG)
+        long.append(asyncio.create_task(decode(waits)))
+        await until(pool, lambda: pool.size == 3)
+        assert not waits.source.exists()
+        assert await pool.decode(files_with(SHORT)) == Decoded(2000, RATE, 1)
+        assert not any(task.done() for task in long)
+        assert not fetched.is_set()
+        assert pool.free == 1
+        for task in reversed(long):
+            task.cancel()
+        await asyncio.wait(long)
+        assert (pool.free, pool.size) == (2, 2)
+
+
+async def test_a_process_is_replaced_after_so_many_files(files_with):
+    async with pool_of(audio_files_per_process=1) as pool:
+        pids = []
+        for _ in range(2):
+            async with pool.decoding(files_with(SHORT), stores_audio=True) as decoding:
+                await decoding.featured()
+                pids += [process.child.pid for process in pool._busy]
+    assert len({*pids}) == 2
+
+
+async def test_what_a_machine_does_not_allow_is_logged_once_and_files_are_decoded(files_with):
+    with capture_logs() as logs:
+        async with pool_of("tests.trainer.service.unprotected_child", audio_files_per_process=1) as pool:
+            for _ in range(2):
+                assert await pool.decode(files_with(SHORT)) == Decoded(2000, RATE, 1)
+    (missing,) = [log["missing"] for log in logs if "every protection" in log["event"]]
+    assert missing == [
+        "no system calls but those of decoding, by seccomp (not known for linux on riscv64)",
+    ]
+
+
+async def test_what_a_library_writes_is_read_up_to_a_limit_and_the_next_file_is_decoded(
+    files_with, monkeypatch
+):
+    monkeypatch.setattr(processes, "STDERR_BYTES", 1000)
+    with capture_logs() as logs:
+        async with pool_of() as pool:
+            assert (await pool.decode(files_with(BROKEN_FRAMES))).reason == "INVALID_AUDIO"
+            assert await pool.decode(files_with(SHORT)) == Decoded(2000, RATE, 1)
+    written = [log["text"] for log in logs if log["event"] == "an untrusted process wrote"]
+    assert [len(text) for text in written] == [1000]

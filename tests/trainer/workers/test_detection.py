@@ -1,0 +1,12 @@
+"""What the detection process answers when something crashes that nobody expected."""
+
+from earmark.trainer.workers.detection import ModelCache, answer
+from earmark.trainer.workers.wire import DetectionRequest, Failed
+
+
+def test_a_crash_is_answered_in_words_of_our_own(objects, tmp_path, monkeypatch):
+    (features := tmp_path / "features").write_bytes(b"the bytes of a decoder that a file has taken over")
+    models = ModelCache(objects)
+    monkeypatch.setattr(models, "get", lambda *_keys: None)
+    outcome = answer(DetectionRequest(1, "weights", "config", features, 1000, {}), models)
+    assert outcome == Failed("INTERNAL", "detection crashed: the trainer's log has the traceback")
