@@ -17,6 +17,7 @@ from earmark.gateway.dispatcher.outcome import backoff_seconds
 from earmark.gateway.dispatcher.retries import retry_until_available
 from earmark.gateway.fleet.failures import failure_of
 from earmark.gateway.fleet.trainers import Trainer
+from earmark.gateway.waits import wait_for_event
 from earmark.gateway.watching import topics
 from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.storage.database import Connection
@@ -42,7 +43,8 @@ class AudioProcessing:
         self._app = app
         self._trainer = trainer
         self._file = file
-        self._log = log.bind(audio_file=str(file.id), attempt=file.attempt, trainer=trainer.address)
+        self._is_superseded = False
+        self._log = log.bind(audio_file_id=str(file.id), attempt=file.attempt, trainer=trainer.address)
 
     async def run(self) -> None:
         """Returns when the file is ready, failed or pending again."""
@@ -55,7 +57,7 @@ class AudioProcessing:
                 features=object_keys.features(file_id),
             )
         )
-        renewal = asyncio.create_task(self._renew_lease())
+        renewal = asyncio.create_task(self._watch_lease(call))
         end: Ending | None = audio.release
         try:
             async for response in call:
@@ -63,6 +65,12 @@ class AudioProcessing:
                     self._trainer.audio_cool_down.reset()
                     end = None
         except SupersededError:
+            end = None
+            await self._remove_objects_if_deleted()
+        except asyncio.CancelledError:
+            # grpc also raises this if this gateway cancelled the call.
+            if not self._is_superseded:
+                raise
             end = None
             await self._remove_objects_if_deleted()
         except aio.AioRpcError as error:
@@ -156,14 +164,19 @@ class AudioProcessing:
         await retry_until_available(run)
         self._app.bus.publish(topics.events(self._file.tenant_id))
 
-    async def _renew_lease(self) -> None:
-        """Renews the lease until cancelled: a long file takes longer than one lease."""
+    async def _watch_lease(self, call: aio.UnaryStreamCall[Any, Any]) -> None:
+        """Renews the lease: a long file takes longer than one. Cancels the call if the attempt is over."""
         lease = self._app.settings.lease_seconds
 
-        async def renew() -> None:
+        async def renew() -> bool:
             async with self._app.database.transaction() as connection:
-                await audio.renew(connection, self._file.id, self._file.attempt, lease)
+                return await audio.renew(connection, self._file.id, self._file.attempt, lease)
 
-        while True:
-            await asyncio.sleep(lease / 4)
-            await retry_until_available(renew)
+        with self._app.bus.subscribe(topics.AUDIO_DELETIONS) as woken:
+            while True:
+                await wait_for_event(woken, lease / 4)
+                woken.clear()
+                if not await retry_until_available(renew):
+                    break
+        self._is_superseded = True
+        call.cancel()

@@ -104,7 +104,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
             return pb.DeleteAudioFileResponse(deleted_counts=await deletions.delete(connection, removal))
 
         response = await run_once(self._app.database, request, pb.DeleteAudioFileResponse, delete)
-        self._app.bus.publish(topics.events(tenant()))
+        self._app.bus.publish(topics.events(tenant()), topics.AUDIO_DELETIONS)
         return response
 
     async def DownloadAudio(

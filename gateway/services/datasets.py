@@ -78,7 +78,7 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
             return pb.DeleteDatasetResponse(deleted_counts=await deletions.delete(connection, removal))
 
         response = await run_once(self._app.lane, request, pb.DeleteDatasetResponse, delete)
-        self._app.bus.publish(topics.events(tenant()))
+        self._app.bus.publish(topics.events(tenant()), topics.AUDIO_DELETIONS)
         return response
 
 

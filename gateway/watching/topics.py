@@ -7,6 +7,8 @@ from uuid import UUID
 QUEUE = "queue"
 # Audio files may be waiting for a trainer.
 AUDIO = "audio"
+# Audio files that a trainer may be processing were deleted.
+AUDIO_DELETIONS = "audio-deletions"
 
 
 def events(tenant_id: str) -> str:
