@@ -1,9 +1,13 @@
 """The second plan: what the services stand on refuses, fails, is slow or is the wrong one."""
 
 import asyncio
+import ctypes
+import os
 import random
+import socket
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, suppress
+from pathlib import Path
 from typing import cast
 
 import psutil  # type: ignore[import-untyped]  # has no stubs
@@ -18,7 +22,7 @@ from earmark.internal.v1.trainer_service_pb2_grpc import TrainerServiceStub
 from earmark.storage.database import Database
 from earmark.storage.objects import ObjectStore
 
-TRAINER_FAULTS = ("other store", "full disk", "jobs die", "decoder dies")
+TRAINER_FAULTS = ("other store", "full disk", "jobs die", "decoder dies", "decoder writes garbage")
 LOGIN_REFUSED = "login refused"
 FAULTS = (
     *((fault, Store.kind) for fault in STORE_FAULTS),
@@ -28,13 +32,15 @@ FAULTS = (
 KINDS = frozenset(kind for kind, _ in FAULTS)
 GAP = (1.0, 3.0)
 SECONDS = (3.0, 10.0)
-# Faults that do not last 3 to 10 s. A decoder is killed as soon as it has a file.
-SECONDS_OF = {LOGIN_REFUSED: 10.0, "decoder dies": 20.0}
+# Faults that do not last 3 to 10 s. A decoder fails as soon as it has a file.
+SECONDS_OF = {LOGIN_REFUSED: 10.0, "decoder dies": 20.0, "decoder writes garbage": 20.0}
 # The longest wait for an upload.
 UPLOAD_SECONDS = 5.0
 TRAINING = "trainer training"
 # More than any disk has free.
 ENDLESS_MB = str(1 << 40)
+GARBAGE = b"\xff" * 64
+PIDFD_GETFD = 438  # the number of the system call, which Python does not offer
 
 
 def plan(seed: int, faults: int) -> Iterator[Step]:
@@ -68,7 +74,7 @@ async def disturb(system: System, target: Service | Postgres | Store, step: Step
     elif step.kind == "full disk":
         await _run_with(target, {"EARMARK_DISK_RESERVE_MB": ENDLESS_MB}, step.seconds)
     else:
-        await _kill_workers(target, system.trainer_address(target), step)
+        await _break_workers(target, system.trainer_address(target), step)
 
 
 async def _refuse_login(postgres: Postgres, seconds: float) -> None:
@@ -92,18 +98,38 @@ async def _run_with(trainer: Service, settings: dict[str, str], seconds: float) 
     await trainer.start()
 
 
-async def _kill_workers(trainer: Service, address: str, step: Step) -> None:
-    """Kills the training process whenever it starts a job, or once the process that decodes a file."""
+async def _break_workers(trainer: Service, address: str, step: Step) -> None:
+    """Kills the training process whenever it starts a job, or breaks once what decodes a file."""
     worker = TRAINING if step.kind == "jobs die" else "trainer audio"
     with suppress(TimeoutError):
         async with asyncio.timeout(step.seconds), aclosing(_starts(address, worker)) as starts:
             async for _ in starts:
                 for process in trainer.process_tree():
-                    with suppress(psutil.NoSuchProcess):
-                        if service(process.cmdline()) == worker:
+                    with suppress(psutil.NoSuchProcess, ProcessLookupError):
+                        if service(process.cmdline()) != worker:
+                            continue
+                        if step.kind == "decoder writes garbage":
+                            await asyncio.to_thread(_write_garbage, process.pid)
+                        else:
                             process.kill()
                 if worker != TRAINING:
                     return
+
+
+def _write_garbage(pid: int) -> None:
+    """Writes into the sockets of the process as if it did so itself. Needs the rights to debug it."""
+    libc, process = ctypes.CDLL(None, use_errno=True), os.pidfd_open(pid)
+    try:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            if not str(link.readlink()).startswith("socket:"):
+                continue
+            copied = libc.syscall(PIDFD_GETFD, process, int(link.name), 0)
+            if copied < 0:
+                raise OSError(ctypes.get_errno(), "cannot write as another process: run the drill as root")
+            with socket.socket(fileno=copied) as end:
+                end.send(GARBAGE)
+    finally:
+        os.close(process)
 
 
 async def _starts(address: str, worker: str) -> AsyncGenerator[None]:

@@ -24,9 +24,10 @@ def test_the_plan_has_the_requested_kills_spread_evenly(kills) -> None:
 
 
 def test_a_seed_decides_the_faults_of_dependencies_of_which_each_comes_equally_often() -> None:
-    steps = list(dependencies.plan(7, 20))
-    assert steps == list(dependencies.plan(7, 20))
-    assert steps != list(dependencies.plan(8, 20))
+    twice = 2 * len(dependencies.FAULTS)
+    steps = list(dependencies.plan(7, twice))
+    assert steps == list(dependencies.plan(7, twice))
+    assert steps != list(dependencies.plan(8, twice))
     assert Counter(step.kind for step in steps) == dict.fromkeys(dependencies.KINDS, 2)
 
 
