@@ -1,6 +1,6 @@
 """Checks an accelerator and measures the whole system on it, in one run that writes one file of JSON.
 
-    python -m bench.accelerator [--out FILE] [--wheels DIR] [--minutes 30,600] [--seconds 570]
+    python -m bench.accelerator [--out FILE] [--wheels DIR] [--minutes 30,600] [--without PARTS] [--seconds 570]
 
 Each part is a program of its own, so that a crash or a hang of one leaves the figures of the others: FILE is
 written again after each part, with the error of a part that failed. DIR has wheels to install first, for a
@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             install(options.wheels, folder / "packages")
         results: dict[str, Any] = {}
         for part in parts(options, folder / "sets"):
+            if part.name.startswith(options.without):
+                continue
             results[part.name] = run(part, deadline)
             print(json.dumps({part.name: results[part.name]}), flush=True)
             options.out.write_text(json.dumps(results, indent=1) + "\n")
@@ -61,6 +63,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=20, help="of each job")
     parser.add_argument("--seconds", type=float, default=570, help="the longest that the whole run may take")
     parser.add_argument("--cpu", action="store_true", help="measure the CPU where there is no accelerator")
+    parser.add_argument(
+        "--without",
+        type=lambda names: tuple(filter(None, names.split(","))),
+        default=(),
+        help="parts to leave out, by the beginnings of their names, comma-separated",
+    )
     return parser.parse_args(arguments)
 
 

@@ -28,8 +28,8 @@ from earmark.v1.annotation_service_pb2_grpc import AnnotationServiceStub
 from earmark.v1.audio_service_pb2_grpc import AudioServiceStub
 from earmark.v1.dataset_service_pb2_grpc import DatasetServiceStub
 
-# CPU time. The goal is 20 ms; the rest is for the first calls of a process and for a busy machine.
-# Two busy cores double the CPU time of a step; what a caller could do before took 0.1 s and more on quiet ones.
+# CPU time. The goal is 20 ms; the rest is for the first calls of a process and for a busy machine, where a
+# step takes twice as long.
 LONGEST_STEP_SECONDS = 0.1
 NOWHERE = "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"
 DETAILS = {
