@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,8 @@ from earmark.trainer.chunks import ALIGNMENT
 from earmark.trainer.features.frontend import FEATURES, FRAME_MS
 from earmark.trainer.model import LearnedType, Model
 from earmark.trainer.network import Architecture, Weights, logits
+
+T = TypeVar("T")
 
 TILE = 1024  # frames of the front end that the network gets at once, context included
 BATCHES = (2, 16)  # the numbers of tiles in a batch that code is compiled for
@@ -81,15 +85,20 @@ def raw_scores(
     useful = TILE - 2 * context
     tiles = [(number, first) for number, file in enumerate(files) for first in range(0, len(file), useful)]
     result = [np.empty((len(file), len(model.types)), np.float32) for file in files]
-    for batch in _batches(tiles):
-        x, valid = np.zeros((len(batch), TILE, FEATURES), np.float16), np.zeros((len(batch), TILE), bool)
-        for row, (number, first) in enumerate(filter(None, batch)):
-            part = files[number][max(0, first - context) : first - context + TILE]
-            place = slice(max(0, context - first), max(0, context - first) + len(part))
-            x[row, place], valid[row, place] = part, True
-        tile_scores = _tile_scores(
-            model.parameters, x, valid, model.mean, model.deviation, architecture=model.architecture
+    scored = (
+        (
+            batch,
+            _tile_scores(
+                model.parameters,
+                *_padded(files, batch, context),
+                model.mean,
+                model.deviation,
+                architecture=model.architecture,
+            ),
         )
+        for batch in _batches(tiles)
+    )
+    for batch, tile_scores in _prefetched(scored):
         scores = np.asarray(tile_scores)[:, context:-context]
         for row, (number, first) in enumerate(filter(None, batch)):
             part = result[number][first : first + useful]
@@ -127,6 +136,27 @@ def _batches(tiles: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int] 
         batch: list[tuple[int, int] | None] = list(tiles[first : first + BATCHES[-1]])
         size = next(size for size in BATCHES if size >= len(batch))
         yield batch + [None] * (size - len(batch))
+
+
+def _padded(
+    files: Sequence[np.ndarray], batch: Sequence[tuple[int, int] | None], context: int
+) -> tuple[Float16[np.ndarray, "tiles frames features"], Bool[np.ndarray, "tiles frames"]]:
+    """The features of the batch's tiles, and which of their frames are in their files."""
+    x, valid = np.zeros((len(batch), TILE, FEATURES), np.float16), np.zeros((len(batch), TILE), bool)
+    for row, (number, first) in enumerate(filter(None, batch)):
+        part = files[number][max(0, first - context) : first - context + TILE]
+        place = slice(max(0, context - first), max(0, context - first) + len(part))
+        x[row, place], valid[row, place] = part, True
+    return x, valid
+
+
+def _prefetched(items: Iterator[T]) -> Iterator[T]:
+    """The items, each once the next was asked for: a device computes one while the host makes another."""
+    waiting = list(islice(items, 1))
+    for item in items:
+        yield waiting.pop()
+        waiting.append(item)
+    yield from waiting
 
 
 @partial(jax.jit, static_argnames=("architecture",))

@@ -12,7 +12,7 @@ from earmark.trainer.features.frontend import FRAME_MS
 from earmark.trainer.model import LearnedType
 from earmark.trainer.regions import NO_SPANS, Spans, ValidationRegion
 from earmark.trainer.scoring.calibration import CANDIDATES, offset
-from earmark.trainer.scoring.detection import DetectionConfig, detections, shifted
+from earmark.trainer.scoring.detection import DetectionConfig, merged, runs, shifted
 from earmark.trainer.scoring.metrics import (
     COLLAR_MS,
     SEGMENT_MS,
@@ -217,12 +217,23 @@ def _estimated(
     region_starts: np.ndarray,
     config: DetectionConfig,
 ) -> dict[str, Spans]:
-    """The detected events of each type on the timeline, in ms."""
-    spans: dict[str, list[tuple[int, int]]] = {learned.name: [] for learned in types}
-    for region, region_scores, start in zip(regions, scores, region_starts.tolist(), strict=True):
-        for detection in detections(region_scores, types, region.duration_ms, config):
-            spans[detection.artifact_type].append((start + detection.start_ms, start + detection.end_ms))
-    return {name: np.array(pairs, np.int64).reshape(-1, 2) for name, pairs in spans.items()}
+    """The events of each type that `detections` finds in each region, on the timeline, in ms."""
+    if not len(regions):
+        return {learned.name: NO_SPANS for learned in types}
+    starts = region_starts // FRAME_MS
+    region_ends = region_starts + [region.duration_ms for region in regions]
+    # Between two regions the score is 0 for longer than any merge window.
+    timeline = np.zeros((len(types), starts[-1] + len(scores[-1])), np.float32)
+    for region_scores, start in zip(scores, starts, strict=True):
+        timeline[:, start : start + len(region_scores)] = region_scores.T
+    estimated = {}
+    for learned, of_type in zip(types, timeline, strict=True):
+        threshold, merge_window_ms, min_duration_ms = config.for_type(learned)
+        spans = runs(of_type >= threshold) * FRAME_MS
+        number = np.searchsorted(region_starts, spans[:, 0], "right") - 1
+        spans = merged(np.minimum(spans, region_ends[number, None]), merge_window_ms)
+        estimated[learned.name] = spans[spans[:, 1] - spans[:, 0] >= max(1, min_duration_ms)]
+    return estimated
 
 
 def _chunks(
