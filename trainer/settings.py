@@ -107,6 +107,9 @@ class TrainerSettings(BaseSettings):
         le=60,
         description="Longest silence on a training stream; gateways treat a silent trainer as lost.",
     )
+    stream_idle_seconds: float = Field(
+        60, gt=0, description="A call that sends the trainer nothing for this long ends."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level that is logged; logs go to stderr as JSON."
     )

@@ -1,6 +1,7 @@
 """Checks an accelerator and measures the whole system on it, in one run that writes one file of JSON.
 
-    python -m bench.accelerator [--out FILE] [--wheels DIR] [--minutes 30,600] [--without PARTS] [--seconds 570]
+    python -m bench.accelerator [--out FILE] [--wheels DIR] [--minutes 30,600] [--without PARTS]
+        [--seconds 570]
 
 Each part is a program of its own, so that a crash or a hang of one leaves the figures of the others: FILE is
 written again after each part, with the error of a part that failed. DIR has wheels to install first, for a

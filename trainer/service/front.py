@@ -79,6 +79,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self._heartbeat = runtime.settings.heartbeat_seconds
+        self._longest_wait = runtime.settings.stream_idle_seconds
         self._stopping = asyncio.Event()
         self._grace_over = asyncio.Event()
         self.running: set[asyncio.Task[Any]] = set()
@@ -105,14 +106,16 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     async def Train(self, requests: AsyncIterator[pb.TrainRequest], context: Context) -> None:
         """Runs one job, from its manifest to its last event."""
         self._refuse_if_stopping()
-        first = await read_request(self._stopping, requests)
+        first = await read_request(self._stopping, requests, self._longest_wait)
         if first is None or first.WhichOneof("content") != "job":
             raise CallError("INVALID_FIELD", "the first message must be the job", "job")
         with self.runtime.training_slot.claim(first.job.training_job_id, first.job.attempt) as claim:
             accepted = pb.TrainResponse.Accepted(device=self.runtime.device)
             await context.write(pb.TrainResponse(accepted=accepted))
             files: list[pb.TrainRequest.File] = []
-            while (request := await read_request(claim.hand_back_requested, requests)) is not None:
+            while (
+                request := await read_request(claim.hand_back_requested, requests, self._longest_wait)
+            ) is not None:
                 add_to(files, request)
             await claim.start(await asyncio.to_thread(messages.from_job, first.job, files))
             await self._stream_events(claim, context)
@@ -178,7 +181,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     async def Detect(self, requests: AsyncIterator[pb.DetectRequest], context: Context) -> None:
         """Decodes one recording and detects artifacts in it."""
         self._refuse_if_stopping()
-        first = await read_request(self._grace_over, requests)
+        first = await read_request(self._grace_over, requests, self._longest_wait)
         if first is None or first.WhichOneof("content") != "start":
             raise CallError("INVALID_FIELD", "the first message must be the start", "start")
         with self.runtime.scratch.folder() as folder:
@@ -204,7 +207,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     async def _recording(self, requests: AsyncIterator[pb.DetectRequest]) -> AsyncIterator[bytes]:
         """Yields the bytes of the recording. Raises CallError if there are too many."""
         size = 0
-        while (request := await read_request(self._grace_over, requests)) is not None:
+        while (request := await read_request(self._grace_over, requests, self._longest_wait)) is not None:
             size += len(request.data)
             if request.WhichOneof("content") != "data":
                 raise CallError("INVALID_FIELD", "every message but the first must be data", "data")

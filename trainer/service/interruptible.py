@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, TypeVar
 
-from earmark.trainer.service.errors import StoppingError
+from earmark.trainer.service.errors import CallError, StoppingError
 
 Result = TypeVar("Result")
 
@@ -26,24 +26,33 @@ async def interruptible(event: asyncio.Event, work: Awaitable[Result]) -> Result
             await asyncio.wait({task})
 
 
-async def read_request(event: asyncio.Event, requests: AsyncIterator[Result]) -> Result | None:
+async def read_request(
+    event: asyncio.Event, requests: AsyncIterator[Result], longest_wait: float
+) -> Result | None:
     """Returns the next request of a stream, None after the last. Raises StoppingError once `event` is set.
 
+    Raises CallError if none comes within `longest_wait` seconds: an idle stream keeps a slot from others.
     The pending read then ends with its call: gRPC leaks a read that is cancelled.
     """
     read = asyncio.ensure_future(anext(requests, None))
     # Retrieves the exception, which asyncio would otherwise report if this coroutine has stopped waiting.
     read.add_done_callback(lambda done: done.cancelled() or done.exception())
-    if await _done_before(event, read):
+    if await _done_before(event, read, longest_wait):
         return read.result()
-    raise StoppingError
+    if event.is_set():
+        raise StoppingError
+    raise CallError(
+        "STREAM_IDLE", f"the stream brought no message for {longest_wait:g} s: send it without pauses"
+    )
 
 
-async def _done_before(event: asyncio.Event, work: asyncio.Future[Result]) -> bool:
+async def _done_before(
+    event: asyncio.Event, work: asyncio.Future[Result], seconds: float | None = None
+) -> bool:
     event_set = asyncio.ensure_future(event.wait())
     either: set[asyncio.Future[Any]] = {work, event_set}
     try:
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
         event_set.cancel()
     return work.done()

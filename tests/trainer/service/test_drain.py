@@ -228,3 +228,15 @@ def test_calls_that_outlast_the_grace_period_are_ended(suspended, tmp_path):
         assert trainer.process.wait(SECONDS) == 0
         wait_for_exit(children)
         assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_a_stream_that_brings_nothing_ends_and_leaves_its_slot_to_others(tmp_path):
+    flags = ("--network", "tiny", "--precompile", "false", "--stream-idle-seconds", "1")
+    end = threading.Event()
+    with running(tmp_path, *flags) as trainer:
+        for _ in range(2):
+            only_the_job = open_stream(pb.TrainRequest(job=training_job()), end)
+            responses, error = responses_and_error(trainer.stub.Train(only_the_job, timeout=SECONDS))
+            assert [kind(response) for response in responses] == ["accepted"]
+            assert failure(error) == (grpc.StatusCode.DEADLINE_EXCEEDED, "STREAM_IDLE")
+        end.set()
