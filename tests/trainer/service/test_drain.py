@@ -234,6 +234,7 @@ def test_a_stream_that_brings_nothing_ends_and_leaves_its_slot_to_others(tmp_pat
     flags = ("--network", "tiny", "--precompile", "false", "--stream-idle-seconds", "1")
     end = threading.Event()
     with running(tmp_path, *flags) as trainer:
+        trainer.warm()
         for _ in range(2):
             only_the_job = open_stream(pb.TrainRequest(job=training_job()), end)
             responses, error = responses_and_error(trainer.stub.Train(only_the_job, timeout=SECONDS))
