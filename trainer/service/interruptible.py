@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, TypeVar
 
-from earmark.trainer.service.errors import StoppingError
+from earmark.trainer.service.errors import CallError, StoppingError
 
 Result = TypeVar("Result")
 
@@ -29,13 +29,17 @@ async def interruptible(event: asyncio.Event, work: Awaitable[Result]) -> Result
 async def read_request(event: asyncio.Event, requests: AsyncIterator[Result]) -> Result | None:
     """Returns the next request of a stream, None after the last. Raises StoppingError once `event` is set.
 
-    The pending read then ends with its call: gRPC leaks a read that is cancelled.
+    Raises a request that is a CallError, which stands for bytes that are no message. The pending read then
+    ends with its call: gRPC leaks a read that is cancelled.
     """
     read = asyncio.ensure_future(anext(requests, None))
     # Retrieves the exception, which asyncio would otherwise report if this coroutine has stopped waiting.
     read.add_done_callback(lambda done: done.cancelled() or done.exception())
     if await _done_before(event, read):
-        return read.result()
+        request = read.result()
+        if isinstance(request, CallError):
+            raise request
+        return request
     raise StoppingError
 
 
