@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
@@ -70,11 +70,16 @@ class ObjectStore:
     def identified(self) -> "ObjectStore":
         """This store with its id. Raises ObjectStoreError if it has none."""
         try:
-            return replace(self, store_id=replace(self, store_id="").get(STORE_ID).decode())
+            store_id = str(UUID(replace(self, store_id="").get(STORE_ID).decode()))
+        except ValueError as error:
+            raise ObjectStoreError(
+                f"the object store's {STORE_ID!r} is damaged, it contains no UUID: {_CHECK}"
+            ) from error
         except ObjectNotFoundError as error:
             raise ObjectStoreError(
                 f"the object store has no {STORE_ID!r}, which a gateway writes when it starts: {_CHECK}"
             ) from error
+        return replace(self, store_id=store_id)
 
     def created(self) -> "ObjectStore":
         """This store with its id, which it gets if it has none."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from earmark.storage.objects import ObjectStore
+from earmark.storage.objects import STORE_ID, ObjectStore, ObjectStoreError
 
 HOUR = 3600.0
 
@@ -77,3 +77,10 @@ async def test_an_object_that_is_deleted_while_it_is_stored_is_no_failure_of_the
     async with asyncio.TaskGroup() as group:
         group.create_task(put())
         group.create_task(delete())
+
+
+@pytest.mark.parametrize("data", [b"\xf4\xff", b"", b"OggS"], ids=repr)
+def test_a_damaged_id_of_the_store_is_an_error_of_the_store(objects, data) -> None:
+    objects.put(STORE_ID, data)
+    with pytest.raises(ObjectStoreError, match="'store-id' is damaged"):
+        objects.identified()

@@ -57,7 +57,7 @@ class Trainer:
         ]
 
     def process_audio(self, data: bytes, name: str = "one") -> list[pb.ProcessAudioResponse]:
-        self.objects.put(f"{name}/source", data)
+        self.objects.put(f"audio/{name}/source", data)
         return list(self.stub.ProcessAudio(audio_request(name), timeout=SECONDS))
 
     def train(self, files=(), **config) -> Iterator[pb.TrainResponse]:
@@ -132,7 +132,7 @@ def training_job(**config) -> pb.TrainRequest.Job:
     }
     config = training_config_pb2.TrainingConfig(**{**values, **config})
     # No other attempt writes there: the model of one stays as it was.
-    prefix = f"jobs/{uuid.uuid4()}/1"
+    prefix = f"jobs/{JOB_ID}/{uuid.uuid4()}"
     return pb.TrainRequest.Job(training_job_id=JOB_ID, attempt=1, config=config, prefix=prefix)
 
 
@@ -159,9 +159,8 @@ def responses_and_error(call) -> tuple[list, grpc.RpcError]:
 
 
 def audio_request(name: str) -> pb.ProcessAudioRequest:
-    return pb.ProcessAudioRequest(
-        audio_file_id=name, source=f"{name}/source", audio=f"{name}/audio", features=f"{name}/features"
-    )
+    keys = {field: f"audio/{name}/{field}" for field in ("source", "audio", "features")}
+    return pb.ProcessAudioRequest(audio_file_id=name, **keys)
 
 
 def failure(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:

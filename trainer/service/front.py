@@ -21,6 +21,7 @@ from earmark.trainer.service import messages
 from earmark.trainer.service.audio_pool import AudioFiles
 from earmark.trainer.service.errors import CallError, StoppingError
 from earmark.trainer.service.interruptible import interruptible, read_request
+from earmark.trainer.service.keys import check_below, check_written
 from earmark.trainer.service.processes import ProcessLostError
 from earmark.trainer.service.runtime import Runtime
 from earmark.trainer.service.slot import HAND_BACK_SECONDS, SlotClaim
@@ -47,6 +48,8 @@ def rpc(handler: Handler) -> Callable[["TrainerService", Any, Context], Any]:
         self.running.add(task)
         task.add_done_callback(self.running.discard)
         try:
+            if isinstance(request, CallError):
+                raise request  # noqa: TRY301 it becomes a status like the handler's own
             return await handler(self, request, context)
         except CallError as error:
             failure = error
@@ -109,6 +112,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         first = await read_request(self._stopping, requests, self._longest_wait)
         if first is None or first.WhichOneof("content") != "job":
             raise CallError("INVALID_FIELD", "the first message must be the job", "job")
+        check_keys_of_job(first.job)
         with self.runtime.training_slot.claim(first.job.training_job_id, first.job.attempt) as claim:
             accepted = pb.TrainResponse.Accepted(device=self.runtime.device)
             await context.write(pb.TrainResponse(accepted=accepted))
@@ -140,6 +144,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     async def ProcessAudio(self, request: pb.ProcessAudioRequest, context: Context) -> None:
         """Decodes one uploaded file, and stores its audio and its features."""
         self._refuse_if_stopping()
+        check_keys_of_audio(request)
         grace_over = self._grace_over
         await context.write(pb.ProcessAudioResponse(normalizing=pb.ProcessAudioResponse.Normalizing()))
         with self.runtime.scratch.folder() as folder:
@@ -184,6 +189,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         first = await read_request(self._grace_over, requests, self._longest_wait)
         if first is None or first.WhichOneof("content") != "start":
             raise CallError("INVALID_FIELD", "the first message must be the start", "start")
+        check_below("jobs", weights=first.start.weights, model_config=first.start.model_config)
         with self.runtime.scratch.folder() as folder:
             files = AudioFiles(folder)
             await write_file(files.source, self._recording(requests))
@@ -258,10 +264,26 @@ async def write_file(path: Path, parts: AsyncIterator[bytes]) -> None:
             await asyncio.to_thread(file.write, part)
 
 
+def check_keys_of_job(job: pb.TrainRequest.Job) -> None:
+    """Raises CallError for a key that is neither of this job nor of a model's."""
+    own = {name: getattr(job, name) for name in ("prefix", "resume_from")}
+    of_models = {name: getattr(job, name) for name in ("base_weights", "base_model_config")}
+    check_below(f"jobs/{job.training_job_id}", **{name: key for name, key in own.items() if key})
+    check_below("jobs", **{name: key for name, key in of_models.items() if key})
+
+
+def check_keys_of_audio(request: pb.ProcessAudioRequest) -> None:
+    """Raises CallError for a key that is not of this file, or that its upload has."""
+    written = {"audio": request.audio, "features": request.features}
+    check_below(f"audio/{request.audio_file_id}", source=request.source, **written)
+    check_written(**written)
+
+
 def add_to(files: list[pb.TrainRequest.File], request: pb.TrainRequest) -> None:
     """Adds what a later message of a Train call has. Raises CallError for any other message."""
     match request.WhichOneof("content"):
         case "file":
+            check_below(f"audio/{request.file.audio_file_id}", features=request.file.features)
             files.append(request.file)
         case "more_annotations" if files:
             files[-1].annotations.extend(request.more_annotations.annotations)

@@ -31,14 +31,18 @@ async def read_request(
 ) -> Result | None:
     """Returns the next request of a stream, None after the last. Raises StoppingError once `event` is set.
 
-    Raises CallError if none comes within `longest_wait` seconds: an idle stream keeps a slot from others.
-    The pending read then ends with its call: gRPC leaks a read that is cancelled.
+    Raises CallError if none comes within `longest_wait` seconds, because an idle stream keeps a slot from
+    others, and a request that is a CallError, which stands for bytes that are no message. The pending read then
+    ends with its call: gRPC leaks a read that is cancelled.
     """
     read = asyncio.ensure_future(anext(requests, None))
     # Retrieves the exception, which asyncio would otherwise report if this coroutine has stopped waiting.
     read.add_done_callback(lambda done: done.cancelled() or done.exception())
     if await _done_before(event, read, longest_wait):
-        return read.result()
+        request = read.result()
+        if isinstance(request, CallError):
+            raise request
+        return request
     if event.is_set():
         raise StoppingError
     raise CallError(

@@ -17,6 +17,7 @@ from earmark.v1 import detection_pb2, metrics_pb2, training_config_pb2, training
 DOMAIN = "earmark"
 CODES = {
     "INVALID_FIELD": code_pb2.INVALID_ARGUMENT,
+    "INVALID_MESSAGE": code_pb2.INVALID_ARGUMENT,
     "INVALID_UPLOAD": code_pb2.INVALID_ARGUMENT,
     "INVALID_AUDIO": code_pb2.INVALID_ARGUMENT,
     "NOT_FOUND": code_pb2.NOT_FOUND,

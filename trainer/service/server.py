@@ -1,9 +1,11 @@
 """The trainer as a running gRPC server: starts, serves and drains it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from earmark.configuration import check_folder
@@ -11,7 +13,7 @@ from earmark.health import BACKGROUND, follow
 from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
 from earmark.reflection import enable_reflection
 from earmark.storage.store_check import check_store
-from earmark.trainer.service.errors import StoppingError
+from earmark.trainer.service.errors import CallError, StoppingError
 from earmark.trainer.service.front import ABORT_SECONDS, SERVICE, TrainerService
 from earmark.trainer.service.interruptible import interruptible
 from earmark.trainer.service.runtime import Runtime
@@ -30,6 +32,30 @@ SERVER_OPTIONS = (
 )
 
 
+class DecodeErrors(grpc.aio.ServerInterceptor):
+    """Hands a CallError to the rpc in place of bytes that are no message, for which gRPC has UNKNOWN."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        handler = await continuation(handler_call_details)
+        if handler is None or not handler_call_details.method.startswith(f"/{SERVICE}/"):
+            return handler
+        return handler._replace(request_deserializer=_or_error(handler.request_deserializer))
+
+
+def _or_error(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    def decoded(data: bytes) -> Any:
+        try:
+            return decode(data)
+        except DecodeError:
+            return CallError("INVALID_MESSAGE", "the bytes are no message of this rpc")
+
+    return decoded
+
+
 class CannotListenError(Exception):
     """The trainer cannot listen on its address."""
 
@@ -45,7 +71,7 @@ async def serve(settings: TrainerSettings, stop: asyncio.Event, announce: Callab
         await interruptible(stop, check_store(settings.object_store_url, deletes=False))
     except StoppingError:
         return
-    server = grpc.aio.server(options=SERVER_OPTIONS)
+    server = grpc.aio.server(interceptors=(DecodeErrors(),), options=SERVER_OPTIONS)
     try:
         port = server.add_insecure_port(f"{settings.host}:{settings.trainer_port}")
     except RuntimeError as error:

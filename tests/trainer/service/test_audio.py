@@ -22,11 +22,11 @@ def test_a_file_passes_through_its_states_and_is_stored(trainer):
     embedding = responses[1].embedding
     assert (embedding.duration_ms, embedding.sample_rate_hz, embedding.channels) == (2000, RATE, 2)
 
-    stored, rate = soundfile.read(io.BytesIO(trainer.objects.get("one/audio")), dtype="float32")
+    stored, rate = soundfile.read(io.BytesIO(trainer.objects.get("audio/one/audio")), dtype="float32")
     assert rate == RATE
     np.testing.assert_allclose(stored, audio, atol=1 / 32767)
     expected = features(stored.T, rate)
-    np.testing.assert_array_equal(unpack_features(trainer.objects.get("one/features")), expected)
+    np.testing.assert_array_equal(unpack_features(trainer.objects.get("audio/one/features")), expected)
 
 
 def test_a_bad_file_ends_in_failed_and_its_process_survives(trainer):
@@ -48,7 +48,7 @@ def test_a_file_whose_bytes_are_gone_ends_in_failed(trainer):
 def test_a_file_that_crashes_its_process_fails_alone(trainer):
     quiet = np.zeros((120 * 48_000, 2), np.int16)
     quiet[::100] = 1000
-    trainer.objects.put("long/source", encoded(quiet, "FLAC", rate=48_000))
+    trainer.objects.put("audio/long/source", encoded(quiet, "FLAC", rate=48_000))
     call = trainer.stub.ProcessAudio(audio_request("long"))
     assert states([next(call), next(call)]) == ["normalizing", "embedding"]
     for pid in trainer.children("earmark.trainer.workers.audio"):
@@ -59,7 +59,7 @@ def test_a_file_that_crashes_its_process_fails_alone(trainer):
 
 def test_a_cancelled_file_frees_its_slot(trainer):
     quiet = encoded(np.zeros((600 * 48_000, 2), np.int16), "FLAC", rate=48_000)
-    trainer.objects.put("long/source", quiet)
+    trainer.objects.put("audio/long/source", quiet)
     call = trainer.stub.ProcessAudio(audio_request("long"))
     trainer.wait_for(lambda capacity: capacity.free_audio_slots == 2)
     call.cancel()
@@ -69,7 +69,7 @@ def test_a_cancelled_file_frees_its_slot(trainer):
 @pytest.mark.parametrize("files", [5])
 def test_more_files_than_processes_wait_their_turn(trainer, files):
     for number in range(files):
-        trainer.objects.put(f"many/{number}/source", encoded(bursts(1, number)[0], "OGG"))
-    calls = [trainer.stub.ProcessAudio(audio_request(f"many/{number}")) for number in range(files)]
+        trainer.objects.put(f"audio/many-{number}/source", encoded(bursts(1, number)[0], "OGG"))
+    calls = [trainer.stub.ProcessAudio(audio_request(f"many-{number}")) for number in range(files)]
     assert all(states(list(call))[-1] == "ready" for call in calls)
     assert len(trainer.children("earmark.trainer.workers.audio")) <= 3

@@ -55,10 +55,10 @@ def test_undecodable_audio_is_an_invalid_argument(trainer, model):
 def test_a_missing_model_is_named(trainer, recording):
     with pytest.raises(grpc.RpcError) as caught:
         trainer.detect(
-            recording[0], pb.TrainResponse.Completed(weights="no/weights", model_config="no/config")
+            recording[0], pb.TrainResponse.Completed(weights="jobs/no/weights", model_config="jobs/no/config")
         )
     assert failure(caught.value) == (grpc.StatusCode.FAILED_PRECONDITION, "STORED_DATA_DAMAGED")
-    assert "no/config" in caught.value.details()
+    assert "jobs/no/config" in caught.value.details()
 
 
 def test_the_first_message_must_be_the_start(trainer):
