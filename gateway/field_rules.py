@@ -15,24 +15,33 @@ from earmark.gateway.waits import Turns
 from earmark.reflection import contract_pool
 
 # protovalidate checks a message in one call, and no other code runs meanwhile: so many elements or bytes take
-# at most 8 ms.
-SLICE = 250
+# at most 10 ms, also if all break their rules, which costs 185 us each.
+SLICE = 50
 SLICE_BYTES = 64 << 10
+# With more of them, the rest of the message is not checked: an error's details have room for fewer.
+MOST_VIOLATIONS = 100
 # Of types that are not Earmark's.
 _OTHER_LIMITS = {"google.protobuf.FieldMask": {"paths": 100}}
 _SHOWN_CHARACTERS = 100
 
 
 async def check(request: Message) -> None:
-    """Raises InvalidArgumentError with every violation of the request's rules.
+    """Raises InvalidArgumentError with the first violations of the request's rules, or all of a few.
 
     A long list that is longer than its rule allows is refused before its elements are looked at.
     """
+    if request.ByteSize() <= 2 * SLICE:
+        # No list of messages in it has more elements than a slice: each takes two bytes.
+        if violations := [_to_field_violation(v, 0) for v in protovalidate.collect_violations(request)]:
+            raise InvalidArgumentError(violations)
+        return
     violations, turns = list(_too_long(request)), Turns()
     if not violations:
         for part, first in _parts(request):
             await turns.next()
             violations += [_to_field_violation(v, first) for v in protovalidate.collect_violations(part)]
+            if len(violations) >= MOST_VIOLATIONS:
+                break
     if violations:
         raise InvalidArgumentError(violations)
 
@@ -55,7 +64,7 @@ def _parts(request: Message) -> Iterator[tuple[Message, int]]:
     """The request with slices of its longest list of messages, and the index of their first, in turn."""
     lists = [(len(value), field.name) for field, value in request.ListFields() if _has_messages(field)]
     length, name = max(lists, default=(0, ""))
-    if length <= 1 or request.ByteSize() <= SLICE_BYTES:
+    if length <= 1 or (length <= SLICE and request.ByteSize() <= SLICE_BYTES):
         yield request, 0
         return
     elements = getattr(request, name)

@@ -46,7 +46,7 @@ async def test_a_long_list_that_is_too_long_is_refused_by_its_length_alone() -> 
         await check(request)
     assert await fields(request) == ["annotations"]
     job = training_service_pb2.CreateTrainingJobRequest(metadata={str(n): "" for n in range(SLICE + 1)})
-    job.config.artifact_types.extend(map(str, range(SLICE + 1)))
+    job.config.artifact_types.extend(map(str, range(201)))
     assert sorted(await fields(job)) == ["config.artifact_types", "metadata"]
 
 
@@ -57,3 +57,11 @@ async def test_other_tasks_run_between_the_slices() -> None:
         turns += 1
     await task
     assert turns > 3
+
+
+async def test_a_batch_without_any_valid_annotation_is_refused_by_its_first_ones() -> None:
+    request = annotation_service_pb2.BatchCreateAnnotationsRequest(
+        annotation_set_id=NOWHERE, annotations=[{} for _ in range(10_000)]
+    )
+    found = {field.partition(".")[0] for field in await fields(request)}
+    assert found == {f"annotations[{index}]" for index in range(SLICE)}

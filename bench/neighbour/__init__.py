@@ -1,0 +1,1 @@
+"""What a quiet neighbour of a misbehaving caller perceives."""
