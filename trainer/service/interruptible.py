@@ -32,8 +32,8 @@ async def read_request(
     """Returns the next request of a stream, None after the last. Raises StoppingError once `event` is set.
 
     Raises CallError if none comes within `longest_wait` seconds, because an idle stream keeps a slot from
-    others, and a request that is a CallError, which stands for bytes that are no message. The pending read then
-    ends with its call: gRPC leaks a read that is cancelled.
+    others. Raises a request that is a CallError, which stands for bytes that are no message. The pending read
+    then ends with its call: gRPC leaks a read that is cancelled.
     """
     read = asyncio.ensure_future(anext(requests, None))
     # Retrieves the exception, which asyncio would otherwise report if this coroutine has stopped waiting.
