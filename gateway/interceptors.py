@@ -50,6 +50,8 @@ class CallInterceptor(aio.ServerInterceptor):
         self._shares = shares
         self._idle_seconds = idle_seconds
         self._running: set[asyncio.Task[Any]] = set()
+        # By rpc, which is asked for again with every call.
+        self._wrapped: dict[str, Any] = {}
 
     async def ended(self, seconds: float) -> None:
         """Waits at most `seconds` until cancelled calls have cleaned up, which gRPC does not wait for."""
@@ -61,12 +63,16 @@ class CallInterceptor(aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Any],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        handler = await continuation(handler_call_details)
         method: str = handler_call_details.method
-        if handler is None or not method.startswith(OURS):
-            return handler
+        wrapped = self._wrapped.get(method)
+        if wrapped is None:
+            handler = await continuation(handler_call_details)
+            if handler is None or not method.startswith(OURS):
+                return handler
+            wrapped = _Method(method, handler, self._watch, self._shares, self._idle_seconds).handler()
+            self._wrapped[method] = wrapped
         self._remember(asyncio.current_task())
-        return _Method(method, handler, self._watch, self._shares, self._idle_seconds).handler()
+        return wrapped
 
     def _remember(self, task: asyncio.Task[Any] | None) -> None:
         """Tracks the task of a call. gRPC asks for the handler in the same task that then runs the call."""
