@@ -12,7 +12,7 @@ from earmark.trainer.model import LearnedType, Model, store_model
 from earmark.trainer.network import Architecture, initial_parameters
 from tests.gateway.model_rows import one_model
 
-KEYS = {"weights": "untrained/model.safetensors", "model_config": "untrained/model.json"}
+KEYS = {"weights": "jobs/untrained/model.safetensors", "model_config": "jobs/untrained/model.json"}
 
 
 def store_untrained_model(objects: ObjectStore) -> None:
@@ -23,7 +23,7 @@ def store_untrained_model(objects: ObjectStore) -> None:
     mean, deviation = np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32)
     model = Model(architecture, tuple(map(LearnedType, types)), zeros, mean, deviation)
     config = TrainingConfig(types, 1, 0.2, 0.001, 8, 500, 250, 0)
-    store_model(objects, "untrained", model, config, 1, {})
+    store_model(objects, "jobs/untrained", model, config, 1, {})
 
 
 async def untrained_model(database_url, objects: ObjectStore | None = None, **columns) -> str:
