@@ -4,7 +4,7 @@ import asyncio
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -18,6 +18,7 @@ from earmark.storage.objects import ObjectStore
 
 GATEWAY = "bench.cleanups.gateway"
 KILL_SECONDS = 20.0
+PORTS = range(20_000, 20_100)  # below those that systems give to outgoing connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,9 @@ async def _kill_again_and_again(environment: Mapping[str, str], log: IO[bytes]) 
 
 
 def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that no connection gets by chance while the gateway that listens there is killed and started."""
+    for port in PORTS:
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"every port from {PORTS[0]} to {PORTS[-1]} is in use")

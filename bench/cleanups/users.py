@@ -144,7 +144,9 @@ class Users:
         ]
         if self.chance(cut):
             self.done["cut uploads"] += 1
-            with suppress(aio.AioRpcError):
+            # grpc.aio says of some of these calls that they were cancelled, which would end the user's task
+            # without a word.
+            with suppress(aio.AioRpcError, asyncio.CancelledError):
                 called = self.random.choice(self._methods)["UploadAudio"]
                 await called(iter(messages), timeout=self.random.uniform(0, CUT_SECONDS))
             if self.chance(0.5):
