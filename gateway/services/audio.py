@@ -67,7 +67,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
         statuses = audio_status_names(request.processing_statuses)
         async with self._app.database.connection() as connection:
             await lookup.check_dataset(connection, dataset_id)
-            read = partial(audio.page, connection, tenant(), dataset_id, statuses)
+            read = partial(audio.page, connection, tenant(), dataset_id, statuses, list(request.groups))
             page = await page_request.page(read, audio_file_message, lambda audio_file: audio_file.id)
         return pb.ListAudioFilesResponse(audio_files=page.messages, next_page_token=page.next_page_token)
 
@@ -167,7 +167,10 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
 
         async def insert(connection: Connection) -> pb.UploadAudioResponse:
             facts = (metadata.filename, metadata.content_type, metadata.size_bytes, upload.sha256)
-            if not await audio.create(connection, tenant(), audio_file_id, dataset_id, *facts):
+            created = await audio.create(
+                connection, tenant(), audio_file_id, dataset_id, *facts, group=metadata.group
+            )
+            if not created:
                 raise NotFoundError("dataset", metadata.dataset_id)
             audio_file = await lookup.audio_file(connection, audio_file_id)
             return pb.UploadAudioResponse(audio_file=audio_file_message(audio_file))
