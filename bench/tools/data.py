@@ -106,4 +106,4 @@ def split(dataset: Dataset, share: float) -> Split:
         for number, values in enumerate(dataset.features)
     ]
     trained = len(regions) - round(share * len(regions))
-    return Split(tuple(regions[:trained]), tuple(regions[trained:]), ())
+    return Split(tuple(regions[:trained]), tuple(regions[trained:]), (), "the last files are for validation")
