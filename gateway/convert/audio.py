@@ -29,6 +29,7 @@ def audio_file_message(audio_file: AudioFile) -> pb.AudioFile:
         error_message=audio_file.error_message,
         created_at=values.timestamp(audio_file.created_at),
         updated_at=values.timestamp(audio_file.updated_at),
+        etag=values.etag(audio_file.revision),
     )
 
 

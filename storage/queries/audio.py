@@ -80,6 +80,11 @@ async def lock_dataset(connection: Connection, tenant_id: str, audio_file_id: UU
     await connection.execute(SQL["lock_dataset"], tenant_id, audio_file_id)
 
 
+async def set_group(connection: Connection, audio_file: AudioFile, group: str) -> None:
+    """Stores the file's group. The caller has locked its dataset, which has no unfinished job."""
+    await connection.execute(SQL["set_group"], audio_file.id, audio_file.dataset_id, group)
+
+
 async def in_progress(connection: Connection, tenant_id: str, dataset_ids: Collection[UUID]) -> InProgress:
     """The files in progress and the end of the log, in one snapshot. `dataset_ids`: empty for all."""
     return InProgress(**await connection.fetchrow(SQL["in_progress"], tenant_id, dataset_ids))

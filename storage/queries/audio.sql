@@ -34,6 +34,12 @@ WHERE tenant_id = $1 AND dataset_id = $2
 ORDER BY id
 LIMIT $6
 
+-- name: set_group
+-- Puts a file into a group, under the dataset's next revision. Jobs created before would train without the file, so none
+-- may be unfinished.
+WITH dataset AS (UPDATE datasets SET audio_revision = audio_revision + 1 WHERE id = $2 RETURNING audio_revision)
+UPDATE audio_files SET "group" = $3, revision = dataset.audio_revision FROM dataset WHERE audio_files.id = $1
+
 -- name: lock_dataset
 -- Locks a file's dataset until the transaction ends, which protects the file and its annotations as well.
 SELECT id FROM datasets

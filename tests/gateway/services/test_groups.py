@@ -3,6 +3,9 @@
 from uuid import uuid4
 
 from earmark.v1 import audio_service_pb2 as pb
+from earmark.v1 import training_service_pb2 as training
+from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
+from tests.gateway import rows
 from tests.gateway.calls import NOWHERE, dataset, decoded, finish_processing, refused, upload
 
 
@@ -11,13 +14,26 @@ async def listed(gateway, dataset_id: str, **fields) -> list[pb.AudioFile]:
     return list((await gateway.audio.ListAudioFiles(request)).audio_files)
 
 
+async def get(gateway, audio_file_id: str) -> pb.AudioFile:
+    return (await gateway.audio.GetAudioFile(pb.GetAudioFileRequest(audio_file_id=audio_file_id))).audio_file
+
+
+def update(gateway, audio_file_id: str, group: str = "Ana", mask: tuple[str, ...] = ("group",), **fields):
+    request_id = fields.pop("request_id", "")
+    request = pb.UpdateAudioFileRequest(
+        audio_file={"id": audio_file_id, "group": group} | fields,
+        update_mask={"paths": mask},
+        request_id=request_id,
+    )
+    return gateway.audio.UpdateAudioFile(request)
+
+
 async def test_the_group_of_an_upload_stays_with_the_file(gateway) -> None:
     dataset_id = await dataset(gateway)
     file = await upload(gateway, dataset_id, group="Ana, 3rd call")
     assert file.group == "Ana, 3rd call"
     await finish_processing(gateway, duration_ms=1000, channels=1)
-    request = pb.GetAudioFileRequest(audio_file_id=file.id)
-    assert (await gateway.audio.GetAudioFile(request)).audio_file.group == "Ana, 3rd call"
+    assert (await get(gateway, file.id)).group == "Ana, 3rd call"
     assert (await upload(gateway, dataset_id)).group == ""
 
 
@@ -60,3 +76,63 @@ async def test_a_group_is_checked(gateway) -> None:
     assert gateway.objects() == []
     refusal = await refused(listed(gateway, NOWHERE, groups=["a" * 101]), "INVALID_ARGUMENT", "INVALID_FIELD")
     assert list(refusal.fields) == ["groups[0]"]
+
+
+async def test_an_update_changes_and_removes_the_group_and_nothing_else(gateway) -> None:
+    dataset_id = await dataset(gateway)
+    file_id, request_id = await decoded(gateway, dataset_id), str(uuid4())
+    before = await get(gateway, file_id)
+    changed = (await update(gateway, file_id, "Ana", request_id=request_id)).audio_file
+    assert await get(gateway, file_id) == changed
+    assert changed.etag != before.etag
+    removed = (await update(gateway, file_id, "", etag=changed.etag)).audio_file
+    assert (changed.group, removed.group) == ("Ana", "")
+    changed.group, changed.etag, removed.etag = "", before.etag, before.etag
+    assert changed == removed == before
+    # The first reply again, and no second change.
+    assert (await update(gateway, file_id, "Ana", request_id=request_id)).audio_file.group == "Ana"
+    assert (await get(gateway, file_id)).group == ""
+
+
+async def test_an_update_with_a_stale_etag_changes_nothing(gateway) -> None:
+    file = await upload(gateway, await dataset(gateway))
+    await finish_processing(gateway, duration_ms=1000, channels=1)
+    refusal = await refused(update(gateway, file.id, etag=file.etag), "ABORTED", "STALE_ETAG")
+    current = await get(gateway, file.id)
+    assert refusal.info.metadata["current_etag"] == current.etag
+    assert current.group == ""
+
+
+async def test_an_update_is_checked(gateway) -> None:
+    file = await upload(gateway, await dataset(gateway))
+    for mask in ((), ("sha256",), ("group", "content_type")):
+        await refused(update(gateway, file.id, mask=mask), "INVALID_ARGUMENT", "INVALID_UPDATE_MASK")
+    for field, call in (
+        ("audio_file.id", update(gateway, "x")),
+        ("audio_file.group", update(gateway, file.id, "a" * 101)),
+        ("request_id", update(gateway, file.id, request_id="x")),
+    ):
+        assert list((await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")).fields) == [field]
+    refusal = await refused(update(gateway, NOWHERE), "NOT_FOUND", "NOT_FOUND")
+    assert refusal.resource == ("audio_file", NOWHERE)
+    async with gateway.database.transaction() as connection:
+        other = await rows.dataset(connection, tenant="other")
+    await refused(update(gateway, str(other.audio_file_ids[0])), "NOT_FOUND", "NOT_FOUND")
+
+
+async def test_an_unfinished_job_keeps_the_groups_that_it_began_with(gateway) -> None:
+    async with gateway.database.transaction() as connection:
+        built = await rows.dataset(connection)
+    file_id = str(built.audio_file_ids[0])
+    stub = TrainingServiceStub(gateway.channel)
+    request = training.CreateTrainingJobRequest(
+        dataset_id=str(built.dataset_id),
+        annotation_set_id=str(built.annotation_set_id),
+        config={"artifact_types": ["glitch"]},
+    )
+    job = (await stub.CreateTrainingJob(request)).training_job
+    refusal = await refused(update(gateway, file_id), "FAILED_PRECONDITION", "IN_USE")
+    assert [v[:2] for v in refusal.violations] == [("IN_USE", f"training_job/{job.id}")]
+    assert (await get(gateway, file_id)).group == ""
+    await stub.CancelTrainingJob(training.CancelTrainingJobRequest(training_job_id=job.id))
+    assert (await update(gateway, file_id)).audio_file.group == "Ana"
