@@ -2,7 +2,7 @@
 
     python -m bench.training --train DIR --test DIR --detections OUT.csv [--epochs N] [--seed N] [--jobs N]
 
-DIR contains audio files and annotations.csv (filename,artifact_type,start_ms,end_ms). Starts its own system
+DIR contains audio files and annotations.csv, see bench.tools.folder. Starts its own system
 on an empty data directory, or uses the one at --address. Prints one line of JSON per job, which
 bench/README.md describes. The detections written are those of the last job.
 """

@@ -34,6 +34,7 @@ ViolationType = Literal[
     "AUDIO_FAILED",
     "AUDIO_DECODED",
     "WITHIN_AUDIO",
+    "CHANNEL_IN_AUDIO",
     "WRONG_STATE",
     "IN_USE",
 ]

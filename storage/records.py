@@ -35,6 +35,8 @@ class Dataset:
 class AudioFile:
     """A row of audio_files. Duration, sample rate and channels are 0 until the audio is decoded.
 
+    `group` is empty if the file is in none.
+
     `attempt` is the fencing token: it counts how often the file was claimed, and a write with an older number
     changes nothing.
     """
@@ -44,6 +46,7 @@ class AudioFile:
     dataset_id: UUID
     original_filename: str
     content_type: str
+    group: str
     size_bytes: int
     sha256: str
     duration_ms: int
@@ -81,7 +84,10 @@ class AnnotationSet:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A row of annotations. `version` increases with every edit."""
+    """A row of annotations. `version` increases with every edit.
+
+    `channel` counts from 0; None if the artifact is in at least one of the file's channels.
+    """
 
     id: UUID
     annotation_set_id: UUID
@@ -91,6 +97,7 @@ class Annotation:
     end_ms: int
     confidence: float
     extra_data: dict[str, Any] | None
+    channel: int | None = None
     version: int = 1
 
 

@@ -19,6 +19,8 @@ class NoticeCode(StrEnum):
     TYPE_COVERS_AUDIO = "TYPE_COVERS_AUDIO"
     COPIES_DIFFER = "COPIES_DIFFER"
     VALIDATION_SEEN = "VALIDATION_SEEN"
+    SPLIT = "SPLIT"
+    ONE_GROUP = "ONE_GROUP"
 
 
 @dataclass(frozen=True, slots=True)

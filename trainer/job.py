@@ -41,13 +41,15 @@ class TrainingConfig:
 class Annotation:
     """One artifact, in milliseconds from the start of its file.
 
-    `confidence` (0-1) is how sure the annotator is that it is one.
+    `confidence` (0-1) is how sure the annotator is that it is one. `channel` counts from 0; without one, the
+    artifact is in at least one of the file's channels.
     """
 
     artifact_type: str
     start_ms: int
     end_ms: int
     confidence: float = 1.0
+    channel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class TrainingFile:
 
     `sha256` is the digest of the uploaded bytes, `features` the object key of the stored features. The
     annotations are ordered by onset; of those that differ in confidence alone, the most confident is kept.
+    Files with the same `group` lie on the same side of the split.
     """
 
     audio_file_id: str
@@ -63,13 +66,18 @@ class TrainingFile:
     features: str
     duration_ms: int
     annotations: tuple[Annotation, ...]
+    group: str | None = None
 
     def __post_init__(self) -> None:
-        ordered = sorted(
-            self.annotations, key=attrgetter("start_ms", "end_ms", "artifact_type", "confidence")
-        )
-        distinct = {(one.start_ms, one.end_ms, one.artifact_type): one for one in ordered}
-        object.__setattr__(self, "annotations", tuple(distinct.values()))
+        by_confidence = sorted(self.annotations, key=attrgetter("confidence"))
+        distinct = {_place(one): one for one in by_confidence}
+        object.__setattr__(self, "annotations", tuple(sorted(distinct.values(), key=_place)))
+
+
+def _place(annotation: Annotation) -> tuple[int, int, str, int]:
+    """What tells annotations apart, the onset first. Without a channel they come first."""
+    channel = -1 if annotation.channel is None else annotation.channel
+    return annotation.start_ms, annotation.end_ms, annotation.artifact_type, channel
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ def _batch(api: Api, data: TrainingData, set_id: str) -> annotation.BatchCreateA
             "artifact_type": data.types[0],
             "start_ms": start,
             "end_ms": start + api.rng.randint(1, 2000),
+            "channel": api.rng.choice((None, 0)),
         }
         for start in starts
     ]

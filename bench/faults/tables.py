@@ -13,8 +13,8 @@ from earmark.v1 import training_service_pb2 as training
 
 TENANT = "default"
 
-AnnotationRow = tuple[str, str, int, int]
-"""audio_file_id, artifact_type, start_ms, end_ms"""
+AnnotationRow = tuple[str, str, int, int, int]
+"""audio_file_id, artifact_type, start_ms, end_ms, channel (-1 for none)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,9 @@ async def _annotations(connection: Connection) -> dict[str, list[AnnotationRow]]
     rows = await connection.fetch("SELECT * FROM annotations WHERE tenant_id = $1", TENANT)
     by_set: dict[str, list[AnnotationRow]] = {}
     for row in rows:
-        annotation = (str(row["audio_file_id"]), row["artifact_type"], row["start_ms"], row["end_ms"])
+        channel = -1 if row["channel"] is None else row["channel"]
+        where = (row["start_ms"], row["end_ms"], channel)
+        annotation = (str(row["audio_file_id"]), row["artifact_type"], *where)
         by_set.setdefault(str(row["annotation_set_id"]), []).append(annotation)
     return by_set
 

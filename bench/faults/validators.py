@@ -153,7 +153,9 @@ def _acknowledged(observed: Observations, method: str) -> Iterator[Call]:
 
 
 def _annotation_row(annotation: pb_annotations.AnnotationSpec) -> AnnotationRow:
-    return annotation.audio_file_id, annotation.artifact_type, annotation.start_ms, annotation.end_ms
+    channel = annotation.channel if annotation.HasField("channel") else -1
+    where = (annotation.start_ms, annotation.end_ms, channel)
+    return annotation.audio_file_id, annotation.artifact_type, *where
 
 
 def audio_fails_alone(observed: Observations, tables: Tables) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile  # type: ignore[import-untyped]  # has no stubs
 
-from bench.tools.folder import annotations, audio
+from bench.tools.folder import annotations, audio, channel
 from earmark.storage.objects import ObjectStore
 from earmark.trainer.data.loading import Dataset
 from earmark.trainer.data.split import Split
@@ -47,7 +47,7 @@ def read(folder: Path) -> Dataset:
     for path in audio(folder):
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
         annotated = [
-            Annotation(row["artifact_type"], int(row["start_ms"]), int(row["end_ms"]))
+            Annotation(row["artifact_type"], int(row["start_ms"]), int(row["end_ms"]), channel=channel(row))
             for row in rows
             if row["filename"] == path.name
         ]
@@ -106,4 +106,4 @@ def split(dataset: Dataset, share: float) -> Split:
         for number, values in enumerate(dataset.features)
     ]
     trained = len(regions) - round(share * len(regions))
-    return Split(tuple(regions[:trained]), tuple(regions[trained:]), ())
+    return Split(tuple(regions[:trained]), tuple(regions[trained:]), (), "the last files are for validation")

@@ -1,7 +1,11 @@
-"""A folder of audio and annotations.csv (filename,artifact_type,start_ms,end_ms): upload it, detect in it."""
+"""A folder of audio and annotations.csv: upload it, detect in it.
+
+The table has the columns filename, artifact_type, start_ms and end_ms, and may have channel, from 0; an
+annotation without one is in at least one of the channels.
+"""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +16,7 @@ from earmark.client import Client, detect, upload, wait_until_ready
 from earmark.v1 import annotation_service_pb2, dataset_service_pb2
 
 Row = dict[str, str]
-COLUMNS = ("filename", "artifact_type", "start_ms", "end_ms", "confidence")
+COLUMNS = ("filename", "artifact_type", "start_ms", "end_ms", "confidence", "channels")
 BATCH = 5000  # annotations per call
 
 
@@ -35,6 +39,10 @@ class Detection(Protocol):
     def confidence(self) -> float:
         """Between 0 and 1."""
 
+    @property
+    def channels(self) -> Sequence[int]:
+        """The channels in which it was heard, from 0, ascending."""
+
 
 @dataclass(frozen=True, slots=True)
 class UploadedDataset:
@@ -50,6 +58,11 @@ def annotations(folder: Path) -> list[Row]:
     """The rows of the folder's annotations.csv."""
     with (folder / "annotations.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def channel(row: Row) -> int | None:
+    """The channel of a row of annotations; None if it has none."""
+    return int(row["channel"]) if row.get("channel") else None
 
 
 def audio(folder: Path) -> list[Path]:
@@ -88,6 +101,7 @@ def publish_annotations(client: Client, dataset: UploadedDataset, rows: list[Row
                 "artifact_type": row["artifact_type"],
                 "start_ms": int(row["start_ms"]),
                 "end_ms": int(row["end_ms"]),
+                "channel": channel(row),
             }
             for row in rows[start : start + BATCH]
         ]
@@ -116,6 +130,7 @@ def detection_rows(filename: str, detections: Iterable[Detection]) -> list[Row]:
             "start_ms": str(detection.start_ms),
             "end_ms": str(detection.end_ms),
             "confidence": f"{detection.confidence:.3f}",
+            "channels": " ".join(map(str, detection.channels)),
         }
         for detection in detections
     ]

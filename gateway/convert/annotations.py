@@ -48,6 +48,7 @@ def annotation_message(annotation: Annotation) -> pb.Annotation:
         start_ms=annotation.start_ms,
         end_ms=annotation.end_ms,
         confidence=annotation.confidence,
+        channel=annotation.channel,
         etag=values.etag(annotation.version),
     )
     if annotation.extra_data is not None:
@@ -68,6 +69,7 @@ def edited_annotation(old: Annotation, new: pb.Annotation, paths: Collection[str
         "start_ms": new.start_ms,
         "end_ms": new.end_ms,
         "confidence": _confidence(new),
+        "channel": _channel(new),
     }
     changed: dict[str, Any] = {name: value for name, value in values_of_new.items() if name in paths}
     if "extra_data" in paths:
@@ -78,6 +80,10 @@ def edited_annotation(old: Annotation, new: pb.Annotation, paths: Collection[str
 def _confidence(message: pb.AnnotationSpec | pb.Annotation) -> float:
     """The annotator's confidence; 1 if the message has none."""
     return message.confidence if message.HasField("confidence") else 1.0
+
+
+def _channel(message: pb.AnnotationSpec | pb.Annotation) -> int | None:
+    return message.channel if message.HasField("channel") else None
 
 
 def _extra_data(message: pb.AnnotationSpec | pb.Annotation, field: str) -> dict[str, Any] | None:
@@ -105,4 +111,5 @@ def _annotation_record(set_id: UUID, index: int, new: pb.AnnotationSpec) -> Anno
         end_ms=new.end_ms,
         confidence=_confidence(new),
         extra_data=_extra_data(new, f"annotations[{index}].extra_data"),
+        channel=_channel(new),
     )

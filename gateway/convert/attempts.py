@@ -36,6 +36,7 @@ def train_file_requests(file: ManifestFile) -> Iterator[pb.TrainRequest]:
             sha256=file.sha256,
             features=object_keys.features(file.id),
             duration_ms=file.duration_ms,
+            group=file.group,
             annotations=_annotations(file, first),
         )
     )
@@ -46,6 +47,8 @@ def train_file_requests(file: ManifestFile) -> Iterator[pb.TrainRequest]:
 
 def _annotations(file: ManifestFile, start: int) -> list[pb.TrainRequest.Annotation]:
     return [
-        pb.TrainRequest.Annotation(artifact_type=name, start_ms=onset, end_ms=offset, confidence=confidence)
-        for name, onset, offset, confidence in file.annotations[start : start + MESSAGE_ANNOTATIONS]
+        pb.TrainRequest.Annotation(
+            artifact_type=name, start_ms=onset, end_ms=offset, confidence=confidence, channel=channel
+        )
+        for name, onset, offset, confidence, channel in file.annotations[start : start + MESSAGE_ANNOTATIONS]
     ]

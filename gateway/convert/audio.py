@@ -17,6 +17,7 @@ def audio_file_message(audio_file: AudioFile) -> pb.AudioFile:
         dataset_id=str(audio_file.dataset_id),
         original_filename=audio_file.original_filename,
         content_type=audio_file.content_type,
+        group=audio_file.group,
         size_bytes=audio_file.size_bytes,
         sha256=audio_file.sha256,
         duration_ms=audio_file.duration_ms,
@@ -28,6 +29,7 @@ def audio_file_message(audio_file: AudioFile) -> pb.AudioFile:
         error_message=audio_file.error_message,
         created_at=values.timestamp(audio_file.created_at),
         updated_at=values.timestamp(audio_file.updated_at),
+        etag=values.etag(audio_file.revision),
     )
 
 

@@ -41,7 +41,7 @@ from earmark.v1 import annotation_service_pb2_grpc
 
 # A batch of more annotations takes long.
 LONG_BATCH = 500
-EDITABLE = ("artifact_type", "start_ms", "end_ms", "confidence", "extra_data")
+EDITABLE = ("artifact_type", "start_ms", "end_ms", "confidence", "extra_data", "channel")
 
 
 class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
@@ -141,7 +141,8 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
     async def ListAnnotations(self, request: pb.ListAnnotationsRequest, _: Any) -> pb.ListAnnotationsResponse:
         page_request = PageRequest.of(request)
         set_id = UUID(request.annotation_set_id)
-        filters = [UUID(i) for i in request.audio_file_ids], list(request.artifact_types)
+        files = [UUID(i) for i in request.audio_file_ids]
+        filters = files, list(request.artifact_types), list(request.channels)
         async with self._app.lane_for(page_request.size).connection() as connection:
             await lookup.check_annotation_set(connection, set_id)
             read = partial(annotations.page, connection, tenant(), set_id, *filters)

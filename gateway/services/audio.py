@@ -19,8 +19,10 @@ from earmark.gateway.convert.audio import (
     audio_status_names,
 )
 from earmark.gateway.errors import NotFoundError, StoredObjectDamagedError, wrong_state
+from earmark.gateway.field_masks import check_etag, masked_paths
 from earmark.gateway.idempotency import earlier_reply, run_once
 from earmark.gateway.paging import PageRequest
+from earmark.gateway.rules.audio import check_no_job
 from earmark.gateway.rules.deletions import check_deletable
 from earmark.gateway.uploads import Requests, Upload, metadata_of, received, uninterrupted
 from earmark.gateway.watching import topics
@@ -31,12 +33,15 @@ from earmark.gateway.watching.tenant_log import Entry, TenantLogs
 from earmark.storage.database import Connection, DatabaseUnavailableError
 from earmark.storage.objects import PART_BYTES, ObjectNotFoundError, ObjectStoreError
 from earmark.storage.queries import audio, deletions, orphans
+from earmark.storage.queries.deletions import Removal
 from earmark.v1 import audio_service_pb2 as pb
 from earmark.v1 import audio_service_pb2_grpc
 
+EDITABLE = ("group",)
+
 
 class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
-    """Uploads, reads, watches, downloads and deletes audio files."""
+    """Uploads, reads, groups, watches, downloads and deletes audio files."""
 
     def __init__(self, app: App, logs: TenantLogs) -> None:
         self._app = app
@@ -67,9 +72,25 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
         statuses = audio_status_names(request.processing_statuses)
         async with self._app.database.connection() as connection:
             await lookup.check_dataset(connection, dataset_id)
-            read = partial(audio.page, connection, tenant(), dataset_id, statuses)
+            read = partial(audio.page, connection, tenant(), dataset_id, statuses, list(request.groups))
             page = await page_request.page(read, audio_file_message, lambda audio_file: audio_file.id)
         return pb.ListAudioFilesResponse(audio_files=page.messages, next_page_token=page.next_page_token)
+
+    async def UpdateAudioFile(self, request: pb.UpdateAudioFileRequest, _: Any) -> pb.UpdateAudioFileResponse:
+        masked_paths(request.update_mask, EDITABLE)
+        audio_file_id = UUID(request.audio_file.id)
+
+        async def update(connection: Connection) -> pb.UpdateAudioFileResponse:
+            await audio.lock_dataset(connection, tenant(), audio_file_id)
+            audio_file = await lookup.audio_file(connection, audio_file_id)
+            check_etag("audio_file", request.audio_file.id, request.audio_file.etag, audio_file.revision)
+            jobs = await deletions.unfinished_jobs(connection, tenant(), Removal(), audio_file.dataset_id)
+            check_no_job(jobs)
+            await audio.set_group(connection, audio_file, request.audio_file.group)
+            audio_file = await lookup.audio_file(connection, audio_file_id)
+            return pb.UpdateAudioFileResponse(audio_file=audio_file_message(audio_file))
+
+        return await run_once(self._app.database, request, pb.UpdateAudioFileResponse, update)
 
     async def RetryAudioFile(self, request: pb.RetryAudioFileRequest, _: Any) -> pb.RetryAudioFileResponse:
         audio_file_id = UUID(request.audio_file_id)
@@ -167,7 +188,10 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
 
         async def insert(connection: Connection) -> pb.UploadAudioResponse:
             facts = (metadata.filename, metadata.content_type, metadata.size_bytes, upload.sha256)
-            if not await audio.create(connection, tenant(), audio_file_id, dataset_id, *facts):
+            created = await audio.create(
+                connection, tenant(), audio_file_id, dataset_id, *facts, group=metadata.group
+            )
+            if not created:
                 raise NotFoundError("dataset", metadata.dataset_id)
             audio_file = await lookup.audio_file(connection, audio_file_id)
             return pb.UploadAudioResponse(audio_file=audio_file_message(audio_file))

@@ -40,6 +40,8 @@ CREATE TABLE audio_files (
     dataset_id uuid NOT NULL REFERENCES datasets,
     original_filename text NOT NULL,
     content_type text NOT NULL,
+    -- Files with the same group lie on the same side of a job's split; empty for none.
+    "group" text NOT NULL DEFAULT '',
     size_bytes bigint NOT NULL,
     sha256 text NOT NULL,
     duration_ms bigint NOT NULL DEFAULT 0,
@@ -94,6 +96,8 @@ CREATE TABLE annotations (
     end_ms bigint NOT NULL CHECK (end_ms > start_ms),
     confidence double precision NOT NULL CHECK (confidence BETWEEN 0 AND 1),
     extra_data jsonb,
+    -- NULL: in at least one of the file's channels.
+    channel integer CHECK (channel BETWEEN 0 AND 7),
     -- Increases with every edit; serves as the etag.
     version bigint NOT NULL DEFAULT 1,
     CONSTRAINT annotations_type_defined

@@ -40,22 +40,29 @@ class LockedSet:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedFile:
-    """The columns of a file that annotations are checked against. `duration_ms` is 0 until it is known."""
+    """The columns of a file that annotations are checked against.
+
+    `duration_ms` and `channels` are 0 until they are known.
+    """
 
     id: UUID
     processing_status: str
     duration_ms: int
+    channels: int
     error_message: str
 
 
 @dataclass(frozen=True, slots=True)
-class PastEnd:
-    """An annotation that ends after its file does, at `duration_ms`."""
+class OutsideAudio:
+    """An annotation that is outside its file, which lasts `duration_ms` and has so many `channels`."""
 
     id: UUID
     audio_file_id: UUID
+    start_ms: int
     end_ms: int
+    channel: int | None
     duration_ms: int
+    channels: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +148,14 @@ async def facts(connection: Connection, dataset_id: UUID, audio_file_ids: Sequen
 
 async def obstacles(
     connection: Connection, locked: LockedSet
-) -> tuple[Sequence[AnnotatedFile], Sequence[PastEnd]]:
-    """What prevents publishing: annotated files that failed or are not decoded, annotations past the end.
+) -> tuple[Sequence[AnnotatedFile], Sequence[OutsideAudio]]:
+    """What prevents publishing: annotated files that failed or are not decoded, annotations outside theirs.
 
     At most OBSTACLES of each: an error has room for fewer.
     """
     files = await connection.fetch(SQL["unusable_files"], locked.dataset_id, locked.id, OBSTACLES)
-    past_end = await connection.fetch(SQL["past_end"], locked.id, ROUNDING_MS, OBSTACLES)
-    return [AnnotatedFile(**row) for row in files], [PastEnd(**row) for row in past_end]
+    outside = await connection.fetch(SQL["outside_audio"], locked.id, ROUNDING_MS, OBSTACLES)
+    return [AnnotatedFile(**row) for row in files], [OutsideAudio(**row) for row in outside]
 
 
 async def add(
@@ -168,6 +175,7 @@ async def add(
             [a.end_ms for a in batch],
             [a.confidence for a in batch],
             await asyncio.to_thread(_extra_data_texts, batch),
+            [a.channel for a in batch],
         )
         await connection.execute(SQL["add"], tenant_id, set_id, dataset_id, *columns)
     await connection.execute(SQL["touch_set"], set_id)
@@ -184,18 +192,19 @@ async def page(
     set_id: UUID,
     audio_file_ids: Sequence[UUID],
     artifact_types: Sequence[str],
+    channels: Sequence[int],
     after: UUID | None,
     limit: int,
 ) -> list[Annotation]:
-    """A page in order of creation. `audio_file_ids`, `artifact_types`: empty for all."""
-    filters = (audio_file_ids, artifact_types)
+    """A page in order of creation. `audio_file_ids`, `artifact_types`, `channels`: empty for all."""
+    filters = (audio_file_ids, artifact_types, channels)
     rows = await connection.fetch(SQL["list"], tenant_id, set_id, *filters, after, limit)
     return [Annotation(**row) for row in rows]
 
 
 async def update(connection: Connection, new: Annotation) -> None:
     """Stores everything but the annotation's file. The caller must have locked its set and checked it."""
-    columns = (new.artifact_type, new.start_ms, new.end_ms, new.confidence, new.extra_data)
+    columns = (new.artifact_type, new.start_ms, new.end_ms, new.confidence, new.extra_data, new.channel)
     await connection.execute(SQL["update"], new.id, *columns)
     await connection.execute(SQL["touch_set"], new.annotation_set_id)
 

@@ -79,9 +79,9 @@ LIMIT $3
 -- Copies the annotations $2 into the set $1 under the new ids $3.
 INSERT INTO annotations
     (id, tenant_id, annotation_set_id, audio_file_id, dataset_id, artifact_type, start_ms, end_ms, confidence,
-     extra_data)
+     extra_data, channel)
 SELECT pair.new_id, tenant_id, $1, audio_file_id, dataset_id, artifact_type, start_ms, end_ms, confidence,
-    extra_data
+    extra_data, channel
 FROM unnest($2::uuid[], $3::uuid[]) AS pair (old_id, new_id)
 JOIN annotations ON annotations.id = pair.old_id
 
@@ -91,56 +91,60 @@ SELECT name FROM artifact_types WHERE dataset_id = $1 ORDER BY position
 
 -- name: files
 -- Those of the given files that belong to the dataset.
-SELECT id, processing_status, duration_ms, error_message FROM audio_files
+SELECT id, processing_status, duration_ms, channels, error_message FROM audio_files
 WHERE dataset_id = $1 AND id = ANY ($2::uuid[])
 
 -- name: unusable_files
 -- Up to $3 files with annotations in the set that failed or whose duration is not known yet.
-SELECT id, processing_status, duration_ms, error_message FROM audio_files
+SELECT id, processing_status, duration_ms, channels, error_message FROM audio_files
 WHERE dataset_id = $1 AND (processing_status = 'failed' OR duration_ms = 0)
     AND EXISTS (SELECT FROM annotations WHERE annotation_set_id = $2 AND audio_file_id = audio_files.id)
 ORDER BY id LIMIT $3
 
--- name: past_end
--- Up to $3 annotations that end more than $2 ms after their file does, or start after it.
-SELECT a.id, a.audio_file_id, a.end_ms, f.duration_ms
+-- name: outside_audio
+-- Up to $3 annotations that end more than $2 ms after their file does, start after it, or are in a channel that it does
+-- not have.
+SELECT a.id, a.audio_file_id, a.start_ms, a.end_ms, a.channel, f.duration_ms, f.channels
 FROM annotations a
 JOIN audio_files f ON f.id = a.audio_file_id
 WHERE a.annotation_set_id = $1 AND f.duration_ms > 0
-    AND (a.end_ms > f.duration_ms + $2 OR a.start_ms >= f.duration_ms)
+    AND (a.end_ms > f.duration_ms + $2 OR a.start_ms >= f.duration_ms OR a.channel >= f.channels)
 ORDER BY a.id LIMIT $3
 
 -- name: add
 -- Adds annotations to one set; each array has one element per annotation.
 INSERT INTO annotations
     (tenant_id, annotation_set_id, dataset_id, id, audio_file_id, artifact_type, start_ms, end_ms, confidence,
-     extra_data)
-SELECT $1, $2, $3, n.id, n.audio_file_id, n.artifact_type, n.start_ms, n.end_ms, n.confidence, n.extra_data::jsonb
+     extra_data, channel)
+SELECT $1, $2, $3, n.id, n.audio_file_id, n.artifact_type, n.start_ms, n.end_ms, n.confidence, n.extra_data::jsonb,
+    n.channel
 FROM unnest(
-    $4::uuid[], $5::uuid[], $6::text[], $7::bigint[], $8::bigint[], $9::double precision[], $10::text[]
-) AS n (id, audio_file_id, artifact_type, start_ms, end_ms, confidence, extra_data)
+    $4::uuid[], $5::uuid[], $6::text[], $7::bigint[], $8::bigint[], $9::double precision[], $10::text[], $11::integer[]
+) AS n (id, audio_file_id, artifact_type, start_ms, end_ms, confidence, extra_data, channel)
 
 -- name: get
 -- One annotation.
-SELECT id, annotation_set_id, audio_file_id, artifact_type, start_ms, end_ms, confidence, extra_data, version
+SELECT id, annotation_set_id, audio_file_id, artifact_type, start_ms, end_ms, confidence, extra_data, channel, version
 FROM annotations
 WHERE tenant_id = $1 AND id = $2
 
 -- name: list
 -- A page of a set's annotations, in order of creation.
-SELECT id, annotation_set_id, audio_file_id, artifact_type, start_ms, end_ms, confidence, extra_data, version
+SELECT id, annotation_set_id, audio_file_id, artifact_type, start_ms, end_ms, confidence, extra_data, channel, version
 FROM annotations
 WHERE tenant_id = $1 AND annotation_set_id = $2
     AND (cardinality($3::uuid[]) = 0 OR audio_file_id = ANY ($3))
     AND (cardinality($4::text[]) = 0 OR artifact_type = ANY ($4))
-    AND ($5::uuid IS NULL OR id > $5)
+    AND (cardinality($5::integer[]) = 0 OR channel = ANY ($5))
+    AND ($6::uuid IS NULL OR id > $6)
 ORDER BY id
-LIMIT $6
+LIMIT $7
 
 -- name: update
 -- Replaces everything but an annotation's file.
 UPDATE annotations SET
-    artifact_type = $2, start_ms = $3, end_ms = $4, confidence = $5, extra_data = $6, version = version + 1
+    artifact_type = $2, start_ms = $3, end_ms = $4, confidence = $5, extra_data = $6, channel = $7,
+    version = version + 1
 WHERE id = $1
 
 -- name: delete

@@ -37,12 +37,14 @@ async def create(
     content_type: str,
     size_bytes: int,
     sha256: str,
+    *,
+    group: str,
 ) -> bool:
     """Adds a pending file, in a transaction. Returns False if no such dataset exists."""
     revision = await connection.fetchval(SQL["draw_revision"], tenant_id, dataset_id)
     if revision is None:
         return False
-    facts = (original_filename, content_type, size_bytes, sha256)
+    facts = (original_filename, content_type, size_bytes, sha256, group)
     await connection.execute(SQL["insert"], audio_file_id, tenant_id, dataset_id, *facts, revision)
     return True
 
@@ -63,17 +65,24 @@ async def page(
     tenant_id: str,
     dataset_id: UUID,
     processing_statuses: Sequence[str],
+    groups: Sequence[str],
     after: UUID | None,
     limit: int,
 ) -> list[AudioFile]:
-    """A page in order of creation. `processing_statuses`: empty for all."""
-    rows = await connection.fetch(SQL["list"], tenant_id, dataset_id, processing_statuses, after, limit)
+    """A page in order of creation. `processing_statuses`, `groups`: empty for all."""
+    filters = (processing_statuses, groups)
+    rows = await connection.fetch(SQL["list"], tenant_id, dataset_id, *filters, after, limit)
     return [AudioFile(**row) for row in rows]
 
 
 async def lock_dataset(connection: Connection, tenant_id: str, audio_file_id: UUID) -> None:
     """Locks the file's dataset, its files and their annotations until the transaction ends."""
     await connection.execute(SQL["lock_dataset"], tenant_id, audio_file_id)
+
+
+async def set_group(connection: Connection, audio_file: AudioFile, group: str) -> None:
+    """Stores the file's group. The caller has locked its dataset, which has no unfinished job."""
+    await connection.execute(SQL["set_group"], audio_file.id, audio_file.dataset_id, group)
 
 
 async def in_progress(connection: Connection, tenant_id: str, dataset_ids: Collection[UUID]) -> InProgress:

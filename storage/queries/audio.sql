@@ -8,13 +8,13 @@ RETURNING audio_revision
 -- name: insert
 -- Adds a file whose bytes are stored.
 INSERT INTO audio_files
-    (id, tenant_id, dataset_id, original_filename, content_type, size_bytes, sha256, revision)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    (id, tenant_id, dataset_id, original_filename, content_type, size_bytes, sha256, "group", revision)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 
 -- name: get
 -- One file.
-SELECT id, tenant_id, dataset_id, original_filename, content_type, size_bytes, sha256, duration_ms, sample_rate_hz, channels,
-    processing_status, error_message, revision, attempt, created_at, updated_at
+SELECT id, tenant_id, dataset_id, original_filename, content_type, "group", size_bytes, sha256, duration_ms,
+    sample_rate_hz, channels, processing_status, error_message, revision, attempt, created_at, updated_at
 FROM audio_files
 WHERE tenant_id = $1 AND id = $2
 
@@ -24,14 +24,21 @@ SELECT EXISTS (SELECT FROM audio_files WHERE id = $1)
 
 -- name: list
 -- A page of a dataset's files, oldest first.
-SELECT id, tenant_id, dataset_id, original_filename, content_type, size_bytes, sha256, duration_ms, sample_rate_hz, channels,
-    processing_status, error_message, revision, attempt, created_at, updated_at
+SELECT id, tenant_id, dataset_id, original_filename, content_type, "group", size_bytes, sha256, duration_ms,
+    sample_rate_hz, channels, processing_status, error_message, revision, attempt, created_at, updated_at
 FROM audio_files
 WHERE tenant_id = $1 AND dataset_id = $2
     AND (cardinality($3::text[]) = 0 OR processing_status = ANY ($3))
-    AND ($4::uuid IS NULL OR id > $4)
+    AND (cardinality($4::text[]) = 0 OR "group" = ANY ($4))
+    AND ($5::uuid IS NULL OR id > $5)
 ORDER BY id
-LIMIT $5
+LIMIT $6
+
+-- name: set_group
+-- Puts a file into a group, under the dataset's next revision. Jobs created before would train without the file, so none
+-- may be unfinished.
+WITH dataset AS (UPDATE datasets SET audio_revision = audio_revision + 1 WHERE id = $2 RETURNING audio_revision)
+UPDATE audio_files SET "group" = $3, revision = dataset.audio_revision FROM dataset WHERE audio_files.id = $1
 
 -- name: lock_dataset
 -- Locks a file's dataset until the transaction ends, which protects the file and its annotations as well.
@@ -60,8 +67,8 @@ WITH due AS MATERIALIZED (
 UPDATE audio_files f SET attempt = attempt + 1, lease_until = now() + make_interval(secs => $2)
 FROM due
 WHERE f.id = due.id
-RETURNING f.id, tenant_id, dataset_id, original_filename, content_type, size_bytes, sha256, duration_ms, sample_rate_hz,
-    channels, processing_status, error_message, revision, attempt, created_at, updated_at
+RETURNING f.id, tenant_id, dataset_id, original_filename, content_type, "group", size_bytes, sha256, duration_ms,
+    sample_rate_hz, channels, processing_status, error_message, revision, attempt, created_at, updated_at
 
 -- name: change
 -- Sets a file's status on behalf of its current attempt; no row for any other attempt. The dataset's row is locked
@@ -83,8 +90,8 @@ UPDATE audio_files f SET
     updated_at = now()
 FROM dataset
 WHERE f.id = $1 AND attempt = $2 AND processing_status IN ('pending', 'normalizing', 'embedding')
-RETURNING f.id, tenant_id, dataset_id, original_filename, content_type, size_bytes, sha256, duration_ms, sample_rate_hz,
-    channels, processing_status, error_message, f.revision, attempt, created_at, updated_at
+RETURNING f.id, tenant_id, dataset_id, original_filename, content_type, "group", size_bytes, sha256, duration_ms,
+    sample_rate_hz, channels, processing_status, error_message, f.revision, attempt, created_at, updated_at
 
 -- name: renew
 -- Extends the current attempt's lease; no row for any other attempt.

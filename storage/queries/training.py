@@ -62,12 +62,16 @@ class JobCounts:
 
 @dataclass(frozen=True, slots=True)
 class ManifestFile:
-    """A file that a job trains on. `annotations` are (artifact_type, start_ms, end_ms, confidence)."""
+    """A file that a job trains on.
+
+    `annotations` are (artifact_type, start_ms, end_ms, confidence, channel).
+    """
 
     id: UUID
     sha256: str
     duration_ms: int
-    annotations: Sequence[tuple[str, int, int, float]]
+    group: str
+    annotations: Sequence[tuple[str, int, int, float, int | None]]
 
 
 async def facts(
@@ -179,12 +183,14 @@ async def claim(
 async def manifest(connection: Connection, job: TrainingJob) -> list[ManifestFile]:
     """The files that were ready when the job was created; every attempt gets the same files."""
     rows = await connection.fetch(SQL["manifest"], job.id, job.config["artifact_types"])
+    columns = ("artifact_types", "start_ms", "end_ms", "confidences", "channels")
     return [
         ManifestFile(
             row["id"],
             row["sha256"],
             row["duration_ms"],
-            list(zip(row["artifact_types"], row["start_ms"], row["end_ms"], row["confidences"], strict=True)),
+            row["group"],
+            list(zip(*(row[column] for column in columns), strict=True)),
         )
         for row in rows
     ]

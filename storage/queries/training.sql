@@ -103,14 +103,15 @@ WHERE q.id = ANY ($1::uuid[])
 -- name: manifest
 -- The files that were ready when the job was created, each with its annotations of the types $2. Revisions commit in
 -- their order, which timestamps do not: those are of the beginnings of transactions.
-SELECT a.id, a.sha256, a.duration_ms, m.artifact_types, m.start_ms, m.end_ms, m.confidences
+SELECT a.id, a.sha256, a.duration_ms, a."group", m.artifact_types, m.start_ms, m.end_ms, m.confidences, m.channels
 FROM training_jobs j
 JOIN audio_files a ON a.dataset_id = j.dataset_id AND a.revision <= j.audio_revision
 CROSS JOIN LATERAL (
     SELECT coalesce(array_agg(n.artifact_type ORDER BY n.start_ms, n.id), '{}') AS artifact_types,
            coalesce(array_agg(n.confidence ORDER BY n.start_ms, n.id), '{}') AS confidences,
            coalesce(array_agg(n.start_ms ORDER BY n.start_ms, n.id), '{}') AS start_ms,
-           coalesce(array_agg(n.end_ms ORDER BY n.start_ms, n.id), '{}') AS end_ms
+           coalesce(array_agg(n.end_ms ORDER BY n.start_ms, n.id), '{}') AS end_ms,
+           coalesce(array_agg(n.channel ORDER BY n.start_ms, n.id), '{}') AS channels
     FROM annotations n
     WHERE n.audio_file_id = a.id AND n.annotation_set_id = j.annotation_set_id
         AND n.artifact_type = ANY ($2::text[])

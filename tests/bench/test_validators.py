@@ -14,7 +14,7 @@ from bench.faults.observations import (
     Upload,
     Watcher,
 )
-from bench.faults.tables import File, Tables
+from bench.faults.tables import AnnotationRow, File, Tables
 from earmark.v1 import annotation_service_pb2 as annotations
 from earmark.v1 import training_service_pb2 as pb
 from tests.bench.example_jobs import (
@@ -162,6 +162,7 @@ class TestErrorsArePassing:
 
 class TestPublishedSetsStay:
     ANNOTATIONS = ({"audio_file_id": "file", "artifact_type": "burst", "start_ms": 1, "end_ms": 2},)
+    ROW = ("file", "burst", 1, 2, -1)
 
     def batch(self, request_id: str = "batch", at: float = 1) -> Call:
         request = annotations.BatchCreateAnnotationsRequest(
@@ -174,8 +175,8 @@ class TestPublishedSetsStay:
         request = annotations.PublishAnnotationSetRequest(annotation_set_id="set")
         return call("PublishAnnotationSet", request, annotations.PublishAnnotationSetResponse(), at=at)
 
-    def violations(self, *calls: Call, count: int = 1) -> list[str]:
-        tables = Tables(annotations={"set": [("file", "burst", 1, 2)] * count})
+    def violations(self, *calls: Call, count: int = 1, row: AnnotationRow = ROW) -> list[str]:
+        tables = Tables(annotations={"set": [row] * count})
         return list(validators.published_sets_stay(Observations(calls=list(calls)), tables))
 
     def test_a_set_as_it_was_published_passes(self):
@@ -183,6 +184,10 @@ class TestPublishedSetsStay:
 
     def test_a_draft_may_change(self):
         assert self.violations(self.batch(), count=3) == []
+
+    def test_another_channel_than_was_published_is_reported(self):
+        row = (*self.ROW[:-1], 0)
+        assert_one(self.violations(self.batch(), self.published(), row=row), "has 1 others")
 
     @pytest.mark.parametrize("count", [0, 2])
     def test_other_annotations_than_were_published_are_reported(self, count):

@@ -124,7 +124,9 @@ class Finder(detection.DetectionServiceServicer):
 
     def Detect(self, requests: Iterator[Any], _context: grpc.ServicerContext) -> Iterator[Any]:
         self.requests = list(requests)
-        dropout = detection_pb2.Detection(artifact_type="dropout", start_ms=1200, end_ms=1350, confidence=0.9)
+        dropout = detection_pb2.Detection(
+            artifact_type="dropout", start_ms=1200, end_ms=1350, confidence=0.9, channels=[0, 2]
+        )
         yield detection_service_pb2.DetectResponse(detection=dropout)
         if self.count is not None:
             yield detection_service_pb2.DetectResponse(

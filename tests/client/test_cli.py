@@ -238,12 +238,42 @@ def test_upload_prints_ids_and_continues_after_a_missing_file(serve: Serve, reco
     assert "missing.wav" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "groups"),
+    [((), ["", ""]), (("--group", "Ana"), ["Ana", "Ana"]), (("--group-by-folder",), ["Bo", "Cy"])],
+    ids=str,
+)
+def test_upload_sends_the_group_of_each_file(
+    serve: Serve, tmp_path: Path, options: tuple[str, ...], groups: list[str]
+) -> None:
+    store, paths = Store(), [tmp_path / speaker / "call.wav" for speaker in ("Bo", "Cy")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_bytes(b"RIFF")
+
+    result = run(serve(store), "upload", "dataset", *map(str, paths), *options)
+
+    assert result.exit_code == 0, result.output
+    assert [requests[0].metadata.group for requests in store.uploads] == groups
+
+
+def test_upload_takes_the_group_from_one_place(serve: Serve, recording: Path) -> None:
+    store = Store()
+
+    result = run(serve(store), "upload", "dataset", str(recording), "--group", "Ana", "--group-by-folder")
+
+    assert result.exit_code == 2
+    assert "choose one of --group and --group-by-folder" in result.stderr
+    assert store.uploads == []
+
+
 def test_detect_prints_a_table(serve: Serve, recording: Path) -> None:
     result = run(serve(Finder()), "detect", "model", str(recording), "--threshold", "0.25")
 
     assert result.exit_code == 0, result.output
     assert "dropout" in result.stdout
     assert "1.200 s" in result.stdout
+    assert "0, 2" in result.stdout
 
 
 def test_detect_prints_json(serve: Serve, recording: Path) -> None:
@@ -252,7 +282,8 @@ def test_detect_prints_json(serve: Serve, recording: Path) -> None:
     result = run(serve(finder), "detect", "model", str(recording), "--json", "--threshold", "0.25")
 
     (detection,) = json.loads(result.stdout)
-    assert detection == {"artifact_type": "dropout", "start_ms": 1200, "end_ms": 1350, "confidence": 0.9}
+    times = {"start_ms": 1200, "end_ms": 1350}
+    assert detection == {"artifact_type": "dropout", **times, "confidence": 0.9, "channels": [0, 2]}
     assert finder.requests[0].start.config.threshold == 0.25
     assert [field.name for field, _ in finder.requests[0].start.config.ListFields()] == ["threshold"]
 

@@ -14,12 +14,13 @@ from tests.client.small_gateway import CONTENT, QUICK, Finder, Store, cut, unava
 def test_an_upload_sends_metadata_and_parts(reach: Reach, recording: Path) -> None:
     store = Store()
 
-    file = reach(store).result(lambda api, client: api.upload(client, "dataset", recording))
+    file = reach(store).result(lambda api, client: api.upload(client, "dataset", recording, group="Ana"))
 
     assert file.id == "new"
 
     metadata, *parts = store.uploads[0]
     assert metadata.metadata.filename == "call.wav"
+    assert metadata.metadata.group == "Ana"
     assert metadata.metadata.content_type in {"audio/x-wav", "audio/wav", "audio/vnd.wave"}
     assert metadata.metadata.size_bytes == len(CONTENT)
     assert metadata.metadata.sha256 == hashlib.sha256(CONTENT).hexdigest()

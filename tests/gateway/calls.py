@@ -190,10 +190,10 @@ async def finish_processing(gateway: Gateway, status: str = "ready", **facts: An
             await audio.advance(connection, file.id, file.attempt, status, lease_seconds=60, **facts)
 
 
-async def decoded(gateway: Gateway, dataset_id: str, duration_ms: int = 10_000) -> str:
+async def decoded(gateway: Gateway, dataset_id: str, duration_ms: int = 10_000, channels: int = 1) -> str:
     """Uploads a file and makes it ready; returns its id."""
     file = await upload(gateway, dataset_id)
-    await finish_processing(gateway, duration_ms=duration_ms)
+    await finish_processing(gateway, duration_ms=duration_ms, channels=channels)
     return file.id
 
 

@@ -99,7 +99,13 @@ def fingerprint(job: TrainingJob, *shapes: object) -> str:
     `shapes` may not depend on the device.
     """
     files = sorted(
-        (file.audio_file_id, file.sha256, file.features, sorted(map(astuple, file.annotations)))
+        (
+            file.audio_file_id,
+            file.sha256,
+            file.features,
+            file.group or "",
+            list(map(astuple, file.annotations)),
+        )
         for file in job.files
     )
     parts = (FRONTEND_VERSION, job.config, job.base, files, shapes)

@@ -147,6 +147,7 @@ def _set_up(
     split = split_files(
         dataset.files, copies, config.artifact_types, config.validation_split, gap, config.seed, known
     )
+    yield Notice(NoticeCode.SPLIT, split.description)
     yield from split.notices
     yield from annotation_notices(dataset, copies, split.train, config.artifact_types)
 

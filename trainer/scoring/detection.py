@@ -25,12 +25,13 @@ BATCHES = (2, 16)  # the numbers of tiles in a batch that code is compiled for
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One detected artifact; `confidence` is 0-1."""
+    """One detected artifact; `confidence` is 0-1. `channels` are those with it, from 0, ascending."""
 
     artifact_type: str
     start_ms: int
     end_ms: int
     confidence: float
+    channels: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ def detections(
         for start, end in merged(spans, merge_window_ms).tolist():
             if end - start >= max(1, min_duration_ms):
                 confidence = float(of_type[start // FRAME_MS : -(-end // FRAME_MS)].max())
-                result.append(Detection(learned.name, start, end, confidence))
+                result.append(Detection(learned.name, start, end, confidence, (0,)))
     return sorted(
         result, key=lambda detection: (detection.start_ms, detection.end_ms, detection.artifact_type)
     )

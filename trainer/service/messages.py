@@ -111,10 +111,14 @@ def _file(file: pb.TrainRequest.File) -> TrainingFile:
         sha256=file.sha256,
         features=file.features,
         duration_ms=file.duration_ms,
-        annotations=tuple(
-            Annotation(a.artifact_type, a.start_ms, a.end_ms, a.confidence) for a in file.annotations
-        ),
+        annotations=tuple(map(_annotation, file.annotations)),
+        group=file.group or None,
     )
+
+
+def _annotation(sent: pb.TrainRequest.Annotation) -> Annotation:
+    channel = sent.channel if sent.HasField("channel") else None
+    return Annotation(sent.artifact_type, sent.start_ms, sent.end_ms, sent.confidence, channel)
 
 
 def from_detection_config(config: detection_pb2.DetectionConfig) -> dict[str, object]:
@@ -235,4 +239,5 @@ def to_detection(artifact: DetectedArtifact) -> detection_pb2.Detection:
         start_ms=artifact.start_ms,
         end_ms=artifact.end_ms,
         confidence=artifact.confidence,
+        channels=artifact.channels,
     )

@@ -2,6 +2,7 @@
 
 import sys
 from collections import OrderedDict
+from dataclasses import astuple
 from multiprocessing.connection import Connection
 
 import structlog
@@ -82,6 +83,6 @@ def detected_artifacts(request: DetectionRequest, models: ModelCache) -> tuple[D
     model = models.get(request.weights, request.model_config, request.sha256)
     features = unpack_features(request.features.read_bytes())
     return tuple(
-        DetectedArtifact(detection.artifact_type, detection.start_ms, detection.end_ms, detection.confidence)
+        DetectedArtifact(*astuple(detection))
         for detection in detect(model, features, request.duration_ms, DetectionConfig(**request.config))
     )

@@ -121,7 +121,7 @@ class DetectionRequest:
 
 @dataclass(frozen=True, slots=True)
 class DetectedArtifact:
-    """One detection; `confidence` is 0-1.
+    """One detection; `confidence` is 0-1. `channels` are those with it, from 0, ascending.
 
     It has the fields of trainer.scoring.detection.Detection, which the front cannot use: that module imports
     JAX, and unpickling an instance of its class would import it too.
@@ -131,6 +131,7 @@ class DetectedArtifact:
     start_ms: int
     end_ms: int
     confidence: float
+    channels: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

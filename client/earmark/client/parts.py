@@ -59,7 +59,9 @@ class Sending(Iterator[Message], Generic[Message]):
             raise self._failure from None
 
 
-def upload_metadata(dataset_id: str, path: Path, request_id: str | None) -> audio.UploadAudioRequest.Metadata:
+def upload_metadata(
+    dataset_id: str, path: Path, request_id: str | None, group: str
+) -> audio.UploadAudioRequest.Metadata:
     """Return the metadata of an upload of the file at `path`, which is read for its SHA-256."""
     with path.open("rb") as file:
         return audio.UploadAudioRequest.Metadata(
@@ -69,6 +71,7 @@ def upload_metadata(dataset_id: str, path: Path, request_id: str | None) -> audi
             size_bytes=path.stat().st_size,
             sha256=hashlib.file_digest(file, "sha256").hexdigest(),
             request_id=request_id or str(uuid.uuid4()),
+            group=group,
         )
 
 

@@ -24,16 +24,18 @@ def upload(
     dataset_id: str,
     path: str | Path,
     *,
+    group: str = "",
     request_id: str | None = None,
     backoff: Backoff | None = None,
 ) -> audio.AudioFile:
     """Upload the file at `path` to a dataset and return the audio file, which is still pending.
 
-    The gateway checks the SHA-256 that is sent with it. An upload that breaks off is repeated with the same
+    Files of one `group`, such as those of one speaker, lie on the same side of the split for validation. The
+    gateway checks the SHA-256 that is sent with the file. An upload that breaks off is repeated with the same
     `request_id` (drawn if not given), so it cannot make two files. Raises OSError if the file cannot be read,
     otherwise grpc.RpcError.
     """
-    metadata = upload_metadata(dataset_id, Path(path), request_id)
+    metadata = upload_metadata(dataset_id, Path(path), request_id, group)
     retries = Retries(backoff, was_cut_off)
     while True:
         try:

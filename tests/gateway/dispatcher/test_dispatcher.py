@@ -50,6 +50,10 @@ async def test_a_job_completes_with_one_model(database_url, tmp_path) -> None:
 
 async def test_the_trainer_is_sent_the_whole_job(database_url, tmp_path) -> None:
     built = await build_one(database_url)
+    async with Database(database_url) as database, database.transaction() as connection:
+        await connection.execute("UPDATE annotations SET channel = 0")
+        grouped = "UPDATE audio_files SET \"group\" = 'Ana' WHERE id = ANY ($1)"
+        await connection.execute(grouped, built.audio_file_ids[:2])
     trainer = script.ScriptedTrainer(script.whole)
     async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
         job = await create(channel, built)
@@ -63,8 +67,11 @@ async def test_the_trainer_is_sent_the_whole_job(database_url, tmp_path) -> None
         assert file.features == f"audio/{file.audio_file_id}/features"
         assert file.duration_ms == 2 * rows.MINUTE_MS
         # Only annotations of the job's type; the file has another.
-        sent_annotations = [(a.artifact_type, a.start_ms, a.end_ms, a.confidence) for a in file.annotations]
-        assert sent_annotations == [("glitch", 100, 300, 0.75)]
+        [annotation] = file.annotations
+        assert (annotation.artifact_type, annotation.start_ms, annotation.end_ms) == ("glitch", 100, 300)
+        assert (annotation.confidence, annotation.HasField("channel"), annotation.channel) == (0.75, True, 0)
+    groups = {UUID(file.audio_file_id): file.group for file in sent.files}
+    assert [groups[file_id] for file_id in built.audio_file_ids] == ["Ana", "Ana", ""]
 
 
 @pytest.mark.parametrize(

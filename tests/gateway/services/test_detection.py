@@ -149,9 +149,9 @@ async def test_a_real_trainer_detects(real, database_url) -> None:
         *detections, last = await detect_when_a_trainer_is_available(
             address, first, data(audio[:1000]), data(audio[1000:])
         )
-    assert [(d.detection.artifact_type, d.detection.start_ms, d.detection.end_ms) for d in detections] == [
-        ("glitch", 0, 1500)
-    ]
+    [detection] = [response.detection for response in detections]
+    assert (detection.artifact_type, detection.start_ms, detection.end_ms) == ("glitch", 0, 1500)
+    assert list(detection.channels) == [0]
     assert (last.summary.duration_ms, last.summary.detection_count) == (1500, 1)
 
 

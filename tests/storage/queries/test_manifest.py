@@ -59,7 +59,7 @@ async def test_a_file_that_is_uploaded_after_the_job_was_created_is_not_trained_
         job = await create(connection, built)
     async with database.transaction() as connection:
         facts = ("later.wav", "audio/wav", 1, "ab")
-        assert await audio.create(connection, rows.TENANT, uuid7(), built.dataset_id, *facts)
+        assert await audio.create(connection, rows.TENANT, uuid7(), built.dataset_id, *facts, group="")
     await make_ready(database)
     assert await manifest(database, job) == sorted(built.audio_file_ids)
     async with database.transaction() as connection:

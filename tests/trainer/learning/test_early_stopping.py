@@ -55,7 +55,8 @@ def epochs_of(events):
 
 
 def notices_of(events):
-    return [event for event in events if isinstance(event, Notice)]
+    """The notices without the one of every job, which describes the split."""
+    return [event for event in events if isinstance(event, Notice) and event.code != NoticeCode.SPLIT]
 
 
 def stored_weights(objects, event):

@@ -140,7 +140,8 @@ def test_a_job_handed_back_within_an_epoch_resumes_to_the_same_bytes_and_figures
     resumed = list(train(again, objects, never))
     assert_same(objects, resumed[-1], uninterrupted[-1])
     assert epochs_without_speed(resumed) == epochs_without_speed(uninterrupted, first=2)
-    (notice,) = (event for event in resumed if isinstance(event, Notice))
+    split, notice = (event for event in resumed if isinstance(event, Notice))
+    assert split.code == NoticeCode.SPLIT
     assert notice.message == f"training goes on in epoch 2 after step {step} of {steps_of(uninterrupted)}"
     first = next((event for event in resumed if isinstance(event, Progress)), None)
     assert (first.epoch, first.step) == ((2, step + 1) if share < 1 else (3, 1))
@@ -244,7 +245,8 @@ def test_a_checkpoint_of_other_annotations_is_not_resumed_from(objects, longer, 
 def test_a_checkpoint_that_is_gone_costs_the_epochs_and_not_the_job(objects, longer, uninterrupted):
     lost = replace(longer, prefix="lost", resume_from="no/such/checkpoint")
     events = list(train(lost, objects, never))
-    (notice,) = (event for event in events if isinstance(event, Notice))
+    split, notice = (event for event in events if isinstance(event, Notice))
+    assert split.code == NoticeCode.SPLIT
     assert "starts again with epoch 1" in notice.message
     assert_same(objects, events[-1], uninterrupted[-1])
 

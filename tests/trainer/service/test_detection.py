@@ -19,6 +19,7 @@ def test_detections_are_sent_by_start_and_then_the_summary(trainer, model, recor
     assert len(starts) == len(annotations)
     errors = [start - annotation.start_ms for start, annotation in zip(starts, annotations, strict=True)]
     assert max(map(abs, errors)) <= 40
+    assert {tuple(response.detection.channels) for response in responses[:-1]} == {(0,)}
     assert responses[-1].summary.duration_ms == 10_000
 
 

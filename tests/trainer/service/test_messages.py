@@ -1,5 +1,6 @@
 """Conversions between messages and the trainer's own values that the tests of the rpcs do not cover."""
 
+from dataclasses import astuple
 from uuid import UUID
 
 import pytest
@@ -102,15 +103,18 @@ def test_a_figure_without_a_value_stays_unset():
 
 @pytest.mark.parametrize("count", [0, 1, MESSAGE_ANNOTATIONS, 3 * MESSAGE_ANNOTATIONS + 1])
 def test_a_file_with_any_number_of_annotations_reaches_the_trainer_in_parts(count):
-    marks = [("click", 10 * number, 10 * number + 5, 1.0) for number in range(count)]
+    channels = (None, 0, 1)
+    marks = [("click", 10 * number, 10 * number + 5, 1.0, channels[number % 3]) for number in range(count)]
     files: list[pb.TrainRequest.File] = []
-    for sent in (ManifestFile(UUID(MODEL_ID), "hash", 1000, marks), ManifestFile(UUID(int=1), "", 1000, [])):
+    whole, empty = (UUID(MODEL_ID), "hash", 1000, "Ana", marks), (UUID(int=1), "", 1000, "", [])
+    for sent in (ManifestFile(*whole), ManifestFile(*empty)):
         for request in train_file_requests(sent):
             assert request.ByteSize() < 1 << 20
             add_to(files, request)
     file, other = from_job(training_job(), files).files
-    assert [(a.artifact_type, a.start_ms, a.end_ms, a.confidence) for a in file.annotations] == marks
-    assert (file.audio_file_id, file.sha256, other.annotations) == (MODEL_ID, "hash", ())
+    assert list(map(astuple, file.annotations)) == marks
+    assert (file.audio_file_id, file.sha256, file.group) == (MODEL_ID, "hash", "Ana")
+    assert (other.annotations, other.group) == ((), None)
 
 
 def test_annotations_without_a_file_are_refused():

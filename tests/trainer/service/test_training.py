@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.v1 import training_service_pb2
 from tests.trainer.process import failure, training_job, wait_for_exit
 
 
@@ -16,7 +17,10 @@ def kind(response):
 def test_a_job_streams_its_events_in_order(trained):
     kinds = [kind(response) for response in trained[0]]
     lasting = [name for name in kinds if name not in ("heartbeat", "progress", "loading")]
-    assert lasting == ["accepted", *["checkpoint", "epoch_completed"] * 2, "completed"]
+    assert lasting == ["accepted", "notice", *["checkpoint", "epoch_completed"] * 2, "completed"]
+    [notice] = [response.notice for response in trained[0] if kind(response) == "notice"]
+    assert notice.code == training_service_pb2.NOTICE_CODE_SPLIT
+    assert notice.message.startswith("the split is by file: ")
     assert trained[0][0].accepted.device == "cpu"
 
 

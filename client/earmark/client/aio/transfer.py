@@ -25,11 +25,12 @@ async def upload(
     dataset_id: str,
     path: str | Path,
     *,
+    group: str = "",
     request_id: str | None = None,
     backoff: Backoff | None = None,
 ) -> audio.AudioFile:
     """Upload the file at `path` and return the audio file, still pending; see `earmark.client.upload`."""
-    metadata = await asyncio.to_thread(upload_metadata, dataset_id, Path(path), request_id)
+    metadata = await asyncio.to_thread(upload_metadata, dataset_id, Path(path), request_id, group)
     retries = Retries(backoff, was_cut_off)
     while True:
         try:

@@ -155,16 +155,26 @@ def upload_files(
     dataset: Annotated[str, typer.Argument(help="The dataset's id.")],
     files: Annotated[list[Path], typer.Argument(help="Audio files.")],
     *,
+    group: Annotated[
+        str, typer.Option(help="The group of the files, such as their speaker: validated together.")
+    ] = "",
+    group_by_folder: Annotated[
+        bool, typer.Option("--group-by-folder", help="Take the name of each file's folder as its group.")
+    ] = False,
     wait: Annotated[bool, typer.Option(help="Wait until the dataset's files are processed.")] = False,
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
     """Upload audio files to a dataset and print each file's id and name."""
+    if group and group_by_folder:
+        raise typer.BadParameter("choose one of --group and --group-by-folder")
     console, failed = Console(soft_wrap=True), False
     with errors_on_stderr(), connect(address) as client:
         for path in files:
             try:
                 with errors_on_stderr():
-                    console.print(f"{upload(client, dataset, path).id}  {escape(str(path))}", highlight=False)
+                    of_file = path.resolve().parent.name if group_by_folder else group
+                    file = upload(client, dataset, path, group=of_file)
+                    console.print(f"{file.id}  {escape(str(path))}", highlight=False)
             except typer.Exit:
                 failed = True
         if wait:

@@ -29,12 +29,14 @@ def detection_table(detections: Iterable[Detection]) -> Table:
     table.add_column("artifact type")
     for name in ("start", "end", "confidence"):
         table.add_column(name, justify="right")
+    table.add_column("channels")
     for detection in detections:
         table.add_row(
             escape(detection.artifact_type),
             seconds(detection.start_ms),
             seconds(detection.end_ms),
             f"{detection.confidence:.2f}",
+            ", ".join(map(str, detection.channels)),
         )
     return table
 

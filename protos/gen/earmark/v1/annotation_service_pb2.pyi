@@ -50,7 +50,7 @@ class AnnotationSet(_message.Message):
     def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., version: _Optional[int] = ..., status: _Optional[_Union[AnnotationSetStatus, str]] = ..., total_annotations: _Optional[int] = ..., annotations_by_type: _Optional[_Mapping[str, int]] = ..., total_positive_duration_ms: _Optional[int] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., published_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class Annotation(_message.Message):
-    __slots__ = ("id", "annotation_set_id", "audio_file_id", "artifact_type", "start_ms", "end_ms", "confidence", "extra_data", "etag")
+    __slots__ = ("id", "annotation_set_id", "audio_file_id", "artifact_type", "start_ms", "end_ms", "confidence", "extra_data", "etag", "channel")
     ID_FIELD_NUMBER: _ClassVar[int]
     ANNOTATION_SET_ID_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FILE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,7 @@ class Annotation(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     EXTRA_DATA_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
     id: str
     annotation_set_id: str
     audio_file_id: str
@@ -69,7 +70,8 @@ class Annotation(_message.Message):
     confidence: float
     extra_data: _struct_pb2.Struct
     etag: str
-    def __init__(self, id: _Optional[str] = ..., annotation_set_id: _Optional[str] = ..., audio_file_id: _Optional[str] = ..., artifact_type: _Optional[str] = ..., start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ..., confidence: _Optional[float] = ..., extra_data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
+    channel: int
+    def __init__(self, id: _Optional[str] = ..., annotation_set_id: _Optional[str] = ..., audio_file_id: _Optional[str] = ..., artifact_type: _Optional[str] = ..., start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ..., confidence: _Optional[float] = ..., extra_data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., etag: _Optional[str] = ..., channel: _Optional[int] = ...) -> None: ...
 
 class CreateAnnotationSetRequest(_message.Message):
     __slots__ = ("dataset_id", "copy_of", "request_id")
@@ -161,20 +163,22 @@ class DeleteAnnotationSetResponse(_message.Message):
     def __init__(self, deleted_counts: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class AnnotationSpec(_message.Message):
-    __slots__ = ("audio_file_id", "artifact_type", "start_ms", "end_ms", "confidence", "extra_data")
+    __slots__ = ("audio_file_id", "artifact_type", "start_ms", "end_ms", "confidence", "extra_data", "channel")
     AUDIO_FILE_ID_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_TYPE_FIELD_NUMBER: _ClassVar[int]
     START_MS_FIELD_NUMBER: _ClassVar[int]
     END_MS_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     EXTRA_DATA_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
     audio_file_id: str
     artifact_type: str
     start_ms: int
     end_ms: int
     confidence: float
     extra_data: _struct_pb2.Struct
-    def __init__(self, audio_file_id: _Optional[str] = ..., artifact_type: _Optional[str] = ..., start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ..., confidence: _Optional[float] = ..., extra_data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    channel: int
+    def __init__(self, audio_file_id: _Optional[str] = ..., artifact_type: _Optional[str] = ..., start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ..., confidence: _Optional[float] = ..., extra_data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., channel: _Optional[int] = ...) -> None: ...
 
 class BatchCreateAnnotationsRequest(_message.Message):
     __slots__ = ("annotation_set_id", "annotations", "request_id")
@@ -193,18 +197,20 @@ class BatchCreateAnnotationsResponse(_message.Message):
     def __init__(self, annotation_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListAnnotationsRequest(_message.Message):
-    __slots__ = ("annotation_set_id", "audio_file_ids", "artifact_types", "page_size", "page_token")
+    __slots__ = ("annotation_set_id", "audio_file_ids", "artifact_types", "page_size", "page_token", "channels")
     ANNOTATION_SET_ID_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FILE_IDS_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_TYPES_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
     annotation_set_id: str
     audio_file_ids: _containers.RepeatedScalarFieldContainer[str]
     artifact_types: _containers.RepeatedScalarFieldContainer[str]
     page_size: int
     page_token: str
-    def __init__(self, annotation_set_id: _Optional[str] = ..., audio_file_ids: _Optional[_Iterable[str]] = ..., artifact_types: _Optional[_Iterable[str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    channels: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, annotation_set_id: _Optional[str] = ..., audio_file_ids: _Optional[_Iterable[str]] = ..., artifact_types: _Optional[_Iterable[str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., channels: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ListAnnotationsResponse(_message.Message):
     __slots__ = ("annotations", "next_page_token")

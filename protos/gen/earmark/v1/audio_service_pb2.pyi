@@ -1,3 +1,4 @@
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -36,7 +37,7 @@ AUDIO_FILE_EVENT_KIND_DELETED: AudioFileEventKind
 AUDIO_FILE_EVENT_KIND_DATASET_DELETED: AudioFileEventKind
 
 class AudioFile(_message.Message):
-    __slots__ = ("id", "dataset_id", "original_filename", "content_type", "size_bytes", "sha256", "duration_ms", "sample_rate_hz", "channels", "processing_status", "error_message", "created_at", "updated_at")
+    __slots__ = ("id", "dataset_id", "original_filename", "content_type", "size_bytes", "sha256", "duration_ms", "sample_rate_hz", "channels", "processing_status", "error_message", "created_at", "updated_at", "group", "etag")
     ID_FIELD_NUMBER: _ClassVar[int]
     DATASET_ID_FIELD_NUMBER: _ClassVar[int]
     ORIGINAL_FILENAME_FIELD_NUMBER: _ClassVar[int]
@@ -50,6 +51,8 @@ class AudioFile(_message.Message):
     ERROR_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     id: str
     dataset_id: str
     original_filename: str
@@ -63,7 +66,9 @@ class AudioFile(_message.Message):
     error_message: str
     created_at: _timestamp_pb2.Timestamp
     updated_at: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., original_filename: _Optional[str] = ..., content_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., duration_ms: _Optional[int] = ..., sample_rate_hz: _Optional[int] = ..., channels: _Optional[int] = ..., processing_status: _Optional[_Union[AudioProcessingStatus, str]] = ..., error_message: _Optional[str] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    group: str
+    etag: str
+    def __init__(self, id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., original_filename: _Optional[str] = ..., content_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., duration_ms: _Optional[int] = ..., sample_rate_hz: _Optional[int] = ..., channels: _Optional[int] = ..., processing_status: _Optional[_Union[AudioProcessingStatus, str]] = ..., error_message: _Optional[str] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., group: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class AudioFileEvent(_message.Message):
     __slots__ = ("audio_file_id", "dataset_id", "time", "created", "status_changed", "deleted", "dataset_deleted")
@@ -103,20 +108,22 @@ class AudioFileEvent(_message.Message):
 class UploadAudioRequest(_message.Message):
     __slots__ = ("metadata", "part")
     class Metadata(_message.Message):
-        __slots__ = ("dataset_id", "filename", "content_type", "size_bytes", "sha256", "request_id")
+        __slots__ = ("dataset_id", "filename", "content_type", "size_bytes", "sha256", "request_id", "group")
         DATASET_ID_FIELD_NUMBER: _ClassVar[int]
         FILENAME_FIELD_NUMBER: _ClassVar[int]
         CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
         SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
         SHA256_FIELD_NUMBER: _ClassVar[int]
         REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+        GROUP_FIELD_NUMBER: _ClassVar[int]
         dataset_id: str
         filename: str
         content_type: str
         size_bytes: int
         sha256: str
         request_id: str
-        def __init__(self, dataset_id: _Optional[str] = ..., filename: _Optional[str] = ..., content_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+        group: str
+        def __init__(self, dataset_id: _Optional[str] = ..., filename: _Optional[str] = ..., content_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., request_id: _Optional[str] = ..., group: _Optional[str] = ...) -> None: ...
     class Part(_message.Message):
         __slots__ = ("offset", "data")
         OFFSET_FIELD_NUMBER: _ClassVar[int]
@@ -149,16 +156,18 @@ class GetAudioFileResponse(_message.Message):
     def __init__(self, audio_file: _Optional[_Union[AudioFile, _Mapping]] = ...) -> None: ...
 
 class ListAudioFilesRequest(_message.Message):
-    __slots__ = ("dataset_id", "processing_statuses", "page_size", "page_token")
+    __slots__ = ("dataset_id", "processing_statuses", "page_size", "page_token", "groups")
     DATASET_ID_FIELD_NUMBER: _ClassVar[int]
     PROCESSING_STATUSES_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
     dataset_id: str
     processing_statuses: _containers.RepeatedScalarFieldContainer[AudioProcessingStatus]
     page_size: int
     page_token: str
-    def __init__(self, dataset_id: _Optional[str] = ..., processing_statuses: _Optional[_Iterable[_Union[AudioProcessingStatus, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    groups: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, dataset_id: _Optional[str] = ..., processing_statuses: _Optional[_Iterable[_Union[AudioProcessingStatus, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., groups: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListAudioFilesResponse(_message.Message):
     __slots__ = ("audio_files", "next_page_token")
@@ -167,6 +176,22 @@ class ListAudioFilesResponse(_message.Message):
     audio_files: _containers.RepeatedCompositeFieldContainer[AudioFile]
     next_page_token: str
     def __init__(self, audio_files: _Optional[_Iterable[_Union[AudioFile, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class UpdateAudioFileRequest(_message.Message):
+    __slots__ = ("audio_file", "update_mask", "request_id")
+    AUDIO_FILE_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    audio_file: AudioFile
+    update_mask: _field_mask_pb2.FieldMask
+    request_id: str
+    def __init__(self, audio_file: _Optional[_Union[AudioFile, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class UpdateAudioFileResponse(_message.Message):
+    __slots__ = ("audio_file",)
+    AUDIO_FILE_FIELD_NUMBER: _ClassVar[int]
+    audio_file: AudioFile
+    def __init__(self, audio_file: _Optional[_Union[AudioFile, _Mapping]] = ...) -> None: ...
 
 class RetryAudioFileRequest(_message.Message):
     __slots__ = ("audio_file_id", "request_id")

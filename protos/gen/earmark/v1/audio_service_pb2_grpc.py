@@ -51,6 +51,11 @@ class AudioServiceStub(object):
                 request_serializer=earmark_dot_v1_dot_audio__service__pb2.ListAudioFilesRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_audio__service__pb2.ListAudioFilesResponse.FromString,
                 _registered_method=True)
+        self.UpdateAudioFile = channel.unary_unary(
+                '/earmark.v1.AudioService/UpdateAudioFile',
+                request_serializer=earmark_dot_v1_dot_audio__service__pb2.UpdateAudioFileRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_audio__service__pb2.UpdateAudioFileResponse.FromString,
+                _registered_method=True)
         self.RetryAudioFile = channel.unary_unary(
                 '/earmark.v1.AudioService/RetryAudioFile',
                 request_serializer=earmark_dot_v1_dot_audio__service__pb2.RetryAudioFileRequest.SerializeToString,
@@ -104,6 +109,16 @@ class AudioServiceServicer(object):
         """Lists a dataset's files, oldest first.
 
         grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "processing_statuses": ["AUDIO_PROCESSING_STATUS_FAILED"]}' localhost:50051 earmark.v1.AudioService/ListAudioFiles
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateAudioFile(self, request, context):
+        """Changes a file's group. Unfinished jobs of the dataset prevent it with FAILED_PRECONDITION: each of their attempts
+        divides the audio alike.
+
+        grpcurl -plaintext -d '{"audio_file": {"id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "group": "Ana"}, "update_mask": "group"}' localhost:50051 earmark.v1.AudioService/UpdateAudioFile
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -170,6 +185,11 @@ def add_AudioServiceServicer_to_server(servicer, server):
                     servicer.ListAudioFiles,
                     request_deserializer=earmark_dot_v1_dot_audio__service__pb2.ListAudioFilesRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_audio__service__pb2.ListAudioFilesResponse.SerializeToString,
+            ),
+            'UpdateAudioFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateAudioFile,
+                    request_deserializer=earmark_dot_v1_dot_audio__service__pb2.UpdateAudioFileRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_audio__service__pb2.UpdateAudioFileResponse.SerializeToString,
             ),
             'RetryAudioFile': grpc.unary_unary_rpc_method_handler(
                     servicer.RetryAudioFile,
@@ -275,6 +295,33 @@ class AudioService(object):
             '/earmark.v1.AudioService/ListAudioFiles',
             earmark_dot_v1_dot_audio__service__pb2.ListAudioFilesRequest.SerializeToString,
             earmark_dot_v1_dot_audio__service__pb2.ListAudioFilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateAudioFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.AudioService/UpdateAudioFile',
+            earmark_dot_v1_dot_audio__service__pb2.UpdateAudioFileRequest.SerializeToString,
+            earmark_dot_v1_dot_audio__service__pb2.UpdateAudioFileResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,12 @@ class AudioServiceStub:
 
         grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "processing_statuses": ["AUDIO_PROCESSING_STATUS_FAILED"]}' localhost:50051 earmark.v1.AudioService/ListAudioFiles
     """
+    UpdateAudioFile: _grpc.UnaryUnaryMultiCallable[_audio_service_pb2.UpdateAudioFileRequest, _audio_service_pb2.UpdateAudioFileResponse]
+    """Changes a file's group. Unfinished jobs of the dataset prevent it with FAILED_PRECONDITION: each of their attempts
+    divides the audio alike.
+
+        grpcurl -plaintext -d '{"audio_file": {"id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "group": "Ana"}, "update_mask": "group"}' localhost:50051 earmark.v1.AudioService/UpdateAudioFile
+    """
     RetryAudioFile: _grpc.UnaryUnaryMultiCallable[_audio_service_pb2.RetryAudioFileRequest, _audio_service_pb2.RetryAudioFileResponse]
     """Processes a file that failed once more, without another upload: it is pending again. FAILED_PRECONDITION with reason
     WRONG_STATE if it has not failed.
@@ -108,6 +114,12 @@ class AudioServiceAsyncStub(AudioServiceStub):
     """Lists a dataset's files, oldest first.
 
         grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "processing_statuses": ["AUDIO_PROCESSING_STATUS_FAILED"]}' localhost:50051 earmark.v1.AudioService/ListAudioFiles
+    """
+    UpdateAudioFile: _aio.UnaryUnaryMultiCallable[_audio_service_pb2.UpdateAudioFileRequest, _audio_service_pb2.UpdateAudioFileResponse]  # type: ignore[assignment]
+    """Changes a file's group. Unfinished jobs of the dataset prevent it with FAILED_PRECONDITION: each of their attempts
+    divides the audio alike.
+
+        grpcurl -plaintext -d '{"audio_file": {"id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "group": "Ana"}, "update_mask": "group"}' localhost:50051 earmark.v1.AudioService/UpdateAudioFile
     """
     RetryAudioFile: _aio.UnaryUnaryMultiCallable[_audio_service_pb2.RetryAudioFileRequest, _audio_service_pb2.RetryAudioFileResponse]  # type: ignore[assignment]
     """Processes a file that failed once more, without another upload: it is pending again. FAILED_PRECONDITION with reason
@@ -175,6 +187,17 @@ class AudioServiceServicer:
         """Lists a dataset's files, oldest first.
 
             grpcurl -plaintext -d '{"dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11", "processing_statuses": ["AUDIO_PROCESSING_STATUS_FAILED"]}' localhost:50051 earmark.v1.AudioService/ListAudioFiles
+        """
+
+    def UpdateAudioFile(
+        self,
+        request: _audio_service_pb2.UpdateAudioFileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audio_service_pb2.UpdateAudioFileResponse, _abc.Awaitable[_audio_service_pb2.UpdateAudioFileResponse]]:
+        """Changes a file's group. Unfinished jobs of the dataset prevent it with FAILED_PRECONDITION: each of their attempts
+        divides the audio alike.
+
+            grpcurl -plaintext -d '{"audio_file": {"id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "group": "Ana"}, "update_mask": "group"}' localhost:50051 earmark.v1.AudioService/UpdateAudioFile
         """
 
     def RetryAudioFile(

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65\x61rmark/v1/detection.proto\x12\nearmark.v1\"\x82\x01\n\tDetection\x12#\n\rartifact_type\x18\x01 \x01(\tR\x0c\x61rtifactType\x12\x19\n\x08start_ms\x18\x02 \x01(\x03R\x07startMs\x12\x15\n\x06\x65nd_ms\x18\x03 \x01(\x03R\x05\x65ndMs\x12\x1e\n\nconfidence\x18\x04 \x01(\x01R\nconfidence\"\x86\x06\n\x0f\x44\x65tectionConfig\x12:\n\tthreshold\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\tthreshold\x88\x01\x01\x12l\n\nthresholds\x18\x02 \x03(\x0b\x32+.earmark.v1.DetectionConfig.ThresholdsEntryB\x1f\xbaH\x1c\x9a\x01\x19\x10\xc8\x01*\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00R\nthresholds\x12\x37\n\x0fmerge_window_ms\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x88\'(\x00H\x01R\rmergeWindowMs\x88\x01\x01\x12\x37\n\x0fmin_duration_ms\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00H\x02R\rminDurationMs\x88\x01\x01\x12m\n\x10merge_windows_ms\x18\x05 \x03(\x0b\x32/.earmark.v1.DetectionConfig.MergeWindowsMsEntryB\x12\xbaH\x0f\x9a\x01\x0c\x10\xc8\x01*\x07\x1a\x05\x18\x88\'(\x00R\x0emergeWindowsMs\x12m\n\x10min_durations_ms\x18\x06 \x03(\x0b\x32/.earmark.v1.DetectionConfig.MinDurationsMsEntryB\x12\xbaH\x0f\x9a\x01\x0c\x10\xc8\x01*\x07\x1a\x05\x18\xe8\x07(\x00R\x0eminDurationsMs\x1a=\n\x0fThresholdsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value:\x02\x38\x01\x1a\x41\n\x13MergeWindowsMsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\x1a\x41\n\x13MinDurationsMsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\x42\x0c\n\n_thresholdB\x12\n\x10_merge_window_msB\x12\n\x10_min_duration_msB1\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65\x61rmark/v1/detection.proto\x12\nearmark.v1\"\x9e\x01\n\tDetection\x12#\n\rartifact_type\x18\x01 \x01(\tR\x0c\x61rtifactType\x12\x19\n\x08start_ms\x18\x02 \x01(\x03R\x07startMs\x12\x15\n\x06\x65nd_ms\x18\x03 \x01(\x03R\x05\x65ndMs\x12\x1e\n\nconfidence\x18\x04 \x01(\x01R\nconfidence\x12\x1a\n\x08\x63hannels\x18\x05 \x03(\x05R\x08\x63hannels\"\x86\x06\n\x0f\x44\x65tectionConfig\x12:\n\tthreshold\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\tthreshold\x88\x01\x01\x12l\n\nthresholds\x18\x02 \x03(\x0b\x32+.earmark.v1.DetectionConfig.ThresholdsEntryB\x1f\xbaH\x1c\x9a\x01\x19\x10\xc8\x01*\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00R\nthresholds\x12\x37\n\x0fmerge_window_ms\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x88\'(\x00H\x01R\rmergeWindowMs\x88\x01\x01\x12\x37\n\x0fmin_duration_ms\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00H\x02R\rminDurationMs\x88\x01\x01\x12m\n\x10merge_windows_ms\x18\x05 \x03(\x0b\x32/.earmark.v1.DetectionConfig.MergeWindowsMsEntryB\x12\xbaH\x0f\x9a\x01\x0c\x10\xc8\x01*\x07\x1a\x05\x18\x88\'(\x00R\x0emergeWindowsMs\x12m\n\x10min_durations_ms\x18\x06 \x03(\x0b\x32/.earmark.v1.DetectionConfig.MinDurationsMsEntryB\x12\xbaH\x0f\x9a\x01\x0c\x10\xc8\x01*\x07\x1a\x05\x18\xe8\x07(\x00R\x0eminDurationsMs\x1a=\n\x0fThresholdsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value:\x02\x38\x01\x1a\x41\n\x13MergeWindowsMsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\x1a\x41\n\x13MinDurationsMsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\x42\x0c\n\n_thresholdB\x12\n\x10_merge_window_msB\x12\n\x10_min_duration_msB1\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,13 +51,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DETECTIONCONFIG'].fields_by_name['min_durations_ms']._loaded_options = None
   _globals['_DETECTIONCONFIG'].fields_by_name['min_durations_ms']._serialized_options = b'\272H\017\232\001\014\020\310\001*\007\032\005\030\350\007(\000'
   _globals['_DETECTION']._serialized_start=43
-  _globals['_DETECTION']._serialized_end=173
-  _globals['_DETECTIONCONFIG']._serialized_start=176
-  _globals['_DETECTIONCONFIG']._serialized_end=950
-  _globals['_DETECTIONCONFIG_THRESHOLDSENTRY']._serialized_start=701
-  _globals['_DETECTIONCONFIG_THRESHOLDSENTRY']._serialized_end=762
-  _globals['_DETECTIONCONFIG_MERGEWINDOWSMSENTRY']._serialized_start=764
-  _globals['_DETECTIONCONFIG_MERGEWINDOWSMSENTRY']._serialized_end=829
-  _globals['_DETECTIONCONFIG_MINDURATIONSMSENTRY']._serialized_start=831
-  _globals['_DETECTIONCONFIG_MINDURATIONSMSENTRY']._serialized_end=896
+  _globals['_DETECTION']._serialized_end=201
+  _globals['_DETECTIONCONFIG']._serialized_start=204
+  _globals['_DETECTIONCONFIG']._serialized_end=978
+  _globals['_DETECTIONCONFIG_THRESHOLDSENTRY']._serialized_start=729
+  _globals['_DETECTIONCONFIG_THRESHOLDSENTRY']._serialized_end=790
+  _globals['_DETECTIONCONFIG_MERGEWINDOWSMSENTRY']._serialized_start=792
+  _globals['_DETECTIONCONFIG_MERGEWINDOWSMSENTRY']._serialized_end=857
+  _globals['_DETECTIONCONFIG_MINDURATIONSMSENTRY']._serialized_start=859
+  _globals['_DETECTIONCONFIG_MINDURATIONSMSENTRY']._serialized_end=924
 # @@protoc_insertion_point(module_scope)

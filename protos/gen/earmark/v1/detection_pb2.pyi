@@ -1,21 +1,23 @@
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Optional
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Detection(_message.Message):
-    __slots__ = ("artifact_type", "start_ms", "end_ms", "confidence")
+    __slots__ = ("artifact_type", "start_ms", "end_ms", "confidence", "channels")
     ARTIFACT_TYPE_FIELD_NUMBER: _ClassVar[int]
     START_MS_FIELD_NUMBER: _ClassVar[int]
     END_MS_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
     artifact_type: str
     start_ms: int
     end_ms: int
     confidence: float
-    def __init__(self, artifact_type: _Optional[str] = ..., start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ..., confidence: _Optional[float] = ...) -> None: ...
+    channels: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, artifact_type: _Optional[str] = ..., start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ..., confidence: _Optional[float] = ..., channels: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class DetectionConfig(_message.Message):
     __slots__ = ("threshold", "thresholds", "merge_window_ms", "min_duration_ms", "merge_windows_ms", "min_durations_ms")

@@ -67,6 +67,8 @@ class NoticeCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NOTICE_CODE_TYPE_COVERS_AUDIO: _ClassVar[NoticeCode]
     NOTICE_CODE_COPIES_DIFFER: _ClassVar[NoticeCode]
     NOTICE_CODE_VALIDATION_SEEN: _ClassVar[NoticeCode]
+    NOTICE_CODE_SPLIT: _ClassVar[NoticeCode]
+    NOTICE_CODE_ONE_GROUP: _ClassVar[NoticeCode]
 TRAINING_JOB_STATUS_UNSPECIFIED: TrainingJobStatus
 TRAINING_JOB_STATUS_PENDING: TrainingJobStatus
 TRAINING_JOB_STATUS_QUEUED: TrainingJobStatus
@@ -110,6 +112,8 @@ NOTICE_CODE_TYPE_IN_ONE_RECORDING: NoticeCode
 NOTICE_CODE_TYPE_COVERS_AUDIO: NoticeCode
 NOTICE_CODE_COPIES_DIFFER: NoticeCode
 NOTICE_CODE_VALIDATION_SEEN: NoticeCode
+NOTICE_CODE_SPLIT: NoticeCode
+NOTICE_CODE_ONE_GROUP: NoticeCode
 
 class TrainingJobError(_message.Message):
     __slots__ = ("reason", "message")
