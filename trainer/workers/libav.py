@@ -7,7 +7,6 @@ itself: it reads what it is given, by one demuxer and with codecs that are on a 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import chain
 from typing import Any, Literal, NoReturn
 
@@ -56,7 +55,7 @@ CODECS = frozenset(
 )
 MAX_STREAMS = 64
 COARSE_BYTES = 2  # a lossless codec's samples of more are stored with 24 bits
-MAX_GAP_SECONDS = Fraction(1, 20)  # recorders' timestamps are off by less
+MAX_GAP_SECONDS = 0.05  # recorders' timestamps are off by less
 MAX_PADDING = 1 << 13  # samples; an encoder fills its last frame, and may add another
 STRICT = {"err_detect": "crccheck+explode"}
 
@@ -75,7 +74,7 @@ class Demuxer:
     container: str
     name: str
     gaps: Literal["silence", "damage", "nothing"] = "nothing"
-    max_gap: Fraction = MAX_GAP_SECONDS
+    max_gap: float = MAX_GAP_SECONDS
     ends_exactly: bool = False
 
 
@@ -84,7 +83,7 @@ DEMUXERS = {
     for demuxer in (
         Demuxer("MP3", "mp3"),
         Demuxer("OGG", "ogg", gaps="damage"),
-        Demuxer("FLAC", "flac", gaps="damage", max_gap=Fraction(0)),
+        Demuxer("FLAC", "flac", gaps="damage", max_gap=0),
         Demuxer("AAC", "aac"),
         Demuxer("AMR", "amr"),
         Demuxer("MP4", "mov", gaps="silence", ends_exactly=True),
@@ -167,12 +166,13 @@ class LibavSource:
             if first is None:
                 return
             rate = first.sample_rate  # that of the header may be half of it
-            start = Fraction(container.start_time or 0, av.time_base)
-            pieces = self._placed(chain([first], frames), start)
+            start = (container.start_time or 0) * rate / av.time_base
+            tick = float(stream.time_base or 0) * rate
+            pieces = self._placed(chain([first], frames), start, tick)
             if link.end is not None:
-                pieces = without_padding(pieces, link.end - round(start * rate))
-            elif self._demuxer.ends_exactly and stream.duration and stream.time_base:
-                self.announced = round(stream.duration * stream.time_base * rate)
+                pieces = without_padding(pieces, link.end - round(start))
+            elif self._demuxer.ends_exactly and stream.duration:
+                self.announced = round(stream.duration * tick)
                 pieces = without_padding(pieces, self.announced)
             yield from pieces
 
@@ -203,15 +203,17 @@ class LibavSource:
         self._is_lossless = codec.lossless and not codec.lossy
         return stream
 
-    def _placed(self, frames: Iterator[AudioFrame], start: Fraction) -> Iterator[Raw]:
-        """Yields what is decoded, and silence for what was not recorded."""
+    def _placed(self, frames: Iterator[AudioFrame], start: float, tick: float) -> Iterator[Raw]:
+        """Yields what is decoded, and silence for what was not recorded.
+
+        Both are in samples: the time at which the file starts, and the unit of its timestamps.
+        """
         position = 0
         for frame in frames:
             self._check_kind(frame)
-            rate = frame.sample_rate
             if self._demuxer.gaps != "nothing" and frame.pts is not None:
-                missing = round((frame.pts * (frame.time_base or 0) - start) * rate) - position
-                if missing > self._demuxer.max_gap * rate:
+                missing = round(frame.pts * tick - start) - position
+                if missing > self._demuxer.max_gap * frame.sample_rate:
                     yield from self._gap(missing, frame)
                     position += missing
             yield to_rows(frame)
