@@ -53,7 +53,8 @@ def frames(
 ) -> Iterator[av.AudioFrame]:
     """Frames in the encoder's own format and of its own length."""
     context = stream.codec_context
-    context.open()
+    if not context.is_open:
+        context.open()
     fifo = av.AudioFifo()
     resampler = av.AudioResampler(context.format, context.layout, context.rate)
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(audio.T, np.float32), "fltp", context.layout.name)

@@ -1,10 +1,11 @@
 """Decodes what is compressed, with FFmpeg's libraries through PyAV.
 
-Its wheel has GPL codecs: nothing but the process that decodes may import this. FFmpeg opens no file by
+Its wheel has GPL libraries: nothing but the process that decodes may import this. FFmpeg opens no file by
 itself: it reads what it is given, by one demuxer and with codecs that are on a list. It logs nothing.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -56,7 +57,10 @@ CODECS = frozenset(
 MAX_STREAMS = 64
 COARSE_BYTES = 2  # a lossless codec's samples of more are stored with 24 bits
 MAX_GAP_SECONDS = 0.05  # recorders' timestamps are off by less
+MAX_SILENCE_MINUTES = 10  # more is a damaged timestamp rather than a muted microphone
 MAX_PADDING = 1 << 13  # samples; an encoder fills its last frame, and may add another
+# 0, the samples in front, those behind, those between
+ITUNES_LENGTHS = re.compile(r"\s*(?:[0-9A-Fa-f]{1,16}\s+){3}([0-9A-Fa-f]{1,16})\b")
 STRICT = {"err_detect": "crccheck+explode"}
 
 Raw = Shaped[np.ndarray, "samples channels"]
@@ -172,8 +176,9 @@ class LibavSource:
             if link.end is not None:
                 pieces = without_padding(pieces, link.end - round(start))
             elif self._demuxer.ends_exactly and stream.duration:
-                self.announced = round(stream.duration * tick)
-                pieces = without_padding(pieces, self.announced)
+                end = round(((stream.start_time or 0) + stream.duration) * tick - start)
+                self.announced = end
+                pieces = without_padding(pieces, itunes_length(container.metadata) or end)
             yield from pieces
 
     @contextmanager
@@ -222,6 +227,12 @@ class LibavSource:
     def _gap(self, samples: int, frame: AudioFrame) -> Iterator[Raw]:
         if self._demuxer.gaps == "damage":
             raise UnusableAudioError(DAMAGED)
+        minutes = samples / frame.sample_rate / 60
+        if minutes > MAX_SILENCE_MINUTES:
+            raise UnusableAudioError(
+                f"{minutes:.0f} minutes are missing between two timestamps, {MAX_SILENCE_MINUTES} at most "
+                f"count as silence: the file is damaged; {CONVERT}"
+            )
         row = to_rows(frame)[:1]
         silence = np.full_like(row, 1 << 7 if row.dtype == np.uint8 else 0)
         for start in range(0, samples, frame.sample_rate):
@@ -264,6 +275,12 @@ def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFra
         if packet.is_corrupt:
             raise UnusableAudioError(DAMAGED)
         yield from stream.decode(packet)
+
+
+def itunes_length(metadata: Mapping[str, str]) -> int | None:
+    """The number of samples that iTunes says there are, besides those in front and behind, in hexadecimal."""
+    found = ITUNES_LENGTHS.match(metadata.get("iTunSMPB", ""))
+    return int(found[1], 16) if found else None
 
 
 def without_padding(pieces: Iterator[Raw], length: int) -> Iterator[Raw]:

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from earmark.trainer.workers.containers.mpeg import parse_header
-from earmark.trainer.workers.containers.ogg import checksum
 from tests.clips import remuxed, with_total, written
+from tests.oggs import pages, with_serial
 from tests.sounds import RATE, bursts, encoded
 
 AUDIO = bursts(3, seed=5)[0]
@@ -39,25 +39,6 @@ def with_chunk(wav, chunk):
     """The file with this in front of its audio."""
     at = wav.index(b"data")
     return wav[:at] + chunk + wav[at:]
-
-
-def pages(ogg):
-    """The pages of an OGG file."""
-    position = 0
-    while position < len(ogg):
-        segments = ogg[position + 26]
-        end = position + 27 + segments + sum(ogg[position + 27 : position + 27 + segments])
-        yield ogg[position:end]
-        position = end
-
-
-def with_serial(ogg, serial):
-    """The same stream under another number."""
-    changed = b""
-    for page in pages(ogg):
-        renamed = page[:14] + struct.pack("<I", serial) + page[18:]
-        changed += renamed[:22] + struct.pack("<I", checksum(renamed)) + renamed[26:]
-    return changed
 
 
 @pytest.mark.parametrize("loud_first", [True, False])
@@ -197,6 +178,11 @@ def test_a_gap_in_a_recording_is_silence(samples_of, container, codec):
     assert samples.shape[1] == pytest.approx(120_000, abs=1_100)
     assert np.abs(samples[:, 53_000:71_500]).max() < 1e-3
     assert np.abs(samples[:, 77_000:80_000]).max() > 0.1
+
+
+def test_a_gap_of_many_minutes_is_damage(failure_of):
+    webm = written(np.resize(NOISE, (48_000, 1)), "webm", "libopus", 48_000, gap=(24_000, 660 * 48_000))
+    assert "11 minutes are missing between two timestamps" in failure_of(webm)
 
 
 def test_jitter_of_timestamps_is_no_gap(samples_of):
