@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from earmark.trainer.workers.containers import flac
 from tests.clips import frames, written
 from tests.oggs import page
 from tests.sounds import RATE, encoded
@@ -93,10 +94,34 @@ def test_flac_of_32_bits_is_decoded(samples_of, paths):
         for frame in frames(NOISE, stream, 0, None):
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
-    flac = buffer.getvalue()
-    assert (int.from_bytes(flac[18:26]) >> 36 & 31) + 1 == 32
-    np.testing.assert_allclose(samples_of(flac)[1].T, NOISE, atol=2**-24)
+    data = buffer.getvalue()
+    assert (int.from_bytes(data[18:26]) >> 36 & 31) + 1 == 32
+    np.testing.assert_allclose(samples_of(data)[1].T, NOISE, atol=2**-24)
     assert soundfile.info(paths.audio).subtype == "PCM_24"
+
+
+def crc16(data):
+    """With the polynomial x^16 + x^15 + x^2 + 1."""
+    crc = 0
+    for byte in data:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x8005 if crc & 0x8000 else 0)) & 0xFFFF
+    return crc
+
+
+def test_flac_of_12_bits_is_decoded(samples_of):
+    """No encoder here writes it: each frame is 4,096 times the same value, half of full scale."""
+    fields = RATE << 44 | 11 << 36 | 8 * 4096
+    info = struct.pack(">HH6xQ16x", 4096, 4096, fields)
+    data = b"fLaC\x80" + len(info).to_bytes(3) + info
+    for number in range(8):
+        head = bytes([0xFF, 0xF8, 0xC0, 0x04, number])
+        frame = head + bytes([flac.crc8(head)]) + bytes([0, 0x40, 0])
+        data += frame + crc16(frame).to_bytes(2)
+    decoded, samples = samples_of(data)
+    assert decoded.duration_ms == 8 * 4096 * 1000 // RATE
+    assert (samples == 0.5).all()
 
 
 def test_amr_of_wide_band_is_decoded(samples_of):
