@@ -1,145 +1,114 @@
-"""Recognises the format of a file by its bytes, never by its name, and checks that the file is complete."""
+"""Recognises the format of a file by its bytes, never by its name."""
 
 import os
-import struct
+from dataclasses import dataclass
 from typing import BinaryIO
 
-SUPPORTED = "WAV, FLAC, MP3 and OGG (Vorbis, Opus)"
-CONVERT = "convert it, for example: ffmpeg -i INPUT -c:a flac OUTPUT.flac"
+from earmark.trainer.workers.containers.errors import CONVERT, UnusableAudioError
+from earmark.trainer.workers.containers.mpeg import after_id3, parse_header
+
+SUPPORTED = "WAV, AIFF, AU, CAF, FLAC, MP3, AAC, OGG, MP4/M4A/MOV, WebM/Matroska, WMA or AMR"
 
 HEAD_BYTES = 4096
-MPEG_SYNC = 0b1110_0000  # in the second byte of a frame of MPEG audio; the first is 0xff
-ID3_BYTES = 10
-OGG_HEADER_BYTES = 27
-OGG_PAGE_BYTES = 65_307  # the longest page, RFC 3533
-UNKNOWN_LENGTHS = range(0x7FFF_0000, 0x1_0000_0000)  # written in place of a stream's length
-TAG_SLACK_BYTES = 1 << 16  # tags at the end of an MP3 file
-TAG_SLACK_SHARE = 0.05
+MAX_TAGS = 8  # in front of the audio
 
-
-class UnusableAudioError(Exception):
-    """The file cannot be used. The message says what is wrong with it and what to do."""
-
-
-# Common containers that libsndfile does not read, or that are not supported: (offset, magic, name).
-_UNSUPPORTED = (
-    (4, b"ftyp", "MP4/M4A"),
-    (0, b"\x1aE\xdf\xa3", "WebM/Matroska"),
-    (0, b"0&\xb2u", "WMA"),
-    (0, b"FORM", "AIFF"),
-    (0, b"#!AMR", "AMR"),
+# Of each: where its mark is, the mark, its name.
+_SUPPORTED = (
+    (0, b"RF64", "WAV"),
+    (0, b"riff\x2e\x91\xcf\x11", "W64"),
     (0, b"caff", "CAF"),
     (0, b".snd", "AU"),
+    (0, b"fLaC", "FLAC"),
+    (0, b"OggS", "OGG"),
+    (0, b"\x1aE\xdf\xa3", "WebM/Matroska"),
+    (0, bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), "WMA"),
+    (0, b"#!AMR\n", "AMR"),
+    (0, b"#!AMR-WB\n", "AMR"),
+    *((4, box, "MP4") for box in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")),
 )
+_UNSUPPORTED = (
+    (0, b"ADIF", "AAC in ADIF"),
+    (0, b"#!AMR_MC", "AMR of several channels"),
+    (0, b"#!AMR-WB_MC", "AMR of several channels"),
+    (0, b"#EXTM3U", "a playlist"),
+    (0, b"BW64", "BW64"),
+    (0, b"wvpk", "WavPack"),
+    (0, b"MAC ", "Monkey's Audio"),
+    (0, b"TTA1", "TTA"),
+    (0, b"MPCK", "Musepack"),
+    (0, b"MP+", "Musepack"),
+    (0, b"DSD ", "DSD"),
+    (0, b"FRM8", "DSD"),
+    (0, b"MThd", "MIDI"),
+    (0, b".RMF", "RealMedia"),
+    (0, b"FLV\x01", "Flash video"),
+    (0, b"\x00\x00\x01\xba", "MPEG video"),
+    (0, b"\x0b\x77", "AC-3"),
+    (0, b"\x7f\xfe\x80\x01", "DTS"),
+    (0, b"\x56\xe0", "AAC in LOAS"),
+)
+# Both of a form that has its name at byte 8.
+_FORMS = {
+    (b"RIFF", b"WAVE"): "WAV",
+    (b"FORM", b"AIFF"): "AIFF",
+    (b"FORM", b"AIFC"): "AIFF",
+}
+_UNSUPPORTED_FORMS = {(b"RIFF", b"AVI "): "AVI", (b"FORM", b"8SVX"): "8SVX", (b"RIFF", b"RMID"): "MIDI"}
+TS_PACKET_BYTES = 188
+ADTS_SYNC = 0xFFF0  # with the bits of the layer, which are 0
 
 
-def sniff(source: BinaryIO) -> str:
-    """Returns the format: WAV, FLAC, OGG or MP3. Raises UnusableAudioError for any other."""
-    size = _size(source)
+@dataclass(frozen=True, slots=True)
+class Sniffed:
+    """The container, and where it lies in the file: behind a tag, if there is one."""
+
+    container: str
+    start: int
+    end: int
+
+
+def sniff(source: BinaryIO) -> Sniffed:
+    """Recognises the container. Raises UnusableAudioError for any that is not supported."""
+    size = os.fstat(source.fileno()).st_size
     if size == 0:
         raise UnusableAudioError("the file is empty (0 bytes): upload it again")
-    source.seek(0)
-    head = source.read(HEAD_BYTES)
-    has_id3 = head[:3] == b"ID3"
-    if has_id3:
-        source.seek(_after_id3(head))
-        head = source.read(HEAD_BYTES)
+    start, head = 0, _read(source, 0)
+    for _ in range(MAX_TAGS):
+        if head.startswith(b"ID3"):
+            start += after_id3(head)
+            head = _read(source, start)
     container = _container(head)
-    if container is None and has_id3:
-        return "MP3"  # padding may follow the tag; the decoder searches further
+    if container is None and start > 0:
+        container = "MP3"  # padding may follow the tag
     if container is None:
-        start = head[:8].hex(" ")
         raise UnusableAudioError(
-            f"this is not audio in a known format (its {size:,} bytes begin with {start}): upload {SUPPORTED}"
+            f"this is not audio in a known format (its {size:,} bytes begin with {head[:8].hex(' ')}): "
+            f"upload {SUPPORTED}"
         )
-    return container
+    return Sniffed(container, min(start, size), size)
+
+
+def _read(source: BinaryIO, position: int) -> bytes:
+    source.seek(position)
+    return source.read(HEAD_BYTES)
 
 
 def _container(head: bytes) -> str | None:
-    if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
-        return "WAV"
-    if head[:4] == b"fLaC":
-        return "FLAC"
-    if head[:4] == b"OggS":
-        return "OGG"
-    for offset, magic, name in _UNSUPPORTED:
-        if head[offset : offset + len(magic)] == magic:
-            raise UnusableAudioError(f"{name} is not yet supported, only {SUPPORTED}: {CONVERT}")
-    if head[:1] == b"\xff" and len(head) > 1 and head[1] >= MPEG_SYNC:
-        if head[1] & 0x06 == 0:  # layer 0: ADTS
-            raise UnusableAudioError(f"AAC is not yet supported, only {SUPPORTED}: {CONVERT}")
-        return "MP3"
-    return None
+    form = head[:4], head[8:12]
+    unsupported = _named(head, _UNSUPPORTED) or _UNSUPPORTED_FORMS.get(form)
+    if head[:1] == b"G" and head[TS_PACKET_BYTES : TS_PACKET_BYTES + 1] == b"G":
+        unsupported = "MPEG transport stream"
+    if unsupported is not None:
+        raise UnusableAudioError(f"{unsupported} is not supported, only {SUPPORTED}: {CONVERT}")
+    return _FORMS.get(form) or _named(head, _SUPPORTED) or _of_frames(head)
 
 
-def _after_id3(head: bytes) -> int:
-    """Returns the end of an ID3v2 tag. Its size has four times seven bits (id3.org, id3v2.4.0-structure)."""
-    a, b, c, d = head[6:10].ljust(4, b"\0")
-    return ID3_BYTES + (a << 21 | b << 14 | c << 7 | d)
+def _named(head: bytes, names: tuple[tuple[int, bytes, str], ...]) -> str | None:
+    return next((name for offset, magic, name in names if head.startswith(magic, offset)), None)
 
 
-def check_whole(source: BinaryIO, container: str) -> None:
-    """Raises UnusableAudioError if libsndfile would decode only a part of the file without an error."""
-    checks = {"WAV": _check_wav, "OGG": _check_ogg, "MP3": _check_mp3}
-    if container in checks:
-        source.seek(0)
-        checks[container](source, _size(source))
-
-
-def _size(source: BinaryIO) -> int:
-    return os.fstat(source.fileno()).st_size
-
-
-def _check_wav(file: BinaryIO, size: int) -> None:
-    """Compares the length in the data chunk's header with the bytes that follow."""
-    position = 12
-    while position + 8 <= size:
-        file.seek(position)
-        name, length = struct.unpack("<4sI", file.read(8))
-        rest = size - position - 8
-        if name == b"data":
-            if length == 0 and rest > 0:
-                raise UnusableAudioError(
-                    f"the WAV header announces no audio but {rest:,} bytes follow: its writer was cut off; "
-                    f"{CONVERT}"
-                )
-            if rest < length and length not in UNKNOWN_LENGTHS:
-                raise UnusableAudioError(
-                    f"the file is cut short: its header announces {length:,} bytes of audio, {rest:,} are "
-                    "there; upload the whole file"
-                )
-            return
-        position += 8 + length + length % 2
-    raise UnusableAudioError("the WAV file ends before its audio begins: upload the whole file")
-
-
-def _check_ogg(file: BinaryIO, size: int) -> None:
-    """Compares the length of the last page with the bytes that follow its start."""
-    file.seek(max(0, size - OGG_PAGE_BYTES))
-    tail = file.read()
-    page = tail[tail.rfind(b"OggS") :]
-    segments = page[OGG_HEADER_BYTES - 1] if len(page) >= OGG_HEADER_BYTES else 255
-    sizes = page[OGG_HEADER_BYTES : OGG_HEADER_BYTES + segments]
-    if len(page) < OGG_HEADER_BYTES + segments + sum(sizes):
-        raise UnusableAudioError(
-            f"the file is cut short: it ends in the middle of an OGG page, after {size:,} bytes; "
-            "upload the whole file"
-        )
-
-
-def _check_mp3(file: BinaryIO, size: int) -> None:
-    """Compares the Xing header's byte count with the file: decoders ignore all bytes beyond it."""
-    head = file.read(HEAD_BYTES)
-    start = _after_id3(head) if head[:3] == b"ID3" else 0
-    file.seek(start)
-    head = file.read(HEAD_BYTES)
-    tag = max(head.find(b"Xing"), head.find(b"Info"))
-    if tag < 0 or len(head) < tag + 16:
-        return
-    flags = int.from_bytes(head[tag + 4 : tag + 8])
-    announced = int.from_bytes(head[tag + 8 + 4 * (flags & 1) :][:4])
-    if flags & 2 and size - start > announced * (1 + TAG_SLACK_SHARE) + TAG_SLACK_BYTES:
-        raise UnusableAudioError(
-            f"several MP3 streams are joined in this file: the first announces {announced:,} bytes, "
-            f"{size - start:,} are there; {CONVERT}, one file for each stream"
-        )
+def _of_frames(head: bytes) -> str | None:
+    """AAC in ADTS, and MPEG audio, which have no header but that of each frame."""
+    if len(head) > 1 and int.from_bytes(head[:2]) & 0xFFF6 == ADTS_SYNC:
+        return "AAC"
+    return "MP3" if parse_header(head[:4]) is not None else None

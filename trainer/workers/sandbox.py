@@ -64,6 +64,7 @@ ALLOWED: dict[str, tuple[int, int]] = {
     "rt_sigreturn": (15, 139),
     "sigaltstack": (131, 132),
     "restart_syscall": (219, 128),
+    "getcwd": (79, 17),  # logging makes the paths of a traceback absolute
     "getpid": (39, 172),
     "getuid": (102, 174),
     "geteuid": (107, 175),

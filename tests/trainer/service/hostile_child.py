@@ -13,7 +13,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from earmark.trainer.workers.audio import DecodeFiles, limit_resources
+from earmark.trainer.workers.decoding import DecodeFiles
+from earmark.trainer.workers.limits import limit_resources
 from earmark.trainer.workers.packets import LENGTH, MAX_BYTES
 from earmark.trainer.workers.sandbox import confine
 from earmark.trainer.workers.wire import Decoded, DecodeFailed, DecoderReady, Featured

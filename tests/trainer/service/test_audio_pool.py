@@ -9,14 +9,15 @@ from earmark.trainer.service import processes
 from earmark.trainer.service.audio_pool import AUDIO, AudioFiles, AudioPool
 from earmark.trainer.service.changes import Changes
 from earmark.trainer.settings import TrainerSettings
-from earmark.trainer.workers.audio import LONG_SAMPLES
+from earmark.trainer.workers.decoding import LONG_SAMPLES
 from earmark.trainer.workers.wire import Decoded
 from tests.sounds import RATE, bursts, encoded
 from tests.trainer.process import SECONDS
 
 SHORT = encoded(bursts(2, 1)[0], "WAV")
-# The MP3 library writes 58,016 bytes to stderr about them.
-BROKEN_FRAMES = b"".join(b"\xff\xfb\x90\x00" + bytes([number % 251]) * 413 for number in range(2_500))
+# libsndfile's MP3 library, which decodes "free format" only, writes about these to stderr; FFmpeg about none.
+FREE_FORMAT = b"".join(b"\xff\xfb\x00\x00" + bytes([number % 251]) * 413 for number in range(2_500))
+BROKEN_FRAMES = FREE_FORMAT.replace(b"\xff\xfb\x00\x00", b"\xff\xfb\x90\x00")
 LONG = encoded(np.zeros((4 * LONG_SAMPLES, 1), np.int16), "FLAC")
 
 
@@ -103,7 +104,14 @@ async def test_what_a_library_writes_is_read_up_to_a_limit_and_the_next_file_is_
     monkeypatch.setattr(processes, "STDERR_BYTES", 1000)
     with capture_logs() as logs:
         async with pool_of() as pool:
-            assert (await pool.decode(files_with(BROKEN_FRAMES))).reason == "INVALID_AUDIO"
+            assert (await pool.decode(files_with(FREE_FORMAT))).reason == "INVALID_AUDIO"
             assert await pool.decode(files_with(SHORT)) == Decoded(2000, RATE, 1)
     written = [log["text"] for log in logs if log["event"] == "an untrusted process wrote"]
     assert [len(text) for text in written] == [1000]
+
+
+async def test_ffmpeg_writes_nothing_about_a_damaged_file(files_with):
+    with capture_logs() as logs:
+        async with pool_of() as pool:
+            assert (await pool.decode(files_with(BROKEN_FRAMES))).reason == "INVALID_AUDIO"
+    assert not [log for log in logs if log["event"] == "an untrusted process wrote"]

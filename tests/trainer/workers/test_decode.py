@@ -1,18 +1,18 @@
 import struct
-from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
 
-from earmark.trainer.service import audio_pool
-from earmark.trainer.service.audio_pool import AudioFiles
-from earmark.trainer.settings import TrainerSettings
-from earmark.trainer.workers.audio import LONG_SAMPLES, DecodeFiles, decode, limit_cpu, process_file
-from earmark.trainer.workers.formats import UnusableAudioError
+from earmark.trainer.workers.audio import process_file
+from earmark.trainer.workers.containers.errors import UnusableAudioError
+from earmark.trainer.workers.decoding import LONG_SAMPLES, DecodeFiles, decode
+from earmark.trainer.workers.limits import limit_cpu
 from earmark.trainer.workers.wire import Decoded, DecodeFailed, DecodeRequest, Featured, Long
+from tests.clips import with_total, written
 from tests.sounds import RATE, bursts, encoded
+from tests.trainer.workers.conftest import ANY_LENGTH, LIMITS
 
 AUDIO = bursts(3, seed=5)[0]
 WAV = encoded(AUDIO, "WAV")
@@ -20,27 +20,7 @@ FLAC = encoded(AUDIO, "FLAC")
 OGG = encoded(AUDIO, "OGG")
 MP3 = encoded(AUDIO, "MP3")
 
-
-ANY_LENGTH, SHORT_ONLY = DecodeRequest(long=True), DecodeRequest(long=False)
-LIMITS = audio_pool.decode_limits(TrainerSettings())
-
-
-@pytest.fixture
-def paths(tmp_path):
-    return AudioFiles(tmp_path)
-
-
-@pytest.fixture
-def files_for(paths):
-    """Descriptors of the files of a source with these bytes."""
-    with ExitStack() as stack:
-
-        def write(data):
-            paths.source.write_bytes(data)
-            return DecodeFiles(*stack.enter_context(paths.opened(stores_audio=True)))
-
-        yield write
-    limit_cpu(None)
+SHORT_ONLY = DecodeRequest(long=False)
 
 
 def patched(data, marker, value):
@@ -67,10 +47,12 @@ def patched(data, marker, value):
 )
 @pytest.mark.parametrize("channels", [1, 2])
 def test_every_format_is_decoded_at_its_own_rate(files_for, container, subtype, channels):
-    tone = 0.5 * np.sin(2 * np.pi * 440 / RATE * np.arange(3 * RATE)[:, None] * [1, 2])
+    rate = 48_000 if subtype == "OPUS" else RATE  # the only rate that Opus has
+    tone = 0.5 * np.sin(2 * np.pi * 440 / rate * np.arange(3 * rate)[:, None] * [1, 2])
     audio = tone[:, :channels]
-    decoded, samples = decode(ANY_LENGTH, files_for(encoded(audio, container, subtype)), LIMITS)
-    assert (decoded.duration_ms, decoded.sample_rate, decoded.channels) == (3000, RATE, channels)
+    data = encoded(audio, container, subtype, rate)
+    decoded, samples = decode(ANY_LENGTH, files_for(data), LIMITS)
+    assert (decoded.duration_ms, decoded.sample_rate, decoded.channels) == (3000, rate, channels)
     assert samples.shape == (channels, len(audio))
     assert np.corrcoef(samples.ravel(), audio.T.ravel())[0, 1] > 0.98
 
@@ -117,10 +99,9 @@ UNUSABLE = {
     "empty": (b"", "empty (0 bytes)"),
     "text": (b"Dear Sir or Madam", "not audio in a known format (its 17 bytes begin with 44 65 61"),
     "one byte": (b"\xff", "not audio in a known format"),
-    "mp4": (b"\0\0\0\x20ftypM4A \0\0\0\0", "MP4/M4A is not yet supported, only WAV, FLAC, MP3 and OGG"),
-    "webm": (b"\x1aE\xdf\xa3" + bytes(60), "WebM/Matroska is not yet supported"),
-    "aac": (b"\xff\xf1\x50\x80" + bytes(60), "AAC is not yet supported"),
-    "aiff": (encoded(AUDIO, "AIFF"), "AIFF is not yet supported"),
+    "mp4 without its index": (b"\0\0\0\x14ftypM4A \0\0\0\0M4A ", "no list of its contents (moov)"),
+    "webm": (b"\x1aE\xdf\xa3" + bytes(60), "the file is damaged"),
+    "aac": (b"\xff\xf1\x50\x80" + bytes(60), "contains no audio"),
     "mp3 of broken frames": (
         b"\xff\xfb\x90\x00" * 5_000,
         "begins like MP3 but cannot be read: it is damaged",
@@ -129,17 +110,15 @@ UNUSABLE = {
         b"".join(b"\xff\xfb\x90\x00" + bytes([number % 251]) * 413 for number in range(2_500)),
         "the file is damaged",
     ),
-    "theora": (b"OggS" + bytes(24) + b"\x80theora" + bytes(60), "begins like OGG but cannot be read"),
+    "ogg of zeros": (b"OggS" + bytes(100), "the file is damaged"),
     "wav cut short": (
         WAV[:20_000],
         "cut short: its header announces 96,000 bytes of audio, 19,956 are there",
     ),
     "wav cut in its header": (WAV[:30], "ends before its audio begins"),
-    "wav never finished": (patched(WAV, b"data", 0), "announces no audio but 96,000 bytes follow"),
     "flac cut short": (FLAC[: len(FLAC) // 2], "the file is damaged"),
     "ogg cut short": (OGG[: len(OGG) // 2], "ends in the middle of an OGG page"),
-    "mp3 cut short": (MP3[: len(MP3) // 2], "its header announces 3.00 s of audio"),
-    "mp3 joined": (MP3 * 20, "several MP3 streams are joined"),
+    "mp3 cut short": (MP3[: len(MP3) // 2], "ends in the middle of an MP3 frame"),
     "no samples": (encoded(AUDIO[:0], "WAV"), "contains no audio (0 samples)"),
     "short": (encoded(AUDIO[: RATE // 20], "WAV"), "50 ms long, at least 100 ms"),
     "channels": (encoded(np.zeros((RATE, 9)), "WAV"), "9 channels, 1 to 8 are supported"),
@@ -192,6 +171,33 @@ def test_a_file_that_costs_too_much_is_refused_by_its_header(files_for, limits, 
     (outcome,) = process_file(ANY_LENGTH, files_for(data), limits)
     assert outcome.reason == "INVALID_AUDIO"
     assert message in outcome.message
+
+
+UNKNOWN_TOTAL = with_total(encoded(np.zeros((LONG_SAMPLES // 2 + 1, 2), np.int16), "FLAC"), 0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (replace(LIMITS, max_samples=1 << 20), "at most 6 hours and 1,048,576 samples"),
+        (replace(LIMITS, scratch_bytes=8 << 20), "8 MiB are allowed for one file"),
+    ],
+)
+def test_limits_apply_to_what_comes_out_of_a_file_that_announces_nothing(files_for, limits, message):
+    (outcome,) = process_file(ANY_LENGTH, files_for(UNKNOWN_TOTAL), limits)
+    assert outcome.reason == "INVALID_AUDIO"
+    assert message in outcome.message
+
+
+def test_a_file_that_announces_nothing_is_long_when_much_has_come_out(files_for):
+    assert [*process_file(SHORT_ONLY, files_for(UNKNOWN_TOTAL), LIMITS)] == [Long()]
+
+
+def test_silence_that_was_not_recorded_counts_for_the_limits(files_for):
+    audio = np.zeros((48_000, 1))
+    webm = written(audio, "webm", "libopus", 48_000, gap=(24_000, 300 * 48_000))
+    (outcome,) = process_file(ANY_LENGTH, files_for(webm), replace(LIMITS, max_samples=1 << 20))
+    assert "at most 6 hours and 1,048,576 samples" in outcome.message
 
 
 def test_the_audio_is_not_encoded_if_nobody_asks_for_it(paths):

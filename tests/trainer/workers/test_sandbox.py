@@ -43,3 +43,8 @@ def refused(wall: str, action: str) -> bool:
 def test_a_wall_refuses_what_would_be_allowed_without_it(wall, action):
     assert not refused(NOTHING, action.replace("/tmp/written", "/dev/null"))
     assert refused(wall, action)
+
+
+def test_a_traceback_through_a_module_without_a_path_can_be_logged():
+    """The logger makes the paths of its frames absolute: those of compiled modules are relative."""
+    assert not refused("refuse_system_calls", "os.path.abspath('av/container/core.py')")
