@@ -183,7 +183,10 @@ async def perform(call: Call, channel: aio.Channel, known: Known) -> Outcome:
 
 
 def _forget_deleted(call: Call, known: Known) -> None:
-    if call.method.name in DELETIONS:
+    """A call that was cancelled may have deleted what it names, unless its bytes were no message."""
+    if call.method.name not in DELETIONS:
+        return
+    with suppress(DecodeError):
         deleted = message_factory.GetMessageClass(call.method.input_type).FromString(call.messages[0])
         if call.method.name != "DeleteModel" or deleted.force:  # else it is archived, and can be named
             known.forget(deleted)
