@@ -109,9 +109,13 @@ async def new_dataset(channel: aio.Channel) -> datasets.CreateDatasetResponse:
     return response
 
 
-async def upload(channel: aio.Channel, dataset_id: str, name: str, data: bytes) -> audio.UploadAudioResponse:
+async def upload(
+    channel: aio.Channel, dataset_id: str, name: str, data: bytes, content_type: str = ""
+) -> audio.UploadAudioResponse:
     """Uploads a file."""
-    metadata = audio.UploadAudioRequest.Metadata(dataset_id=dataset_id, filename=name, size_bytes=len(data))
+    metadata = audio.UploadAudioRequest.Metadata(
+        dataset_id=dataset_id, filename=name, size_bytes=len(data), content_type=content_type
+    )
     parts = [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
     messages = [audio.UploadAudioRequest(part={"data": part}) for part in parts]
     sent = iter([audio.UploadAudioRequest(metadata=metadata), *messages])
