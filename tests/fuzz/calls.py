@@ -54,6 +54,8 @@ RARE, RARITY = (*DELETIONS, "CancelTrainingJob", "Train", "ProcessAudio"), 0.25
 HARMFUL = ("DeleteDataset", "UploadAudio")
 SIDES = ("unary", "stream")
 ENDINGS = ("close", "cancel", "silence")
+# Reasons that blame what works, such as the database that has undone a change as a deadlock.
+FAULTS = ("DATABASE_UNAVAILABLE", "OBJECT_STORE_UNAVAILABLE", "DISK_FULL")
 BROKEN = ("INTERNAL", "UNKNOWN", "UNIMPLEMENTED", "DEADLINE_EXCEEDED", "DATA_LOSS")
 
 
@@ -215,29 +217,30 @@ def _judged(call: Call, error: aio.AioRpcError, seconds: float) -> Outcome:
     code = error.code().name
     if lost_its_status(error):
         return Outcome("LOST", seconds)
-    problem = ""
-    if code in BROKEN:
-        problem = f"{code}: {error.details()}"
-    elif seconds > call.seconds:
-        problem = f"took {seconds:.1f} s"
-    elif missing := ", ".join(_missing(call, error)):
-        problem = f"{code} without {missing}: {error.details()}"
-    return Outcome(code, seconds, problem)
-
-
-def _missing(call: Call, error: aio.AioRpcError) -> list[str]:
-    """The details that every error of these services has, and this one has not."""
-    if _is_of_grpc(call, error.code().name):
-        return []
-    details: list[any_pb2.Any] = []
-    with suppress(DecodeError, ValueError):
-        status = rpc_status.from_call(error)
-        details = list(status.details) if status else []
-    return [
+    details, info = _details(error), error_details_pb2.ErrorInfo()
+    missing = [
         kind.DESCRIPTOR.name
         for kind in DETAILS[call.package]
         if not any(detail.Is(kind.DESCRIPTOR) for detail in details)
     ]
+    if code in BROKEN:
+        problem = f"{code}: {error.details()}"
+    elif seconds > call.seconds:
+        problem = f"took {seconds:.1f} s"
+    elif missing and not _is_of_grpc(call, code):
+        problem = f"{code} without {', '.join(missing)}: {error.details()}"
+    elif any(detail.Unpack(info) for detail in details) and info.reason in FAULTS:
+        problem = f"{info.reason}: {error.details()}"
+    else:
+        problem = ""
+    return Outcome(code, seconds, problem)
+
+
+def _details(error: aio.AioRpcError) -> list[any_pb2.Any]:
+    with suppress(DecodeError, ValueError):
+        if status := rpc_status.from_call(error):
+            return list(status.details)
+    return []
 
 
 def _is_of_grpc(call: Call, code: str) -> bool:

@@ -81,7 +81,6 @@ def test_a_detection_names_only_objects_of_models(trainer) -> None:
     assert failure(error) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
 
 
-
 LONG = "x" * 100_000
 TWICE = dict.fromkeys(("source", "audio", "features"), f"audio/one/{LONG}")
 
