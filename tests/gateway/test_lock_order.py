@@ -1,11 +1,13 @@
 """Two changes that lock the same rows lock them in the same order, so that neither is undone as a deadlock.
 
-A dataset comes before its jobs, and a job before its model.
+A dataset comes before its jobs, and a job before its model; rows of one table are in the order of their ids.
 """
 
 import asyncio
 
 from earmark.storage.database import Connection, Database
+from earmark.storage.queries import orphans
+from earmark.storage.queries.orphans import FinishedJob
 from earmark.v1.model_service_pb2 import DeleteModelRequest
 from earmark.v1.model_service_pb2_grpc import ModelServiceStub
 from tests.gateway import scripted_trainer as script
@@ -50,16 +52,35 @@ async def test_the_end_of_a_job_locks_its_dataset_first(database_url, tmp_path) 
         assert summaries(await watched(channel, job.id))[-1] == "completed"
 
 
+async def test_a_sweep_locks_jobs_in_the_order_of_their_ids(database_url) -> None:
+    for _ in range(2):
+        await one_model(database_url)
+    async with Database(database_url) as database:
+        async with database.connection() as connection:
+            rows = await connection.fetch("SELECT id FROM training_jobs ORDER BY id")
+            first, second = [row["id"] for row in rows]
+            # The table is read in the order in which its rows were written last.
+            await connection.execute("UPDATE training_jobs SET progress = 0.5 WHERE id = $1", first)
+        async with database.transaction() as connection:
+            await connection.execute("SELECT FROM training_jobs WHERE id = $1 FOR UPDATE", first)
+            swept = [FinishedJob(job_id, 1, []) for job_id in (second, first)]
+            sweep = asyncio.ensure_future(_mark_swept(database, swept))
+            await _until_one_waits(connection)
+            await _lock(connection, "training_jobs")
+        await sweep
+
+
+async def _mark_swept(database: Database, jobs: list[FinishedJob]) -> None:
+    async with database.transaction() as connection:
+        await orphans.mark_swept(connection, jobs)
+
+
 async def _done(call) -> None:
     await call
 
 
 async def _until_one_waits(connection: Connection) -> None:
-    waiting = (
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    while not await connection.fetchval(waiting):
+    while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
         pass
 
 
