@@ -3,10 +3,12 @@
 import random
 from dataclasses import dataclass
 
+from earmark.trainer.settings import TrainerSettings
 from tests.fuzz.audio.damage import DAMAGES, untouched
 from tests.fuzz.audio.formats import FORMATS, SECONDS, file_of
 
 USABLE_SECONDS = 0.1
+MOST_SAMPLES = TrainerSettings().audio_max_samples_per_second
 MOST_DAMAGES = 2
 NAMES = ("call", "call.mp3", "\u00fc\u4e16.wav", "a b.exe", "../x", "noext.")
 CONTENT_TYPES = ("", "audio/mpeg", "text/html", "application/octet-stream", "x")
@@ -36,12 +38,13 @@ def make(seed: int, number: int) -> File:
     name = rng.choice(list(FORMATS))
     kind = FORMATS[name]
     seconds = rng.choice(SECONDS)
-    data = file_of(name, rng.choice(kind.rates), rng.choice(kind.channels), seconds)
+    rate, channels = rng.choice(kind.rates), rng.choice(kind.channels)
+    data = file_of(name, rate, channels, seconds)
     count = rng.choice((1, 1, 1, MOST_DAMAGES))
     damages = rng.choices([*DAMAGES], [*DAMAGES.values()], k=count)
     for damage in damages:
         data = damage(data, rng)
-    is_whole = set(damages) == {untouched} and seconds > USABLE_SECONDS
+    is_whole = set(damages) == {untouched} and seconds > USABLE_SECONDS and rate * channels <= MOST_SAMPLES
     return File(
         seed,
         number,
