@@ -70,16 +70,12 @@ class Call:
     ending: str
     patience: float
     compressed: bool
+    seconds: float  # that it may take
 
     @property
     def is_cut(self) -> bool:
         """Whether the fuzzer ends it, if it has not ended by then."""
         return self.ending != "close" or self.method.name in STAY_OPEN
-
-    @property
-    def seconds(self) -> float:
-        """How long it may take."""
-        return WORK_SECONDS if self.method.name in WORK else CALL_SECONDS
 
     @property
     def name(self) -> str:
@@ -112,7 +108,9 @@ class Outcome:
     problem: str = ""
 
 
-def make(seed: int, number: int, methods: list[MethodDescriptor], known: Known) -> Call:
+def make(
+    seed: int, number: int, methods: list[MethodDescriptor], known: Known, seconds: float = CALL_SECONDS
+) -> Call:
     """The call of this number. Only ids, tokens and keys depend on what came before."""
     rng = random.Random(f"{seed} {number}")
     (method,) = rng.choices(methods, [RARITY if method.name in RARE else 1 for method in methods])
@@ -129,7 +127,9 @@ def make(seed: int, number: int, methods: list[MethodDescriptor], known: Known) 
         data[at] = damaged(data[at], rng)
     ending = rng.choices(ENDINGS, (14, 3, 1))[0]
     patience, compressed = rng.choice(PATIENCE_SECONDS), rng.random() < 0.15
-    return Call(seed, number, method, data, ending, patience, compressed)
+    if method.name in WORK:
+        seconds = WORK_SECONDS
+    return Call(seed, number, method, data, ending, patience, compressed, seconds)
 
 
 def _stream(method: MethodDescriptor, rng: random.Random, maker: Maker) -> Iterable[Any]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
+from grpc import aio
 
 from earmark.reflection import contract
 from earmark.v1.model_service_pb2 import Model
-from tests.fuzz.calls import STAY_OPEN, Call, Outcome, make, perform
+from tests.fuzz.calls import CALL_SECONDS, STAY_OPEN, Call, Outcome, make, perform
 from tests.fuzz.known import SHORT_FILE, Known
 from tests.fuzz.system import System
 from tests.fuzz.victim import Victim, active_models, make_victim
@@ -66,8 +67,12 @@ def _success(name: str) -> tuple[str, ...]:
 class Fuzzer:
     """Makes calls on a running system. The same seed makes the same calls, except for ids."""
 
-    def __init__(self, system: System, seed: int, progress: Callable[[str], None]) -> None:
+    def __init__(
+        self, system: System, seed: int, progress: Callable[[str], None], call_seconds: float = CALL_SECONDS
+    ) -> None:
+        """`call_seconds`: how long a call may take that neither stays open nor works."""
         self.report = Report(seed)
+        self._call_seconds = call_seconds
         self._system = system
         self._progress = progress
         self._methods = methods()
@@ -79,9 +84,7 @@ class Fuzzer:
         self._learn(self._system.victim, self._system.models)
         for start in range(0, len(numbers), NEW_VICTIM_EVERY):
             if start:
-                channel = self._system.channels["earmark.v1"]
-                victim = await make_victim(channel)
-                self._learn(victim, await active_models(channel, self._spared))
+                await self._new_victim()
             waiting = iter(numbers[start : start + NEW_VICTIM_EVERY])
             async with asyncio.TaskGroup() as group:
                 for _ in range(AT_ONCE):
@@ -93,11 +96,19 @@ class Fuzzer:
 
     async def _calls(self, numbers: Iterable[int]) -> None:
         for number in numbers:
-            call = make(self.report.seed, number, self._methods, self._known)
+            call = make(self.report.seed, number, self._methods, self._known, self._call_seconds)
             outcome = await perform(call, self._system.channels[call.package], self._known)
             self.report.add(call, outcome)
             if outcome.problem:
                 self._progress(f"{call}: {outcome.problem}")
+
+    async def _new_victim(self) -> None:
+        channel = self._system.channels["earmark.v1"]
+        try:
+            victim = await make_victim(channel)
+            self._learn(victim, await active_models(channel, self._spared))
+        except aio.AioRpcError as error:
+            self.report.findings.append(f"no dataset can be made: {error.code().name}: {error.details()}")
 
     def _learn(self, victim: Victim, models: Iterable[Model]) -> None:
         """What the calls may name: a dataset that is large enough to train on, and models to detect with."""
