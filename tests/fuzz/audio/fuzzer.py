@@ -5,7 +5,7 @@ import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -160,15 +160,17 @@ class AudioFuzzer:
             findings.append(f"a process has {self.report.largest >> 20} MiB")
         try:
             async with asyncio.timeout(FREE_SECONDS):
-                async for capacity in self._capacities():
-                    if capacity.free_audio_slots == capacity.audio_slots and not capacity.problem:
-                        return
+                await self._until_free()
         except TimeoutError:
             findings.append("the audio slots of the trainer are not free again")
 
-    async def _capacities(self) -> AsyncIterator[trainer.Capacity]:
-        async for response in self._trainer.WatchCapacity(trainer.WatchCapacityRequest()):
-            yield response.capacity
+    async def _until_free(self) -> None:
+        watch = self._trainer.WatchCapacity(trainer.WatchCapacityRequest())
+        async for response in watch:
+            capacity = response.capacity
+            if capacity.free_audio_slots == capacity.audio_slots and not capacity.problem:
+                break
+        watch.cancel()
 
 
 def _problem_of(file: File, failure: str | None) -> str:
