@@ -10,7 +10,7 @@ from earmark.gateway.convert.values import to_json
 from earmark.gateway.watching import topics
 from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.storage.database import Connection
-from earmark.storage.queries import models, training
+from earmark.storage.queries import datasets, models, training
 from earmark.storage.records import TrainingJob
 
 LONGEST_BACKOFF_SECONDS = 20.0
@@ -25,6 +25,8 @@ class Outcome:
 
     async def completed(self, connection: Connection, result: pb.TrainResponse.Completed) -> str | None:
         """Creates the model and completes the job in one transaction."""
+        # The model refers to the dataset, whose deletion locks the dataset before its jobs.
+        await datasets.lock_for_key_share(connection, self._job.tenant_id, self._job.dataset_id)
         job = await self._lock(connection)
         if job is None:
             return None

@@ -63,6 +63,9 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
     async def DeleteModel(self, request: pb.DeleteModelRequest, _: Any) -> pb.DeleteModelResponse:
         async def delete(connection: Connection) -> pb.DeleteModelResponse:
+            if request.force:
+                # As the deletions of the job and of its dataset do, so that none of them is a deadlock.
+                await models.lock_job(connection, tenant(), UUID(request.model_id))
             model = await lookup.lock_model(connection, UUID(request.model_id))
             if not request.force:
                 await models.archive(connection, tenant(), model.id)

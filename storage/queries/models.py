@@ -68,6 +68,11 @@ async def get_for_update(connection: Connection, tenant_id: str, model_id: UUID)
     return row and Model(**row)
 
 
+async def lock_job(connection: Connection, tenant_id: str, model_id: UUID) -> None:
+    """Locks the job that the model comes from, if it exists, until the transaction ends."""
+    await connection.execute(SQL["lock_job"], tenant_id, model_id)
+
+
 async def lock_for_key_share(connection: Connection, tenant_id: str, model_id: UUID) -> None:
     """Prevents the deletion of the model, if it exists, until the transaction ends."""
     await connection.execute(SQL["lock_for_key_share"], tenant_id, model_id)

@@ -22,6 +22,12 @@ FROM models
 WHERE tenant_id = $1 AND id = $2
 FOR UPDATE
 
+-- name: lock_job
+-- Locks the job that a model comes from, until the transaction ends. Who locks both locks the job first.
+SELECT id FROM training_jobs
+WHERE id = (SELECT training_job_id FROM models WHERE tenant_id = $1 AND id = $2)
+FOR UPDATE
+
 -- name: lock_for_key_share
 -- Prevents the deletion of a model; other edits do not wait.
 SELECT id FROM models WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE

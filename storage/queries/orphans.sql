@@ -37,7 +37,12 @@ WHERE j.finished_at < now() - make_interval(secs => $1) AND j.sweeps_done < j.sw
 ORDER BY j.finished_at LIMIT 100
 
 -- name: mark_swept
--- Records that a sweep has removed the orphans that these jobs had when so many sweeps were needed.
-UPDATE training_jobs j SET sweeps_done = greatest(j.sweeps_done, s.needed)
-FROM unnest($1::uuid[], $2::integer[]) AS s (id, needed)
-WHERE j.id = s.id
+-- Records that a sweep has removed the orphans that these jobs had when so many sweeps were needed. It locks the jobs in
+-- the order in which deletions do.
+WITH swept AS MATERIALIZED (
+    SELECT j.id, s.needed FROM training_jobs j JOIN unnest($1::uuid[], $2::integer[]) AS s (id, needed) USING (id)
+    ORDER BY j.id FOR NO KEY UPDATE OF j
+)
+UPDATE training_jobs j SET sweeps_done = greatest(j.sweeps_done, swept.needed)
+FROM swept
+WHERE j.id = swept.id

@@ -31,7 +31,9 @@ async def fuzz(folder: Path, numbers: range, seed: int) -> bool:
     """Whether there is a finding."""
     async with started(folder) as system:
         report = await Fuzzer(system, seed, progress).run(numbers)
-    for line in (*report.table(), *(f"FINDING {finding}" for finding in report.findings)):
+    never = ", ".join(report.without_success()) or "none"
+    findings = [f"FINDING {finding}" for finding in report.findings]
+    for line in (*report.table(), f"without success: {never}", *findings):
         print(line)  # noqa: T201
     return bool(report.findings)
 

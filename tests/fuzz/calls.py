@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.protobuf import message_factory
+from google.protobuf import any_pb2, message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
@@ -18,20 +18,44 @@ from grpc_status import rpc_status
 
 from earmark.client.aio.streams import lost_its_status
 from earmark.gateway.interceptors import MESSAGE_BYTES
+from earmark.internal.v1 import trainer_service_pb2
+from tests.fuzz.damage import damaged, mutate
 from tests.fuzz.known import Known
 from tests.fuzz.messages import Maker
 
 CALL_SECONDS = 5.0
-# How long the fuzzer waits for the next reply of a call that it then cancels.
-PATIENCE_SECONDS = 0.2
+# Of a call that decodes a file, or waits for a job's last checkpoint, with as many others beside it.
+WORK_SECONDS = 60.0
+WORK = ("ProcessAudio", "Detect", "HandBack")
+# What every error has.
+DETAILS = {
+    "earmark.v1": [error_details_pb2.ErrorInfo],
+    "earmark.internal.v1": [error_details_pb2.ErrorInfo, trainer_service_pb2.Failure],
+}
+# How long the fuzzer waits for the end of a call that it then cancels.
+PATIENCE_SECONDS = (0.01, 0.1, 0.3)
 MOST_REPLIES = 20
 CHANNEL_OPTIONS = (("grpc.max_send_message_length", 64 << 20), ("grpc.max_receive_message_length", 64 << 20))
 # A larger message is refused by gRPC itself, without an ErrorInfo.
 GRPC_BYTES = {"earmark.v1": 4 * MESSAGE_BYTES, "earmark.internal.v1": MESSAGE_BYTES}
 # They go on until the caller ends them, or for as long as the work of a job or a file takes.
 STAY_OPEN = ("WatchAudioFiles", "WatchTrainingJob", "WatchTrainingJobs", "WatchCapacity", "Train")
+DELETIONS = (
+    "DeleteDataset",
+    "DeleteAudioFile",
+    "DeleteAnnotationSet",
+    "DeleteAnnotation",
+    "DeleteTrainingJob",
+    "DeleteModel",
+)
+# They are called less often than others, because they end what the others need, or take long.
+RARE, RARITY = (*DELETIONS, "CancelTrainingJob", "Train", "ProcessAudio"), 0.25
+# After them a dataset is of little use: none can be trained on that has a file which has failed.
+HARMFUL = ("DeleteDataset", "UploadAudio")
 SIDES = ("unary", "stream")
 ENDINGS = ("close", "cancel", "silence")
+# Reasons that blame what works, such as the database that has undone a change as a deadlock.
+FAULTS = ("DATABASE_UNAVAILABLE", "OBJECT_STORE_UNAVAILABLE", "DISK_FULL")
 BROKEN = ("INTERNAL", "UNKNOWN", "UNIMPLEMENTED", "DEADLINE_EXCEEDED", "DATA_LOSS")
 
 
@@ -44,7 +68,14 @@ class Call:
     method: MethodDescriptor
     messages: list[bytes]
     ending: str
+    patience: float
     compressed: bool
+    seconds: float  # that it may take
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the fuzzer ends it, if it has not ended by then."""
+        return self.ending != "close" or self.method.name in STAY_OPEN
 
     @property
     def name(self) -> str:
@@ -77,28 +108,34 @@ class Outcome:
     problem: str = ""
 
 
-def make(seed: int, number: int, methods: list[MethodDescriptor], known: Known) -> Call:
+def make(
+    seed: int, number: int, methods: list[MethodDescriptor], known: Known, seconds: float = CALL_SECONDS
+) -> Call:
     """The call of this number. Only ids, tokens and keys depend on what came before."""
     rng = random.Random(f"{seed} {number}")
-    method, maker = rng.choice(methods), Maker(rng, known)
+    (method,) = rng.choices(methods, [RARITY if method.name in RARE else 1 for method in methods])
+    maker = Maker(rng, known, harms=method.name in HARMFUL)
     streams = method.client_streaming
     messages = [*_stream(method, rng, maker)] if streams else [maker.valid(method.input_type)]
     choice = rng.random()
-    if messages and choice < 0.35:
+    if messages and choice < 0.25:
         for _ in range(rng.choice((1, 1, 2, 4))):
-            maker.mutate(rng.choice(messages))
+            mutate(rng.choice(messages), rng, maker)
     data = [message.SerializeToString() for message in messages]
-    if data and choice > 0.75:
+    if data and choice > 0.85:
         at = rng.randrange(len(data))
-        data[at] = maker.damaged(data[at])
+        data[at] = damaged(data[at], rng)
     ending = rng.choices(ENDINGS, (14, 3, 1))[0]
-    return Call(seed, number, method, data, ending, compressed=rng.random() < 0.15)
+    patience, compressed = rng.choice(PATIENCE_SECONDS), rng.random() < 0.15
+    if method.name in WORK:
+        seconds = WORK_SECONDS
+    return Call(seed, number, method, data, ending, patience, compressed, seconds)
 
 
 def _stream(method: MethodDescriptor, rng: random.Random, maker: Maker) -> Iterable[Any]:
     """Messages of a stream, the first of them mostly what the first must be."""
     first, *later = [field.name for field in method.input_type.oneofs_by_name["content"].fields]
-    count = rng.choice((0, 1, 2, 2, 3, 6))
+    count = rng.choice((0, 1, 2, 2, 2, 2, 3, 6))
     messages = [maker.valid(method.input_type, oneof=rng.choice(later)) for _ in range(max(0, count - 1))]
     if count:
         messages.insert(0, maker.valid(method.input_type, oneof=first if rng.random() < 0.9 else ""))
@@ -121,25 +158,40 @@ async def perform(call: Call, channel: aio.Channel, known: Known) -> Outcome:
     shape = f"{SIDES[method.client_streaming]}_{SIDES[method.server_streaming]}"
     compression = grpc.Compression.Gzip if call.compressed else None
     request = _sent(call) if method.client_streaming else call.messages[0]
-    opened = getattr(channel, shape)(call.path)(request, timeout=CALL_SECONDS, compression=compression)
-    is_cut = call.ending != "close" or method.name in STAY_OPEN
+    opened = getattr(channel, shape)(call.path)(request, timeout=call.seconds, compression=compression)
     try:
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS if is_cut else None):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(call.patience if call.is_cut else None):
                 await _read(call, opened, known)
-        except TimeoutError:
-            opened.cancel()
-        with suppress(asyncio.CancelledError):
-            code = (await opened.code()).name
-        return Outcome(code, time.monotonic() - started)
-    except aio.AioRpcError as error:
-        return _judged(call, error, time.monotonic() - started)
+        opened.cancel()
+        error = aio.AioRpcError(
+            await opened.code(),
+            await opened.initial_metadata(),
+            await opened.trailing_metadata(),
+            await opened.details(),
+        )
+    except aio.AioRpcError as raised:
+        error = raised
     except asyncio.CancelledError:
         if not opened.cancelled():
             raise
-        return Outcome("CANCELLED", time.monotonic() - started)
+        error = aio.AioRpcError(grpc.StatusCode.CANCELLED, aio.Metadata(), aio.Metadata())
     finally:
         opened.cancel()
+    if error.code() in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED):
+        _forget_deleted(call, known)
+        return Outcome(error.code().name, time.monotonic() - started)
+    return _judged(call, error, time.monotonic() - started)
+
+
+def _forget_deleted(call: Call, known: Known) -> None:
+    """A call that was cancelled may have deleted what it names, unless its bytes were no message."""
+    if call.method.name not in DELETIONS:
+        return
+    with suppress(DecodeError):
+        deleted = message_factory.GetMessageClass(call.method.input_type).FromString(call.messages[0])
+        if call.method.name != "DeleteModel" or deleted.force:  # else it is archived, and can be named
+            known.forget(deleted)
 
 
 async def _read(call: Call, opened: Any, known: Known) -> None:
@@ -158,30 +210,37 @@ async def _sent(call: Call) -> AsyncIterator[bytes]:
     for message in call.messages:
         yield message
     if call.ending != "close":
-        await asyncio.sleep(CALL_SECONDS)
+        await asyncio.sleep(call.seconds)
 
 
 def _judged(call: Call, error: aio.AioRpcError, seconds: float) -> Outcome:
     code = error.code().name
     if lost_its_status(error):
         return Outcome("LOST", seconds)
-    problem = ""
+    details, info = _details(error), error_details_pb2.ErrorInfo()
+    missing = [
+        kind.DESCRIPTOR.name
+        for kind in DETAILS[call.package]
+        if not any(detail.Is(kind.DESCRIPTOR) for detail in details)
+    ]
     if code in BROKEN:
         problem = f"{code}: {error.details()}"
-    elif seconds > CALL_SECONDS:
+    elif seconds > call.seconds:
         problem = f"took {seconds:.1f} s"
-    elif call.package == "earmark.v1" and not _has_reason(error) and not _is_of_grpc(call, code):
-        problem = f"{code} without an ErrorInfo: {error.details()}"
+    elif missing and not _is_of_grpc(call, code):
+        problem = f"{code} without {', '.join(missing)}: {error.details()}"
+    elif any(detail.Unpack(info) for detail in details) and info.reason in FAULTS:
+        problem = f"{info.reason}: {error.details()}"
+    else:
+        problem = ""
     return Outcome(code, seconds, problem)
 
 
-def _has_reason(error: aio.AioRpcError) -> bool:
+def _details(error: aio.AioRpcError) -> list[any_pb2.Any]:
     with suppress(DecodeError, ValueError):
-        status = rpc_status.from_call(error)
-        return status is not None and any(
-            d.Is(error_details_pb2.ErrorInfo.DESCRIPTOR) for d in status.details
-        )
-    return False
+        if status := rpc_status.from_call(error):
+            return list(status.details)
+    return []
 
 
 def _is_of_grpc(call: Call, code: str) -> bool:

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
+from grpc import aio
 
 from earmark.reflection import contract
-from tests.fuzz.calls import STAY_OPEN, Call, Outcome, make, perform
-from tests.fuzz.known import Known
+from earmark.v1.model_service_pb2 import Model
+from tests.fuzz.calls import CALL_SECONDS, STAY_OPEN, Call, Outcome, make, perform
+from tests.fuzz.known import SHORT_FILE, Known
 from tests.fuzz.system import System
-from tests.fuzz.victim import make_victim
+from tests.fuzz.victim import Victim, active_models, make_victim
 
-AT_ONCE = 6
+AT_ONCE = 16
 # After so many calls there is a new dataset, because calls delete what they can.
 NEW_VICTIM_EVERY = 1_000
 
@@ -44,27 +46,45 @@ class Report:
         if outcome.problem:
             self.findings.append(f"{call}: {outcome.problem}")
 
+    def without_success(self) -> list[str]:
+        """The rpcs of which no call ended with OK, or stayed open until the fuzzer cancelled it."""
+        names = {f"{method.containing_service.name}.{method.name}" for method in methods()}
+        return sorted(names - {name for name, status in self.counts if status in _success(name)})
+
     def table(self) -> Iterable[str]:
-        """One line per rpc."""
+        """One line per rpc, with the share of its calls that succeeded."""
         for name, group in itertools.groupby(sorted(self.counts), lambda key: key[0]):
-            statuses = ", ".join(f"{status} {self.counts[name, status]}" for _, status in group)
-            yield f"{name} (slowest {self.slowest.get(name, 0):.1f} s): {statuses}"
+            counts = {status: self.counts[name, status] for _, status in group}
+            share = sum(counts.get(status, 0) for status in _success(name)) / sum(counts.values())
+            statuses = ", ".join(f"{status} {count}" for status, count in counts.items())
+            yield f"{name} ({share:.0%}, slowest {self.slowest.get(name, 0):.1f} s): {statuses}"
+
+
+def _success(name: str) -> tuple[str, ...]:
+    return ("OK", "CANCELLED") if name.partition(".")[2] in STAY_OPEN else ("OK",)
 
 
 class Fuzzer:
     """Makes calls on a running system. The same seed makes the same calls, except for ids."""
 
-    def __init__(self, system: System, seed: int, progress: Callable[[str], None]) -> None:
+    def __init__(
+        self, system: System, seed: int, progress: Callable[[str], None], call_seconds: float = CALL_SECONDS
+    ) -> None:
+        """`call_seconds`: how long a call may take that neither stays open nor works."""
         self.report = Report(seed)
+        self._call_seconds = call_seconds
         self._system = system
         self._progress = progress
         self._methods = methods()
-        self._known = Known(system.bystander.ids)
+        self._spared = system.bystander.ids
+        self._known = Known(self._spared)
 
     async def run(self, numbers: Sequence[int]) -> Report:
         """Makes the calls of these numbers, and looks for what they did to others."""
+        self._learn(self._system.victim, self._system.models)
         for start in range(0, len(numbers), NEW_VICTIM_EVERY):
-            await self._new_victim()
+            if start:
+                await self._new_victim()
             waiting = iter(numbers[start : start + NEW_VICTIM_EVERY])
             async with asyncio.TaskGroup() as group:
                 for _ in range(AT_ONCE):
@@ -76,15 +96,23 @@ class Fuzzer:
 
     async def _calls(self, numbers: Iterable[int]) -> None:
         for number in numbers:
-            call = make(self.report.seed, number, self._methods, self._known)
+            call = make(self.report.seed, number, self._methods, self._known, self._call_seconds)
             outcome = await perform(call, self._system.channels[call.package], self._known)
             self.report.add(call, outcome)
             if outcome.problem:
                 self._progress(f"{call}: {outcome.problem}")
 
     async def _new_victim(self) -> None:
-        """Adds a dataset that is large enough to train on, and whose ids the calls may name."""
-        for reply in await make_victim(self._system.channels["earmark.v1"]):
+        channel = self._system.channels["earmark.v1"]
+        try:
+            victim = await make_victim(channel)
+            self._learn(victim, await active_models(channel, self._spared))
+        except aio.AioRpcError as error:
+            self.report.findings.append(f"no dataset can be made: {error.code().name}: {error.details()}")
+
+    def _learn(self, victim: Victim, models: Iterable[Model]) -> None:
+        """What the calls may name: a dataset that is large enough to train on, and models to detect with."""
+        for reply in (*victim.replies, *models):
             self._known.learn(reply)
-        for key in self._system.keys()[-100:]:
-            self._known.add("key", key)
+        self._known.add(SHORT_FILE, victim.short_file_id)
+        self._known.learn_objects(self._system.objects)

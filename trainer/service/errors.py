@@ -1,14 +1,19 @@
 """Errors that end a call to the trainer, independent of gRPC."""
 
+# A status lies in the metadata, which gRPC limits: a larger one reaches the caller without code and details.
+MESSAGE_BYTES = 1000
+
 
 class CallError(Exception):
-    """`reason` names an earmark.v1.ErrorReason or is NO_FREE_SLOT.
+    """`reason` names an earmark.v1.ErrorReason or is NO_FREE_SLOT. A long message is shortened.
 
     `field` is the request field that a BadRequest detail names; empty if no field is at fault.
     """
 
     def __init__(self, reason: str, message: str, field: str = "") -> None:
-        super().__init__(message)
+        encoded = message.encode()
+        is_long = len(encoded) > MESSAGE_BYTES
+        super().__init__(encoded[:MESSAGE_BYTES].decode(errors="ignore") + "…" if is_long else message)
         self.reason = reason
         self.field = field
 

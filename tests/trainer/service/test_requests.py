@@ -79,3 +79,21 @@ def test_a_detection_names_only_objects_of_models(trainer) -> None:
         trainer.stub.Detect(iter([pb.DetectRequest(start=start)]), timeout=SECONDS)
     )
     assert failure(error) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+
+
+LONG = "x" * 100_000
+TWICE = dict.fromkeys(("source", "audio", "features"), f"audio/one/{LONG}")
+
+
+@pytest.mark.parametrize(
+    ("method", "request_", "reason"),
+    [
+        ("HandBack", pb.HandBackRequest(training_job_id=LONG), "NOT_FOUND"),
+        ("ProcessAudio", pb.ProcessAudioRequest(audio_file_id="one", **TWICE), "INVALID_FIELD"),
+    ],
+    ids=["a job", "a key"],
+)
+def test_an_error_about_something_long_has_its_reason(trainer, method, request_, reason) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        list(getattr(trainer.stub, method)(request_, timeout=SECONDS))
+    assert failure(caught.value)[1] == reason
