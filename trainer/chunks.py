@@ -15,7 +15,7 @@ from earmark.trainer.features.frontend import FRAME_MS
 from earmark.trainer.job import TrainingConfig
 
 CORE_FRAMES = 400
-CONTEXT_FRAMES = 64
+PAST_FRAMES, FUTURE_FRAMES = 128, 88  # the context that a frame has in detection
 WINDOWS_PER_STEP = 2  # at least, so that a step trains on more than one place
 ALIGNMENT = 16  # a multiple of the number of frames that the network joins into one
 
@@ -27,7 +27,8 @@ class Grid:
     chunk: int
     stride: int
     chunks: int
-    context: int
+    past: int
+    future: int
 
     @property
     def core(self) -> int:
@@ -37,7 +38,7 @@ class Grid:
     @property
     def length(self) -> int:
         """The length of a window with its context on both sides, rounded up to ALIGNMENT."""
-        return -(-(self.core + 2 * self.context) // ALIGNMENT) * ALIGNMENT
+        return -(-(self.core + self.past + self.future) // ALIGNMENT) * ALIGNMENT
 
 
 def chunk_grid(config: TrainingConfig) -> Grid:
@@ -45,7 +46,9 @@ def chunk_grid(config: TrainingConfig) -> Grid:
     chunk = max(1, round(config.chunk_size_ms / FRAME_MS))
     stride = min(chunk, max(1, round(config.stride_ms / FRAME_MS)))
     fitting = 1 + max(0, CORE_FRAMES - chunk) // stride
-    return Grid(chunk, stride, max(1, min(fitting, config.batch_size // WINDOWS_PER_STEP)), CONTEXT_FRAMES)
+    return Grid(
+        chunk, stride, max(1, min(fitting, config.batch_size // WINDOWS_PER_STEP)), PAST_FRAMES, FUTURE_FRAMES
+    )
 
 
 def windows_per_step(config: TrainingConfig, grid: Grid) -> int:
@@ -79,6 +82,6 @@ def core_weights(grid: Grid) -> tuple[Int32[np.ndarray, " length"], Int32[np.nda
     If no chunk contains a frame, its last number is lower than its first. The last number is not limited to
     the chunks that the window has.
     """
-    position = np.arange(grid.length) - grid.context
+    position = np.arange(grid.length) - grid.past
     first = np.maximum(0, (position - grid.chunk) // grid.stride + 1)
     return first.astype(np.int32), (position // grid.stride).astype(np.int32)

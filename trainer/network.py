@@ -21,6 +21,7 @@ from earmark.trainer.job import NetworkSize
 
 STEP = 4  # frames of the front end per frame of the network: most work is at a quarter of the rate
 DROPOUT = 0.15
+LONGEST_FUTURE = 7  # of a block, in frames of the network: with the front end, 1.5 s together
 
 Weights: TypeAlias = nnx.State[Any, Any]
 
@@ -38,16 +39,30 @@ class Architecture:
     dtype: str = "float32"
 
     @property
-    def reach(self) -> int:
-        """How many frames of the front end an output depends on, to either side."""
+    def futures(self) -> tuple[int, ...]:
+        """How far each block looks forward: as far as back, but no further than a live stream should wait."""
+        return tuple(min(dilation, LONGEST_FUTURE) for dilation in self.dilations)
+
+    @property
+    def past(self) -> int:
+        """How many frames of the front end before its own an output depends on."""
         return STEP * (sum(self.dilations) + 1)
+
+    @property
+    def future(self) -> int:
+        """How many frames of the front end after its own an output depends on."""
+        return STEP * (sum(self.futures) + 1)
 
 
 class Block(nnx.Module):
-    """A residual block: x + W2 drop(relu(W1 [norm(x)(t - d), norm(x)(t), norm(x)(t + d)]))."""
+    """A residual block: x + W2 drop(relu(W1 [norm(x)(t - d), norm(x)(t), norm(x)(t + f)])).
 
-    def __init__(self, width: int, dilation: int, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+    d is the dilation and f the future, which is shorter where a live stream should not wait.
+    """
+
+    def __init__(self, width: int, dilation: int, future: int, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
         self.dilation = dilation
+        self.future = future
         self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
         self.spread = nnx.Linear(3 * width, width, dtype=dtype, rngs=rngs)
         self.gather = nnx.Linear(
@@ -62,9 +77,9 @@ class Block(nnx.Module):
         self, x: Float[Array, "batch frames width"], key: Key[Array, ""] | None
     ) -> Float[Array, "batch frames width"]:
         """Channels are dropped if there is a key."""
-        padded = jnp.pad(self.norm(x), ((0, 0), (self.dilation, self.dilation), (0, 0)))
-        frames = x.shape[1]
-        shifted = [padded[:, shift : shift + frames] for shift in (0, self.dilation, 2 * self.dilation)]
+        padded = jnp.pad(self.norm(x), ((0, 0), (self.dilation, self.future), (0, 0)))
+        frames, shifts = x.shape[1], (0, self.dilation, self.dilation + self.future)
+        shifted = [padded[:, shift : shift + frames] for shift in shifts]
         hidden = nnx.relu(self.spread(jnp.concatenate(shifted, axis=-1)))
         return x + self.gather(drop_channels(hidden, DROPOUT, key))
 
@@ -95,7 +110,10 @@ class Network(nnx.Module):
         width = architecture.width
         self.dtype = dtype
         self.stem = nnx.Linear(2 * (FEATURES + 1), width, dtype=dtype, rngs=rngs)
-        self.blocks = nnx.List([Block(width, d, dtype, rngs) for d in architecture.dilations])
+        self.blocks = nnx.List(
+            Block(width, dilation, future, dtype, rngs)
+            for dilation, future in zip(architecture.dilations, architecture.futures, strict=True)
+        )
         self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
         self.head = nnx.Linear(width, STEP * architecture.outputs, rngs=rngs)
 

@@ -15,6 +15,7 @@ from earmark.trainer.features.frontend import FRAME_MS
 from earmark.trainer.job import Annotation, TrainingFile
 
 CERTAIN = 255  # the label of an event that the annotator is sure of
+SAME_SHARE = 0.5  # of the time that the spans of two channels cover together
 LIKELY = 0.5  # the confidence from which an annotation counts as an event; training uses the others too
 
 Spans = Int64[np.ndarray, "events 2"]  # onsets and offsets in ms
@@ -25,13 +26,14 @@ NO_SPANS = np.empty((0, 2), np.int64)
 class RegionEvent:
     """An annotated artifact. `onset_ms` and `offset_ms` are relative to the start of its region.
 
-    `confidence` (0-1) is the annotator's.
+    `confidence` (0-1) is the annotator's. `channel` is None if the annotation does not name one.
     """
 
     artifact_type: str
     onset_ms: int
     offset_ms: int
     confidence: float = 1.0
+    channel: int | None = None
 
     @property
     def label(self) -> int:
@@ -54,12 +56,19 @@ class Region:
     events: tuple[RegionEvent, ...] = ()
 
     def spans(self) -> dict[str, Spans]:
-        """The likely events of each type that has any, by onset."""
-        spans: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        """The likely events of each type that has any, by onset. One in several channels counts once."""
+        by_type: dict[str, list[Spans]] = defaultdict(list)
+        for (name, _), of_channel in self.spans_by_channel().items():
+            by_type[name].append(of_channel)
+        return {name: across_channels(channels) for name, channels in by_type.items()}
+
+    def spans_by_channel(self) -> dict[tuple[str, int | None], Spans]:
+        """The likely events of each type and channel that has any, by onset."""
+        spans: dict[tuple[str, int | None], list[tuple[int, int]]] = defaultdict(list)
         for event in self.events:
             if event.is_likely:
-                spans[event.artifact_type].append((event.onset_ms, event.offset_ms))
-        return {name: np.array(of_type, np.int64) for name, of_type in spans.items()}
+                spans[event.artifact_type, event.channel].append((event.onset_ms, event.offset_ms))
+        return {key: np.array(of_channel, np.int64) for key, of_channel in spans.items()}
 
     @property
     def frames(self) -> int:
@@ -69,11 +78,49 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class ValidationRegion:
-    """A region of the validation audio as a recording of its own, with the likely events of each type."""
+    """A region of the validation audio as a recording of its own, with the likely events of each type.
 
-    features: Float16[np.ndarray, "frames features"]
+    `tracks` are the features of each track of the file.
+    """
+
+    tracks: tuple[Float16[np.ndarray, "frames features"], ...]
     events: Mapping[str, Spans]
     duration_ms: int
+
+
+def across_channels(channels: Sequence[Int64[np.ndarray, "_ 2"]]) -> Int64[np.ndarray, "artifacts 2"]:
+    """The artifacts of one type in a file, from the spans in each channel. One in several channels is one."""
+    if len(channels) == 1:
+        return channels[0]
+    groups = same_artifacts(channels)
+    spans = np.concatenate(channels)
+    joined = [(int(spans[group, 0].min()), int(spans[group, 1].max())) for group in groups]
+    return np.array(joined, np.int64).reshape(-1, 2)
+
+
+def same_artifacts(channels: Sequence[Int64[np.ndarray, "_ 2"]]) -> list[list[int]]:
+    """Group the spans of all channels, numbered one channel after the other, by artifact and by onset.
+
+    Two spans in two channels are one artifact if what they share is at least SAME_SHARE of what they cover.
+    """
+    spans = np.concatenate([NO_SPANS, *channels])
+    channel_of = np.repeat(np.arange(len(channels)), [len(of_channel) for of_channel in channels])
+    groups: list[list[int]] = []
+    open_groups: list[list[int]] = []
+    for number in np.lexsort((spans[:, 1], spans[:, 0])).tolist():
+        start, end = spans[number].tolist()
+        open_groups = [group for group in open_groups if spans[group, 1].max() > start]
+        for group in open_groups:
+            begin, finish = spans[group[0]].tolist()
+            shared = min(end, finish) - max(start, begin)
+            covered = max(end, finish) - min(start, begin)
+            if channel_of[number] not in channel_of[group] and shared >= SAME_SHARE * covered:
+                group.append(number)
+                break
+        else:
+            groups.append([number])
+            open_groups.append(groups[-1])
+    return groups
 
 
 def draw_region(
@@ -85,7 +132,13 @@ def draw_region(
     first = bisect_left(annotations, begin_ms, key=_onset_ms)
     last = bisect_left(annotations, end_ms + 1, lo=first, key=_onset_ms)
     events = (
-        RegionEvent(event.artifact_type, event.start_ms - begin_ms, event.end_ms - begin_ms, event.confidence)
+        RegionEvent(
+            event.artifact_type,
+            event.start_ms - begin_ms,
+            event.end_ms - begin_ms,
+            event.confidence,
+            event.channel,
+        )
         for event in annotations[first:last]
         if event.artifact_type in types and event.end_ms <= end_ms
     )

@@ -59,7 +59,7 @@ def difference(dataset: Dataset, dtype: str, device: jax.Device, reference: jax.
 
 def outcome(dataset: Dataset, dtype: str, device: jax.Device) -> dict[str, np.ndarray]:
     """The loss of one step, the mean loss of STEPS more, and one file's scores before and after them."""
-    file = dataset.features[0]
+    file = dataset.features[0].tracks[0]
     with jax.default_device(device):  # where the scores are computed
         loop = HotLoop(dataset, dtype, device)
         before = loop.scores(file)

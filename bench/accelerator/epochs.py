@@ -22,7 +22,7 @@ from earmark.trainer.learning.step import initial_state
 from earmark.trainer.model import Model
 from earmark.trainer.network import default_dtype, initial_parameters
 from earmark.trainer.scoring.calibration import learned_types
-from earmark.trainer.scoring.detection import frame_scores
+from earmark.trainer.scoring.detection import by_region, frame_scores
 from earmark.trainer.scoring.evaluation import evaluate
 
 TYPES = tuple(f"type {number}" for number in range(8))
@@ -53,7 +53,8 @@ def epoch(dataset: Dataset, dtype: str, device: jax.Device) -> dict[str, Any]:
             deque(run_epoch(state, timer, shards, data, config, number, shape), maxlen=0)
             trained = time.perf_counter()
             model = Model(shape.architecture, types, state.train.average, constants.mean, constants.deviation)
-            scores = frame_scores(model, [region.features for region in validation])
+            tracks = [track for region in validation for track in region.tracks]
+            scores = by_region(frame_scores(model, tracks), validation)
             evaluate(validation, scores, types, shape.grid)
             evaluated = time.perf_counter()
             state = next_epoch(state.train)

@@ -19,13 +19,13 @@ import numpy as np
 import soundfile  # type: ignore[import-untyped]  # has no stubs
 import torch
 import typer
+from librosa.filters import mel as mel_filterbank
 from torch import nn
 
 from bench.tools.folder import Row, annotations, audio, durations_ms
 from bench.tools.scores import scores
-from earmark.trainer.features.frontend import mel_filterbank
 
-RATE, HOP, FFT = 16_000, 160, 512
+RATE, HOP, FFT, BANDS = 16_000, 160, 512, 64
 FRAME_MS = 10
 POOL = 2  # frames per output
 FRAMES = 400  # of a window
@@ -100,7 +100,7 @@ def main(
 
 def read(folder: Path, device: Any) -> list[Recording]:
     """The features of the folder's audio, which is mono at RATE."""
-    filters = torch.tensor(mel_filterbank(), device=device).float()
+    filters = torch.tensor(mel_filterbank(sr=RATE, n_fft=FFT, n_mels=BANDS), device=device).float()
     window = torch.hann_window(FFT, device=device)
 
     def features(path: Path) -> Recording:

@@ -13,10 +13,12 @@ from bench.tools.folder import annotations, audio, channel
 from earmark.storage.objects import ObjectStore
 from earmark.trainer.data.loading import Dataset
 from earmark.trainer.data.split import Split
-from earmark.trainer.features.frontend import FEATURES, FRAME_MS, features, pack_features
+from earmark.trainer.features.frontend import FEATURES, FRAME_MS
+from earmark.trainer.features.stored import FileFeatures, file_features, pack_features
 from earmark.trainer.job import Annotation, TrainingConfig, TrainingFile
 from earmark.trainer.learning.precompile import DEFAULT
 from earmark.trainer.regions import draw_region
+from earmark.trainer.workers.views import VIEWS
 
 FRAMES_PER_MINUTE = 60_000 // FRAME_MS
 FILE_MINUTES = 1
@@ -37,7 +39,8 @@ def synthetic_dataset(types: Sequence[str], minutes: float) -> Dataset:
             for start in rng.uniform(0, frames * FRAME_MS - EVENT_MS, frames * FRAME_MS // EVENT_EVERY_MS)
         ]
         files.append(_file(str(number), frames * FRAME_MS, annotated))
-        values.append(rng.standard_normal((frames, FEATURES), np.float32).astype(np.float16))
+        noise = rng.standard_normal((frames, FEATURES), np.float32).astype(np.float16)
+        values.append(FileFeatures.of_mono(noise))
     return Dataset(tuple(files), tuple(values))
 
 
@@ -52,7 +55,7 @@ def read(folder: Path) -> Dataset:
             if row["filename"] == path.name
         ]
         files.append(_file(path.name, len(samples) * 1000 // rate, annotated))
-        values.append(features(samples.T, rate))
+        values.append(file_features(samples.T, rate, views=VIEWS))
     return Dataset(tuple(files), tuple(values))
 
 
@@ -79,7 +82,7 @@ def default_config(dataset: Dataset, seed: int = 0) -> TrainingConfig:
 def repeated(dataset: Dataset, minutes: float) -> Dataset:
     """Whole files repeated up to `minutes`, at least one. Repetitions share their features' memory."""
     limit = minutes * FRAMES_PER_MINUTE
-    lengths = accumulate(len(values) for values in cycle(dataset.features))
+    lengths = accumulate(values.frames for values in cycle(dataset.features))
     count = max(1, sum(1 for _ in takewhile(lambda total: total <= limit, lengths)))
     numbers = [number % len(dataset.files) for number in range(count)]
     return Dataset(
@@ -89,7 +92,7 @@ def repeated(dataset: Dataset, minutes: float) -> Dataset:
 
 def minutes_of(dataset: Dataset) -> float:
     """Minutes of audio in the dataset."""
-    return sum(map(len, dataset.features)) / FRAMES_PER_MINUTE
+    return sum(values.frames for values in dataset.features) / FRAMES_PER_MINUTE
 
 
 def types_of(dataset: Dataset) -> tuple[str, ...]:
@@ -102,7 +105,7 @@ def split(dataset: Dataset, share: float) -> Split:
     """A split of whole files: the last `share` (0-1) of them are the validation set."""
     types = types_of(dataset)
     regions = [
-        draw_region(dataset.files, number, 0, len(values), types)
+        draw_region(dataset.files, number, 0, values.frames, types)
         for number, values in enumerate(dataset.features)
     ]
     trained = len(regions) - round(share * len(regions))

@@ -9,7 +9,7 @@ from tests.trainer.jobs import training_job
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-SHARD_FRAMES = 1 << 14
+SHARD_FRAMES = 1 << 15
 
 
 @pytest.fixture(scope="module")

@@ -7,24 +7,27 @@ import numpy as np
 
 from earmark.storage.objects import ObjectStore
 from earmark.trainer.events import Completed
-from earmark.trainer.features.frontend import features, pack_features
+from earmark.trainer.features.stored import file_features, pack_features
 from earmark.trainer.job import Annotation, TrainingConfig, TrainingFile, TrainingJob
 from earmark.trainer.learning.loop import train
+from earmark.trainer.workers.views import VIEWS
 from tests.sounds import RATE, annotated_speech
 
 
 @cache
-def _packed(audio: bytes) -> bytes:
-    return pack_features(features(np.frombuffer(audio, np.float32)[None], RATE))
+def _packed(audio: bytes, channels: int) -> bytes:
+    samples = np.frombuffer(audio, np.float32).reshape(channels, -1)
+    return pack_features(file_features(samples, RATE, views=VIEWS))
 
 
 def stored_file(
     objects: ObjectStore, name: str, audio: np.ndarray, annotations: list[Annotation]
 ) -> TrainingFile:
-    key = f"features/{name}"
-    objects.put(key, _packed(audio.tobytes()))
-    digest = hashlib.sha256(audio.tobytes()).hexdigest()
-    return TrainingFile(name, digest, key, len(audio) * 1000 // RATE, tuple(annotations))
+    """A file with this audio (samples,) or (channels, samples)."""
+    key, channels = f"features/{name}", np.atleast_2d(audio)
+    objects.put(key, _packed(channels.tobytes(), len(channels)))
+    digest = hashlib.sha256(channels.tobytes()).hexdigest()
+    return TrainingFile(name, digest, key, channels.shape[1] * 1000 // RATE, tuple(annotations))
 
 
 def config(**changes: object) -> TrainingConfig:

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from earmark.trainer.chunks import (
     ALIGNMENT,
-    CONTEXT_FRAMES,
     CORE_FRAMES,
+    FUTURE_FRAMES,
+    PAST_FRAMES,
     WINDOWS_PER_STEP,
     chunk_grid,
     chunk_starts,
@@ -42,7 +43,7 @@ def test_all_valid_settings_give_a_valid_grid(settings):
     assert abs(grid.chunk - settings.chunk_size_ms / 10) <= 0.5
     assert grid.core <= max(CORE_FRAMES, grid.chunk)
     assert grid.length % ALIGNMENT == 0
-    assert 0 <= grid.length - grid.core - 2 * CONTEXT_FRAMES < ALIGNMENT
+    assert 0 <= grid.length - grid.core - PAST_FRAMES - FUTURE_FRAMES < ALIGNMENT
 
 
 @given(settings=CONFIGS)
@@ -93,7 +94,7 @@ def test_a_frame_counts_as_often_as_chunks_of_the_window_contain_it(grid, share)
     chunks = round(share * grid.chunks)
     counted = np.zeros(grid.length, np.int64)
     for number in range(chunks):
-        begin = grid.context + number * grid.stride
+        begin = grid.past + number * grid.stride
         counted[begin : begin + grid.chunk] += 1
     first, last = core_weights(grid)
     np.testing.assert_array_equal(np.maximum(0, np.minimum(last, chunks - 1) - first + 1), counted)

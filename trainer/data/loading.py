@@ -5,9 +5,6 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Float16
-
 from earmark.storage.objects import ObjectNotFoundError, ObjectStore
 from earmark.trainer.data.memory import available_bytes
 from earmark.trainer.events import (
@@ -18,15 +15,17 @@ from earmark.trainer.events import (
     TrainingFailedError,
     TrainingStoppedError,
 )
-from earmark.trainer.features.frontend import FEATURES, FRAME_MS, FRAMES_PER_SECOND, unpack_features
+from earmark.trainer.features.frontend import FEATURES, FRAME_MS, FRAMES_PER_SECOND
+from earmark.trainer.features.stored import FileFeatures, unpack_features
 from earmark.trainer.job import ShouldStop, TrainingFile
 from earmark.trainer.regions import Region, ValidationRegion
 
 LOADING_EVENTS = 20  # per job, about
 READS = 32  # at a time: a bucket takes tens of milliseconds for each, and most files are small
-# Three copies of the float16 features: as loaded, in shards, and on a device if that is the CPU. This gives
-# 318 MB per hour of audio; the measured peak grows by 280 MB.
-BYTES_PER_HOUR = 3 * 2 * FEATURES * FRAMES_PER_SECOND * 3600
+# Of the features: as loaded, in shards, and on a device if that is the CPU.
+COPIES = 3
+# Float16 features of one channel and of its view.
+BYTES_PER_HOUR = COPIES * 2 * 2 * FEATURES * FRAMES_PER_SECOND * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Dataset:
     """The usable files of a job in the order of their content, and the features of each."""
 
     files: tuple[TrainingFile, ...]
-    features: tuple[Float16[np.ndarray, "_ features"], ...]
+    features: tuple[FileFeatures, ...]
 
 
 def load(
@@ -42,13 +41,16 @@ def load(
 ) -> Generator[Event, None, Dataset]:
     """Yield events and return the dataset. The order of `files` does not matter.
 
-    A file that cannot be used is left out with a notice. Raises TrainingFailedError before anything is loaded
-    if the files together would not fit into memory, and at the end if no file is usable. Raises
-    TrainingStoppedError if the job should stop.
+    A file that cannot be used is left out with a notice. Raises TrainingFailedError if the files together
+    would not fit into memory: before anything is loaded if each had one channel, otherwise on the way. Raises
+    it at the end if no file is usable, and TrainingStoppedError if the job should stop.
     """
-    _check_size(files, available_bytes())
+    available = available_bytes()
+    hours = sum(file.duration_ms for file in files) / 3_600_000
+    _check_size(hours, hours * BYTES_PER_HOUR, available)
+    size = 0
     usable: list[TrainingFile] = []
-    features: list[np.ndarray] = []
+    features: list[FileFeatures] = []
     ordered = sorted(files, key=_content)
     for number, (file, reading) in enumerate(_reads(ordered, objects), start=1):
         if should_stop() is not None:
@@ -59,6 +61,8 @@ def load(
             message = f"audio file {file.audio_file_id} is left out: {error}"
             yield Notice(NoticeCode.FILE_LEFT_OUT, message, audio_file_id=file.audio_file_id)
             continue
+        size += values.bytes
+        _check_size(hours, COPIES * size, available)
         usable.append(file)
         features.append(values)
         if number % max(1, len(ordered) // LOADING_EVENTS) == 0 or number == len(ordered):
@@ -76,20 +80,23 @@ def validation_regions(dataset: Dataset, regions: Sequence[Region]) -> list[Vali
     return [_validation_region(dataset, region) for region in regions]
 
 
-def _content(file: TrainingFile) -> tuple[str, list[tuple[int, int, str, float]]]:
+def _content(file: TrainingFile) -> tuple[str, list[tuple[int, int, str, float, int]]]:
     """What orders the files: ids would not do, because each upload of a recording has another."""
-    return file.sha256, [(a.start_ms, a.end_ms, a.artifact_type, a.confidence) for a in file.annotations]
+    return file.sha256, [
+        (a.start_ms, a.end_ms, a.artifact_type, a.confidence, -1 if a.channel is None else a.channel)
+        for a in file.annotations
+    ]
 
 
 def _reads(
     files: Sequence[TrainingFile], objects: ObjectStore
-) -> Iterator[tuple[TrainingFile, Future[Float16[np.ndarray, "_ features"]]]]:
+) -> Iterator[tuple[TrainingFile, Future[FileFeatures]]]:
     """Yield each file in order with its features, which may still be on their way.
 
     At most READS files are read that have not been yielded.
     """
     pool = ThreadPoolExecutor(READS, thread_name_prefix="read features")
-    reading: deque[tuple[TrainingFile, Future[np.ndarray]]] = deque()
+    reading: deque[tuple[TrainingFile, Future[FileFeatures]]] = deque()
     try:
         for file in files:
             if len(reading) == READS:
@@ -100,30 +107,25 @@ def _reads(
         pool.shutdown(wait=False, cancel_futures=True)  # a job that stops does not wait for the store
 
 
-def _features(objects: ObjectStore, file: TrainingFile) -> Float16[np.ndarray, "_ features"]:
+def _features(objects: ObjectStore, file: TrainingFile) -> FileFeatures:
     """Raises ObjectNotFoundError, and ValueError if the features cannot be used."""
     values = unpack_features(objects.get(file.features))
-    if not len(values):
+    if not values.frames:
         raise ValueError("it has no frames")
     return values
 
 
-def _check_size(files: Sequence[TrainingFile], available: float) -> None:
-    hours = sum(file.duration_ms for file in files) / 3_600_000
-    needed = hours * BYTES_PER_HOUR
+def _check_size(hours: float, needed: float, available: float) -> None:
     if needed > available:
         raise TrainingFailedError(
             "DATASET_TOO_LARGE",
-            f"{hours:,.1f} hours of audio take {needed / 2**30:,.1f} GiB of memory to train on, and the "
-            f"trainer has {available / 2**30:,.1f} GiB: use a larger machine, or split the dataset",
+            f"{hours:,.1f} hours of audio take {needed / 2**30:,.1f} GiB of memory or more to train on, and "
+            f"the trainer has {available / 2**30:,.1f} GiB: use a larger machine, or split the dataset",
         )
 
 
 def _validation_region(dataset: Dataset, region: Region) -> ValidationRegion:
     file = dataset.files[region.file]
-    features = dataset.features[region.file][region.start : region.end]
-    return ValidationRegion(
-        features,
-        region.spans(),
-        min(file.duration_ms - region.start * FRAME_MS, len(features) * FRAME_MS),
-    )
+    tracks = dataset.features[region.file].tracks[:, region.start : region.end]
+    duration_ms = min(file.duration_ms - region.start * FRAME_MS, tracks.shape[1] * FRAME_MS)
+    return ValidationRegion(tuple(tracks), region.spans(), duration_ms)

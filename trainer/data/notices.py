@@ -26,10 +26,10 @@ def annotation_notices(
     """
     by_type: dict[str, dict[int, Spans]] = {name: {} for name in types}
     for number, values in enumerate(dataset.features):
-        for name, spans in draw_region(dataset.files, number, 0, len(values), by_type).spans().items():
+        for name, spans in draw_region(dataset.files, number, 0, values.frames, by_type).spans().items():
             by_type[name][number] = spans
     trained = Counter(event.artifact_type for region in train for event in region.events if event.is_likely)
-    audio_ms = FRAME_MS * sum(len(values) for values in dataset.features)
+    audio_ms = FRAME_MS * sum(values.frames for values in dataset.features)
     notices: list[Notice] = []
     for name, of_type in by_type.items():
         notices += _overlap(dataset, of_type, name)

@@ -1,13 +1,14 @@
 """Packs the training regions into arrays of one shape, so that one compilation serves any dataset."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float16, Float32, Int32, UInt8
 
 from earmark.trainer.chunks import Grid, window_table
+from earmark.trainer.data.channels import SharesOfRegion, events_of_track
 from earmark.trainer.data.loading import Dataset
 from earmark.trainer.features.frontend import FEATURES, FRAME_MS
 from earmark.trainer.network import output_bucket
@@ -15,45 +16,61 @@ from earmark.trainer.regions import Region, RegionEvent
 
 SHARD_FRAMES = 1 << 18  # 44 minutes
 BOUNDARY_FRAMES = 2  # that are not active between two events of a type that touch
-SMALLEST_DEVIATION = 1e-2  # a feature that is constant in training must not explode if it varies later
+SMALLEST_DEVIATION = 1e-2  # of a feature in training; others count as constant
+IGNORED = np.float32(
+    1e6
+)  # the deviation that a constant feature gets, so that it does not count if it varies later
 
 
 @dataclass(frozen=True, slots=True)
 class HostShard:
     """A shard in the host's memory.
 
-    `windows` has the rows of `window_table`. The first `frames` frames contain data; the rest is padding.
+    `windows` has the rows of `window_table`; a view of the same audio is `view_shifts` frames further, or
+    there is none where that is 0. The first `frames` frames contain data; the rest is padding.
     """
 
     features: Float16[np.ndarray, "shard_frames features"]
     targets: UInt8[np.ndarray, "shard_frames outputs"]
     windows: Int32[np.ndarray, "windows 4"]
+    view_shifts: Int32[np.ndarray, " windows"]
     frames: int
+    pieces: "tuple[Piece, ...]"
 
 
 def feature_statistics(
     dataset: Dataset, regions: Sequence[Region]
 ) -> tuple[Float32[np.ndarray, " features"], Float32[np.ndarray, " features"]]:
-    """Return mean and standard deviation of each feature over the regions.
+    """Return mean and standard deviation of each feature over the regions' tracks and their views.
 
     They are computed from running sums, so that the regions are never copied into one array.
     """
     total, squares, frames = np.zeros(FEATURES), np.zeros(FEATURES), 0
     for region in regions:
-        values = dataset.features[region.file][region.start : region.end].astype(np.float32)
-        total += values.sum(axis=0, dtype=np.float64)
-        squares += (values**2).sum(axis=0, dtype=np.float64)
-        frames += len(values)
+        of_file = dataset.features[region.file]
+        for track in (*of_file.tracks, *(track for view in of_file.views for track in view)):
+            values = track[region.start : region.end].astype(np.float32)
+            total += values.sum(axis=0, dtype=np.float64)
+            squares += (values**2).sum(axis=0, dtype=np.float64)
+            frames += len(values)
     mean = total / frames
-    deviation = np.sqrt(np.maximum(squares / frames - mean**2, SMALLEST_DEVIATION**2))
+    deviation = np.sqrt(np.maximum(squares / frames - mean**2, 0))
+    deviation[deviation < SMALLEST_DEVIATION] = IGNORED
     return mean.astype(np.float32), deviation.astype(np.float32)
 
 
 def pack_shards(
-    dataset: Dataset, regions: Sequence[Region], types: Sequence[str], grid: Grid, seed: int
+    dataset: Dataset,
+    regions: Sequence[Region],
+    types: Sequence[str],
+    grid: Grid,
+    seed: int,
+    shares: Mapping[tuple[int, int], SharesOfRegion] | None = None,
 ) -> tuple[HostShard, ...]:
-    """Pack all regions into shards, in an order drawn from `seed`, so that each shard is a random sample."""
-    return tuple(_shard(dataset, pieces, types, grid) for pieces in _packed(regions, grid, seed))
+    """Pack all tracks of the regions into shards, in an order drawn from `seed`: each is a random sample."""
+    return tuple(
+        _shard(dataset, pieces, types, grid, shares or {}) for pieces in _packed(dataset, regions, grid, seed)
+    )
 
 
 def frame_targets(
@@ -98,48 +115,89 @@ def _targets_of_type(events: Sequence[RegionEvent], frames: int) -> UInt8[np.nda
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
-    """Frames `start` to `end` of a region, counted from the region's start."""
+class Piece:
+    """Frames `start` to `end` of a track of a region, counted from the region's start."""
 
     region: Region
+    track: int
     start: int
     end: int
+    has_view: bool
+
+    @property
+    def length(self) -> int:
+        """The frames that it takes in a shard, with its view."""
+        return (self.end - self.start) * (2 if self.has_view else 1)
 
 
-def _packed(regions: Sequence[Region], grid: Grid, seed: int) -> Iterator[list[_Piece]]:
+def _packed(dataset: Dataset, regions: Sequence[Region], grid: Grid, seed: int) -> Iterator[list[Piece]]:
     """Yield the pieces of each shard. A region longer than a shard is cut at the start of a chunk."""
-    step = SHARD_FRAMES // grid.stride * grid.stride
-    pieces = [
-        _Piece(region, start, min(region.frames, start + SHARD_FRAMES))
-        for region in regions
-        for start in range(0, region.frames, step)
-    ]
+    pieces = []
+    for region in regions:
+        of_file = dataset.features[region.file]
+        has_view = len(of_file.views) > 0
+        longest = SHARD_FRAMES // (2 if has_view else 1)
+        pieces += [
+            Piece(region, track, start, min(region.frames, start + longest), has_view)
+            for track in range(len(of_file.tracks))
+            for start in range(0, region.frames, longest // grid.stride * grid.stride)
+        ]
     order = np.random.default_rng(seed).permutation(len(pieces))
-    shard: list[_Piece] = []
+    shard: list[Piece] = []
     frames = 0
     for piece in (pieces[number] for number in order):
-        length = piece.end - piece.start
-        if frames + length > SHARD_FRAMES:
+        if frames + piece.length > SHARD_FRAMES:
             yield shard
             shard, frames = [], 0
         shard.append(piece)
-        frames += length
+        frames += piece.length
     yield shard
 
 
-def _shard(dataset: Dataset, pieces: Sequence[_Piece], types: Sequence[str], grid: Grid) -> HostShard:
-    """Join the pieces into a shard. Each piece has its own windows."""
+def _shard(
+    dataset: Dataset,
+    pieces: Sequence[Piece],
+    types: Sequence[str],
+    grid: Grid,
+    shares: Mapping[tuple[int, int], SharesOfRegion],
+) -> HostShard:
+    """Join the pieces into a shard. Each piece has its own windows, and its view follows it."""
     features = np.zeros((SHARD_FRAMES, FEATURES), np.float16)
-    targets = np.zeros((SHARD_FRAMES, output_bucket(len(types))), np.uint8)
     bounds: list[tuple[int, int]] = []
     place = 0
     for piece in pieces:
-        region = piece.region
-        values = dataset.features[region.file][region.start + piece.start : region.start + piece.end]
-        end = place + len(values)
-        features[place:end] = values
-        region_targets = frame_targets(region.events, types, region.frames)
-        targets[place:end, : len(types)] = region_targets[piece.start : piece.start + len(values)]
-        bounds.append((place, place + piece.end - piece.start))
-        place = end
-    return HostShard(features, targets, window_table(bounds, grid), place)
+        of_file = dataset.features[piece.region.file]
+        part = slice(piece.region.start + piece.start, piece.region.start + piece.end)
+        length = piece.end - piece.start
+        features[place : place + length] = of_file.tracks[piece.track, part]
+        if piece.has_view:
+            features[place + length : place + 2 * length] = of_file.views[0, piece.track, part]
+        bounds.append((place, place + length))
+        place += piece.length
+    windows = window_table(bounds, grid)
+    shift_of = {
+        begin: end - begin if piece.has_view else 0
+        for (begin, end), piece in zip(bounds, pieces, strict=True)
+    }
+    shifts = [shift_of[begin] for begin in windows[:, 1].tolist()]
+    targets = shard_targets(dataset, pieces, types, shares)
+    return HostShard(features, targets, windows, np.array(shifts, np.int32), place, tuple(pieces))
+
+
+def shard_targets(
+    dataset: Dataset,
+    pieces: Sequence[Piece],
+    types: Sequence[str],
+    shares: Mapping[tuple[int, int], SharesOfRegion],
+) -> UInt8[np.ndarray, "shard_frames outputs"]:
+    """The labels of the pieces, and of their views, as they lie in their shard."""
+    targets = np.zeros((SHARD_FRAMES, output_bucket(len(types))), np.uint8)
+    place = 0
+    for piece in pieces:
+        region, of_file = piece.region, dataset.features[piece.region.file]
+        events = events_of_track(region, of_file, piece.track, shares.get((region.file, region.start), {}))
+        of_piece = frame_targets(events, types, region.frames)[piece.start : piece.end]
+        for begin in range(place, place + piece.length, len(of_piece)):
+            targets[begin : begin + len(of_piece), : len(types)] = of_piece
+        place += piece.length
+    return targets

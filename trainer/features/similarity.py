@@ -15,8 +15,8 @@ from jaxtyping import Float, Float32, Float64
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import fft, ndimage  # type: ignore[import-untyped]  # it has no stubs
 
-STEPS_PER_SECOND = 50
-STEP_FRAMES = 2  # frames of the front end in one step
+STEPS_PER_SECOND = 25
+STEP_FRAMES = 4  # frames of the front end in one step
 
 LAG_RATE = 4_000
 LAG_HOP = LAG_RATE // STEPS_PER_SECOND
@@ -24,11 +24,11 @@ TEMPLATE = LAG_RATE * 80 // 1000
 SHORTEST_LAG = LAG_RATE * 80 // 1000
 LONGEST_LAG = LAG_RATE * 420 // 1000
 LAG_BANDS = 8
-SMOOTHING_STEPS = (1, 11, 25)  # an echo keeps its lag longer than a similarity by chance does
+SMOOTHING_STEPS = (1, 5, 13)  # an echo keeps its lag longer than a similarity by chance does
 LAG_LEVEL = 1e-2  # a tenth of a whitened signal's level: quieter passages resemble nothing
 WHITENING_WINDOW = LAG_RATE * 40 // 1000
 WHITENING_BINS = 3  # the envelope of the spectrum is its average over so many bins: 75 Hz
-WHITENING_LEVEL = 1e-4
+WHITENING_LEVEL = 3e-5
 REPEATS = len(SMOOTHING_STEPS) * (LAG_BANDS + 1) + 1
 
 PITCH_RATE = 8_000
@@ -36,16 +36,17 @@ PITCH_HOP = PITCH_RATE // STEPS_PER_SECOND
 PITCH_WINDOW = PITCH_RATE * 40 // 1000
 # Lags in samples that correspond to 400 down to 62.5 Hz.
 PITCH_EDGES: list[int] = np.geomspace(PITCH_RATE / 400, PITCH_RATE / 62.5, 17).astype(int).tolist()
-PITCH_LEVEL = 1e-4  # the amplitude below which a signal counts as having no pitch
+PITCH_LEVEL = 3e-5  # the amplitude below which a signal counts as having no pitch
 PERIOD_FACTORS = (0.5, 1, 2, 3, 4)
 PERIOD_TOLERANCE = 4  # samples
 VOICES = len(PITCH_EDGES) + 3
 
 STEPS_AT_A_TIME = 128
+AVERAGED = 32  # steps per matrix product
 
 
 def repeats(
-    audio: Float32[np.ndarray, "channels samples"], rate: int, frames: int
+    audio: Float32[np.ndarray, " samples"], rate: int, frames: int
 ) -> Float64[np.ndarray, "frames repeats"]:
     """Compare the last 80 ms with the signal 80-420 ms earlier, every 20 ms.
 
@@ -55,7 +56,7 @@ def repeats(
     the 220 ms average, as a share of the range of lags (0-1).
     """
     steps = -(-frames // STEP_FRAMES)
-    signal = whitened(_resampled(audio.mean(axis=0), rate, LAG_RATE, steps * LAG_HOP))
+    signal = whitened(_resampled(audio, rate, LAG_RATE, steps * LAG_HOP))
     correlation = lag_correlation(signal, steps)
     columns = []
     for width in SMOOTHING_STEPS:
@@ -111,13 +112,20 @@ def moving_average(values: Float[np.ndarray, "steps n"], width: int) -> Float[np
     """Average over the `width` (odd) steps around each step; beyond the ends the values count as 0."""
     if width == 1:
         return values
-    sums = np.cumsum(np.pad(values, ((width // 2 + 1, width // 2), (0, 0))), axis=0)
-    average: np.ndarray = (sums[width:] - sums[:-width]) / width
+    padded = np.pad(values.astype(np.float32, copy=False), ((width // 2, width // 2 + AVERAGED), (0, 0)))
+    rows = np.arange(AVERAGED)
+    # A band of a matrix product: faster than running sums.
+    in_window = (np.arange(AVERAGED + width - 1)[None] - rows[:, None]) % (AVERAGED + width) < width
+    band = in_window.astype(np.float32) / np.float32(width)
+    average = np.empty(values.shape, np.float32)
+    for first in range(0, len(values), AVERAGED):
+        part = average[first : first + AVERAGED]
+        part[:] = (band @ padded[first : first + AVERAGED + width - 1])[: len(part)]
     return average
 
 
 def voices(
-    audio: Float32[np.ndarray, "channels samples"], rate: int, frames: int
+    audio: Float32[np.ndarray, " samples"], rate: int, frames: int
 ) -> Float32[np.ndarray, "frames voices"]:
     """Measure the pitch, and the residual after its cancellation, in 40 ms of audio every 20 ms.
 
@@ -128,7 +136,7 @@ def voices(
     and the periodicity of the residual at other lags, unsmoothed and averaged over 500 ms.
     """
     steps = -(-frames // STEP_FRAMES)
-    signal = _resampled(audio.mean(axis=0), rate, PITCH_RATE, steps * PITCH_HOP)
+    signal = _resampled(audio, rate, PITCH_RATE, steps * PITCH_HOP)
     longest = PITCH_EDGES[-1]
     reach = PITCH_WINDOW + 2 * longest
     segments = sliding_window_view(np.pad(signal, (reach // 2, reach)), reach)[::PITCH_HOP][:steps]
@@ -139,7 +147,8 @@ def voices(
     later = np.take_along_axis(segments, np.arange(present.shape[1]) + period, axis=1)
     residual = present - later
     residual_correlation = _autocorrelation(residual)
-    residual_correlation[_multiples(period, residual_correlation.shape[1])] = 0
+    near = _multiples(period, residual_correlation.shape[1])
+    np.put_along_axis(residual_correlation, near, 0, axis=1)
     second = residual_correlation.max(axis=1, keepdims=True)
     amplitude = _rms(residual) / (_rms(present) + PITCH_LEVEL)
     average = moving_average(second, SMOOTHING_STEPS[-1])
@@ -164,10 +173,11 @@ def _autocorrelation(segments: np.ndarray) -> np.ndarray:
 
 
 def _multiples(period: np.ndarray, lags: int) -> np.ndarray:
-    """Return (steps, lags): whether a lag is close to one at which the pitch itself would return."""
-    near = [np.abs(np.arange(lags) - factor * period) <= PERIOD_TOLERANCE for factor in PERIOD_FACTORS]
-    multiples: np.ndarray = np.logical_or.reduce(near)
-    return multiples
+    """Return (steps, near): the lags close to those at which the pitch itself would return."""
+    around = np.arange(-PERIOD_TOLERANCE, PERIOD_TOLERANCE + 1)
+    returns = np.rint(np.array(PERIOD_FACTORS) * period).astype(np.int64)  # (steps, factors)
+    near = (returns[:, :, None] + around).reshape(len(period), -1)
+    return np.where(near < lags, near, 0).clip(0)
 
 
 def _rms(segments: np.ndarray) -> np.ndarray:

@@ -4,12 +4,14 @@ Resampling from 44.1 to 16 kHz lowers the share of flat-topped samples in a clip
 a click of one sample from 0.78 to 0.27. This module does no input or output.
 """
 
+from functools import cache
+
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import fft, ndimage  # type: ignore[import-untyped]  # it has no stubs
 
-DEFECTS = 19
+DEFECTS = 21
 LEVEL_COLUMNS = (0, 1, 2, 3, 11)  # ln amplitudes: these columns follow the signal's level
 LEVEL_FLOOR = 1e-5  # a third of one 16-bit step
 MEDIAN_FRAMES = 51  # half a second: longer than a click, shorter than a change of speaker
@@ -20,73 +22,99 @@ PLATEAU_RUN = 2
 PLATEAU_SHARE = 0.9  # of the local peak: a signal that is flat above this was cut off
 PLATEAU_STEP = 1.5 / (1 << 15)  # samples of a plateau differ by rounding at most
 PLATEAU_LEVEL = 30 / (1 << 15)  # below this level, rounding alone makes plateaus
+NEAR_PEAK = (0.8, 0.9)  # of the local peak: resampling ripples a flat top
 PREDICTION_ORDER = 16
 PREDICTOR_FRAMES = 2
 SLICES = 10  # per frame: a click is over within one millisecond
 # Nearest and furthest millisecond of the surroundings of a click, and the quantile that is their level.
 IMPULSES = ((4, 25, 0.5), (4, 25, 0.8), (8, 40, 0.8))
 AVERAGE_FRAMES = 200
+AVERAGE_ORIGIN = 50  # the average is of the last 1.5 s and of the next half second
+FRAMES_AT_A_TIME = 256  # whose samples stay in a cache
+OFFSET_FRAMES, OFFSET_PASSES = 33, 3  # together about a second
+OFFSET_ORIGIN = 13  # each pass looks three frames forward and the others back
+SMALLEST_OFFSET = 1e-7
 PREDICTION_FLOOR = 1e-4  # share of the power that is added, so that silence has a predictor too
 
 
+def framed(values: np.ndarray, starts: np.ndarray, hop: int) -> np.ndarray:
+    """Return (frames, hop) values of each frame; frame i begins at `starts[i]`.
+
+    Where the rate is no multiple of 100 Hz, some frames have one sample less: there the first one of the next
+    frame is the last.
+    """
+    missing = int(starts[-1]) + hop - len(values)
+    if missing > 0:
+        values = np.pad(values, (0, missing), mode="edge")
+    if int(starts[-1] - starts[0]) == (len(starts) - 1) * hop:
+        return values[starts[0] : starts[-1] + hop].reshape(-1, hop)
+    result: np.ndarray = sliding_window_view(values, hop)[starts]
+    return result
+
+
+def centred(
+    audio: Float32[np.ndarray, " samples"], starts: Int64[np.ndarray, " frames"], hop: int
+) -> Float32[np.ndarray, " samples"]:
+    """Remove a constant offset, and what moves as slowly: the average of the second before each sample.
+
+    It is averaged OFFSET_PASSES times, so that speech does not leak into it. Frame i begins at `starts[i]`,
+    and the longest one has `hop` samples.
+    """
+    counts = np.diff(starts, append=len(audio))
+    offset = np.add.reduceat(audio, starts, dtype=np.float64) / counts
+    for _ in range(OFFSET_PASSES):
+        offset = ndimage.uniform_filter1d(offset, OFFSET_FRAMES, mode="nearest", origin=OFFSET_ORIGIN)
+    if np.abs(offset).max() < SMALLEST_OFFSET:
+        return audio
+    steps = np.diff(offset, append=offset[-1:])[:, None] / hop
+    lines = (offset[:, None] + steps * np.arange(hop)[None]).astype(np.float32)
+    if len(audio) == lines.size:
+        return audio - lines.reshape(-1)
+    return audio - lines[np.arange(hop)[None] < counts[:, None]]
+
+
 def defects(
-    audio: Float32[np.ndarray, "channels samples"], rate: int, frames: int
+    signal: Float32[np.ndarray, " samples"],
+    audio: Float32[np.ndarray, " samples"],
+    starts: Int64[np.ndarray, " frames"],
+    hop: int,
 ) -> Float32[np.ndarray, "frames defects"]:
-    """Measure the traces of defects in each 10 ms frame; each value is the maximum over the channels.
+    """Measure the traces of defects in each 10 ms frame. `signal` is the audio without its offset.
 
     Columns: ln peak, ln rms, ln of the largest first and of the largest second difference, the latter against
     its running median, share of samples that repeat the one before, share of samples in long runs of them,
     share of flat tops, crest factor (ln), ratio of high to low energy (ln), share of plateaus near the peak,
-    ln of the largest unpredicted sample, its isolation within half a second and within a quarter, the peak's
-    isolation, the isolation of the unpredicted milliseconds within 25 ms (with two quantiles) and 40 ms, and
-    the largest unpredicted sample against the average level of two seconds.
+    ln of the largest unpredicted sample, shares of samples near the peak (two), the isolation of the
+    unpredicted sample within half a second and within a quarter, the peak's isolation, the isolation of the
+    unpredicted milliseconds within 25 ms (with two quantiles) and 40 ms, and the largest unpredicted sample
+    against the average level of two seconds.
     """
-    starts = np.arange(frames) * rate // 100
-    highest: np.ndarray = np.stack([_channel(channel, starts) for channel in audio]).max(axis=0)
-    return highest
-
-
-def _channel(signal: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Return (frames, DEFECTS) float32 of a signal (samples,). Frame i begins at sample `starts[i]`."""
-    counts = np.diff(np.append(starts, len(signal))).astype(np.float32)
-    slope = np.diff(signal, prepend=signal[:1])
-    bend = np.diff(slope, prepend=slope[:1])
-    magnitude = np.abs(signal)
-
-    def highest(values: np.ndarray) -> np.ndarray:
-        maxima: np.ndarray = np.maximum.reduceat(values, starts)
-        return maxima
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        sums: np.ndarray = np.add.reduceat(values, starts, dtype=np.float32)
-        return sums / counts
-
-    peak, power = highest(magnitude), mean(signal * signal)
-    largest_bend = _log(highest(np.abs(bend)))
-    repeated = slope == 0
-    local_peak = np.repeat(
-        ndimage.maximum_filter1d(peak, LOCAL_FRAMES, mode="nearest"), counts.astype(np.int64)
+    parts = [
+        _measured(signal, audio, starts, hop, slice(first, min(len(starts), first + FRAMES_AT_A_TIME)))
+        for first in range(0, len(starts), FRAMES_AT_A_TIME)
+    ]
+    peak, power, slope, bend, bend_power, repeated, frozen, flat, plateau, *near_peak = (
+        np.concatenate(columns) for columns in zip(*parts, strict=True)
     )
-    flat = (magnitude >= FLAT_SHARE * local_peak) & (local_peak > LEVEL_FLOOR)
-    plateau = _long_runs(np.abs(slope) <= PLATEAU_STEP, PLATEAU_RUN)
-    plateau &= (magnitude >= PLATEAU_SHARE * local_peak) & (local_peak > PLATEAU_LEVEL)
+    residual = _log(unpredicted(signal, starts, hop))
     rms = np.sqrt(power)
-    residual = _log(unpredicted(signal, starts))
+    largest_bend = _log(bend)
     largest_residual = residual.reshape(-1, SLICES).max(axis=1)
-    average = ndimage.uniform_filter1d(power, AVERAGE_FRAMES, mode="reflect")
+    average = ndimage.uniform_filter1d(power, AVERAGE_FRAMES, mode="reflect", origin=AVERAGE_ORIGIN)
     columns = [
         _log(peak),
         _log(rms),
-        _log(highest(np.abs(slope))),
+        _log(slope),
         largest_bend,
         largest_bend - ndimage.median_filter(largest_bend, MEDIAN_FRAMES, mode="nearest"),
-        mean(repeated),
-        mean(_long_runs(repeated, REPEATED_RUN)),
-        mean(flat),
+        repeated,
+        frozen,
+        flat,
         _log(peak) - _log(rms),
-        _log(np.sqrt(mean(bend * bend))) - _log(rms),
-        mean(plateau),
+        _log(np.sqrt(bend_power)) - _log(rms),
+        plateau,
         largest_residual,
+        *near_peak,
         isolation(largest_residual, 7, 50, 0.95),
         isolation(largest_residual, 7, 25, 1.0),
         isolation(_log(peak), 7, 50, 0.95),
@@ -96,13 +124,51 @@ def _channel(signal: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
+def _measured(
+    signal: np.ndarray, audio: np.ndarray, starts: np.ndarray, hop: int, part: slice
+) -> tuple[np.ndarray, ...]:
+    """Measure some of the frames, so few that their samples stay in a cache: columns (frames,)."""
+    nearby = slice(max(0, part.start - LOCAL_FRAMES), min(len(starts), part.stop + LOCAL_FRAMES))
+    own = slice(part.start - nearby.start, part.stop - nearby.start)
+    first, last = int(starts[nearby.start]), min(len(signal), int(starts[nearby.stop - 1]) + hop)
+    places = starts[nearby] - first
+    magnitude = np.abs(framed(signal[first:last], places, hop))
+    local = ndimage.maximum_filter1d(magnitude.max(axis=1), LOCAL_FRAMES, mode="nearest")[own, None]
+    samples, places = magnitude[own], places[own]
+    slope = np.empty(last - first, np.float32)
+    slope[0] = audio[first] - audio[max(0, first - 1)]
+    np.subtract(audio[first + 1 : last], audio[first : last - 1], out=slope[1:])
+    bend = np.concatenate([[np.float32(0)], slope[1:] - slope[:-1]])
+    slopes, bends = framed(slope, places, hop), framed(bend, places, hop)
+    repeated, level = slope == 0, np.abs(slope) <= PLATEAU_STEP
+    plateau = framed(_long_runs(level, PLATEAU_RUN), places, hop)
+    return (
+        samples.max(axis=1),
+        np.einsum("fh,fh->f", samples, samples) / hop,
+        np.maximum(slopes.max(axis=1), -slopes.min(axis=1)),
+        np.maximum(bends.max(axis=1), -bends.min(axis=1)),
+        np.einsum("fh,fh->f", bends, bends) / hop,
+        _share(framed(repeated, places, hop)),
+        _share(framed(_long_runs(repeated, REPEATED_RUN), places, hop)),
+        _share((samples >= FLAT_SHARE * local) & (local > LEVEL_FLOOR)),
+        _share(plateau & (samples >= PLATEAU_SHARE * local) & (local > PLATEAU_LEVEL)),
+        *(_share(samples >= share * local) for share in NEAR_PEAK),
+    )
+
+
+def _share(values: np.ndarray) -> np.ndarray:
+    """Return the share (0-1) of true values in each row."""
+    share: np.ndarray = np.count_nonzero(values, axis=1).astype(np.float32) / values.shape[1]
+    return share
+
+
 def _log(values: np.ndarray) -> np.ndarray:
     logarithm: np.ndarray = np.log(values + LEVEL_FLOOR)
     return logarithm
 
 
 def unpredicted(
-    signal: Float32[np.ndarray, " samples"], starts: Int64[np.ndarray, " frames"]
+    signal: Float32[np.ndarray, " samples"], starts: Int64[np.ndarray, " frames"], hop: int
 ) -> Float32[np.ndarray, " slices"]:
     """Return the largest sample of each millisecond that its surroundings do not predict.
 
@@ -113,35 +179,41 @@ def unpredicted(
     onset of a sound is predicted from the frames behind it. The predictors are computed on two frames each,
     all at once, with Levinson's recursion (Makhoul, Linear prediction: a tutorial review, 1975).
     """
-    counts = np.diff(starts, append=len(signal))
-    hop = int(counts.max())
     before = max(hop // 2, PREDICTION_ORDER)
     padded = np.pad(signal, (before, 2 * hop))
-    window = np.hanning(2 * hop).astype(np.float32)
-    windows = sliding_window_view(padded, 2 * hop)[starts + before - hop // 2] * window
-    predictors = _levinson(_autocorrelation(windows))
-    context = sliding_window_view(padded, hop + PREDICTION_ORDER)[starts + before - PREDICTION_ORDER]
-    frames, outside = np.arange(len(starts)), np.arange(hop) >= counts[:, None]
-    earlier, later = (
-        _residual_peaks(predictors[np.clip(frames + shift, 0, len(starts) - 1)], context, outside)
-        for shift in (-PREDICTOR_FRAMES, PREDICTOR_FRAMES)
+    numbers = np.arange(len(starts))
+    groups = np.split(numbers, numbers[FRAMES_AT_A_TIME::FRAMES_AT_A_TIME])
+    windows = sliding_window_view(padded, 2 * hop)
+    correlation = np.concatenate(
+        [_autocorrelation(windows[starts[group] + before - hop // 2]) for group in groups]
     )
-    smaller: np.ndarray = np.minimum(earlier, later)
-    return smaller.reshape(-1)
+    predictors = _levinson(correlation)[:, ::-1]
+    outside = np.arange(hop) >= np.diff(starts, append=len(signal))[:, None]
+    peaks = np.empty((len(starts), SLICES), np.float32)
+    for group in groups:
+        begins = starts[group] + before - PREDICTION_ORDER
+        context = sliding_window_view(
+            framed(padded[: begins[-1] + hop + PREDICTION_ORDER], begins, hop + PREDICTION_ORDER),
+            PREDICTION_ORDER + 1,
+            axis=1,
+        )
+        earlier, later = (
+            _residual_peaks(context, predictors[np.clip(group + shift, 0, len(starts) - 1)], outside[group])
+            for shift in (-PREDICTOR_FRAMES, PREDICTOR_FRAMES)
+        )
+        peaks[group] = np.minimum(earlier, later)
+    return peaks.reshape(-1)
 
 
-def _residual_peaks(predictors: np.ndarray, context: np.ndarray, outside: np.ndarray) -> np.ndarray:
-    """Filter `context` (frames, order + hop) with `predictors`, and return the peaks (frames, SLICES).
+def _residual_peaks(context: np.ndarray, filters: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """Filter `context` (frames, hop, taps) with `filters` (frames, taps); return the peaks (frames, SLICES).
 
     Samples at which `outside` (frames, hop) is true do not count.
     """
-    hop = outside.shape[1]
-    residual = np.zeros(outside.shape, np.float32)
-    for delay in range(PREDICTION_ORDER + 1):
-        first = PREDICTION_ORDER - delay
-        residual += predictors[:, delay : delay + 1] * context[:, first : first + hop]
+    residual = np.abs(np.einsum("fht,ft->fh", context, filters))
     residual[outside] = 0
-    peaks: np.ndarray = np.maximum.reduceat(np.abs(residual), np.arange(SLICES) * hop // SLICES, axis=1)
+    hop = outside.shape[1]
+    peaks: np.ndarray = np.maximum.reduceat(residual, np.arange(SLICES) * hop // SLICES, axis=1)
     return peaks
 
 
@@ -160,10 +232,20 @@ def isolation(level: Float[np.ndarray, " n"], near: int, far: int, share: float)
 
 def _autocorrelation(windows: np.ndarray) -> np.ndarray:
     """Return the autocorrelations (frames, PREDICTION_ORDER + 1) float64 of windows (frames, samples)."""
-    size = fft.next_fast_len(windows.shape[1] + PREDICTION_ORDER, real=True)
-    spectrum = fft.rfft(windows, size)
-    correlation: np.ndarray = fft.irfft(spectrum.real**2 + spectrum.imag**2, size)
-    return correlation[:, : PREDICTION_ORDER + 1].astype(np.float64)
+    samples = windows.shape[1]
+    size = fft.next_fast_len(samples + PREDICTION_ORDER, real=True)
+    spectrum = fft.rfft(windows * np.hanning(samples).astype(np.float32), size)
+    correlation: np.ndarray = (spectrum.real**2 + spectrum.imag**2) @ _cosines(size)
+    return correlation.astype(np.float64)
+
+
+@cache
+def _cosines(size: int) -> Float32[np.ndarray, "bins lags"]:
+    """Return what turns a power spectrum into the first lags of the autocorrelation; few lags are needed."""
+    lags, bins = np.arange(PREDICTION_ORDER + 1), np.arange(size // 2 + 1)
+    twice = np.where((bins == 0) | (2 * bins == size), 1, 2)[:, None]
+    cosines: np.ndarray = twice * np.cos(2 * np.pi * np.outer(bins, lags) / size) / size
+    return cosines.astype(np.float32)
 
 
 def _levinson(correlation: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -25,6 +25,7 @@ from earmark.trainer.learning.step import (
 
 CALL_SECONDS = 0.25  # the length of a device call, and so the longest wait before a job can stop
 PROGRESS_SECONDS = 0.5
+VIEW_SHARE = 0.33  # of the windows
 DEVICE_SHARE = 0.6  # of the accelerator's free memory, for shards that stay there
 
 
@@ -73,6 +74,12 @@ class Shards:
             waiting = following
         if waiting is not None:
             yield waiting
+
+    def replace_targets(self, targets: Sequence[np.ndarray]) -> None:
+        """Replaces the targets of every shard."""
+        self._host = [replace(host, targets=new) for host, new in zip(self._host, targets, strict=True)]
+        for number, shard in self._resident.items():
+            self._resident[number] = shard._replace(targets=jax.device_put(targets[number]))
 
     def _put(self, number: int) -> Shard:
         if number in self._resident:
@@ -151,11 +158,18 @@ def remaining_steps(
     """
     remaining = []
     for number in rng.permutation(len(shards)).tolist():
-        steps = draw_steps(shards[number].windows, per_step, rng)
+        steps = draw_steps(windows_with_views(shards[number], rng), per_step, rng)
         if done < len(steps):
             remaining.append((number, steps[done:]))
         done = max(0, done - len(steps))
     return remaining
+
+
+def windows_with_views(shard: HostShard, rng: np.random.Generator) -> Int32[np.ndarray, "windows 4"]:
+    """The shard's windows. VIEW_SHARE of them are moved to the view of the same audio, where there is one."""
+    windows = shard.windows.copy()
+    windows[:, :3] += (shard.view_shifts * (rng.random(len(windows)) < VIEW_SHARE))[:, None]
+    return windows
 
 
 def draw_steps(

@@ -3,18 +3,20 @@
 import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from earmark.storage.objects import ObjectNotFoundError, ObjectStore
 from earmark.trainer.chunks import chunk_grid, windows_per_step
+from earmark.trainer.data.channels import Shares, Unknown
 from earmark.trainer.data.copies import groups
-from earmark.trainer.data.loading import load, validation_regions
+from earmark.trainer.data.loading import Dataset, load, validation_regions
 from earmark.trainer.data.notices import annotation_notices
-from earmark.trainer.data.shards import frame_targets
+from earmark.trainer.data.shards import frame_targets, shard_targets
 from earmark.trainer.data.split import split_files
 from earmark.trainer.events import (
     Checkpoint,
@@ -36,7 +38,7 @@ from earmark.trainer.model import KnownFiles, LearnedType, Model, store_model
 from earmark.trainer.network import Weights
 from earmark.trainer.regions import RegionEvent, ValidationRegion
 from earmark.trainer.scoring.calibration import learned_types
-from earmark.trainer.scoring.detection import cleaned, raw_scores
+from earmark.trainer.scoring.detection import by_region, cleaned_regions, raw_scores
 from earmark.trainer.scoring.evaluation import calibrated, evaluate, recommended_thresholds
 
 
@@ -50,6 +52,8 @@ class _Setup:
     config: TrainingConfig
     shape: Shape
     data: TrainingData
+    unknown: Unknown
+    dataset: Dataset
     validation: list[ValidationRegion]
     types: tuple[LearnedType, ...]
     parameters: Weights
@@ -61,10 +65,23 @@ class _Setup:
         normalization = np.asarray(constants.mean), np.asarray(constants.deviation)
         return Model(self.shape.architecture, types, parameters, *normalization, self.files)
 
-    def scores(self, parameters: Weights) -> list[Float32[np.ndarray, "_ types"]]:
+    def scores(self, parameters: Weights) -> list[Float32[np.ndarray, "tracks _ types"]]:
         """The raw scores of each validation region."""
         model = self.model(parameters, self.types)
-        return raw_scores(model, [region.features for region in self.validation])
+        return by_region(
+            raw_scores(model, [track for region in self.validation for track in region.tracks]),
+            self.validation,
+        )
+
+    def targets(self, shares: Shares) -> list[UInt8[np.ndarray, "shard_frames outputs"]]:
+        """The targets of each shard when the events whose track is not known have these shares."""
+        by_region, types = self.unknown.by_region(shares), self.config.artifact_types
+        return [shard_targets(self.dataset, shard.pieces, types, by_region) for shard in self.data.shards]
+
+    def learnt_shares(self, parameters: Weights) -> Shares:
+        """How far each event whose track is not known is in each track, by a model with these weights."""
+        model = self.model(parameters, self.types)
+        return self.unknown.learnt(self.dataset, self.config.artifact_types, partial(raw_scores, model))
 
 
 @dataclass(slots=True)
@@ -73,6 +90,7 @@ class _RunState:
 
     state: EpochState
     best: Weights
+    shares: Shares
     position: Position
     checkpoints: Checkpoints
     should_stop: ShouldStop
@@ -81,7 +99,7 @@ class _RunState:
         """Stores a checkpoint of everything needed to resume here."""
         state = self.state
         position = replace(self.position, step=state.step, seconds=state.seconds)
-        yield from self.checkpoints.store(position, (state.train, state.totals, self.best))
+        yield from self.checkpoints.store(position, (state.train, state.totals, self.best, self.shares))
 
     def between_calls(self) -> Iterator[Checkpoint]:
         """Stores a checkpoint if one is due or the job is handed back.
@@ -113,7 +131,7 @@ def train(
     yield from run.between_calls()
 
     # 6. Score the best epoch, and calibrate the scores on the validation audio.
-    scores = [cleaned(raw, setup.types) for raw in setup.scores(run.best)]
+    scores = cleaned_regions(setup.scores(run.best), setup.types)
     types, metrics = calibrated(setup.validation, scores, setup.types, setup.shape.grid)
 
     # 7. Store the model.
@@ -142,7 +160,10 @@ def _set_up(
     dataset = yield from load(job.files, objects, should_stop)
 
     # 2. Divide the audio: whole files, or blocks of files, become validation audio.
-    copies, gap = groups(dataset.files, dataset.features), grid.chunk + grid.context
+    copies, gap = (
+        groups(dataset.files, [values.tracks[0] for values in dataset.features]),
+        grid.chunk + grid.past,
+    )
     known = base.files if base else KnownFiles()
     split = split_files(
         dataset.files, copies, config.artifact_types, config.validation_split, gap, config.seed, known
@@ -153,6 +174,7 @@ def _set_up(
 
     # 3. Prepare the training audio for the device, and derive the settings of each type from its annotations.
     windows = windows_per_step(config, grid)
+    unknown = Unknown.among(dataset, split.train)
     normalization = (base.mean, base.deviation) if base else None
     data = prepare(dataset, split.train, config, grid, windows, normalization)
     types = learned_types(config.artifact_types, split.train, np.asarray(data.constants.positive_weight))
@@ -166,7 +188,8 @@ def _set_up(
         {dataset.files[region.file].sha256 for region in side} for side in (split.train, split.validation)
     )
     files = known.extended(trained, held_out)
-    return _Setup(config, Shape(architecture, grid, windows), data, validation, types, parameters, files)
+    shape = Shape(architecture, grid, windows)
+    return _Setup(config, shape, data, unknown, dataset, validation, types, parameters, files)
 
 
 def _new_run(job: TrainingJob, objects: ObjectStore, should_stop: ShouldStop, setup: _Setup) -> _RunState:
@@ -175,7 +198,9 @@ def _new_run(job: TrainingJob, objects: ObjectStore, should_stop: ShouldStop, se
     on_any_device = replace(setup.shape, architecture=replace(architecture, dtype=""))
     checkpoints = Checkpoints(objects, job.prefix, fingerprint(job, on_any_device), architecture.dtype)
     best = jax.tree.map(jnp.copy, state.average)
-    return _RunState(next_epoch(state), best, Position(), checkpoints, should_stop)
+    return _RunState(
+        next_epoch(state), best, setup.unknown.all_tracks(), Position(), checkpoints, should_stop
+    )
 
 
 def _resume(run: _RunState, key: str, setup: _Setup) -> Notice:
@@ -183,12 +208,12 @@ def _resume(run: _RunState, key: str, setup: _Setup) -> Notice:
 
     If the checkpoint does not fit, its work is lost but the job goes on: training starts from the beginning.
     """
-    template = jax.eval_shape(lambda: (run.state.train, run.state.totals, run.best))
+    template = jax.eval_shape(lambda: (run.state.train, run.state.totals, run.best, run.shares))
     try:
-        position, (train_state, totals, run.best), dtype = run.checkpoints.load(key, template)
+        position, (train_state, totals, run.best, shares), dtype = run.checkpoints.load(key, template)
     except (ObjectNotFoundError, UnusableCheckpointError, ValueError) as error:
         return Notice(NoticeCode.RESUMED, f"training starts again with epoch 1: {error}")
-    run.position = position
+    run.position, run.shares = position, np.asarray(shares)
     run.state = EpochState(train_state, totals, position.step, position.seconds)
     where = f"in epoch {position.epoch + 1} after step {position.step} of {setup.data.steps}"
     if not position.step:
@@ -208,6 +233,8 @@ def _learn(run: _RunState, setup: _Setup) -> Iterator[Event]:
             yield notice
             return
         epoch, state = run.position.epoch + 1, run.state
+        if len(run.shares):
+            shards.replace_targets(setup.targets(run.shares))
         yield from run.between_calls()
         for progress in run_epoch(state, timer, shards, data, config, epoch, setup.shape):
             if progress is not None:
@@ -215,11 +242,13 @@ def _learn(run: _RunState, setup: _Setup) -> Iterator[Event]:
             yield from run.between_calls()
 
         raw = setup.scores(state.train.average)
-        scores = [cleaned(region_scores, setup.types) for region_scores in raw]
+        scores = cleaned_regions(raw, setup.types)
         metrics = evaluate(setup.validation, scores, setup.types, grid)
         _keep_best(run, epoch, metrics)
 
         run.state = next_epoch(state.train)
+        if len(run.shares):
+            run.shares = setup.learnt_shares(state.train.average)
         yield from run.store()
 
         yield EpochCompleted(
@@ -269,12 +298,16 @@ def _standard_error(share: float, support: int) -> float:
     return math.sqrt(max(0.0, adjusted * (1 - adjusted)) / (support + 4))
 
 
-def _validation_loss(setup: _Setup, scores: Sequence[Float32[np.ndarray, "_ types"]]) -> float | None:
-    """The training loss on the validation audio, from its raw scores. None without validation audio."""
+def _validation_loss(setup: _Setup, scores: Sequence[Float32[np.ndarray, "tracks _ types"]]) -> float | None:
+    """The training loss on the validation audio, from its raw scores. None without validation audio.
+
+    Of several tracks, the highest score counts.
+    """
     total, frames = 0.0, 0
     names = [learned.name for learned in setup.types]
     weights = np.asarray(setup.data.constants.positive_weight)[: len(names)]
-    for region, region_scores in zip(setup.validation, scores, strict=True):
+    for region, by_track in zip(setup.validation, scores, strict=True):
+        region_scores = by_track.max(axis=0)
         events = [
             RegionEvent(name, onset, offset)
             for name, spans in region.events.items()

@@ -17,8 +17,8 @@ import optax  # type: ignore[import-untyped]  # it has no stubs
 from jaxtyping import Array, Float16, Float32, Int32, Key, UInt8
 
 from earmark.trainer.chunks import Grid, core_weights
-from earmark.trainer.features.frontend import FEATURES, FLOOR_BANDS, FLOORS, MEL_BANDS, MEL_FLOOR
-from earmark.trainer.features.waveform import LEVEL_COLUMNS
+from earmark.trainer.features.filterbank import MEL_BANDS
+from earmark.trainer.features.frontend import AMPLITUDE_COLUMNS, FEATURES, MEL_FLOOR, POWER_COLUMNS
 from earmark.trainer.network import Architecture, Weights, logits
 from earmark.trainer.regions import CERTAIN
 
@@ -26,15 +26,14 @@ WARMUP_SHARE = 0.05
 FINAL_SHARE = 0.02  # of the learning rate, at the end of the cosine
 AVERAGE_DECAY = 0.998
 WEIGHT_DECAY = 0.01
-GAIN_DB = 20.0
+GAIN_DB = (-30.0, 6.0)
 EQUALIZER_DB = 2.0
 CALL_STEPS = 1024  # the most steps that one device call can take
 
 # What a gain of g adds to each feature: 2 ln g to a log power, ln g to a log amplitude, nothing to a ratio.
 _GAIN_PER_FEATURE = np.zeros(FEATURES, np.float32)
-_GAIN_PER_FEATURE[:MEL_BANDS] = 2
-_GAIN_PER_FEATURE[MEL_BANDS : MEL_BANDS + FLOOR_BANDS] = 2
-_GAIN_PER_FEATURE[[MEL_BANDS + FLOORS + column for column in LEVEL_COLUMNS]] = 1
+_GAIN_PER_FEATURE[list(POWER_COLUMNS)] = 2
+_GAIN_PER_FEATURE[list(AMPLITUDE_COLUMNS)] = 1
 
 # Half-periods of a cosine over the mel bands, the faster the weaker: (curves, FEATURES).
 _CURVES = np.zeros((4, FEATURES), np.float32)
@@ -42,9 +41,8 @@ _CURVES[:, :MEL_BANDS] = [
     np.cos(np.pi * order * (np.arange(MEL_BANDS) + 0.5) / MEL_BANDS) / order for order in range(1, 5)
 ]
 
-_SILENCE = np.where(np.arange(FEATURES) < MEL_BANDS + FLOOR_BANDS, np.log(MEL_FLOOR), -np.inf).astype(
-    np.float32
-)
+_IS_POWER = np.zeros(FEATURES, bool)
+_IS_POWER[list(POWER_COLUMNS)] = True
 
 _OPTIMIZER = optax.chain(
     optax.clip_by_global_norm(1.0),
@@ -179,7 +177,7 @@ def window_loss(
     shift_key, augment_key, drop_key = jax.random.split(key, 3)
     shift = jax.random.randint(shift_key, rows.shape[:1], -(grid.stride // 2), grid.stride // 2 + 1)
     begin, end, chunks = rows[:, 1:2], rows[:, 2:3], rows[:, 3:4]
-    place = rows[:, :1] + shift[:, None] - grid.context + jnp.arange(grid.length)[None]
+    place = rows[:, :1] + shift[:, None] - grid.past + jnp.arange(grid.length)[None]
     valid = (place >= begin) & (place < end)
     place = jnp.where(valid, place, 0)
 
@@ -201,15 +199,18 @@ def window_loss(
 def augment(
     x: Float32[Array, "windows frames features"], key: Key[Array, ""]
 ) -> Float32[Array, "windows frames features"]:
-    """Another gain, 0 to -GAIN_DB, and another voice or microphone: a smooth curve over the mel bands.
+    """Another gain, and another voice or microphone: a smooth curve over the mel bands.
 
-    Most usual augmentations are artifacts themselves; these two change no label. Nothing falls below silence.
+    Most usual augmentations are artifacts themselves; these two change no label. The floor that is added to
+    every power stays where it is.
     """
     gain_key, curve_key = jax.random.split(key)
-    gain = -GAIN_DB * jax.random.uniform(gain_key, (x.shape[0], 1, 1))
+    gain = jax.random.uniform(gain_key, (x.shape[0], 1, 1), minval=GAIN_DB[0], maxval=GAIN_DB[1])
     draws = jax.random.normal(curve_key, (x.shape[0], 1, len(_CURVES)))
     decibels = gain * _GAIN_PER_FEATURE[None, None] + 2 * EQUALIZER_DB * (draws @ _CURVES)
-    return jnp.maximum(x + decibels * (math.log(10) / 20), jnp.minimum(x, _SILENCE[None, None]))
+    change = decibels * (math.log(10) / 20)
+    power = jnp.exp(x + change) + MEL_FLOOR * (1 - jnp.exp(change))
+    return jnp.where(_IS_POWER[None, None], jnp.log(jnp.maximum(power, MEL_FLOOR)), x + change)
 
 
 def learning_rate(constants: StepConstants, step: Int32[Array, ""]) -> Float32[Array, ""]:

@@ -43,8 +43,8 @@ def learned_types(
     """Each type with the settings that follow from its training events and its `positive_weight`."""
     spans: dict[str, list[Spans]] = {name: [] for name in types}
     for region in regions:
-        for name, of_region in region.spans().items():
-            spans[name].append(of_region)
+        for (name, _), of_channel in region.spans_by_channel().items():
+            spans[name].append(of_channel)
     return tuple(
         _learned_type(name, spans[name], float(weight))
         for name, weight in zip(types, positive_weight, strict=False)

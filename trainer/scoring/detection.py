@@ -14,8 +14,10 @@ from scipy import ndimage  # type: ignore[import-untyped]  # it has no stubs
 
 from earmark.trainer.chunks import ALIGNMENT
 from earmark.trainer.features.frontend import FEATURES, FRAME_MS
+from earmark.trainer.features.stored import FileFeatures
 from earmark.trainer.model import LearnedType, Model
 from earmark.trainer.network import Architecture, Weights, logits
+from earmark.trainer.regions import ValidationRegion, same_artifacts
 
 T = TypeVar("T")
 
@@ -60,18 +62,33 @@ class DetectionConfig:
 
 
 def detect(
-    model: Model, features: Float16[np.ndarray, "frames features"], duration_ms: int, config: DetectionConfig
+    model: Model, features: FileFeatures, duration_ms: int, config: DetectionConfig
 ) -> list[Detection]:
     """Detects the artifacts in the features of one file. They are ordered by start."""
-    (scores,) = frame_scores(model, [features])
-    return detections(scores, model.types, duration_ms, config)
+    scores = np.stack(frame_scores(model, list(features.tracks)))
+    return detections(scores, features.channels, model.types, duration_ms, config)
 
 
 def frame_scores(
-    model: Model, files: Sequence[Float16[np.ndarray, "_ features"]]
+    model: Model, tracks: Sequence[Float16[np.ndarray, "_ features"]]
 ) -> list[Float32[np.ndarray, "_ types"]]:
-    """Cleaned scores (0-1) of each file, ready for a threshold: one per frame and type."""
-    return [cleaned(scores, model.types) for scores in raw_scores(model, files)]
+    """Cleaned scores (0-1) of each track, ready for a threshold: one per frame and type."""
+    return [cleaned(scores, model.types) for scores in raw_scores(model, tracks)]
+
+
+def by_region(
+    scores: Sequence[Float32[np.ndarray, "_ types"]], regions: Sequence[ValidationRegion]
+) -> list[Float32[np.ndarray, "tracks _ types"]]:
+    """The scores of the tracks of all regions, one after the other, as one array for each region."""
+    of_track = iter(scores)
+    return [np.stack([next(of_track) for _ in region.tracks]) for region in regions]
+
+
+def cleaned_regions(
+    scores: Sequence[Float32[np.ndarray, "tracks _ types"]], types: Sequence[LearnedType]
+) -> list[Float32[np.ndarray, "tracks _ types"]]:
+    """The raw scores of each region, cleaned: ready for a threshold."""
+    return [np.stack([cleaned(of_track, types) for of_track in region]) for region in scores]
 
 
 def raw_scores(
@@ -82,8 +99,10 @@ def raw_scores(
     Files are cut into tiles that overlap by the network's reach, so that the scores are those of the whole
     file. Batches of tiles have few shapes, so that memory is bounded and no length of file needs compiling.
     """
-    context = -(-model.architecture.reach // ALIGNMENT) * ALIGNMENT
-    useful = TILE - 2 * context
+    past, future = (
+        -(-reach // ALIGNMENT) * ALIGNMENT for reach in (model.architecture.past, model.architecture.future)
+    )
+    useful = TILE - past - future
     tiles = [(number, first) for number, file in enumerate(files) for first in range(0, len(file), useful)]
     result = [np.empty((len(file), len(model.types)), np.float32) for file in files]
     scored = (
@@ -91,7 +110,7 @@ def raw_scores(
             batch,
             _tile_scores(
                 model.parameters,
-                *_padded(files, batch, context),
+                *_padded(files, batch, past),
                 model.mean,
                 model.deviation,
                 architecture=model.architecture,
@@ -100,7 +119,7 @@ def raw_scores(
         for batch in _batches(tiles)
     )
     for batch, tile_scores in _prefetched(scored):
-        scores = np.asarray(tile_scores)[:, context:-context]
+        scores = np.asarray(tile_scores)[:, past : TILE - future]
         for row, (number, first) in enumerate(filter(None, batch)):
             part = result[number][first : first + useful]
             part[:] = scores[row, : len(part), : len(model.types)]
@@ -123,8 +142,8 @@ def cleaned(
 
 
 def shifted(
-    scores: Float32[np.ndarray, "frames types"], offsets: Sequence[float]
-) -> Float32[np.ndarray, "frames types"]:
+    scores: Float32[np.ndarray, "*frames types"], offsets: Sequence[float]
+) -> Float32[np.ndarray, "*frames types"]:
     """The scores (0-1) with the offset of each type added to their logits."""
     odds: np.ndarray = scores * np.exp(np.array(offsets, np.float32))
     result: np.ndarray = odds / (odds + (1 - scores))
@@ -140,13 +159,13 @@ def _batches(tiles: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int] 
 
 
 def _padded(
-    files: Sequence[np.ndarray], batch: Sequence[tuple[int, int] | None], context: int
+    files: Sequence[np.ndarray], batch: Sequence[tuple[int, int] | None], past: int
 ) -> tuple[Float16[np.ndarray, "tiles frames features"], Bool[np.ndarray, "tiles frames"]]:
     """The features of the batch's tiles, and which of their frames are in their files."""
     x, valid = np.zeros((len(batch), TILE, FEATURES), np.float16), np.zeros((len(batch), TILE), bool)
     for row, (number, first) in enumerate(filter(None, batch)):
-        part = files[number][max(0, first - context) : first - context + TILE]
-        place = slice(max(0, context - first), max(0, context - first) + len(part))
+        part = files[number][max(0, first - past) : first - past + TILE]
+        place = slice(max(0, past - first), max(0, past - first) + len(part))
         x[row, place], valid[row, place] = part, True
     return x, valid
 
@@ -175,28 +194,45 @@ def _tile_scores(
 
 
 def detections(
-    scores: Float32[np.ndarray, "frames types"],
+    scores: Float32[np.ndarray, "tracks frames types"],
+    channels: Sequence[tuple[int, ...]],
     types: Sequence[LearnedType],
     duration_ms: int,
     config: DetectionConfig,
 ) -> list[Detection]:
-    """The detections in cleaned scores, by start.
+    """The detections in the cleaned scores of a file's tracks, by start. `channels` are those of each track.
 
     Runs of scores that reach the threshold are joined, and then those that are too short are dropped. The
-    confidence is the highest score in the detection, so it is never below the threshold.
+    confidence is the highest score in the detection, so it is never below the threshold. What is found at the
+    same time in several tracks is one detection.
     """
     result = []
     for column, learned in enumerate(types):
-        of_type = scores[:, column]
         threshold, merge_window_ms, min_duration_ms = config.for_type(learned)
-        spans = np.minimum(runs(of_type >= threshold) * FRAME_MS, duration_ms)
-        for start, end in merged(spans, merge_window_ms).tolist():
-            if end - start >= max(1, min_duration_ms):
-                confidence = float(of_type[start // FRAME_MS : -(-end // FRAME_MS)].max())
-                result.append(Detection(learned.name, start, end, confidence, (0,)))
+        of_tracks = [
+            found(track[:, column] >= threshold, duration_ms, merge_window_ms, min_duration_ms)
+            for track in scores
+        ]
+        track_of = np.repeat(np.arange(len(scores)), [len(spans) for spans in of_tracks])
+        spans = np.concatenate(of_tracks)
+        for group in same_artifacts(of_tracks):
+            start, end = int(spans[group, 0].min()), int(spans[group, 1].max())
+            tracks = track_of[group].tolist()
+            highest = float(scores[tracks, start // FRAME_MS : -(-end // FRAME_MS), column].max())
+            heard = sorted(channel for track in tracks for channel in channels[track])
+            result.append(Detection(learned.name, start, end, highest, tuple(heard)))
     return sorted(
         result, key=lambda detection: (detection.start_ms, detection.end_ms, detection.artifact_type)
     )
+
+
+def found(
+    active: Bool[np.ndarray, " frames"], duration_ms: int, merge_window_ms: int, min_duration_ms: int
+) -> Int64[np.ndarray, "found 2"]:
+    """The onsets and offsets in ms of what is detected where frames are active."""
+    spans = merged(np.minimum(runs(active) * FRAME_MS, duration_ms), merge_window_ms)
+    long_enough: np.ndarray = spans[spans[:, 1] - spans[:, 0] >= max(1, min_duration_ms)]
+    return long_enough
 
 
 def runs(active: Bool[np.ndarray, " frames"]) -> Int64[np.ndarray, "runs 2"]:

@@ -10,7 +10,7 @@ from earmark.trainer.chunks import Grid, chunk_starts
 from earmark.trainer.events import EvalMetrics, Figures, OperatingPoint, TypeMetrics
 from earmark.trainer.features.frontend import FRAME_MS
 from earmark.trainer.model import LearnedType
-from earmark.trainer.regions import NO_SPANS, Spans, ValidationRegion
+from earmark.trainer.regions import NO_SPANS, Spans, ValidationRegion, across_channels
 from earmark.trainer.scoring.calibration import CANDIDATES, offset
 from earmark.trainer.scoring.detection import DetectionConfig, merged, runs, shifted
 from earmark.trainer.scoring.metrics import (
@@ -32,7 +32,7 @@ GAP_MS = 2 * COLLAR_MS  # between regions on the timeline: no event matches one 
 
 def evaluate(
     regions: Sequence[ValidationRegion],
-    scores: Sequence[Float32[np.ndarray, "_ types"]],
+    scores: Sequence[Float32[np.ndarray, "tracks _ types"]],
     types: Sequence[LearnedType],
     grid: Grid,
 ) -> EvalMetrics:
@@ -72,7 +72,7 @@ def macro_f1(figures: Sequence[Figures]) -> float | None:
 
 def calibrated(
     regions: Sequence[ValidationRegion],
-    scores: Sequence[Float32[np.ndarray, "_ types"]],
+    scores: Sequence[Float32[np.ndarray, "tracks _ types"]],
     types: Sequence[LearnedType],
     grid: Grid,
 ) -> tuple[tuple[LearnedType, ...], EvalMetrics]:
@@ -222,17 +222,21 @@ def _estimated(
         return {learned.name: NO_SPANS for learned in types}
     starts = region_starts // FRAME_MS
     region_ends = region_starts + [region.duration_ms for region in regions]
+    tracks = max(len(region.tracks) for region in regions)
     # Between two regions the score is 0 for longer than any merge window.
-    timeline = np.zeros((len(types), starts[-1] + len(scores[-1])), np.float32)
-    for region_scores, start in zip(scores, starts, strict=True):
-        timeline[:, start : start + len(region_scores)] = region_scores.T
+    timeline = np.zeros((len(types), tracks, starts[-1] + scores[-1].shape[1]), np.float32)
+    for of_region, start in zip(scores, starts, strict=True):
+        timeline[:, : len(of_region), start : start + of_region.shape[1]] = of_region.transpose(2, 0, 1)
     estimated = {}
     for learned, of_type in zip(types, timeline, strict=True):
         threshold, merge_window_ms, min_duration_ms = config.for_type(learned)
-        spans = runs(of_type >= threshold) * FRAME_MS
-        number = np.searchsorted(region_starts, spans[:, 0], "right") - 1
-        spans = merged(np.minimum(spans, region_ends[number, None]), merge_window_ms)
-        estimated[learned.name] = spans[spans[:, 1] - spans[:, 0] >= max(1, min_duration_ms)]
+        by_track = []
+        for of_track in of_type:
+            spans = runs(of_track >= threshold) * FRAME_MS
+            number = np.searchsorted(region_starts, spans[:, 0], "right") - 1
+            spans = merged(np.minimum(spans, region_ends[number, None]), merge_window_ms)
+            by_track.append(spans[spans[:, 1] - spans[:, 0] >= max(1, min_duration_ms)])
+        estimated[learned.name] = across_channels(by_track)
     return estimated
 
 
@@ -249,5 +253,6 @@ def _chunks(
         first_frames = chunk_starts(-(-region.duration_ms // FRAME_MS), grid)
         frames = first_frames[:, None] + np.arange(grid.chunk)
         begins.append(first_frames * FRAME_MS + start)
-        highest.append(region_scores[np.minimum(frames, len(region_scores) - 1)].max(axis=1))
+        best = region_scores.max(axis=0)
+        highest.append(best[np.minimum(frames, len(best) - 1)].max(axis=1))
     return np.concatenate(begins), np.concatenate(highest)

@@ -16,7 +16,7 @@ import soundfile  # type: ignore[import-untyped]  # has no stubs
 import structlog
 
 from earmark.disk import is_of_disk
-from earmark.trainer.features.frontend import features, pack_features
+from earmark.trainer.features.stored import write_features
 from earmark.trainer.logs import configure_logging
 from earmark.trainer.workers import sources
 from earmark.trainer.workers.containers.errors import UnusableAudioError
@@ -78,9 +78,8 @@ def process_file(
     try:
         decoded, samples = decode(request, files, limits)
         yield decoded
-        values = features(samples, decoded.sample_rate)
-        with open(files.features, "wb", closefd=False) as file:
-            file.write(pack_features(values))
+        with open(files.features, "r+b", closefd=False) as file:
+            write_features(file, samples, decoded.sample_rate, views=files.views)
     except LongFileError:
         yield Long()
     except UnusableAudioError as error:

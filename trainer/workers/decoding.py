@@ -13,10 +13,11 @@ import numpy as np
 import soundfile  # type: ignore[import-untyped]  # has no stubs
 from jaxtyping import Float32
 
-from earmark.trainer.features.frontend import FEATURES, frame_count
+from earmark.trainer.features.frontend import FEATURES, View, frame_count
 from earmark.trainer.workers.containers.errors import DAMAGED, UnusableAudioError
 from earmark.trainer.workers.limits import cpu_seconds, limit_cpu
 from earmark.trainer.workers.sources import Source, open_source
+from earmark.trainer.workers.views import VIEWS
 from earmark.trainer.workers.wire import Decoded, DecodeLimits, DecodeRequest
 
 CHANNELS = range(1, 9)
@@ -40,6 +41,11 @@ class DecodeFiles:
     samples: int
     features: int
     audio: int | None = None
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The views whose features are computed: a file that is stored may be trained on."""
+        return () if self.audio is None else VIEWS
 
     def close(self) -> None:
         """Closes them."""
@@ -147,7 +153,8 @@ def scratch_bytes(frames: int, source: Source, *, stores_audio: bool) -> int:
     """The most that the samples, the features and, if it is stored, the audio of a file take on disk."""
     per_sample = SAMPLE_BYTES + (FLAC_BYTES[flac_subtype(source)] if stores_audio else 0)
     rows = frame_count(frames, source.sample_rate)
-    return frames * source.channels * per_sample + rows * FEATURES * FEATURE_BYTES
+    tracks = source.channels * (1 + (len(VIEWS) if stores_audio else 0))
+    return frames * source.channels * per_sample + rows * tracks * FEATURES * FEATURE_BYTES
 
 
 def check_enough(frames: int, source: Source) -> None:

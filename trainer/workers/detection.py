@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 import structlog
 
 from earmark.storage.objects import ObjectNotFoundError, ObjectStore, ObjectStoreError
-from earmark.trainer.features.frontend import unpack_features
+from earmark.trainer.features.stored import unpack_features
 from earmark.trainer.logs import configure_logging
 from earmark.trainer.model import Model, UnreadableModelError, load_model
 from earmark.trainer.scoring.detection import DetectionConfig, detect

@@ -9,7 +9,8 @@ import pytest
 from earmark.storage.objects import ObjectStore
 from earmark.trainer.data.loading import READS, load
 from earmark.trainer.events import Loading, NoticeCode, TrainingStoppedError
-from earmark.trainer.features.frontend import FEATURES, pack_features
+from earmark.trainer.features.frontend import FEATURES
+from earmark.trainer.features.stored import FileFeatures, pack_features
 from earmark.trainer.job import Stop, TrainingFile
 from tests.trainer.jobs import never
 
@@ -22,7 +23,8 @@ def files(tmp_path):
     """Files of a frame each, whose value is their place in the order of content."""
     objects = ObjectStore.open(str(tmp_path))
     for number in range(FILES):
-        objects.put(f"features/{number}", pack_features(np.full((1, FEATURES), number, np.float16)))
+        values = FileFeatures.of_mono(np.full((1, FEATURES), number, np.float16))
+        objects.put(f"features/{number}", pack_features(values))
     return [
         TrainingFile(str(number), f"{number:064x}", f"features/{number}", 10, ()) for number in range(FILES)
     ]
@@ -52,7 +54,7 @@ def test_many_files_are_read_at_a_time_and_stay_in_the_order_of_their_content(tm
     objects = watched(tmp_path, lambda _: together.wait())
     loaded = dataset(load(files[::-1], objects, never))
     assert loaded.files == tuple(files)
-    assert [values[0, 0] for values in loaded.features] == list(range(FILES))
+    assert [values.tracks[0, 0, 0] for values in loaded.features] == list(range(FILES))
 
 
 def test_no_more_files_are_read_ahead_than_that(tmp_path, files):

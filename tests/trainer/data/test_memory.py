@@ -41,7 +41,7 @@ def test_a_dataset_too_large_for_the_memory_is_refused_with_both_sizes_before_an
     hour = 3_600_000
     files = tuple(replace(file, duration_ms=500 * hour, features="gone") for file in one_file(objects))
     monkeypatch.setattr("earmark.trainer.data.loading.available_bytes", lambda: 2**30)
-    with pytest.raises(TrainingFailedError, match=r"500\.0 hours .* 147\.\d GiB .* has 1\.0 GiB") as error:
+    with pytest.raises(TrainingFailedError, match=r"500\.0 hours .* 317\.\d GiB .* has 1\.0 GiB") as error:
         next(train(replace(job, files=files), objects, never))
     assert error.value.reason == "DATASET_TOO_LARGE"
 

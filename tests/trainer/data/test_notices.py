@@ -5,6 +5,7 @@ from earmark.trainer.data.loading import Dataset
 from earmark.trainer.data.notices import FEW_EVENTS, annotation_notices
 from earmark.trainer.events import NoticeCode
 from earmark.trainer.features.frontend import FEATURES
+from earmark.trainer.features.stored import FileFeatures
 from earmark.trainer.job import Annotation, TrainingFile
 from earmark.trainer.regions import draw_region
 
@@ -20,7 +21,7 @@ def dataset(*files):
             )
             for number, events in enumerate(files)
         ),
-        tuple(np.zeros((SECONDS * 100, FEATURES), np.float16) for _ in files),
+        tuple(FileFeatures.of_mono(np.zeros((SECONDS * 100, FEATURES), np.float16)) for _ in files),
     )
 
 

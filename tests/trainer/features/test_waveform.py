@@ -8,14 +8,14 @@ from earmark.trainer.features.waveform import DEFECTS, LEVEL_COLUMNS, defects, i
 from tests.sounds import RATE, speech
 
 PEAK, RMS, _, SHARPEST, PROMINENCE, _, REPEATED, FLAT, _, TREBLE, PLATEAU = range(11)
-IMPULSES = [12, 13, *range(15, DEFECTS)]
+IMPULSES = [14, 15, *range(17, DEFECTS)]
 RATES = [8_000, 11_025, 16_000, 44_100, 48_000, 96_000]
 
 
 def columns_of(audio, rate=RATE):
     """(frames, DEFECTS) float64; the last frame may be incomplete."""
-    audio = np.atleast_2d(audio)
-    return defects(audio, rate, -(-audio.shape[1] * 100 // rate)).astype(np.float64)
+    starts = np.arange(-(-len(audio) * 100 // rate)) * rate // 100
+    return defects(audio, audio, starts, -(-rate // 100)).astype(np.float64)
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -30,7 +30,7 @@ def test_a_click_raises_the_impulse_columns_in_its_frame_and_nowhere_else(rate, 
     assert change[199:202, IMPULSES].max(axis=0).min() > 2
     assert change[199:202, [SHARPEST, PROMINENCE, TREBLE]].max(axis=0).min() > 0.5
     assert change[beside].max() < 0.5
-    far = np.abs(np.arange(400) - 200) > 102
+    far = (np.arange(400) < 200 - 52) | (np.arange(400) > 200 + 152)
     assert np.abs(change[far]).max() < 1e-3
 
 
@@ -70,15 +70,6 @@ def test_level_moves_the_level_columns_alone():
     np.testing.assert_allclose(np.median(change[:, ~levels], axis=0), 0, atol=0.05)
 
 
-def test_the_channel_that_shows_more_counts():
-    clean = speech(1, seed=5)
-    broken = clean.copy()
-    broken[RATE // 2] += 0.5
-    np.testing.assert_array_equal(
-        columns_of(np.stack([clean, broken])), np.maximum(columns_of(clean), columns_of(broken))
-    )
-
-
 @pytest.mark.parametrize("value", [0, 1, -1])
 def test_a_constant_has_finite_defects_and_no_impulse(value):
     values = columns_of(np.full(RATE, value, np.float32))
@@ -92,7 +83,7 @@ def test_a_click_is_not_predicted_and_what_surrounds_it_is(rate):
     starts = np.arange(100) * rate // 100
     clicked = voice.copy()
     clicked[starts[50]] += 0.1
-    before, after = unpredicted(voice, starts), unpredicted(clicked, starts)
+    before, after = (unpredicted(one, starts, -(-rate // 100)) for one in (voice, clicked))
     assert len(after) == 1000
     assert after.argmax() == 500
     assert after[500] > 0.09

@@ -17,7 +17,7 @@ from earmark.trainer.learning.preparation import prepare
 from earmark.trainer.regions import CERTAIN, draw_region
 from tests.trainer.jobs import completed, never
 
-SMALL = 1 << 12
+SMALL = 1 << 13
 
 
 def returned(generator):
@@ -32,7 +32,12 @@ def returned(generator):
 def host_shard(number):
     shape = (8, 2)
     return HostShard(
-        np.full(shape, number, np.float16), np.full(shape, number, np.uint8), np.zeros((1, 4), np.int32), 8
+        np.full(shape, number, np.float16),
+        np.full(shape, number, np.uint8),
+        np.zeros((1, 4), np.int32),
+        np.zeros(1, np.int32),
+        8,
+        (),
     )
 
 
@@ -101,17 +106,18 @@ def resident(objects, job, several):  # noqa: ARG001
 def test_several_shards_contain_every_frame_and_every_annotation(objects, job):
     loaded = returned(load(job.files, objects, never))
     regions = [
-        draw_region(loaded.files, number, 0, len(values), job.config.artifact_types)
+        draw_region(loaded.files, number, 0, values.frames, job.config.artifact_types)
         for number, values in enumerate(loaded.features)
     ]
     grid = chunk_grid(job.config)
     data = prepare(loaded, regions, job.config, grid, windows_per_step(job.config, grid))
-    assert len(data.shards) == 3
-    assert sum(shard.frames for shard in data.shards) == sum(map(len, loaded.features))
+    assert len(data.shards) > 2
+    # Each frame is there twice: as it is, and in a view.
+    assert sum(shard.frames for shard in data.shards) == 2 * sum(values.frames for values in loaded.features)
     assert {shard.features.shape[0] for shard in data.shards} == {SMALL}
     positive_frames = sum((shard.targets == CERTAIN).sum() for shard in data.shards)
     lengths = [-(-a.end_ms // 10) - a.start_ms // 10 for file in job.files for a in file.annotations]
-    assert positive_frames == sum(lengths)
+    assert positive_frames == 2 * sum(lengths)
 
 
 def test_shards_that_do_not_stay_on_the_device_train_the_same_model(objects, job, resident, monkeypatch):

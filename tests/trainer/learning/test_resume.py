@@ -25,11 +25,11 @@ EPOCHS = 4
 pytestmark = pytest.mark.usefixtures("tiny")
 
 
-@pytest.fixture(scope="module", params=[1 << 14, 1 << 12], ids=["one shard", "several shards"])
+@pytest.fixture(scope="module", params=[1 << 15, 1 << 13], ids=["one shard", "several shards"])
 def longer(job, tiny, request):  # noqa: ARG001
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("earmark.trainer.data.shards.SHARD_FRAMES", request.param)
-        yield replace(job, config=replace(job.config, epochs=EPOCHS, learning_rate=0.0016))
+        yield replace(job, config=replace(job.config, epochs=EPOCHS, learning_rate=0.0018))
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from earmark.trainer.features.frontend import FEATURES, FRAME_MS
+from earmark.trainer.features.stored import FileFeatures
 from earmark.trainer.model import LearnedType, Model
 from earmark.trainer.network import Architecture, initial_parameters, logits
 from earmark.trainer.scoring.detection import (
@@ -38,8 +39,13 @@ def scores_of(*spans, duration_ms=2000, level=0.9):
     return scores
 
 
+def mono(scores, types, duration_ms, config):
+    """The detections in the scores (frames, types) of the only channel."""
+    return detections(scores[None], ((0,),), types, duration_ms, config)
+
+
 def detected(scores, duration_ms=2000, **config):
-    return [(d.start_ms, d.end_ms) for d in detections(scores, ONE, duration_ms, DetectionConfig(**config))]
+    return [(d.start_ms, d.end_ms) for d in mono(scores, ONE, duration_ms, DetectionConfig(**config))]
 
 
 def test_detections_no_further_apart_than_the_window_are_joined():
@@ -71,13 +77,13 @@ def test_an_empty_file_has_no_detection():
 def test_the_threshold_of_a_type_overrides_the_common_one():
     scores = np.full((50, 2), 0.6, np.float32)
     config = DetectionConfig(threshold=0.7, thresholds={"a": 0.6 - 1e-3})
-    assert [d.artifact_type for d in detections(scores, TWO, 1000, config)] == ["a"]
+    assert [d.artifact_type for d in mono(scores, TWO, 1000, config)] == ["a"]
 
 
 def test_detections_of_different_types_may_overlap_and_are_ordered_by_start():
     scores = np.zeros((100, 2), np.float32)
     scores[20:60, 0], scores[10:40, 1] = 0.8, 0.9
-    assert [(d.artifact_type, d.start_ms) for d in detections(scores, TWO, 1000, DetectionConfig())] == [
+    assert [(d.artifact_type, d.start_ms) for d in mono(scores, TWO, 1000, DetectionConfig())] == [
         ("b", 100),
         ("a", 200),
     ]
@@ -87,7 +93,7 @@ def test_detections_of_different_types_may_overlap_and_are_ordered_by_start():
 def test_every_detection_obeys_the_configuration(scores, threshold, window, shortest):
     duration = FRAME_MS * len(scores) - 5 if len(scores) else 0
     config = DetectionConfig(threshold, {}, window, shortest)
-    result = detections(scores, ONE, duration, config)
+    result = mono(scores, ONE, duration, config)
     for detection in result:
         assert 0 <= detection.start_ms < detection.end_ms <= duration
         assert detection.end_ms - detection.start_ms >= shortest
@@ -100,8 +106,7 @@ def test_every_detection_obeys_the_configuration(scores, threshold, window, shor
 def test_a_wider_window_joins_more_and_covers_all_that_a_narrow_one_does(scores, threshold, window):
     duration = FRAME_MS * len(scores)
     narrow, wide = (
-        detections(scores, ONE, duration, DetectionConfig(threshold, {}, size, 0))
-        for size in (window, window + 40)
+        mono(scores, ONE, duration, DetectionConfig(threshold, {}, size, 0)) for size in (window, window + 40)
     )
     assert len(wide) <= len(narrow)
     for one in narrow:
@@ -123,7 +128,7 @@ OWN = [LearnedType(name, min_duration_ms=101, merge_window_ms=49) for name in ("
 def found(**config):
     """What is detected of two types in runs of 100, 120 and 150 ms with gaps of 50 and 30 ms."""
     scores = np.repeat(scores_of((200, 300), (350, 470), (500, 650)), 2, axis=1)
-    result = detections(scores, OWN, 2000, DetectionConfig(**config))
+    result = mono(scores, OWN, 2000, DetectionConfig(**config))
     return {name: [(d.start_ms, d.end_ms) for d in result if d.artifact_type == name] for name in ("a", "b")}
 
 
@@ -170,8 +175,8 @@ def test_the_minimum_of_zero_does_not_report_a_detection_without_length():
 
 def test_the_length_of_a_joined_detection_is_that_of_the_whole():
     scores, kind = scores_of((200, 300), (400, 500)), LearnedType("x", min_duration_ms=250)
-    assert len(detections(scores, [kind], 2000, DetectionConfig(merge_window_ms=100))) == 1
-    assert detections(scores, [kind], 2000, DetectionConfig(merge_window_ms=99)) == []
+    assert len(mono(scores, [kind], 2000, DetectionConfig(merge_window_ms=100))) == 1
+    assert mono(scores, [kind], 2000, DetectionConfig(merge_window_ms=99)) == []
 
 
 def test_smoothing_removes_short_peaks_and_fills_short_gaps():
@@ -190,7 +195,7 @@ def test_each_type_is_smoothed_by_its_own_length():
 def test_each_type_is_joined_by_its_own_window():
     scores = np.repeat(scores_of((200, 300), (350, 400)), 2, axis=1)
     types = [LearnedType("close", merge_window_ms=49), LearnedType("far", merge_window_ms=50)]
-    result = detections(scores, types, 2000, DetectionConfig())
+    result = mono(scores, types, 2000, DetectionConfig())
     spans = sorted((d.artifact_type, d.start_ms, d.end_ms) for d in result)
     assert spans == [("close", 200, 300), ("close", 350, 400), ("far", 200, 400)]
 
@@ -244,7 +249,7 @@ def audio():
 def whole(model):
     """Scores one file in one pass, padded beyond the network's reach; all files have the same shape."""
     around, length = TILE, 6 * TILE
-    assert around > model.architecture.reach
+    assert around > model.architecture.past
     compiled = jax.jit(lambda x, valid: logits(model.architecture, model.parameters, x, valid))
 
     def scores(file):
@@ -269,8 +274,8 @@ def test_detections_are_those_of_one_whole_pass(model, audio, whole):
     total = 0
     for file in audio:
         scores, duration = cleaned(whole(file), model.types), len(file) * 10 - 3
-        result = detect(model, file, duration, config)
-        expected = detections(scores, model.types, duration, config)
+        result = detect(model, FileFeatures.of_mono(file), duration, config)
+        expected = mono(scores, model.types, duration, config)
         assert [d[:3] for d in map(astuple, result)] == [d[:3] for d in map(astuple, expected)]
         total += len(result)
     assert total > 100

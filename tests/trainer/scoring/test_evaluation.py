@@ -19,7 +19,7 @@ GRID = chunk_grid(config())
 
 def validation_region(**events):
     spans = {kind: np.array(pairs).reshape(-1, 2) for kind, pairs in events.items()}
-    return ValidationRegion(np.zeros((1000, FEATURES), np.float16), spans, 10_000)
+    return ValidationRegion((np.zeros((1000, FEATURES), np.float16),), spans, 10_000)
 
 
 def track(*spans, level):
@@ -38,7 +38,7 @@ def example():
     """Two events of each of two types: one is detected at a score of 0.9, the other only at 0.3."""
     spans = [(1000, 1400), (5000, 5600)]
     scores = [track(*spans, level=0.9), track(*spans, level=0.3), track((8000, 8400), level=0.8)]
-    return [validation_region(found=spans, missed=spans)], [np.stack(scores, axis=1)]
+    return [validation_region(found=spans, missed=spans)], [np.stack(scores, axis=1)[None]]
 
 
 def test_figures_are_given_per_type_and_in_micro_and_macro_average():
@@ -79,7 +79,7 @@ def test_without_validation_audio_everything_is_unset():
 
 def test_segments_are_counted_beside_events():
     regions, scores = example()
-    scores[0][70:75, 0] = 0.9  # 100 ms longer
+    scores[0][0, 70:75, 0] = 0.9  # 100 ms longer
     metrics = evaluate(regions, scores, TYPES, GRID)
     assert metrics.per_type["found"].segment == Figures(10 / 11, 1.0, 20 / 21, 10)
     assert metrics.per_type["missed"].segment == Figures(None, 0.0, 0.0, 10)
@@ -115,7 +115,7 @@ def half_faint(number=40):
     """The events have low scores in every second region."""
     spans = [(onset, onset + 400) for onset in (1000, 3000, 5000, 7000)]
     regions = [validation_region(found=spans) for _ in range(number)]
-    return regions, [track(*spans, level=(0.2, 0.9)[n % 2])[:, None] for n in range(number)]
+    return regions, [track(*spans, level=(0.2, 0.9)[n % 2])[None, :, None] for n in range(number)]
 
 
 def test_no_region_is_scored_with_offsets_that_were_chosen_on_it():
@@ -180,5 +180,5 @@ def many(files):
             for start, end in events[kind]:
                 noise[start // 10 : (end + rng.integers(-80, 300)) // 10, column] += 0.4
         regions.append(validation_region(**events))
-        scores.append(noise)
+        scores.append(noise[None])
     return regions, scores

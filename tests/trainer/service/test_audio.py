@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from earmark.trainer.features.frontend import features, unpack_features
+from earmark.trainer.features.stored import file_features, unpack_features
+from earmark.trainer.workers.views import VIEWS
 from tests.sounds import RATE, bursts, encoded
 from tests.trainer.process import audio_request
 
@@ -25,8 +26,11 @@ def test_a_file_passes_through_its_states_and_is_stored(trainer):
     stored, rate = soundfile.read(io.BytesIO(trainer.objects.get("audio/one/audio")), dtype="float32")
     assert rate == RATE
     np.testing.assert_allclose(stored, audio, atol=1 / 32767)
-    expected = features(stored.T, rate)
-    np.testing.assert_array_equal(unpack_features(trainer.objects.get("audio/one/features")), expected)
+    expected = file_features(np.ascontiguousarray(stored.T), rate, views=VIEWS)
+    values = unpack_features(trainer.objects.get("audio/one/features"))
+    np.testing.assert_array_equal(values.tracks, expected.tracks)
+    assert values.channels == ((0,), (1,))
+    assert values.views.shape == expected.views.shape
 
 
 def test_a_bad_file_ends_in_failed_and_its_process_survives(trainer):

@@ -103,9 +103,9 @@ def test_a_cancelled_job_stops_between_two_steps_and_its_process_survives(traine
 def test_a_job_cancelled_while_it_compiles_is_killed(trainer, files):
     process = trainer.children("earmark.trainer.workers.training")
     call = trainer.train(files, batch_size=24, chunk_size_ms=3000, artifact_types=["static", *"abcdefghij"])
-    next(
-        response for response in call if kind(response) == "heartbeat"
-    )  # the files are loaded, and it is compiling
+    # After the notices of the split, and a silence, it is compiling.
+    next(response for response in call if kind(response) == "notice")
+    next(response for response in call if kind(response) == "heartbeat")
     call.cancel()
     wait_for_exit(process)
     trainer.warm()
