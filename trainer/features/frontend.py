@@ -33,7 +33,7 @@ from earmark.trainer.features.filterbank import (
     TOP_HZ,
     filterbank,
 )
-from earmark.trainer.features.similarity import REPEATS, VOICES, repeats, voices
+from earmark.trainer.features.similarity import PITCH_RATE, REPEATS, VOICES, repeats, resampled, voices
 from earmark.trainer.features.waveform import DEFECTS, FRAMES_AT_A_TIME, LEVEL_COLUMNS, centred, defects
 
 Samples: TypeAlias = Float32[np.ndarray, " _"]
@@ -109,14 +109,15 @@ def _block_features(
     # A last frame that is incomplete goes on with its last sample; a codec may add or lack a few samples.
     audio = np.pad(audio[:end], (0, max(0, end - len(audio))), mode="symmetric")
     signal = centred(audio, starts, hop)
+    low = resampled(signal, rate, PITCH_RATE, frames * PITCH_RATE // FRAMES_PER_SECOND)
     spectrum = log_spectrum(signal, rate, starts)
     columns = [
         spectrum,
         np.full((frames, 1), math.log(min(rate, 2 * TOP_HZ) / REFERENCE_RATE)),
         floors(spectrum[:, :MEL_BANDS]),
         defects(signal, audio, starts, hop),
-        repeats(signal, rate, frames),
-        voices(signal, rate, frames),
+        repeats(low, PITCH_RATE, frames),
+        voices(low, PITCH_RATE, frames),
     ]
     return np.concatenate(columns, axis=1, dtype=np.float32)
 

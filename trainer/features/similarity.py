@@ -56,7 +56,7 @@ def repeats(
     the 220 ms average, as a share of the range of lags (0-1).
     """
     steps = -(-frames // STEP_FRAMES)
-    signal = whitened(_resampled(audio, rate, LAG_RATE, steps * LAG_HOP))
+    signal = whitened(resampled(audio, rate, LAG_RATE, steps * LAG_HOP))
     correlation = lag_correlation(signal, steps)
     columns = []
     for width in SMOOTHING_STEPS:
@@ -136,7 +136,7 @@ def voices(
     and the periodicity of the residual at other lags, unsmoothed and averaged over 500 ms.
     """
     steps = -(-frames // STEP_FRAMES)
-    signal = _resampled(audio, rate, PITCH_RATE, steps * PITCH_HOP)
+    signal = resampled(audio, rate, PITCH_RATE, steps * PITCH_HOP)
     longest = PITCH_EDGES[-1]
     reach = PITCH_WINDOW + 2 * longest
     segments = sliding_window_view(np.pad(signal, (reach // 2, reach)), reach)[::PITCH_HOP][:steps]
@@ -165,7 +165,7 @@ def _autocorrelation(segments: np.ndarray) -> np.ndarray:
     size = fft.next_fast_len(segments.shape[1] + PITCH_WINDOW, real=True)
     squares = np.cumsum(np.pad(segments.astype(np.float64) ** 2, ((0, 0), (1, 0))), axis=1)
     power = np.maximum(squares[:, PITCH_WINDOW:] - squares[:, :-PITCH_WINDOW], 0)[:, :lags]
-    power = np.sqrt(power) + PITCH_LEVEL * math.sqrt(PITCH_WINDOW)
+    power = np.sqrt(power).astype(np.float32) + np.float32(PITCH_LEVEL * math.sqrt(PITCH_WINDOW))
     product = fft.rfft(segments, size) * np.conj(fft.rfft(segments[:, :PITCH_WINDOW], size))
     correlation: np.ndarray = fft.irfft(product, size)[:, :lags] / (power * power[:, :1])
     correlation[:, : PITCH_EDGES[0]] = 0
@@ -185,7 +185,7 @@ def _rms(segments: np.ndarray) -> np.ndarray:
     return rms
 
 
-def _resampled(signal: np.ndarray, rate: int, target: int, length: int) -> np.ndarray:
+def resampled(signal: np.ndarray, rate: int, target: int, length: int) -> np.ndarray:
     """Resample a signal (samples,) to `target` Hz, and cut or pad it with zeros to (length,) float32."""
     if rate != target:
         signal = soxr.resample(signal, rate, target)

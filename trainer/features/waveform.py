@@ -30,7 +30,7 @@ SLICES = 10  # per frame: a click is over within one millisecond
 IMPULSES = ((4, 25, 0.5), (4, 25, 0.8), (8, 40, 0.8))
 AVERAGE_FRAMES = 200
 AVERAGE_ORIGIN = 50  # the average is of the last 1.5 s and of the next half second
-FRAMES_AT_A_TIME = 256  # whose samples stay in a cache
+FRAMES_AT_A_TIME = 128  # whose samples stay in a cache
 OFFSET_FRAMES, OFFSET_PASSES = 33, 3  # together about a second
 OFFSET_ORIGIN = 13  # each pass looks three frames forward and the others back
 SMALLEST_OFFSET = 1e-7
@@ -66,11 +66,14 @@ def centred(
         offset = ndimage.uniform_filter1d(offset, OFFSET_FRAMES, mode="nearest", origin=OFFSET_ORIGIN)
     if np.abs(offset).max() < SMALLEST_OFFSET:
         return audio
-    steps = np.diff(offset, append=offset[-1:])[:, None] / hop
-    lines = (offset[:, None] + steps * np.arange(hop)[None]).astype(np.float32)
-    if len(audio) == lines.size:
-        return audio - lines.reshape(-1)
-    return audio - lines[np.arange(hop)[None] < counts[:, None]]
+    steps = (np.diff(offset, append=offset[-1:]) / hop).astype(np.float32)
+    lines: np.ndarray = steps[:, None] * np.arange(hop, dtype=np.float32)[None]
+    lines += offset.astype(np.float32)[:, None]
+    has_all = len(audio) == lines.size
+    centred: np.ndarray = audio - (
+        lines.reshape(-1) if has_all else lines[np.arange(hop)[None] < counts[:, None]]
+    )
+    return centred
 
 
 def defects(
