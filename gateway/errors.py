@@ -281,6 +281,13 @@ class StoredObjectDamagedError(EarmarkError):
     reason = "STORED_OBJECT_DAMAGED"
 
 
+class ModelOutdatedError(EarmarkError):
+    """A model needs another front end or format than the trainers have."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "MODEL_OUTDATED"
+
+
 class InternalError(EarmarkError):
     """A bug. The caller receives the id under which the log has the stack trace."""
 

@@ -1,6 +1,6 @@
 """Database rows as frozen dataclasses, one per table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -38,7 +38,7 @@ class AudioFile:
     `group` is empty if the file is in none.
 
     `attempt` is the fencing token: it counts how often the file was claimed, and a write with an older number
-    changes nothing.
+    changes nothing. `losses` counts the attempts that failed since the file was uploaded or last succeeded.
     """
 
     id: UUID
@@ -56,6 +56,7 @@ class AudioFile:
     error_message: str
     revision: int
     attempt: int
+    losses: int
     created_at: datetime
     updated_at: datetime
 
@@ -117,7 +118,8 @@ class QueuePlace:
     """A queued job's position: `place` counts its tenant's queued jobs from 1, `overall_place` all of them.
 
     `turn` is the number of jobs that its tenant will have in training once it starts. `is_due` is False until
-    `not_before`, the end of the pause after a lost trainer.
+    `not_before`, the end of the pause after a lost trainer. `files_by_frontend`: the number of its files with
+    features of each version of the front end.
     """
 
     place: int
@@ -125,6 +127,7 @@ class QueuePlace:
     turn: int
     not_before: datetime | None
     is_due: bool
+    files_by_frontend: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ _KINDS = {
     "NO_TRAINING_DATA": FailureKind.DATA,
     "STORED_DATA_DAMAGED": FailureKind.DATA,
     "BASE_MODEL_UNUSABLE": FailureKind.DATA,
+    "MODEL_OUTDATED": FailureKind.DATA,
     "DATASET_TOO_LARGE": FailureKind.DATA,
     "OBJECT_STORE_UNAVAILABLE": FailureKind.ENVIRONMENT,
     "DISK_FULL": FailureKind.ENVIRONMENT,

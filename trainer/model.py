@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -15,7 +15,7 @@ import safetensors.numpy
 from jaxtyping import Float32
 
 from earmark.storage.objects import ObjectStore
-from earmark.trainer.features.frontend import FRONTEND_VERSION
+from earmark.trainer.features.version import FRONTEND_VERSION
 from earmark.trainer.job import TrainingConfig
 from earmark.trainer.network import Architecture, Weights, default_dtype, initial_parameters
 from earmark.trainer.pytrees import from_arrays, to_arrays
@@ -26,7 +26,15 @@ CONFIG_SHA256 = "config_sha256"
 
 
 class UnreadableModelError(ValueError):
-    """This trainer cannot run the stored model."""
+    """This trainer cannot run the stored model. `reason`: see earmark.trainer.failures."""
+
+    reason: Literal["STORED_DATA_DAMAGED", "MODEL_OUTDATED"] = "STORED_DATA_DAMAGED"
+
+
+class OutdatedModelError(UnreadableModelError):
+    """The stored model is of another format or another front end than this trainer's."""
+
+    reason = "MODEL_OUTDATED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +122,8 @@ def store_model(
 def load_model(objects: ObjectStore, weights_key: str, config_key: str, sha256: str) -> Model:
     """Reads a stored model. `sha256` is the digest of its weights.
 
-    Raises ObjectNotFoundError, and UnreadableModelError if it cannot be run here or is not what was stored.
+    Raises ObjectNotFoundError, OutdatedModelError if it is of another version, and UnreadableModelError if it
+    is not what was stored.
     """
     config, weights = objects.get(config_key), objects.get(weights_key)
     if hashlib.sha256(weights).hexdigest() != sha256:
@@ -124,6 +133,8 @@ def load_model(objects: ObjectStore, weights_key: str, config_key: str, sha256: 
         _check_version(description)
         _check_config(config, weights)
         return _model(description, safetensors.numpy.load(weights))
+    except OutdatedModelError:
+        raise
     except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise UnreadableModelError(f"the model {config_key} cannot be read: {error}") from error
 
@@ -136,10 +147,11 @@ def _check_config(config: bytes, weights: bytes) -> None:
 
 
 def _check_version(config: Mapping[str, Any]) -> None:
+    """Raises OutdatedModelError for a model of another format or front end."""
     if (config["format"], config["frontend"]) != (MODEL_FORMAT, FRONTEND_VERSION):
-        raise ValueError(
+        raise OutdatedModelError(
             f"it is of format {config['format']} and front end {config['frontend']}, this trainer has "
-            f"{MODEL_FORMAT} and {FRONTEND_VERSION}; train it again"
+            f"{MODEL_FORMAT} and {FRONTEND_VERSION}: train it again"
         )
 
 

@@ -18,4 +18,5 @@ def trainer_message(state: TrainerState) -> pb.Trainer:
         free_audio_slots=capacity.free_audio_slots,
         seen_at=timestamp(state.seen_at),
         problem=state.problem,
+        frontend=capacity.frontend,
     )

@@ -29,7 +29,7 @@ log = structlog.get_logger("dispatcher")
 
 
 # Writes how an attempt without a result ends, by the file's id and the number of the attempt.
-Ending = Callable[[Connection, UUID, int], Awaitable[AudioFile | None]]
+Ending = Callable[[Connection, UUID, int], Awaitable[object]]
 
 
 class SupersededError(Exception):
@@ -39,6 +39,9 @@ class SupersededError(Exception):
 class AudioProcessing:
     """Runs one attempt at one file. Every write carries the attempt number, the fencing token."""
 
+    # How an attempt ends that did not fail and has no result.
+    _released: Ending = staticmethod(audio.release)
+
     def __init__(self, app: App, trainer: Trainer, file: AudioFile) -> None:
         self._app = app
         self._trainer = trainer
@@ -47,18 +50,10 @@ class AudioProcessing:
         self._log = log.bind(audio_file_id=str(file.id), attempt=file.attempt, trainer=trainer.address)
 
     async def run(self) -> None:
-        """Returns when the file is ready, failed or pending again."""
-        file_id = self._file.id
-        call = self._trainer.stub.ProcessAudio(
-            pb.ProcessAudioRequest(
-                audio_file_id=str(file_id),
-                source=object_keys.source(file_id),
-                audio=object_keys.normalized(file_id),
-                features=object_keys.features(file_id),
-            )
-        )
+        """Returns when the attempt is over and its end is stored."""
+        call = self._trainer.stub.ProcessAudio(self._request())
         renewal = asyncio.create_task(self._watch_lease(call))
-        end: Ending | None = audio.release
+        end: Ending | None = self._released
         try:
             async for response in call:
                 if await self._record(response):
@@ -85,19 +80,34 @@ class AudioProcessing:
                         await self._end(end)
             self._app.bus.publish(topics.AUDIO)
 
+    def _request(self) -> pb.ProcessAudioRequest:
+        file_id = self._file.id
+        return pb.ProcessAudioRequest(
+            audio_file_id=str(file_id),
+            source=object_keys.source(file_id),
+            audio=object_keys.normalized(file_id),
+            features=object_keys.features(file_id),
+        )
+
     def _ending_after(self, error: aio.AioRpcError) -> Ending:
         failure, message = failure_of(error), error.details() or error.code().name
         self._log.warning(
             "the trainer ended the attempt", code=error.code().name, reason=failure.reason, message=message
         )
         if failure.kind == pb.FAILURE_KIND_DATA:
-            return partial(audio.fail, message=message)
+            return self._failed(message)
         if failure.kind == pb.FAILURE_KIND_HANDED_BACK:
-            return audio.release
+            return self._released
         # Whether the trainer or the file is at fault, another trainer may do better.
         self._trainer.audio_cool_down.record_loss(time.monotonic())
         if failure.kind == pb.FAILURE_KIND_ENVIRONMENT:
-            return audio.release
+            return self._released
+        return self._lost()
+
+    def _failed(self, message: str) -> Ending:
+        return partial(audio.fail, message=message)
+
+    def _lost(self) -> Ending:
         return partial(audio.release_lost, pause=self._pause)
 
     def _pause(self, losses: int) -> float:
@@ -120,7 +130,7 @@ class AudioProcessing:
                     channels=facts.channels,
                 )
             case "ready":
-                await self._advance("ready")
+                await self._advance("ready", frontend=response.ready.frontend)
                 return True
             case "failed":
                 await self._advance("failed", error_message=response.failed.error_message)

@@ -13,6 +13,7 @@ from earmark.gateway.app import App
 from earmark.gateway.convert import event_bodies
 from earmark.gateway.dispatcher.attempt import LAST_WRITE_SECONDS, Attempt
 from earmark.gateway.dispatcher.audio import AudioProcessing
+from earmark.gateway.dispatcher.features import FeatureProcessing, FeatureUpdates
 from earmark.gateway.dispatcher.orphans import remove_orphans
 from earmark.gateway.dispatcher.outcome import Outcome
 from earmark.gateway.fleet.trainers import Trainer
@@ -38,6 +39,7 @@ class Dispatcher:
         self._app = app
         self._jobs: Counter[str] = Counter()
         self._files: Counter[str] = Counter()
+        self._feature_updates = FeatureUpdates(app)
         self._attempts: set[Attempt] = set()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -104,7 +106,12 @@ class Dispatcher:
         settings = self._app.settings
         async with self._app.database.transaction() as connection:
             job = await training.claim(
-                connection, trainer.address, settings.lease_seconds, event, settings.max_training_jobs or None
+                connection,
+                trainer.address,
+                settings.lease_seconds,
+                event,
+                settings.max_training_jobs or None,
+                frontend=trainer.capacity.frontend,
             )
         if job is None:
             return False
@@ -121,17 +128,33 @@ class Dispatcher:
 
     async def _dispatch_files(self) -> None:
         for trainer in self._app.trainers.for_audio():
-            capacity = trainer.capacity
-            free = min(capacity.free_audio_slots, capacity.audio_slots - self._files[trainer.address])
-            if free > 0:
+            if (free := self._free_audio_slots(trainer)) > 0:
                 await self._start_files(trainer, free)
+        frontend = await self._feature_updates.frontend()
+        if frontend is None:
+            return
+        for trainer in self._app.trainers.for_audio():
+            # New uploads come first, and find a free slot.
+            if (free := self._free_audio_slots(trainer) - int(trainer.capacity.audio_slots > 1)) > 0:
+                await self._start_feature_updates(trainer, frontend, free)
+
+    def _free_audio_slots(self, trainer: Trainer) -> int:
+        capacity = trainer.capacity
+        return min(capacity.free_audio_slots, capacity.audio_slots - self._files[trainer.address])
 
     async def _start_files(self, trainer: Trainer, limit: int) -> None:
         async with self._app.database.transaction() as connection:
             files = await audio.claim(connection, limit, self._app.settings.lease_seconds)
+        self._start_all(trainer, (AudioProcessing(self._app, trainer, file) for file in files))
+
+    async def _start_feature_updates(self, trainer: Trainer, frontend: str, limit: int) -> None:
+        async with self._app.database.transaction() as connection:
+            files = await audio.claim_outdated(connection, frontend, limit, self._app.settings.lease_seconds)
+        self._start_all(trainer, (FeatureProcessing(self._app, trainer, file) for file in files))
+
+    def _start_all(self, trainer: Trainer, files: Iterable[AudioProcessing]) -> None:
         for file in files:
-            processing = AudioProcessing(self._app, trainer, file)
-            self._start(processing.run(), self._files, trainer.address, topics.AUDIO)
+            self._start(file.run(), self._files, trainer.address, topics.AUDIO)
 
     def _start(
         self, work: Coroutine[Any, Any, None], running: Counter[str], address: str, topic: str

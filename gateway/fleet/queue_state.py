@@ -1,5 +1,6 @@
 """Explains why a queued job waits, from its place in the queue and the trainers' slots."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,11 +19,12 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """The number of trainers that answer, and their training slots."""
+    """The number of trainers that answer, their training slots, and the versions of their front ends."""
 
     answering: int
     total: int
     free: int
+    frontends: AbstractSet[str]
 
 
 def queue_state(place: QueuePlace, slots: Slots, running_limit: int | None) -> QueueState:
@@ -46,9 +48,20 @@ def _reason(place: QueuePlace, slots: Slots, running_limit: int | None) -> tuple
         )
     if not slots.total:
         return "no_trainer", "no trainer has a training slot yet: they are starting"
+    if left := _outdated_files(place, slots):
+        return "features", (
+            f"the features of {left} of its files are of another front end than the trainers': they are "
+            "computed again once all trainers have the same one, and the job begins when none is left"
+        )
     if slots.free < place.overall_place:
         return "no_free_slot", _no_free_slot_message(place.place - 1)
     return "starting", "about to be given to a trainer"
+
+
+def _outdated_files(place: QueuePlace, slots: Slots) -> int:
+    """The number of files whose features must be computed again before one of the trainers can begin."""
+    files = sum(place.files_by_frontend.values())
+    return min(files - place.files_by_frontend.get(frontend, 0) for frontend in slots.frontends)
 
 
 def _no_free_slot_message(own_jobs_before: int) -> str:

@@ -168,7 +168,19 @@ class Trainers:
             answering=len(capacities),
             total=sum(capacity.training_slots for capacity in capacities),
             free=sum(capacity.free_training_slots for capacity in capacities),
+            frontends={capacity.frontend for capacity in capacities},
         )
+
+    def frontend(self) -> str | None:
+        """The version of the available trainers' front end; None if they differ or none is available.
+
+        Also None until each trainer has answered or failed to: the first to answer may be another one.
+        """
+        configured = [trainer for trainer in self._trainers.values() if trainer.is_configured]
+        if any(not t.is_available and t.unavailable_reason == NOT_TRIED for t in configured):
+            return None
+        versions = {trainer.capacity.frontend for trainer in self.available()}
+        return versions.pop() if len(versions) == 1 else None
 
     def pick_for_detection(self) -> Trainer:
         """Picks the available trainers that are well in turn. Raises UnavailableError if there are none."""

@@ -5,7 +5,7 @@ from typing import Any
 from earmark.gateway.app import App
 from earmark.gateway.convert.background import task_message
 from earmark.gateway.convert.trainers import trainer_message
-from earmark.storage.queries import training
+from earmark.storage.queries import audio, training
 from earmark.v1 import admin_service_pb2 as pb
 from earmark.v1 import admin_service_pb2_grpc
 
@@ -19,6 +19,8 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
     async def GetCapacity(self, _request: pb.GetCapacityRequest, _: Any) -> pb.GetCapacityResponse:
         async with self._app.database.connection() as connection:
             counts = await training.counts(connection)
+            frontend = self._app.trainers.frontend()
+            outdated = None if frontend is None else await audio.outdated(connection, frontend)
         slots = self._app.trainers.slots()
         return pb.GetCapacityResponse(
             waiting_jobs=counts.waiting,
@@ -26,6 +28,8 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
             training_slots=slots.total,
             free_training_slots=slots.free,
             upload_problem=self._app.disk.problem,
+            outdated_files=outdated.files if outdated else 0,
+            failing_outdated_files=outdated.failing if outdated else 0,
         )
 
     async def ListTrainers(self, _request: pb.ListTrainersRequest, _: Any) -> pb.ListTrainersResponse:

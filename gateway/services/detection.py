@@ -14,6 +14,7 @@ from earmark.gateway.errors import (
     EarmarkError,
     FieldViolation,
     InvalidArgumentError,
+    ModelOutdatedError,
     StoredObjectDamagedError,
 )
 from earmark.gateway.fleet.failures import failure_of
@@ -131,6 +132,11 @@ def _to_earmark_error(error: aio.AioRpcError, trainer: Trainer, model: Model) ->
         log.error("a model is damaged", model=str(model.id), cause=details)
         return StoredObjectDamagedError(
             f"the stored files of model {model.id} are missing or damaged: train it again"
+        )
+    if failure.reason == "MODEL_OUTDATED":
+        return ModelOutdatedError(
+            f"model {model.id} is outdated: {details}, with the dataset and the config of training job "
+            f"{model.training_job_id}, and without base_model_id"
         )
     if failure.kind == trainer_service_pb2.FAILURE_KIND_DATA:
         return InvalidArgumentError([FieldViolation("data", details)], reason="INVALID_AUDIO")

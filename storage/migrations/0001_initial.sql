@@ -59,9 +59,14 @@ CREATE TABLE audio_files (
     -- Attempts that were lost with their trainer, and the time of the first.
     losses integer NOT NULL DEFAULT 0,
     first_loss_at timestamptz,
+    -- The version of the front end that computed the features; empty until they are stored.
+    frontend text NOT NULL DEFAULT '',
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX audio_files_by_frontend ON audio_files (frontend) WHERE processing_status = 'ready';
+CREATE INDEX audio_files_features ON audio_files (dataset_id, frontend) INCLUDE (revision)
+    WHERE processing_status = 'ready';
 CREATE INDEX audio_files_ready ON audio_files (updated_at) WHERE processing_status = 'ready';
 CREATE INDEX audio_files_by_dataset ON audio_files (dataset_id, id);
 CREATE INDEX audio_files_by_status ON audio_files (dataset_id, processing_status) INCLUDE (duration_ms);

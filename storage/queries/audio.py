@@ -1,9 +1,9 @@
 """Audio files, and the attempts at processing them.
 
 Every change takes the dataset's next revision, under a lock on the dataset's row. That row is always locked
-before any row of audio_files. Triggers record the events of files. A gateway that claims a file gets a lease:
-nobody else claims the file until the lease expires. `attempt` is the fencing token: a write with an older
-attempt number changes nothing.
+before any row of audio_files. New features of a ready file are no change: its status and its revision stay.
+Triggers record the events of files. A gateway that claims a file gets a lease: nobody else claims the file
+until the lease expires. `attempt` is the fencing token: a write with an older attempt number changes nothing.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -19,6 +19,13 @@ SQL = sql.load("audio")
 
 IN_PROGRESS = frozenset({"pending", "normalizing", "embedding"})
 MAX_LOSSES = 5
+
+
+class Outdated(NamedTuple):
+    """The number of ready files with features of another front end, and of those of them that have failed."""
+
+    files: int
+    failing: int
 
 
 class InProgress(NamedTuple):
@@ -110,6 +117,7 @@ async def advance(
     duration_ms: int | None = None,
     sample_rate_hz: int | None = None,
     channels: int | None = None,
+    frontend: str | None = None,
     error_message: str = "",
     lease_seconds: float,
 ) -> AudioFile | None:
@@ -120,12 +128,12 @@ async def advance(
     """
     lease = lease_seconds if status in IN_PROGRESS else None
     facts = (duration_ms, sample_rate_hz, channels, error_message)
-    row = await connection.fetchrow(SQL["change"], audio_file_id, attempt, status, *facts, lease)
+    row = await connection.fetchrow(SQL["change"], audio_file_id, attempt, status, *facts, lease, frontend)
     return row and AudioFile(**row)
 
 
 async def renew(connection: Connection, audio_file_id: UUID, attempt: int, lease_seconds: float) -> bool:
-    """Extends the lease. Returns False in the cases in which `advance` returns None."""
+    """Extends the lease. Returns False if the attempt is over, or the file was deleted."""
     return await connection.fetchval(SQL["renew"], audio_file_id, attempt, lease_seconds) is not None
 
 
@@ -169,11 +177,53 @@ async def retry(connection: Connection, tenant_id: str, audio_file_id: UUID) -> 
     return await connection.fetchval(SQL["retry"], tenant_id, audio_file_id) is not None
 
 
+async def outdated(connection: Connection, frontend: str) -> Outdated:
+    """All tenants' ready files with features of another front end."""
+    return Outdated(**await connection.fetchrow(SQL["outdated"], frontend))
+
+
+async def claim_outdated(
+    connection: Connection, frontend: str, limit: int, lease_seconds: float
+) -> list[AudioFile]:
+    """Claims up to `limit` ready files with features of another front end, oldest first.
+
+    Each gets its next attempt number and stays ready. Files of a dataset with a job in training are left out.
+    """
+    rows = await connection.fetch(SQL["claim_outdated"], frontend, limit, lease_seconds)
+    files = sorted((AudioFile(**row) for row in rows), key=lambda file: file.id)
+    await orphans.add_retried(connection, [file.id for file in files])
+    return files
+
+
+async def update_features(connection: Connection, audio_file_id: UUID, attempt: int, frontend: str) -> bool:
+    """Records the front end of the new features, which ends the attempt at a ready file.
+
+    Returns False if the attempt is no longer the current one, or the file was deleted.
+    """
+    return await connection.fetchval(SQL["update_features"], audio_file_id, attempt, frontend) is not None
+
+
+async def release_outdated(connection: Connection, audio_file_id: UUID, attempt: int) -> bool:
+    """Ends an attempt at a ready file that did not fail. Returns False in the same cases."""
+    ended = await connection.fetchval(SQL["release_outdated"], audio_file_id, attempt, 0.0, 0)
+    return ended is not None
+
+
+async def fail_outdated(
+    connection: Connection, audio_file_id: UUID, attempt: int, *, pause_seconds: float
+) -> bool:
+    """Counts a failed attempt at a ready file, whose features stay. Returns False in the same cases."""
+    ended = await connection.fetchval(SQL["release_outdated"], audio_file_id, attempt, pause_seconds, 1)
+    return ended is not None
+
+
 async def _end(
     connection: Connection, audio_file_id: UUID, attempt: int, status: str, message: str, pause_seconds: float
 ) -> AudioFile | None:
     facts = (None, None, None, message)
-    row = await connection.fetchrow(SQL["change"], audio_file_id, attempt, status, *facts, pause_seconds)
+    row = await connection.fetchrow(
+        SQL["change"], audio_file_id, attempt, status, *facts, pause_seconds, None
+    )
     return row and AudioFile(**row)
 
 

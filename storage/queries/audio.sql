@@ -14,7 +14,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 -- name: get
 -- One file.
 SELECT id, tenant_id, dataset_id, original_filename, content_type, "group", size_bytes, sha256, duration_ms,
-    sample_rate_hz, channels, processing_status, error_message, revision, attempt, created_at, updated_at
+    sample_rate_hz, channels, processing_status, error_message, revision, attempt, losses, created_at, updated_at
 FROM audio_files
 WHERE tenant_id = $1 AND id = $2
 
@@ -25,7 +25,7 @@ SELECT EXISTS (SELECT FROM audio_files WHERE id = $1)
 -- name: list
 -- A page of a dataset's files, oldest first.
 SELECT id, tenant_id, dataset_id, original_filename, content_type, "group", size_bytes, sha256, duration_ms,
-    sample_rate_hz, channels, processing_status, error_message, revision, attempt, created_at, updated_at
+    sample_rate_hz, channels, processing_status, error_message, revision, attempt, losses, created_at, updated_at
 FROM audio_files
 WHERE tenant_id = $1 AND dataset_id = $2
     AND (cardinality($3::text[]) = 0 OR processing_status = ANY ($3))
@@ -68,7 +68,7 @@ UPDATE audio_files f SET attempt = attempt + 1, lease_until = now() + make_inter
 FROM due
 WHERE f.id = due.id
 RETURNING f.id, tenant_id, dataset_id, original_filename, content_type, "group", size_bytes, sha256, duration_ms,
-    sample_rate_hz, channels, processing_status, error_message, revision, attempt, created_at, updated_at
+    sample_rate_hz, channels, processing_status, error_message, revision, attempt, losses, created_at, updated_at
 
 -- name: change
 -- Sets a file's status on behalf of its current attempt; no row for any other attempt. The dataset's row is locked
@@ -84,19 +84,58 @@ UPDATE audio_files f SET
     duration_ms = coalesce($4::bigint, duration_ms),
     sample_rate_hz = coalesce($5::integer, sample_rate_hz),
     channels = coalesce($6::integer, channels),
+    frontend = coalesce($9::text, frontend),
     error_message = $7,
+    losses = CASE WHEN $3 = 'ready' THEN 0 ELSE losses END,
     lease_until = now() + make_interval(secs => $8::double precision),
     revision = dataset.audio_revision,
     updated_at = now()
 FROM dataset
 WHERE f.id = $1 AND attempt = $2 AND processing_status IN ('pending', 'normalizing', 'embedding')
 RETURNING f.id, tenant_id, dataset_id, original_filename, content_type, "group", size_bytes, sha256, duration_ms,
-    sample_rate_hz, channels, processing_status, error_message, f.revision, attempt, created_at, updated_at
+    sample_rate_hz, channels, processing_status, error_message, f.revision, attempt, losses, created_at, updated_at
 
 -- name: renew
--- Extends the current attempt's lease; no row for any other attempt.
+-- Extends the current attempt's lease; no row for any other attempt, or once it is over.
 UPDATE audio_files SET lease_until = now() + make_interval(secs => $3)
-WHERE id = $1 AND attempt = $2 AND processing_status IN ('pending', 'normalizing', 'embedding')
+WHERE id = $1 AND attempt = $2 AND processing_status <> 'failed' AND lease_until IS NOT NULL
+RETURNING true
+
+-- name: outdated
+-- The number of all tenants' ready files with features of another front end than $1, and of those that have failed to
+-- get new ones. Two ranges, since an index finds no inequality.
+SELECT count(*) AS files, count(*) FILTER (WHERE losses > 0) AS failing FROM audio_files
+WHERE processing_status = 'ready' AND (frontend < $1 OR frontend > $1)
+
+-- name: claim_outdated
+-- Claims ready files with features of another front end than $1, oldest first. A job that trains may still have to read
+-- the features of its files: they stay until it ends.
+WITH due AS MATERIALIZED (
+    SELECT id FROM audio_files a
+    WHERE processing_status = 'ready' AND (frontend < $1 OR frontend > $1)
+        AND (lease_until IS NULL OR is_over(lease_until))
+        AND NOT EXISTS (SELECT FROM training_jobs j WHERE j.dataset_id = a.dataset_id AND j.status = 'training')
+    ORDER BY id
+    LIMIT $2
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE audio_files f SET attempt = attempt + 1, lease_until = now() + make_interval(secs => $3)
+FROM due
+WHERE f.id = due.id
+RETURNING f.id, tenant_id, dataset_id, original_filename, content_type, "group", size_bytes, sha256, duration_ms,
+    sample_rate_hz, channels, processing_status, error_message, revision, attempt, losses, created_at, updated_at
+
+-- name: update_features
+-- Records that a ready file has features of the front end $3, on behalf of its current attempt; no row for any other.
+-- Neither status nor revision changes: a job that was created before trains on the file.
+UPDATE audio_files SET frontend = $3, lease_until = NULL, losses = 0, first_loss_at = NULL
+WHERE id = $1 AND attempt = $2 AND processing_status = 'ready'
+RETURNING true
+
+-- name: release_outdated
+-- Ends an attempt at a ready file without new features; no row for any other attempt. Nobody claims it for $3 seconds.
+UPDATE audio_files SET losses = losses + $4, lease_until = now() + make_interval(secs => $3)
+WHERE id = $1 AND attempt = $2 AND processing_status = 'ready'
 RETURNING true
 
 -- name: lock_dataset_of

@@ -166,14 +166,21 @@ async def queue_pending(connection: Connection, event: Body) -> list[TrainingJob
 
 
 async def claim(
-    connection: Connection, trainer: str, lease_seconds: float, event: Body, running_limit: int | None = None
+    connection: Connection,
+    trainer: str,
+    lease_seconds: float,
+    event: Body,
+    running_limit: int | None = None,
+    *,
+    frontend: str,
 ) -> TrainingJob | None:
     """Starts the next attempt of the job whose turn it is; returns None if no job may start.
 
-    `running_limit`: the number of jobs that a tenant may have in training at a time.
+    `running_limit`: the number of jobs that a tenant may have in training at a time. `frontend`: the version
+    of the trainer's front end, of which the features of all the job's files must be.
     """
     await connection.execute(SQL["lock_queue"])
-    row = await connection.fetchrow(SQL["claim"], lease_seconds, running_limit)
+    row = await connection.fetchrow(SQL["claim"], lease_seconds, running_limit, frontend)
     if row is None:
         return None
     await connection.execute(SQL["begin_attempt"], row["id"], row["attempt"], trainer)

@@ -73,11 +73,16 @@ SELECT pg_advisory_xact_lock(hashtextextended('earmark queue', 0))
 
 -- name: claim
 -- Starts the next attempt of the job whose turn it is, with a lease of $1 seconds. A tenant may run $2 jobs at a time.
+-- A job waits until the features of all its files are of the trainer's front end, $3.
 UPDATE training_jobs
 SET status = 'training', attempt = attempt + 1, lease_until = now() + make_interval(secs => $1), not_before = NULL,
     started_at = coalesce(started_at, now()), revision = revision + 1
 WHERE id = (SELECT j.id FROM training_queue q JOIN training_jobs j USING (id)
             WHERE q.is_due AND j.status = 'queued' AND ($2::integer IS NULL OR q.turn <= $2)
+                AND NOT EXISTS (
+                    SELECT FROM audio_files a
+                    WHERE a.dataset_id = j.dataset_id AND a.revision <= j.audio_revision
+                        AND a.processing_status = 'ready' AND (a.frontend < $3 OR a.frontend > $3))
             ORDER BY q.turn, j.id LIMIT 1
             FOR UPDATE OF j SKIP LOCKED)
 RETURNING *
@@ -93,7 +98,11 @@ WHERE training_job_id = $1 AND number = $2 AND outcome IS NULL
 
 -- name: places
 -- The places, from 1, of those of the given jobs that are queued, and the reasons why they wait.
-SELECT q.id, q.place, q.overall_place, q.turn, j.not_before, q.is_due
+SELECT q.id, q.place, q.overall_place, q.turn, j.not_before, q.is_due,
+    (SELECT coalesce(jsonb_object_agg(f.frontend, f.count), '{}')
+     FROM (SELECT a.frontend, count(*) FROM audio_files a
+           WHERE a.dataset_id = j.dataset_id AND a.revision <= j.audio_revision AND a.processing_status = 'ready'
+           GROUP BY 1) f) AS files_by_frontend
 FROM (SELECT *, row_number() OVER (PARTITION BY tenant_id ORDER BY is_due DESC, turn, id) AS place,
              row_number() OVER (ORDER BY is_due DESC, turn, id) AS overall_place
       FROM training_queue) q

@@ -191,6 +191,19 @@ def test_trainers_says_why_the_gateway_takes_no_uploads(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(
+    ("left", "failing", "line"), [(1, 0, "1 file left"), (12, 2, "12 files left, 2 failing")]
+)
+def test_trainers_says_how_many_files_wait_for_new_features(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, left: int, failing: int, line: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    result = run(serve(Fleet(outdated_files=left, failing_outdated_files=failing)), "trainers")
+
+    what = "features are being computed again for the trainers' front end"
+    assert result.stdout.splitlines()[-1] == f"{what}: {line}"
+
+
+@pytest.mark.parametrize(
     ("waiting", "running", "line"),
     [(0, 0, "no job waits, none trains"), (1, 2, "1 job waits, 2 train")],
 )

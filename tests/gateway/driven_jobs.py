@@ -85,7 +85,9 @@ class Driver:
         job_id = UUID((await stub.CreateTrainingJob(request)).training_job.id)
         await _until_queued(stub, job_id)
         async with self._gateway.database.transaction() as connection:
-            assert await training.claim(connection, "trainer", 600, status_changed("queued", "training", ""))
+            assert await training.claim(
+                connection, "trainer", 600, status_changed("queued", "training", ""), frontend=""
+            )
         job = Job(self._gateway, self._bus, job_id)
         job.publish()
         return job

@@ -30,10 +30,11 @@ async def dataset(
     set_status: str = "published",
     annotated: tuple[str, ...] | None = None,
     tenant: str = TENANT,
+    frontends: tuple[str, ...] = ("",),
 ) -> Built:
     """Inserts a dataset of `files` files of `minutes` each.
 
-    Every file has one annotation of each `annotated` type.
+    Every file has one annotation of each `annotated` type. Features are of the `frontends` in turn.
     """
     dataset_id = uuid7()
     defined = [ArtifactType(name, "", "#FF0000") for name in types]
@@ -42,10 +43,11 @@ async def dataset(
     for number, audio_file_id in enumerate(built.audio_file_ids):
         await connection.execute(
             "INSERT INTO audio_files (id, tenant_id, dataset_id, original_filename, content_type, size_bytes,"
-            " sha256, duration_ms, sample_rate_hz, channels, processing_status, revision)"
-            " VALUES ($1, $2, $3, $4, 'audio/wav', 1, $5, $6, 16000, 1, $7, $8)",
+            " sha256, duration_ms, sample_rate_hz, channels, processing_status, revision,"
+            " frontend)"
+            " VALUES ($1, $2, $3, $4, 'audio/wav', 1, $5, $6, 16000, 1, $7, $8, $9)",
             *(audio_file_id, tenant, dataset_id, f"{number}.wav", f"{number:064x}"),
-            *(round(minutes * MINUTE_MS), audio_status, number + 1),
+            *(round(minutes * MINUTE_MS), audio_status, number + 1, frontends[number % len(frontends)]),
         )
     await connection.execute("UPDATE datasets SET audio_revision = $2 WHERE id = $1", dataset_id, files)
     await connection.execute(

@@ -28,7 +28,7 @@ async def start(connection: Connection, *job_ids: UUID) -> None:
     """Starts the first attempt of the pending jobs, which are then at revision 3."""
     await training.queue_pending(connection, status_changed("queued"))
     for _ in job_ids:
-        assert await training.claim(connection, "trainer", 600, status_changed("training"))
+        assert await training.claim(connection, "trainer", 600, status_changed("training"), frontend="")
 
 
 async def add_event(connection: Connection, job_id: UUID) -> None:

@@ -93,7 +93,9 @@ async def write_events(database_url: str, job_id: UUID, count: int, size: int) -
     """Write events as an attempt does, from its claim of the job to the job's end."""
     async with Database(database_url) as database, database.transaction() as connection:
         await training.queue_pending(connection, status_changed("pending", "queued", ""))
-        job = await training.claim(connection, "trainer", 60, status_changed("queued", "training", ""))
+        job = await training.claim(
+            connection, "trainer", 60, status_changed("queued", "training", ""), frontend=""
+        )
         assert job is not None
         for number in range(count):
             event = notice("FILE_LEFT_OUT", f"{number} ".ljust(size, "x"))

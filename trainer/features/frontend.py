@@ -39,7 +39,6 @@ from earmark.trainer.features.waveform import DEFECTS, FRAMES_AT_A_TIME, LEVEL_C
 Samples: TypeAlias = Float32[np.ndarray, " _"]
 View: TypeAlias = Callable[[Samples, int], tuple[Samples, int]]  # audio and its rate, to other ones
 
-FRONTEND_VERSION = "3"
 FRAMES_PER_SECOND = 100
 FRAME_MS = 10
 

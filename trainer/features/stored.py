@@ -14,7 +14,8 @@ import numpy as np
 import safetensors.numpy
 from jaxtyping import Float16, Float32
 
-from earmark.trainer.features.frontend import FEATURES, FRONTEND_VERSION, View, feature_blocks, frame_count
+from earmark.trainer.features.frontend import FEATURES, View, feature_blocks, frame_count
+from earmark.trainer.features.version import FRONTEND_VERSION
 
 COMPARED_SAMPLES = 1 << 20  # at a time
 HEADER_ALIGNMENT = 8
@@ -160,7 +161,8 @@ def unpack_features(data: bytes) -> FileFeatures:
         raise ValueError("these bytes are not stored features") from error
     if version != FRONTEND_VERSION or tracks.shape[2:] != (FEATURES,):
         raise OutdatedFeaturesError(
-            f"features are of front end {version}, this trainer has {FRONTEND_VERSION}: upload it again",
+            f"features are of front end {version}, this trainer has {FRONTEND_VERSION}: "
+            "they are computed again once all trainers have the same",
         )
     if len(tracks) != len(channels) or views.shape[1:] != tracks.shape:
         raise ValueError("these bytes are not stored features")

@@ -11,7 +11,7 @@ import safetensors.numpy
 
 from earmark.storage.objects import ObjectStore
 from earmark.trainer.events import Checkpoint
-from earmark.trainer.features.frontend import FRONTEND_VERSION
+from earmark.trainer.features.version import FRONTEND_VERSION
 from earmark.trainer.job import TrainingJob
 from earmark.trainer.pytrees import Tree, from_arrays, to_arrays
 

@@ -17,6 +17,7 @@ from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
 from earmark.storage.objects import ObjectNotFoundError, ObjectStoreError
 from earmark.trainer.events import Completed
 from earmark.trainer.failures import FailureKind, kind_of
+from earmark.trainer.features.version import FRONTEND_VERSION
 from earmark.trainer.service import messages
 from earmark.trainer.service.audio_pool import AudioFiles
 from earmark.trainer.service.errors import CallError, StoppingError
@@ -142,7 +143,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
 
     @rpc
     async def ProcessAudio(self, request: pb.ProcessAudioRequest, context: Context) -> None:
-        """Decodes one uploaded file, and stores its audio and its features."""
+        """Decodes one uploaded or stored file, and stores its features, and its audio if it has a key."""
         self._refuse_if_stopping()
         check_keys_of_audio(request)
         grace_over = self._grace_over
@@ -164,11 +165,12 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
                         ),
                     )
                 except ObjectNotFoundError:
-                    await context.write(_failed("the uploaded bytes are gone: upload the file again"))
+                    await context.write(_failed("its bytes are gone: upload the file again"))
                     return
                 outcome: Decoded | Featured | Failed = decoding.decoded
                 if isinstance(outcome, Decoded):
-                    await interruptible(grace_over, objects.put_async(request.audio, files.audio))
+                    if request.audio:
+                        await interruptible(grace_over, objects.put_async(request.audio, files.audio))
                     await context.write(_embedding(outcome))
                     outcome = await interruptible(grace_over, decoding.featured())
             if isinstance(outcome, Failed):
@@ -180,7 +182,8 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
                 await context.write(_failed(outcome.message))
                 return
             await interruptible(grace_over, objects.put_async(request.features, files.features))
-        await context.write(pb.ProcessAudioResponse(ready=pb.ProcessAudioResponse.Ready()))
+        ready = pb.ProcessAudioResponse.Ready(frontend=FRONTEND_VERSION)
+        await context.write(pb.ProcessAudioResponse(ready=ready))
 
     @rpc
     async def Detect(self, requests: AsyncIterator[pb.DetectRequest], context: Context) -> None:
@@ -254,6 +257,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
             free_audio_slots=runtime.audio_pool.free if is_well else 0,
             problem=environment.problem,
             store_id=environment.store_id,
+            frontend=FRONTEND_VERSION,
         )
 
 
@@ -274,7 +278,7 @@ def check_keys_of_job(job: pb.TrainRequest.Job) -> None:
 
 def check_keys_of_audio(request: pb.ProcessAudioRequest) -> None:
     """Raises CallError for a key that is not of this file, or that its upload has."""
-    written = {"audio": request.audio, "features": request.features}
+    written = {"features": request.features} | ({"audio": request.audio} if request.audio else {})
     check_below(f"audio/{request.audio_file_id}", source=request.source, **written)
     check_written(**written)
 

@@ -66,7 +66,7 @@ def answer(request: DetectionRequest, models: ModelCache) -> tuple[DetectedArtif
             "STORED_DATA_DAMAGED", f"the model's object {error.key!r} is missing from the object store"
         )
     except UnreadableModelError as error:
-        return Failed("STORED_DATA_DAMAGED", str(error))
+        return Failed(error.reason, str(error))
     except FileNotFoundError:
         return Failed("INTERNAL", "the features are gone: was the call cancelled?")
     except Exception as error:

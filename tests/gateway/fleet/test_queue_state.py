@@ -16,20 +16,37 @@ LATER = datetime(2026, 5, 4, 12, 30, 15, tzinfo=UTC)
 
 
 def place(own: int = 1, overall: int = 1, turn: int = 1, **fields) -> QueuePlace:
-    return QueuePlace(own, overall, turn, **{"not_before": None, "is_due": True} | fields)
+    return QueuePlace(
+        own, overall, turn, **{"not_before": None, "is_due": True, "files_by_frontend": {"3": 5}} | fields
+    )
 
 
 @pytest.mark.parametrize(
     ("place", "slots", "limit", "reason", "message"),
     [
-        (place(not_before=LATER, is_due=False), Slots(1, 1, 1), None, "backoff", "may begin at 12:30:15 UTC"),
-        (place(), Slots(0, 0, 0), None, "no_trainer", "no trainer answers"),
-        (place(), Slots(2, 0, 0), None, "no_trainer", "no trainer has a training slot yet"),
-        (place(turn=3), Slots(1, 4, 2), 2, "tenant_limit", "2 of your jobs may train"),
-        (place(1, 3), Slots(2, 2, 1), None, "no_free_slot", "goes to a job that comes first"),
-        (place(2, 3), Slots(2, 2, 0), None, "no_free_slot", "; 1 of these is yours"),
-        (place(3, 9), Slots(2, 2, 0), None, "no_free_slot", "; 2 of these are yours"),
-        (place(turn=2, not_before=LATER), Slots(2, 2, 1), 2, "starting", "about to"),
+        (
+            place(not_before=LATER, is_due=False),
+            Slots(1, 1, 1, {"3"}),
+            None,
+            "backoff",
+            "may begin at 12:30:15 UTC",
+        ),
+        (place(), Slots(0, 0, 0, {"3"}), None, "no_trainer", "no trainer answers"),
+        (place(), Slots(2, 0, 0, {"3"}), None, "no_trainer", "no trainer has a training slot yet"),
+        (place(turn=3), Slots(1, 4, 2, {"3"}), 2, "tenant_limit", "2 of your jobs may train"),
+        (place(1, 3), Slots(2, 2, 1, {"3"}), None, "no_free_slot", "goes to a job that comes first"),
+        (place(2, 3), Slots(2, 2, 0, {"3"}), None, "no_free_slot", "; 1 of these is yours"),
+        (place(3, 9), Slots(2, 2, 0, {"3"}), None, "no_free_slot", "; 2 of these are yours"),
+        (
+            place(files_by_frontend={"2": 4, "3": 1}),
+            Slots(1, 1, 0, {"3"}),
+            None,
+            "features",
+            "of 4 of its files",
+        ),
+        (place(files_by_frontend={"2": 4, "3": 1}), Slots(2, 2, 2, {"2", "3"}), None, "features", "of 1 of"),
+        (place(files_by_frontend={"2": 4}), Slots(2, 2, 2, {"2", "3"}), None, "starting", "about to"),
+        (place(turn=2, not_before=LATER), Slots(2, 2, 1, {"3"}), 2, "starting", "about to"),
     ],
 )
 def test_the_reason_is_the_first_condition_that_must_change(place, slots, limit, reason, message) -> None:

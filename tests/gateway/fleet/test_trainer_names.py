@@ -81,7 +81,7 @@ async def test_a_name_that_was_never_resolved_is_listed_with_the_reason(resolver
         [status] = trainers.states()
         assert (status.address, status.is_available) == ("dns:///trainers:50052", False)
         assert status.problem == "cannot be resolved: name server is down"
-        assert trainers.slots() == Slots(answering=0, total=0, free=0)
+        assert trainers.slots() == Slots(answering=0, total=0, free=0, frontends=set())
         await resolver.answer([])
         assert trainers.states()[0].problem == "cannot be resolved: it has no address"
 

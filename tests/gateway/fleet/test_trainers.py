@@ -137,9 +137,9 @@ async def test_slots_count_the_trainers_that_answer() -> None:
         serving(FakeTrainer(slots=1)) as second,
         Trainers([first, second, "127.0.0.1:1"]) as trainers,
     ):
-        assert trainers.slots() == Slots(answering=0, total=0, free=0)
+        assert trainers.slots() == Slots(answering=0, total=0, free=0, frontends=set())
         await until(trainers, lambda: len(trainers.available()) == 2)
-        assert trainers.slots() == Slots(answering=2, total=8, free=3)
+        assert trainers.slots() == Slots(answering=2, total=8, free=3, frontends={""})
 
 
 async def test_a_trainer_in_its_cool_down_gets_no_jobs() -> None:

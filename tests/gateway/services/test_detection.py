@@ -207,6 +207,16 @@ async def test_a_model_whose_objects_are_missing_is_data_loss(real, database_url
     assert "gone" not in refusal.message
 
 
+async def test_a_model_of_another_front_end_is_refused_with_what_to_do(real, database_url) -> None:
+    config = real.objects.get(KEYS["model_config"]).replace(b'"frontend": "', b'"frontend": "made up ')
+    real.objects.put("jobs/old/model.json", config)
+    model_id = await untrained_model(database_url, real.objects, model_config="jobs/old/model.json")
+    async with gateway_with(real.address, database_url, real.data_dir) as address:
+        call = detect_when_a_trainer_is_available(address, start(model_id), data(wav()))
+        refusal = await refused(call, "FAILED_PRECONDITION", "MODEL_OUTDATED")
+    assert all(part in refusal.message for part in (model_id, "front end made up", "train it again, with"))
+
+
 @pytest.mark.parametrize(
     ("damaged", "before", "after"),
     [("weights", b"\0\0\0\0", b"\0\0\0\x40"), ("model_config", b'"offset": 0.0', b'"offset": 9.0')],

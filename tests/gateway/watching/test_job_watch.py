@@ -202,7 +202,9 @@ async def test_writes_of_a_stale_attempt_change_nothing(gateway, job) -> None:
     async with gateway.database.transaction() as connection:
         queued = status_changed("training", "queued", "")
         assert await training.requeue(connection, job_id, 1, "lost", "why", queued)
-        begun = await training.claim(connection, "trainer", 60, status_changed("queued", "training", ""))
+        begun = await training.claim(
+            connection, "trainer", 60, status_changed("queued", "training", ""), frontend=""
+        )
     async with gateway.database.transaction() as connection:
         late = notice("LOADING", "late")
         for revision in (begun.revision - 1, begun.revision):

@@ -40,7 +40,7 @@ async def queue(connection: Connection, tenant: str, jobs: int) -> list[UUID]:
 
 
 async def claim(connection: Connection, limit: int | None = None):
-    return await training.claim(connection, "trainer:1", 60, EVENT, limit)
+    return await training.claim(connection, "trainer:1", 60, EVENT, limit, frontend="")
 
 
 async def end(connection: Connection, job) -> None:

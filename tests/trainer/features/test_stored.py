@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from earmark.trainer.features import stored
-from earmark.trainer.features.frontend import FEATURES, FRONTEND_VERSION, features
+from earmark.trainer.features.frontend import FEATURES, features
 from earmark.trainer.features.stored import (
     FileFeatures,
     OutdatedFeaturesError,
@@ -12,6 +12,7 @@ from earmark.trainer.features.stored import (
     unpack_features,
     write_features,
 )
+from earmark.trainer.features.version import FRONTEND_VERSION
 from earmark.trainer.workers.views import VIEWS
 from tests.sounds import RATE, speech
 

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.trainer.features.stored import file_features, unpack_features
+from earmark.trainer.features.version import FRONTEND_VERSION
 from earmark.trainer.workers.views import VIEWS
 from tests.sounds import RATE, bursts, encoded
-from tests.trainer.process import audio_request
+from tests.trainer.process import SECONDS, audio_request
 
 
 def states(responses):
@@ -31,6 +33,21 @@ def test_a_file_passes_through_its_states_and_is_stored(trainer):
     np.testing.assert_array_equal(values.tracks, expected.tracks)
     assert values.channels == ((0,), (1,))
     assert values.views.shape == expected.views.shape
+
+
+def test_without_a_key_for_the_audio_only_the_features_are_stored_again(trainer):
+    name = "again"
+    trainer.process_audio(encoded(bursts(2, 1)[0], "WAV"), name)
+    computed = trainer.objects.get(f"audio/{name}/features")
+    trainer.objects.put(f"audio/{name}/features", b"of an older front end")
+    trainer.objects.put(f"audio/{name}/source", b"gone")
+    audio = trainer.objects.get(f"audio/{name}/audio")
+    keys = {"source": f"audio/{name}/audio", "features": f"audio/{name}/features"}
+    request = pb.ProcessAudioRequest(audio_file_id=name, **keys)
+    *_, last = trainer.stub.ProcessAudio(request, timeout=SECONDS)
+    assert last.ready.frontend == trainer.capacity().frontend == FRONTEND_VERSION
+    assert trainer.objects.get(f"audio/{name}/features") == computed
+    assert trainer.objects.get(f"audio/{name}/audio") == audio
 
 
 def test_a_bad_file_ends_in_failed_and_its_process_survives(trainer):

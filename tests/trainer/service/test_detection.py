@@ -1,3 +1,6 @@
+import json
+import re
+
 import grpc
 import pytest
 
@@ -60,6 +63,18 @@ def test_a_missing_model_is_named(trainer, recording):
         )
     assert failure(caught.value) == (grpc.StatusCode.FAILED_PRECONDITION, "STORED_DATA_DAMAGED")
     assert "jobs/no/config" in caught.value.details()
+
+
+def test_a_model_of_another_front_end_is_outdated(trainer, model, recording):
+    config = json.loads(trainer.objects.get(model.model_config))
+    trainer.objects.put("jobs/old/model.json", json.dumps(config | {"frontend": "made up"}).encode())
+    old = pb.TrainResponse.Completed()
+    old.CopyFrom(model)
+    old.model_config = "jobs/old/model.json"
+    with pytest.raises(grpc.RpcError) as caught:
+        trainer.detect(recording[0], old)
+    assert failure(caught.value) == (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_OUTDATED")
+    assert re.search("front end made up, this trainer has .*: train it again", caught.value.details())
 
 
 def test_the_first_message_must_be_the_start(trainer):

@@ -16,7 +16,13 @@ from rich.markup import escape
 
 from earmark.client import DEFAULT_ADDRESS, EarmarkError, connect, detect, explain, upload, wait_until_ready
 from earmark.client.cli.follow import follow, follow_all
-from earmark.client.cli.tables import detection_table, job_counts, task_failures, trainer_table
+from earmark.client.cli.tables import (
+    detection_table,
+    job_counts,
+    outdated_files,
+    task_failures,
+    trainer_table,
+)
 from earmark.client.cli.up import run_up
 from earmark.client.local import DEFAULT_PORT, DEFAULT_TRAINER_PORT, require_extra
 from earmark.client.watch import watch, watch_jobs
@@ -128,6 +134,8 @@ def show_trainers(address: Address = DEFAULT_ADDRESS) -> None:
         console.print(job_counts(capacity), highlight=False)
         if capacity.upload_problem:
             console.print(f"the gateway takes no uploads: {capacity.upload_problem}", highlight=False)
+        if left := outdated_files(capacity):
+            console.print(left, highlight=False)
         for task in client.admin.ListBackgroundTasks(admin.ListBackgroundTasksRequest()).tasks:
             if task.restarts:
                 console.print(task_failures(task), highlight=False)

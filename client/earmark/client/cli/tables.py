@@ -71,6 +71,17 @@ def job_counts(capacity: GetCapacityResponse) -> str:
     return f"{waiting}, {running}"
 
 
+def outdated_files(capacity: GetCapacityResponse) -> str:
+    """Return how many files' features are left to compute again, such as `12 files left, 1 failing`."""
+    if not capacity.outdated_files:
+        return ""
+    left = f"{capacity.outdated_files} file{'s' if capacity.outdated_files > 1 else ''} left"
+    failing = (
+        f", [red]{capacity.failing_outdated_files} failing[/red]" if capacity.failing_outdated_files else ""
+    )
+    return f"features are being computed again for the trainers' front end: {left}{failing}"
+
+
 def task_failures(task: BackgroundTask) -> str:
     """Return how often a task of the gateway has failed, and its last error."""
     failed = f"{task.failed_at.ToDatetime(UTC).astimezone():%Y-%m-%d %H:%M:%S}"

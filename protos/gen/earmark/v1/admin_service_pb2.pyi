@@ -21,7 +21,7 @@ class BackgroundTask(_message.Message):
     def __init__(self, name: _Optional[str] = ..., restarts: _Optional[int] = ..., last_error: _Optional[str] = ..., failed_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., keeps_failing: bool = ...) -> None: ...
 
 class Trainer(_message.Message):
-    __slots__ = ("address", "is_available", "device", "training_slots", "free_training_slots", "audio_slots", "free_audio_slots", "seen_at", "problem")
+    __slots__ = ("address", "is_available", "device", "training_slots", "free_training_slots", "audio_slots", "free_audio_slots", "seen_at", "problem", "frontend")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     IS_AVAILABLE_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +31,7 @@ class Trainer(_message.Message):
     FREE_AUDIO_SLOTS_FIELD_NUMBER: _ClassVar[int]
     SEEN_AT_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    FRONTEND_FIELD_NUMBER: _ClassVar[int]
     address: str
     is_available: bool
     device: str
@@ -40,25 +41,30 @@ class Trainer(_message.Message):
     free_audio_slots: int
     seen_at: _timestamp_pb2.Timestamp
     problem: str
-    def __init__(self, address: _Optional[str] = ..., is_available: bool = ..., device: _Optional[str] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ..., audio_slots: _Optional[int] = ..., free_audio_slots: _Optional[int] = ..., seen_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[str] = ...) -> None: ...
+    frontend: str
+    def __init__(self, address: _Optional[str] = ..., is_available: bool = ..., device: _Optional[str] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ..., audio_slots: _Optional[int] = ..., free_audio_slots: _Optional[int] = ..., seen_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[str] = ..., frontend: _Optional[str] = ...) -> None: ...
 
 class GetCapacityRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class GetCapacityResponse(_message.Message):
-    __slots__ = ("waiting_jobs", "training_jobs", "training_slots", "free_training_slots", "upload_problem")
+    __slots__ = ("waiting_jobs", "training_jobs", "training_slots", "free_training_slots", "upload_problem", "outdated_files", "failing_outdated_files")
     WAITING_JOBS_FIELD_NUMBER: _ClassVar[int]
     TRAINING_JOBS_FIELD_NUMBER: _ClassVar[int]
     TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
     FREE_TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
     UPLOAD_PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    OUTDATED_FILES_FIELD_NUMBER: _ClassVar[int]
+    FAILING_OUTDATED_FILES_FIELD_NUMBER: _ClassVar[int]
     waiting_jobs: int
     training_jobs: int
     training_slots: int
     free_training_slots: int
     upload_problem: str
-    def __init__(self, waiting_jobs: _Optional[int] = ..., training_jobs: _Optional[int] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ..., upload_problem: _Optional[str] = ...) -> None: ...
+    outdated_files: int
+    failing_outdated_files: int
+    def __init__(self, waiting_jobs: _Optional[int] = ..., training_jobs: _Optional[int] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ..., upload_problem: _Optional[str] = ..., outdated_files: _Optional[int] = ..., failing_outdated_files: _Optional[int] = ...) -> None: ...
 
 class ListTrainersRequest(_message.Message):
     __slots__ = ()

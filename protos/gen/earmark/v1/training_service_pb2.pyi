@@ -38,6 +38,7 @@ class WaitReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WAIT_REASON_NO_FREE_SLOT: _ClassVar[WaitReason]
     WAIT_REASON_TENANT_LIMIT: _ClassVar[WaitReason]
     WAIT_REASON_BACKOFF: _ClassVar[WaitReason]
+    WAIT_REASON_FEATURES: _ClassVar[WaitReason]
 
 class TrainingEventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -89,6 +90,7 @@ WAIT_REASON_NO_TRAINER: WaitReason
 WAIT_REASON_NO_FREE_SLOT: WaitReason
 WAIT_REASON_TENANT_LIMIT: WaitReason
 WAIT_REASON_BACKOFF: WaitReason
+WAIT_REASON_FEATURES: WaitReason
 TRAINING_EVENT_KIND_UNSPECIFIED: TrainingEventKind
 TRAINING_EVENT_KIND_STATUS_CHANGED: TrainingEventKind
 TRAINING_EVENT_KIND_PROGRESS: TrainingEventKind

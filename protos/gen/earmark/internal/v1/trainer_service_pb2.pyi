@@ -229,8 +229,10 @@ class ProcessAudioResponse(_message.Message):
         channels: int
         def __init__(self, duration_ms: _Optional[int] = ..., sample_rate_hz: _Optional[int] = ..., channels: _Optional[int] = ...) -> None: ...
     class Ready(_message.Message):
-        __slots__ = ()
-        def __init__(self) -> None: ...
+        __slots__ = ("frontend",)
+        FRONTEND_FIELD_NUMBER: _ClassVar[int]
+        frontend: str
+        def __init__(self, frontend: _Optional[str] = ...) -> None: ...
     class Failed(_message.Message):
         __slots__ = ("error_message",)
         ERROR_MESSAGE_FIELD_NUMBER: _ClassVar[int]
@@ -299,7 +301,7 @@ class WatchCapacityResponse(_message.Message):
     def __init__(self, capacity: _Optional[_Union[Capacity, _Mapping]] = ...) -> None: ...
 
 class Capacity(_message.Message):
-    __slots__ = ("device", "training_slots", "free_training_slots", "audio_slots", "free_audio_slots", "problem", "store_id")
+    __slots__ = ("device", "training_slots", "free_training_slots", "audio_slots", "free_audio_slots", "problem", "store_id", "frontend")
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
     FREE_TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
@@ -307,6 +309,7 @@ class Capacity(_message.Message):
     FREE_AUDIO_SLOTS_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
     STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    FRONTEND_FIELD_NUMBER: _ClassVar[int]
     device: str
     training_slots: int
     free_training_slots: int
@@ -314,4 +317,5 @@ class Capacity(_message.Message):
     free_audio_slots: int
     problem: str
     store_id: str
-    def __init__(self, device: _Optional[str] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ..., audio_slots: _Optional[int] = ..., free_audio_slots: _Optional[int] = ..., problem: _Optional[str] = ..., store_id: _Optional[str] = ...) -> None: ...
+    frontend: str
+    def __init__(self, device: _Optional[str] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ..., audio_slots: _Optional[int] = ..., free_audio_slots: _Optional[int] = ..., problem: _Optional[str] = ..., store_id: _Optional[str] = ..., frontend: _Optional[str] = ...) -> None: ...

@@ -98,8 +98,9 @@ class TrainerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ProcessAudio(self, request, context):
-        """Decodes, checks and stores one uploaded file, then computes and stores its features. For a file that cannot be
-        used, the last message is `failed`; the call itself succeeds.
+        """Decodes, checks and stores one uploaded file, then computes and stores its features. Without a key for the audio, it
+        only computes and stores the features. For a file that cannot be used, the last message is `failed`; the call itself
+        succeeds.
 
         grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "source": "audio/019a9f40/source"}' localhost:50052 earmark.internal.v1.TrainerService/ProcessAudio
         """

@@ -51,8 +51,9 @@ class TrainerServiceStub:
         grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}' localhost:50052 earmark.internal.v1.TrainerService/HandBack
     """
     ProcessAudio: _grpc.UnaryStreamMultiCallable[_trainer_service_pb2.ProcessAudioRequest, _trainer_service_pb2.ProcessAudioResponse]
-    """Decodes, checks and stores one uploaded file, then computes and stores its features. For a file that cannot be
-    used, the last message is `failed`; the call itself succeeds.
+    """Decodes, checks and stores one uploaded file, then computes and stores its features. Without a key for the audio, it
+    only computes and stores the features. For a file that cannot be used, the last message is `failed`; the call itself
+    succeeds.
 
         grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "source": "audio/019a9f40/source"}' localhost:50052 earmark.internal.v1.TrainerService/ProcessAudio
     """
@@ -95,8 +96,9 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
         grpcurl -plaintext -d '{"training_job_id": "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55", "attempt": 1}' localhost:50052 earmark.internal.v1.TrainerService/HandBack
     """
     ProcessAudio: _aio.UnaryStreamMultiCallable[_trainer_service_pb2.ProcessAudioRequest, _trainer_service_pb2.ProcessAudioResponse]  # type: ignore[assignment]
-    """Decodes, checks and stores one uploaded file, then computes and stores its features. For a file that cannot be
-    used, the last message is `failed`; the call itself succeeds.
+    """Decodes, checks and stores one uploaded file, then computes and stores its features. Without a key for the audio, it
+    only computes and stores the features. For a file that cannot be used, the last message is `failed`; the call itself
+    succeeds.
 
         grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "source": "audio/019a9f40/source"}' localhost:50052 earmark.internal.v1.TrainerService/ProcessAudio
     """
@@ -151,8 +153,9 @@ class TrainerServiceServicer:
         request: _trainer_service_pb2.ProcessAudioRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_trainer_service_pb2.ProcessAudioResponse], _abc.AsyncIterator[_trainer_service_pb2.ProcessAudioResponse]]:
-        """Decodes, checks and stores one uploaded file, then computes and stores its features. For a file that cannot be
-        used, the last message is `failed`; the call itself succeeds.
+        """Decodes, checks and stores one uploaded file, then computes and stores its features. Without a key for the audio, it
+        only computes and stores the features. For a file that cannot be used, the last message is `failed`; the call itself
+        succeeds.
 
             grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "source": "audio/019a9f40/source"}' localhost:50052 earmark.internal.v1.TrainerService/ProcessAudio
         """
