@@ -10,7 +10,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from earmark.gateway.field_rules import _field_rules
-from earmark.gateway.services import annotations, datasets, models
+from earmark.gateway.services import annotations, audio, datasets, models
 from tests.fuzz.known import PUBLISHED_SET, SHORT_FILE, Known, kind_of
 from tests.sounds import encoded, speech
 
@@ -26,6 +26,7 @@ INTEGERS = {
 FLOATING = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
 EDITABLE = {
     "Annotation": annotations.EDITABLE,
+    "AudioFile": audio.EDITABLE,
     "Dataset": datasets.EDITABLE,
     "Model": models.EDITABLE,
 }
@@ -212,7 +213,7 @@ class Maker:
             case "FieldMask":
                 names = [*EDITABLE[message.DESCRIPTOR.fields[0].message_type.name]]
                 names += ["x.y", "*"] if self._rng.random() < 0.1 else []
-                value.paths.extend(self._rng.sample(names, self._rng.randrange(1, 4)))
+                value.paths.extend(self._rng.sample(names, min(len(names), self._rng.randrange(1, 4))))
             case "Struct":
                 values = [1.5, "text", True, None, {"inner": [1, "two"]}, list(range(50))]
                 value.update({f"k{n}": self._rng.choice(values) for n in range(self._rng.randrange(4))})
