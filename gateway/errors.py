@@ -37,6 +37,7 @@ ViolationType = Literal[
     "CHANNEL_IN_AUDIO",
     "WRONG_STATE",
     "IN_USE",
+    "MODEL_CURRENT",
 ]
 ResourceType = Literal["dataset", "audio_file", "annotation_set", "annotation", "training_job", "model"]
 
@@ -205,6 +206,11 @@ class PreconditionError(EarmarkError):
         return [error_details_pb2.PreconditionFailure(violations=failures)]
 
 
+def model_outdated(model_id: str, description: str) -> PreconditionError:
+    """The error for a model that needs another front end or format than the trainers have."""
+    return PreconditionError("MODEL_OUTDATED", [Violation("MODEL_CURRENT", f"model/{model_id}", description)])
+
+
 def wrong_state(kind: ResourceType, name: str, state: str, description: str) -> PreconditionError:
     """The error for a call that the resource's state does not allow."""
     violation = Violation("WRONG_STATE", f"{kind}/{name}", description)
@@ -279,13 +285,6 @@ class StoredObjectDamagedError(EarmarkError):
 
     code = grpc.StatusCode.DATA_LOSS
     reason = "STORED_OBJECT_DAMAGED"
-
-
-class ModelOutdatedError(EarmarkError):
-    """A model needs another front end or format than the trainers have."""
-
-    code = grpc.StatusCode.FAILED_PRECONDITION
-    reason = "MODEL_OUTDATED"
 
 
 class InternalError(EarmarkError):

@@ -14,8 +14,8 @@ from earmark.gateway.errors import (
     EarmarkError,
     FieldViolation,
     InvalidArgumentError,
-    ModelOutdatedError,
     StoredObjectDamagedError,
+    model_outdated,
 )
 from earmark.gateway.fleet.failures import failure_of
 from earmark.gateway.fleet.trainers import Trainer, TrainerLostError, send, unavailable
@@ -134,9 +134,10 @@ def _to_earmark_error(error: aio.AioRpcError, trainer: Trainer, model: Model) ->
             f"the stored files of model {model.id} are missing or damaged: train it again"
         )
     if failure.reason == "MODEL_OUTDATED":
-        return ModelOutdatedError(
+        return model_outdated(
+            str(model.id),
             f"model {model.id} is outdated: {details}, with the dataset and the config of training job "
-            f"{model.training_job_id}, and without base_model_id"
+            f"{model.training_job_id}, and without base_model_id",
         )
     if failure.kind == trainer_service_pb2.FAILURE_KIND_DATA:
         return InvalidArgumentError([FieldViolation("data", details)], reason="INVALID_AUDIO")

@@ -28,6 +28,7 @@ EVERY = [
     errors.wrong_state("annotation_set", "1", "published", "it never changes"),
     errors.in_use("dataset", "1", "a job needs it"),
     errors.revision_out_of_range(9, 1, 3),
+    errors.model_outdated("1", "it is of front end 2: train it again"),
     errors.UnavailableError("DATABASE_UNAVAILABLE", "try again"),
     errors.QuotaError("tenant/waiting_jobs", 3, "3 jobs wait already", 10),
     errors.StreamIdleError(30),

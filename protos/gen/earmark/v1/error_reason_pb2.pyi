@@ -54,6 +54,7 @@ class ViolationType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     VIOLATION_TYPE_WRONG_STATE: _ClassVar[ViolationType]
     VIOLATION_TYPE_IN_USE: _ClassVar[ViolationType]
     VIOLATION_TYPE_CHANNEL_IN_AUDIO: _ClassVar[ViolationType]
+    VIOLATION_TYPE_MODEL_CURRENT: _ClassVar[ViolationType]
 
 class ResourceType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -109,6 +110,7 @@ VIOLATION_TYPE_WITHIN_AUDIO: ViolationType
 VIOLATION_TYPE_WRONG_STATE: ViolationType
 VIOLATION_TYPE_IN_USE: ViolationType
 VIOLATION_TYPE_CHANNEL_IN_AUDIO: ViolationType
+VIOLATION_TYPE_MODEL_CURRENT: ViolationType
 RESOURCE_TYPE_UNSPECIFIED: ResourceType
 RESOURCE_TYPE_DATASET: ResourceType
 RESOURCE_TYPE_AUDIO_FILE: ResourceType
