@@ -51,10 +51,6 @@ class FileFeatures:
         """The size in memory."""
         return self.tracks.nbytes + self.views.nbytes
 
-    def track_of(self, channel: int) -> int | None:
-        """The track that a channel is; None for a channel without a signal."""
-        return next((number for number, same in enumerate(self.channels) if channel in same), None)
-
 
 def file_features(
     audio: Float32[np.ndarray, "channels samples"], rate: int, *, views: Sequence[View] = ()
