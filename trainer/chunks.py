@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int32, Int64
 
-from earmark.trainer.features.frontend import FRAME_MS
+from earmark.scores import FRAME_MS
 from earmark.trainer.job import TrainingConfig
 
 CORE_FRAMES = 400

@@ -11,15 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float16, Int64
 
-from earmark.trainer.features.frontend import FRAME_MS
+from earmark.scores import FRAME_MS, Spans, same_artifacts
 from earmark.trainer.job import Annotation, TrainingFile
 
 CERTAIN = 255  # the label of an event that the annotator is sure of
-SAME_SHARE = 0.5  # of the time that the spans of two channels cover together
 LIKELY = 0.5  # the confidence from which an annotation counts as an event; training uses the others too
-
-Spans = Int64[np.ndarray, "events 2"]  # onsets and offsets in ms
-NO_SPANS = np.empty((0, 2), np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,31 +92,6 @@ def across_channels(channels: Sequence[Int64[np.ndarray, "_ 2"]]) -> Int64[np.nd
     spans = np.concatenate(channels)
     joined = [(int(spans[group, 0].min()), int(spans[group, 1].max())) for group in groups]
     return np.array(joined, np.int64).reshape(-1, 2)
-
-
-def same_artifacts(channels: Sequence[Int64[np.ndarray, "_ 2"]]) -> list[list[int]]:
-    """Group the spans of all channels, numbered one channel after the other, by artifact and by onset.
-
-    Two spans in two channels are one artifact if what they share is at least SAME_SHARE of what they cover.
-    """
-    spans = np.concatenate([NO_SPANS, *channels])
-    channel_of = np.repeat(np.arange(len(channels)), [len(of_channel) for of_channel in channels])
-    groups: list[list[int]] = []
-    open_groups: list[list[int]] = []
-    for number in np.lexsort((spans[:, 1], spans[:, 0])).tolist():
-        start, end = spans[number].tolist()
-        open_groups = [group for group in open_groups if spans[group, 1].max() > start]
-        for group in open_groups:
-            begin, finish = spans[group[0]].tolist()
-            shared = min(end, finish) - max(start, begin)
-            covered = max(end, finish) - min(start, begin)
-            if channel_of[number] not in channel_of[group] and shared >= SAME_SHARE * covered:
-                group.append(number)
-                break
-        else:
-            groups.append([number])
-            open_groups.append(groups[-1])
-    return groups
 
 
 def draw_region(

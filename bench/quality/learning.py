@@ -13,13 +13,14 @@ import numpy as np
 from bench.tools.data import default_config, stored
 from bench.tools.folder import Row, detection_rows
 from demo.placing import Rng
+from earmark.scores import DetectionConfig
 from earmark.storage.objects import ObjectStore
 from earmark.trainer.data.loading import Dataset
 from earmark.trainer.events import Completed, Notice
 from earmark.trainer.job import Annotation, TrainingFile, TrainingJob
 from earmark.trainer.learning.loop import train
 from earmark.trainer.model import Model, load_model
-from earmark.trainer.scoring.detection import DetectionConfig, detect
+from earmark.trainer.scoring.detection import detect
 
 SHORTEST_MS = 10
 

@@ -10,10 +10,11 @@ import numpy as np
 import soundfile  # type: ignore[import-untyped]  # has no stubs
 
 from bench.tools.folder import annotations, audio, channel
+from earmark.scores import FRAME_MS
 from earmark.storage.objects import ObjectStore
 from earmark.trainer.data.loading import Dataset
 from earmark.trainer.data.split import Split
-from earmark.trainer.features.frontend import FEATURES, FRAME_MS
+from earmark.trainer.features.frontend import FEATURES
 from earmark.trainer.features.stored import FileFeatures, file_features, pack_features
 from earmark.trainer.job import Annotation, TrainingConfig, TrainingFile
 from earmark.trainer.learning.precompile import DEFAULT

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.tools.folder import Row
-from earmark.trainer.features.frontend import FRAME_MS
+from earmark.scores import FRAME_MS
 from earmark.trainer.scoring.metrics import Counts, close_pairs, event_counts, segment_counts
 
 Spans = dict[tuple[str, str], np.ndarray]  # (events, 2), onsets and offsets in ms, by filename and type

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from earmark.scores import FRAME_MS
 from earmark.trainer.chunks import chunk_grid, chunk_starts, windows_per_step
-from earmark.trainer.features.frontend import FRAME_MS
 from earmark.trainer.job import TrainingConfig
 from earmark.v1 import training_service_pb2 as training
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from earmark.trainer.features.frontend import FRAME_MS
+from earmark.scores import FRAME_MS
 from earmark.trainer.job import TrainingFile
 from earmark.trainer.regions import Region, draw_region
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float16, Float32
 
+from earmark.scores import FRAME_MS
 from earmark.trainer.data.loading import Dataset
-from earmark.trainer.features.frontend import FRAME_MS
 from earmark.trainer.features.stored import FileFeatures
 from earmark.trainer.regions import Region, RegionEvent
 

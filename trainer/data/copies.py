@@ -14,8 +14,8 @@ from functools import cache
 import numpy as np
 from jaxtyping import Bool, Float16, Int64
 
+from earmark.scores import FRAME_MS
 from earmark.trainer.features.filterbank import MEL_BANDS
-from earmark.trainer.features.frontend import FRAME_MS
 from earmark.trainer.job import TrainingFile
 
 SHIFT_FRAMES = 150 // FRAME_MS  # the longest delay of an encoder; the lengths of copies differ by no more

@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from earmark.scores import FRAME_MS
 from earmark.storage.objects import ObjectNotFoundError, ObjectStore
 from earmark.trainer.data.memory import available_bytes
 from earmark.trainer.events import (
@@ -15,7 +16,7 @@ from earmark.trainer.events import (
     TrainingFailedError,
     TrainingStoppedError,
 )
-from earmark.trainer.features.frontend import FEATURES, FRAME_MS, FRAMES_PER_SECOND
+from earmark.trainer.features.frontend import FEATURES, FRAMES_PER_SECOND
 from earmark.trainer.features.stored import FileFeatures, unpack_features
 from earmark.trainer.job import ShouldStop, TrainingFile
 from earmark.trainer.regions import Region, ValidationRegion

@@ -7,10 +7,10 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Int64
 
+from earmark.scores import FRAME_MS, NO_SPANS, Spans
 from earmark.trainer.data.loading import Dataset
 from earmark.trainer.events import Notice, NoticeCode
-from earmark.trainer.features.frontend import FRAME_MS
-from earmark.trainer.regions import NO_SPANS, Region, Spans, draw_region
+from earmark.trainer.regions import Region, draw_region
 
 FEW_EVENTS = 20  # injected faults of eight types: 5 examples of each gave an F1 of 0.2-0.4, 23 gave 0.7-0.76
 MOST = 0.8  # of the audio

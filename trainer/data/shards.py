@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float16, Float32, Int32, UInt8
 
+from earmark.scores import FRAME_MS
 from earmark.trainer.chunks import Grid, window_table
 from earmark.trainer.data.channels import SharesOfRegion, events_of_track
 from earmark.trainer.data.loading import Dataset
-from earmark.trainer.features.frontend import FEATURES, FRAME_MS
+from earmark.trainer.features.frontend import FEATURES
 from earmark.trainer.network import output_bucket
 from earmark.trainer.regions import Region, RegionEvent
 

@@ -25,6 +25,7 @@ from jaxtyping import Float16, Float32, Int64
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import fft, ndimage  # type: ignore[import-untyped]  # it has no stubs
 
+from earmark.scores import FRAME_MS
 from earmark.trainer.features.filterbank import (
     BIN_HZ,
     BINS,
@@ -39,8 +40,7 @@ from earmark.trainer.features.waveform import DEFECTS, FRAMES_AT_A_TIME, LEVEL_C
 Samples: TypeAlias = Float32[np.ndarray, " _"]
 View: TypeAlias = Callable[[Samples, int], tuple[Samples, int]]  # audio and its rate, to other ones
 
-FRAMES_PER_SECOND = 100
-FRAME_MS = 10
+FRAMES_PER_SECOND = 1000 // FRAME_MS
 
 WINDOW_SECONDS = 0.025
 REFERENCE_RATE = 16_000

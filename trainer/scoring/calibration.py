@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from scipy import ndimage  # type: ignore[import-untyped]  # it has no stubs
 
-from earmark.trainer.features.frontend import FRAME_MS
+from earmark.scores import FRAME_MS, Spans
 from earmark.trainer.model import LearnedType
-from earmark.trainer.regions import Region, Spans
+from earmark.trainer.regions import Region
 
 SMOOTHING_SHARE = 0.5  # of a short artifact: a longer median filter would erase it
 SHORT_QUANTILE = 0.1  # of the lengths, and of the gaps

@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from earmark.scores import FRAME_MS, NO_SPANS, DetectionConfig, Spans, merged, runs
 from earmark.trainer.chunks import Grid, chunk_starts
 from earmark.trainer.events import EvalMetrics, Figures, OperatingPoint, TypeMetrics
-from earmark.trainer.features.frontend import FRAME_MS
 from earmark.trainer.model import LearnedType
-from earmark.trainer.regions import NO_SPANS, Spans, ValidationRegion, across_channels
+from earmark.trainer.regions import ValidationRegion, across_channels
 from earmark.trainer.scoring.calibration import CANDIDATES, offset
-from earmark.trainer.scoring.detection import DetectionConfig, merged, runs, shifted
+from earmark.trainer.scoring.detection import shifted
 from earmark.trainer.scoring.metrics import (
     COLLAR_MS,
     SEGMENT_MS,

@@ -7,11 +7,12 @@ from multiprocessing.connection import Connection
 
 import structlog
 
+from earmark.scores import DetectionConfig
 from earmark.storage.objects import ObjectNotFoundError, ObjectStore, ObjectStoreError
 from earmark.trainer.features.stored import unpack_features
 from earmark.trainer.logs import configure_logging
 from earmark.trainer.model import Model, UnreadableModelError, load_model
-from earmark.trainer.scoring.detection import DetectionConfig, detect
+from earmark.trainer.scoring.detection import detect
 from earmark.trainer.settings import TrainerSettings
 from earmark.trainer.workers.device import device_failure, warm_up
 from earmark.trainer.workers.wire import DetectedArtifact, DetectionReply, DetectionRequest, Failed, Ready

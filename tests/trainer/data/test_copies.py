@@ -7,9 +7,10 @@ import soundfile
 import soxr
 
 from demo.speech import SAMPLE_RATE, VOICES, Espeak
+from earmark.scores import FRAME_MS
 from earmark.trainer.data.copies import SHIFT_FRAMES, groups
 from earmark.trainer.features.filterbank import MEL_BANDS
-from earmark.trainer.features.frontend import FRAME_MS, features
+from earmark.trainer.features.frontend import features
 from earmark.trainer.job import TrainingFile
 from tests.sounds import RATE, annotated_speech, encoded, speech, speechlike
 

@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from earmark.scores import DetectionConfig
 from earmark.trainer.events import Checkpoint
 from earmark.trainer.features.stored import file_features
 from earmark.trainer.job import TrainingJob
 from earmark.trainer.learning.loop import train
 from earmark.trainer.model import load_model
-from earmark.trainer.scoring.detection import DetectionConfig, detect
+from earmark.trainer.scoring.detection import detect
 from tests.sounds import RATE, annotated_speech, speech
 from tests.trainer.jobs import completed, config, never, stored_file
 

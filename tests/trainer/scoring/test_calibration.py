@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.trainer.features.frontend import FRAME_MS
+from earmark.scores import FRAME_MS
 from earmark.trainer.model import LearnedType
 from earmark.trainer.regions import Region, RegionEvent
 from earmark.trainer.scoring.calibration import (

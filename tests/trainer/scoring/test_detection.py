@@ -7,21 +7,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from earmark.trainer.features.frontend import FEATURES, FRAME_MS
+from earmark.scores import FRAME_MS, DetectionConfig, detections, merged, rounded, runs
+from earmark.trainer.features.frontend import FEATURES
 from earmark.trainer.features.stored import FileFeatures
 from earmark.trainer.model import LearnedType, Model
 from earmark.trainer.network import Architecture, initial_parameters, logits
 from earmark.trainer.scoring.detection import (
     TILE,
-    DetectionConfig,
     _tile_scores,
     cleaned,
     detect,
-    detections,
     frame_scores,
-    merged,
     raw_scores,
-    runs,
     shifted,
 )
 
@@ -219,8 +216,8 @@ def test_shifted_scores_stay_between_0_and_1_and_in_the_same_order(scores, offse
 @given(SCORES, st.floats(0.0625, 1, width=32), st.sampled_from([1, 3, 5, 9]))
 def test_cleaning_scores_before_or_after_the_threshold_gives_the_same(scores, threshold, width):
     kind = LearnedType("x", smoothing=width)
-    before = cleaned(scores, [kind]) >= threshold
-    after = cleaned((scores >= threshold).astype(np.float32), [kind]) > 0.5
+    before = cleaned(rounded(scores), [kind]) >= threshold
+    after = cleaned((rounded(scores) >= threshold).astype(np.float32), [kind]) > 0.5
     np.testing.assert_array_equal(before, after)
 
 
@@ -299,7 +296,8 @@ def test_nothing_is_compiled_for_a_length_or_a_number_of_files(model, audio):
 
 def test_an_offset_moves_only_the_logits_of_its_type(model, audio):
     moved = replace(model, types=(model.types[0], replace(model.types[1], offset=0.5), model.types[2]))
-    (before,), (after,) = (frame_scores(of, audio[-1:]) for of in (model, moved))
+    (raw,) = raw_scores(model, audio[-1:])
+    before, after = (shifted(raw, [learned.offset for learned in of.types]) for of in (model, moved))
     np.testing.assert_array_equal(after[:, [0, 2]], before[:, [0, 2]])
     odds = [scores[:, 1] / (1 - scores[:, 1]) for scores in (before, after)]
     np.testing.assert_allclose(odds[1] / odds[0], np.exp(2), rtol=1e-3)

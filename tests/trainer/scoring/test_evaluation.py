@@ -3,12 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from earmark.scores import DetectionConfig
 from earmark.trainer.chunks import chunk_grid
 from earmark.trainer.events import Figures, OperatingPoint
 from earmark.trainer.features.frontend import FEATURES
 from earmark.trainer.model import LearnedType
 from earmark.trainer.regions import ValidationRegion
-from earmark.trainer.scoring.detection import DetectionConfig, shifted
+from earmark.trainer.scoring.detection import shifted
 from earmark.trainer.scoring.evaluation import THRESHOLDS, calibrated, evaluate
 from tests.trainer.jobs import config
 

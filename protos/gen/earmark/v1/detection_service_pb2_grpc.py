@@ -40,6 +40,56 @@ class DetectionServiceStub(object):
                 request_serializer=earmark_dot_v1_dot_detection__service__pb2.DetectRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_detection__service__pb2.DetectResponse.FromString,
                 _registered_method=True)
+        self.UploadRecording = channel.stream_unary(
+                '/earmark.v1.DetectionService/UploadRecording',
+                request_serializer=earmark_dot_v1_dot_detection__service__pb2.UploadRecordingRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_detection__service__pb2.UploadRecordingResponse.FromString,
+                _registered_method=True)
+        self.CreateDetectionJob = channel.unary_unary(
+                '/earmark.v1.DetectionService/CreateDetectionJob',
+                request_serializer=earmark_dot_v1_dot_detection__service__pb2.CreateDetectionJobRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_detection__service__pb2.CreateDetectionJobResponse.FromString,
+                _registered_method=True)
+        self.GetDetectionJob = channel.unary_unary(
+                '/earmark.v1.DetectionService/GetDetectionJob',
+                request_serializer=earmark_dot_v1_dot_detection__service__pb2.GetDetectionJobRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_detection__service__pb2.GetDetectionJobResponse.FromString,
+                _registered_method=True)
+        self.ListDetectionJobs = channel.unary_unary(
+                '/earmark.v1.DetectionService/ListDetectionJobs',
+                request_serializer=earmark_dot_v1_dot_detection__service__pb2.ListDetectionJobsRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_detection__service__pb2.ListDetectionJobsResponse.FromString,
+                _registered_method=True)
+        self.CancelDetectionJob = channel.unary_unary(
+                '/earmark.v1.DetectionService/CancelDetectionJob',
+                request_serializer=earmark_dot_v1_dot_detection__service__pb2.CancelDetectionJobRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_detection__service__pb2.CancelDetectionJobResponse.FromString,
+                _registered_method=True)
+        self.DeleteDetectionJob = channel.unary_unary(
+                '/earmark.v1.DetectionService/DeleteDetectionJob',
+                request_serializer=earmark_dot_v1_dot_detection__service__pb2.DeleteDetectionJobRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_detection__service__pb2.DeleteDetectionJobResponse.FromString,
+                _registered_method=True)
+        self.WatchDetectionJob = channel.unary_stream(
+                '/earmark.v1.DetectionService/WatchDetectionJob',
+                request_serializer=earmark_dot_v1_dot_detection__service__pb2.WatchDetectionJobRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_detection__service__pb2.WatchDetectionJobResponse.FromString,
+                _registered_method=True)
+        self.ListDetectionFiles = channel.unary_unary(
+                '/earmark.v1.DetectionService/ListDetectionFiles',
+                request_serializer=earmark_dot_v1_dot_detection__service__pb2.ListDetectionFilesRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_detection__service__pb2.ListDetectionFilesResponse.FromString,
+                _registered_method=True)
+        self.ListDetections = channel.unary_unary(
+                '/earmark.v1.DetectionService/ListDetections',
+                request_serializer=earmark_dot_v1_dot_detection__service__pb2.ListDetectionsRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_detection__service__pb2.ListDetectionsResponse.FromString,
+                _registered_method=True)
+        self.DownloadDetections = channel.unary_stream(
+                '/earmark.v1.DetectionService/DownloadDetections',
+                request_serializer=earmark_dot_v1_dot_detection__service__pb2.DownloadDetectionsRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_detection__service__pb2.DownloadDetectionsResponse.FromString,
+                _registered_method=True)
 
 
 class DetectionServiceServicer(object):
@@ -59,6 +109,103 @@ class DetectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UploadRecording(self, request_iterator, context):
+        """Stores one recording for detection jobs: the first message has its filename, the others have the file's bytes in
+        order. A recording that no job names within a day is removed; one that a job names stays until the job is deleted.
+
+        (printf '{"start": {"filename": "call.wav"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/UploadRecording
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateDetectionJob(self, request, context):
+        """Creates a detection job and replies at once: a trainer finds the artifacts in all of its files. The files are the
+        ready audio files of a dataset, or recordings that were uploaded for it.
+
+        grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", "dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"}' localhost:50051 earmark.v1.DetectionService/CreateDetectionJob
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDetectionJob(self, request, context):
+        """Reads one job as it is now.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88"}' localhost:50051 earmark.v1.DetectionService/GetDetectionJob
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDetectionJobs(self, request, context):
+        """Lists jobs, newest first.
+
+        grpcurl -plaintext -d '{"statuses": ["DETECTION_JOB_STATUS_PROCESSING"]}' localhost:50051 earmark.v1.DetectionService/ListDetectionJobs
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelDetectionJob(self, request, context):
+        """Cancels a job: a waiting job at once, a processing job within seconds. What was found so far stays. Cancelling a
+        cancelled job has no effect. A completed or failed job cannot be cancelled: the call fails with FAILED_PRECONDITION.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88"}' localhost:50051 earmark.v1.DetectionService/CancelDetectionJob
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteDetectionJob(self, request, context):
+        """Deletes a finished job with its results and the recordings that were uploaded for it. An unfinished job cannot be
+        deleted: cancel it first.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88"}' localhost:50051 earmark.v1.DetectionService/DeleteDetectionJob
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchDetectionJob(self, request, context):
+        """Sends a job's events in order, without gaps or duplicates: first the events after `after_revision`, then each new
+        event as it happens. The stream ends after the job's last event. To resume a broken watch, pass the last revision
+        received.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88"}' localhost:50051 earmark.v1.DetectionService/WatchDetectionJob
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDetectionFiles(self, request, context):
+        """Lists a job's files in their order, each with its status and the number of detections in it.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "statuses": ["DETECTION_FILE_STATUS_FAILED"]}' localhost:50051 earmark.v1.DetectionService/ListDetectionFiles
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDetections(self, request, context):
+        """Lists the detections in a job's completed files, by file and then by onset. With a configuration, they are those that
+        a job with this configuration would find: the scores are kept, so nothing is computed again.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "config": {"threshold": 0.8}}' localhost:50051 earmark.v1.DetectionService/ListDetections
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DownloadDetections(self, request, context):
+        """Sends the detections of ListDetections as one file, in parts.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "format": "DETECTIONS_FORMAT_CSV"}' localhost:50051 earmark.v1.DetectionService/DownloadDetections
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DetectionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -66,6 +213,56 @@ def add_DetectionServiceServicer_to_server(servicer, server):
                     servicer.Detect,
                     request_deserializer=earmark_dot_v1_dot_detection__service__pb2.DetectRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_detection__service__pb2.DetectResponse.SerializeToString,
+            ),
+            'UploadRecording': grpc.stream_unary_rpc_method_handler(
+                    servicer.UploadRecording,
+                    request_deserializer=earmark_dot_v1_dot_detection__service__pb2.UploadRecordingRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_detection__service__pb2.UploadRecordingResponse.SerializeToString,
+            ),
+            'CreateDetectionJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateDetectionJob,
+                    request_deserializer=earmark_dot_v1_dot_detection__service__pb2.CreateDetectionJobRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_detection__service__pb2.CreateDetectionJobResponse.SerializeToString,
+            ),
+            'GetDetectionJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDetectionJob,
+                    request_deserializer=earmark_dot_v1_dot_detection__service__pb2.GetDetectionJobRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_detection__service__pb2.GetDetectionJobResponse.SerializeToString,
+            ),
+            'ListDetectionJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDetectionJobs,
+                    request_deserializer=earmark_dot_v1_dot_detection__service__pb2.ListDetectionJobsRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_detection__service__pb2.ListDetectionJobsResponse.SerializeToString,
+            ),
+            'CancelDetectionJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelDetectionJob,
+                    request_deserializer=earmark_dot_v1_dot_detection__service__pb2.CancelDetectionJobRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_detection__service__pb2.CancelDetectionJobResponse.SerializeToString,
+            ),
+            'DeleteDetectionJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteDetectionJob,
+                    request_deserializer=earmark_dot_v1_dot_detection__service__pb2.DeleteDetectionJobRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_detection__service__pb2.DeleteDetectionJobResponse.SerializeToString,
+            ),
+            'WatchDetectionJob': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchDetectionJob,
+                    request_deserializer=earmark_dot_v1_dot_detection__service__pb2.WatchDetectionJobRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_detection__service__pb2.WatchDetectionJobResponse.SerializeToString,
+            ),
+            'ListDetectionFiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDetectionFiles,
+                    request_deserializer=earmark_dot_v1_dot_detection__service__pb2.ListDetectionFilesRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_detection__service__pb2.ListDetectionFilesResponse.SerializeToString,
+            ),
+            'ListDetections': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDetections,
+                    request_deserializer=earmark_dot_v1_dot_detection__service__pb2.ListDetectionsRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_detection__service__pb2.ListDetectionsResponse.SerializeToString,
+            ),
+            'DownloadDetections': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadDetections,
+                    request_deserializer=earmark_dot_v1_dot_detection__service__pb2.DownloadDetectionsRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_detection__service__pb2.DownloadDetectionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -96,6 +293,276 @@ class DetectionService(object):
             '/earmark.v1.DetectionService/Detect',
             earmark_dot_v1_dot_detection__service__pb2.DetectRequest.SerializeToString,
             earmark_dot_v1_dot_detection__service__pb2.DetectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadRecording(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/earmark.v1.DetectionService/UploadRecording',
+            earmark_dot_v1_dot_detection__service__pb2.UploadRecordingRequest.SerializeToString,
+            earmark_dot_v1_dot_detection__service__pb2.UploadRecordingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateDetectionJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.DetectionService/CreateDetectionJob',
+            earmark_dot_v1_dot_detection__service__pb2.CreateDetectionJobRequest.SerializeToString,
+            earmark_dot_v1_dot_detection__service__pb2.CreateDetectionJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDetectionJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.DetectionService/GetDetectionJob',
+            earmark_dot_v1_dot_detection__service__pb2.GetDetectionJobRequest.SerializeToString,
+            earmark_dot_v1_dot_detection__service__pb2.GetDetectionJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDetectionJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.DetectionService/ListDetectionJobs',
+            earmark_dot_v1_dot_detection__service__pb2.ListDetectionJobsRequest.SerializeToString,
+            earmark_dot_v1_dot_detection__service__pb2.ListDetectionJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelDetectionJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.DetectionService/CancelDetectionJob',
+            earmark_dot_v1_dot_detection__service__pb2.CancelDetectionJobRequest.SerializeToString,
+            earmark_dot_v1_dot_detection__service__pb2.CancelDetectionJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteDetectionJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.DetectionService/DeleteDetectionJob',
+            earmark_dot_v1_dot_detection__service__pb2.DeleteDetectionJobRequest.SerializeToString,
+            earmark_dot_v1_dot_detection__service__pb2.DeleteDetectionJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchDetectionJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/earmark.v1.DetectionService/WatchDetectionJob',
+            earmark_dot_v1_dot_detection__service__pb2.WatchDetectionJobRequest.SerializeToString,
+            earmark_dot_v1_dot_detection__service__pb2.WatchDetectionJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDetectionFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.DetectionService/ListDetectionFiles',
+            earmark_dot_v1_dot_detection__service__pb2.ListDetectionFilesRequest.SerializeToString,
+            earmark_dot_v1_dot_detection__service__pb2.ListDetectionFilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDetections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.DetectionService/ListDetections',
+            earmark_dot_v1_dot_detection__service__pb2.ListDetectionsRequest.SerializeToString,
+            earmark_dot_v1_dot_detection__service__pb2.ListDetectionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadDetections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/earmark.v1.DetectionService/DownloadDetections',
+            earmark_dot_v1_dot_detection__service__pb2.DownloadDetectionsRequest.SerializeToString,
+            earmark_dot_v1_dot_detection__service__pb2.DownloadDetectionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,63 @@ class DetectionServiceStub:
 
         (printf '{"start": {"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect
     """
+    UploadRecording: _grpc.StreamUnaryMultiCallable[_detection_service_pb2.UploadRecordingRequest, _detection_service_pb2.UploadRecordingResponse]
+    """Stores one recording for detection jobs: the first message has its filename, the others have the file's bytes in
+    order. A recording that no job names within a day is removed; one that a job names stays until the job is deleted.
+
+        (printf '{"start": {"filename": "call.wav"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/UploadRecording
+    """
+    CreateDetectionJob: _grpc.UnaryUnaryMultiCallable[_detection_service_pb2.CreateDetectionJobRequest, _detection_service_pb2.CreateDetectionJobResponse]
+    """Creates a detection job and replies at once: a trainer finds the artifacts in all of its files. The files are the
+    ready audio files of a dataset, or recordings that were uploaded for it.
+
+        grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", "dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"}' localhost:50051 earmark.v1.DetectionService/CreateDetectionJob
+    """
+    GetDetectionJob: _grpc.UnaryUnaryMultiCallable[_detection_service_pb2.GetDetectionJobRequest, _detection_service_pb2.GetDetectionJobResponse]
+    """Reads one job as it is now.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88"}' localhost:50051 earmark.v1.DetectionService/GetDetectionJob
+    """
+    ListDetectionJobs: _grpc.UnaryUnaryMultiCallable[_detection_service_pb2.ListDetectionJobsRequest, _detection_service_pb2.ListDetectionJobsResponse]
+    """Lists jobs, newest first.
+
+        grpcurl -plaintext -d '{"statuses": ["DETECTION_JOB_STATUS_PROCESSING"]}' localhost:50051 earmark.v1.DetectionService/ListDetectionJobs
+    """
+    CancelDetectionJob: _grpc.UnaryUnaryMultiCallable[_detection_service_pb2.CancelDetectionJobRequest, _detection_service_pb2.CancelDetectionJobResponse]
+    """Cancels a job: a waiting job at once, a processing job within seconds. What was found so far stays. Cancelling a
+    cancelled job has no effect. A completed or failed job cannot be cancelled: the call fails with FAILED_PRECONDITION.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88"}' localhost:50051 earmark.v1.DetectionService/CancelDetectionJob
+    """
+    DeleteDetectionJob: _grpc.UnaryUnaryMultiCallable[_detection_service_pb2.DeleteDetectionJobRequest, _detection_service_pb2.DeleteDetectionJobResponse]
+    """Deletes a finished job with its results and the recordings that were uploaded for it. An unfinished job cannot be
+    deleted: cancel it first.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88"}' localhost:50051 earmark.v1.DetectionService/DeleteDetectionJob
+    """
+    WatchDetectionJob: _grpc.UnaryStreamMultiCallable[_detection_service_pb2.WatchDetectionJobRequest, _detection_service_pb2.WatchDetectionJobResponse]
+    """Sends a job's events in order, without gaps or duplicates: first the events after `after_revision`, then each new
+    event as it happens. The stream ends after the job's last event. To resume a broken watch, pass the last revision
+    received.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88"}' localhost:50051 earmark.v1.DetectionService/WatchDetectionJob
+    """
+    ListDetectionFiles: _grpc.UnaryUnaryMultiCallable[_detection_service_pb2.ListDetectionFilesRequest, _detection_service_pb2.ListDetectionFilesResponse]
+    """Lists a job's files in their order, each with its status and the number of detections in it.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "statuses": ["DETECTION_FILE_STATUS_FAILED"]}' localhost:50051 earmark.v1.DetectionService/ListDetectionFiles
+    """
+    ListDetections: _grpc.UnaryUnaryMultiCallable[_detection_service_pb2.ListDetectionsRequest, _detection_service_pb2.ListDetectionsResponse]
+    """Lists the detections in a job's completed files, by file and then by onset. With a configuration, they are those that
+    a job with this configuration would find: the scores are kept, so nothing is computed again.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "config": {"threshold": 0.8}}' localhost:50051 earmark.v1.DetectionService/ListDetections
+    """
+    DownloadDetections: _grpc.UnaryStreamMultiCallable[_detection_service_pb2.DownloadDetectionsRequest, _detection_service_pb2.DownloadDetectionsResponse]
+    """Sends the detections of ListDetections as one file, in parts.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "format": "DETECTIONS_FORMAT_CSV"}' localhost:50051 earmark.v1.DetectionService/DownloadDetections
+    """
 
 @_typing.type_check_only
 class DetectionServiceAsyncStub(DetectionServiceStub):
@@ -56,6 +113,63 @@ class DetectionServiceAsyncStub(DetectionServiceStub):
     With grpcurl, a small file in two messages (the data is base64):
 
         (printf '{"start": {"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect
+    """
+    UploadRecording: _aio.StreamUnaryMultiCallable[_detection_service_pb2.UploadRecordingRequest, _detection_service_pb2.UploadRecordingResponse]  # type: ignore[assignment]
+    """Stores one recording for detection jobs: the first message has its filename, the others have the file's bytes in
+    order. A recording that no job names within a day is removed; one that a job names stays until the job is deleted.
+
+        (printf '{"start": {"filename": "call.wav"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/UploadRecording
+    """
+    CreateDetectionJob: _aio.UnaryUnaryMultiCallable[_detection_service_pb2.CreateDetectionJobRequest, _detection_service_pb2.CreateDetectionJobResponse]  # type: ignore[assignment]
+    """Creates a detection job and replies at once: a trainer finds the artifacts in all of its files. The files are the
+    ready audio files of a dataset, or recordings that were uploaded for it.
+
+        grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", "dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"}' localhost:50051 earmark.v1.DetectionService/CreateDetectionJob
+    """
+    GetDetectionJob: _aio.UnaryUnaryMultiCallable[_detection_service_pb2.GetDetectionJobRequest, _detection_service_pb2.GetDetectionJobResponse]  # type: ignore[assignment]
+    """Reads one job as it is now.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88"}' localhost:50051 earmark.v1.DetectionService/GetDetectionJob
+    """
+    ListDetectionJobs: _aio.UnaryUnaryMultiCallable[_detection_service_pb2.ListDetectionJobsRequest, _detection_service_pb2.ListDetectionJobsResponse]  # type: ignore[assignment]
+    """Lists jobs, newest first.
+
+        grpcurl -plaintext -d '{"statuses": ["DETECTION_JOB_STATUS_PROCESSING"]}' localhost:50051 earmark.v1.DetectionService/ListDetectionJobs
+    """
+    CancelDetectionJob: _aio.UnaryUnaryMultiCallable[_detection_service_pb2.CancelDetectionJobRequest, _detection_service_pb2.CancelDetectionJobResponse]  # type: ignore[assignment]
+    """Cancels a job: a waiting job at once, a processing job within seconds. What was found so far stays. Cancelling a
+    cancelled job has no effect. A completed or failed job cannot be cancelled: the call fails with FAILED_PRECONDITION.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88"}' localhost:50051 earmark.v1.DetectionService/CancelDetectionJob
+    """
+    DeleteDetectionJob: _aio.UnaryUnaryMultiCallable[_detection_service_pb2.DeleteDetectionJobRequest, _detection_service_pb2.DeleteDetectionJobResponse]  # type: ignore[assignment]
+    """Deletes a finished job with its results and the recordings that were uploaded for it. An unfinished job cannot be
+    deleted: cancel it first.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88"}' localhost:50051 earmark.v1.DetectionService/DeleteDetectionJob
+    """
+    WatchDetectionJob: _aio.UnaryStreamMultiCallable[_detection_service_pb2.WatchDetectionJobRequest, _detection_service_pb2.WatchDetectionJobResponse]  # type: ignore[assignment]
+    """Sends a job's events in order, without gaps or duplicates: first the events after `after_revision`, then each new
+    event as it happens. The stream ends after the job's last event. To resume a broken watch, pass the last revision
+    received.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88"}' localhost:50051 earmark.v1.DetectionService/WatchDetectionJob
+    """
+    ListDetectionFiles: _aio.UnaryUnaryMultiCallable[_detection_service_pb2.ListDetectionFilesRequest, _detection_service_pb2.ListDetectionFilesResponse]  # type: ignore[assignment]
+    """Lists a job's files in their order, each with its status and the number of detections in it.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "statuses": ["DETECTION_FILE_STATUS_FAILED"]}' localhost:50051 earmark.v1.DetectionService/ListDetectionFiles
+    """
+    ListDetections: _aio.UnaryUnaryMultiCallable[_detection_service_pb2.ListDetectionsRequest, _detection_service_pb2.ListDetectionsResponse]  # type: ignore[assignment]
+    """Lists the detections in a job's completed files, by file and then by onset. With a configuration, they are those that
+    a job with this configuration would find: the scores are kept, so nothing is computed again.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "config": {"threshold": 0.8}}' localhost:50051 earmark.v1.DetectionService/ListDetections
+    """
+    DownloadDetections: _aio.UnaryStreamMultiCallable[_detection_service_pb2.DownloadDetectionsRequest, _detection_service_pb2.DownloadDetectionsResponse]  # type: ignore[assignment]
+    """Sends the detections of ListDetections as one file, in parts.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "format": "DETECTIONS_FORMAT_CSV"}' localhost:50051 earmark.v1.DetectionService/DownloadDetections
     """
 
 class DetectionServiceServicer:
@@ -73,6 +187,113 @@ class DetectionServiceServicer:
         With grpcurl, a small file in two messages (the data is base64):
 
             (printf '{"start": {"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect
+        """
+
+    def UploadRecording(
+        self,
+        request_iterator: _MaybeAsyncIterator[_detection_service_pb2.UploadRecordingRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_detection_service_pb2.UploadRecordingResponse, _abc.Awaitable[_detection_service_pb2.UploadRecordingResponse]]:
+        """Stores one recording for detection jobs: the first message has its filename, the others have the file's bytes in
+        order. A recording that no job names within a day is removed; one that a job names stays until the job is deleted.
+
+            (printf '{"start": {"filename": "call.wav"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/UploadRecording
+        """
+
+    def CreateDetectionJob(
+        self,
+        request: _detection_service_pb2.CreateDetectionJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_detection_service_pb2.CreateDetectionJobResponse, _abc.Awaitable[_detection_service_pb2.CreateDetectionJobResponse]]:
+        """Creates a detection job and replies at once: a trainer finds the artifacts in all of its files. The files are the
+        ready audio files of a dataset, or recordings that were uploaded for it.
+
+            grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", "dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"}' localhost:50051 earmark.v1.DetectionService/CreateDetectionJob
+        """
+
+    def GetDetectionJob(
+        self,
+        request: _detection_service_pb2.GetDetectionJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_detection_service_pb2.GetDetectionJobResponse, _abc.Awaitable[_detection_service_pb2.GetDetectionJobResponse]]:
+        """Reads one job as it is now.
+
+            grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88"}' localhost:50051 earmark.v1.DetectionService/GetDetectionJob
+        """
+
+    def ListDetectionJobs(
+        self,
+        request: _detection_service_pb2.ListDetectionJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_detection_service_pb2.ListDetectionJobsResponse, _abc.Awaitable[_detection_service_pb2.ListDetectionJobsResponse]]:
+        """Lists jobs, newest first.
+
+            grpcurl -plaintext -d '{"statuses": ["DETECTION_JOB_STATUS_PROCESSING"]}' localhost:50051 earmark.v1.DetectionService/ListDetectionJobs
+        """
+
+    def CancelDetectionJob(
+        self,
+        request: _detection_service_pb2.CancelDetectionJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_detection_service_pb2.CancelDetectionJobResponse, _abc.Awaitable[_detection_service_pb2.CancelDetectionJobResponse]]:
+        """Cancels a job: a waiting job at once, a processing job within seconds. What was found so far stays. Cancelling a
+        cancelled job has no effect. A completed or failed job cannot be cancelled: the call fails with FAILED_PRECONDITION.
+
+            grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88"}' localhost:50051 earmark.v1.DetectionService/CancelDetectionJob
+        """
+
+    def DeleteDetectionJob(
+        self,
+        request: _detection_service_pb2.DeleteDetectionJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_detection_service_pb2.DeleteDetectionJobResponse, _abc.Awaitable[_detection_service_pb2.DeleteDetectionJobResponse]]:
+        """Deletes a finished job with its results and the recordings that were uploaded for it. An unfinished job cannot be
+        deleted: cancel it first.
+
+            grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88"}' localhost:50051 earmark.v1.DetectionService/DeleteDetectionJob
+        """
+
+    def WatchDetectionJob(
+        self,
+        request: _detection_service_pb2.WatchDetectionJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_detection_service_pb2.WatchDetectionJobResponse], _abc.AsyncIterator[_detection_service_pb2.WatchDetectionJobResponse]]:
+        """Sends a job's events in order, without gaps or duplicates: first the events after `after_revision`, then each new
+        event as it happens. The stream ends after the job's last event. To resume a broken watch, pass the last revision
+        received.
+
+            grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88"}' localhost:50051 earmark.v1.DetectionService/WatchDetectionJob
+        """
+
+    def ListDetectionFiles(
+        self,
+        request: _detection_service_pb2.ListDetectionFilesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_detection_service_pb2.ListDetectionFilesResponse, _abc.Awaitable[_detection_service_pb2.ListDetectionFilesResponse]]:
+        """Lists a job's files in their order, each with its status and the number of detections in it.
+
+            grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "statuses": ["DETECTION_FILE_STATUS_FAILED"]}' localhost:50051 earmark.v1.DetectionService/ListDetectionFiles
+        """
+
+    def ListDetections(
+        self,
+        request: _detection_service_pb2.ListDetectionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_detection_service_pb2.ListDetectionsResponse, _abc.Awaitable[_detection_service_pb2.ListDetectionsResponse]]:
+        """Lists the detections in a job's completed files, by file and then by onset. With a configuration, they are those that
+        a job with this configuration would find: the scores are kept, so nothing is computed again.
+
+            grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "config": {"threshold": 0.8}}' localhost:50051 earmark.v1.DetectionService/ListDetections
+        """
+
+    def DownloadDetections(
+        self,
+        request: _detection_service_pb2.DownloadDetectionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_detection_service_pb2.DownloadDetectionsResponse], _abc.AsyncIterator[_detection_service_pb2.DownloadDetectionsResponse]]:
+        """Sends the detections of ListDetections as one file, in parts.
+
+            grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "format": "DETECTIONS_FORMAT_CSV"}' localhost:50051 earmark.v1.DetectionService/DownloadDetections
         """
 
 def add_DetectionServiceServicer_to_server(servicer: DetectionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

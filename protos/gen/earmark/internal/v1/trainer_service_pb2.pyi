@@ -280,6 +280,94 @@ class DetectResponse(_message.Message):
     summary: DetectResponse.Summary
     def __init__(self, detection: _Optional[_Union[_detection_pb2.Detection, _Mapping]] = ..., summary: _Optional[_Union[DetectResponse.Summary, _Mapping]] = ...) -> None: ...
 
+class DetectFilesRequest(_message.Message):
+    __slots__ = ("job", "file")
+    class Job(_message.Message):
+        __slots__ = ("detection_job_id", "attempt", "weights", "model_config", "sha256", "config")
+        DETECTION_JOB_ID_FIELD_NUMBER: _ClassVar[int]
+        ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+        WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+        MODEL_CONFIG_FIELD_NUMBER: _ClassVar[int]
+        SHA256_FIELD_NUMBER: _ClassVar[int]
+        CONFIG_FIELD_NUMBER: _ClassVar[int]
+        detection_job_id: str
+        attempt: int
+        weights: str
+        model_config: str
+        sha256: str
+        config: _detection_pb2.DetectionConfig
+        def __init__(self, detection_job_id: _Optional[str] = ..., attempt: _Optional[int] = ..., weights: _Optional[str] = ..., model_config: _Optional[str] = ..., sha256: _Optional[str] = ..., config: _Optional[_Union[_detection_pb2.DetectionConfig, _Mapping]] = ...) -> None: ...
+    class File(_message.Message):
+        __slots__ = ("file_id", "features", "source", "duration_ms")
+        FILE_ID_FIELD_NUMBER: _ClassVar[int]
+        FEATURES_FIELD_NUMBER: _ClassVar[int]
+        SOURCE_FIELD_NUMBER: _ClassVar[int]
+        DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+        file_id: str
+        features: str
+        source: str
+        duration_ms: int
+        def __init__(self, file_id: _Optional[str] = ..., features: _Optional[str] = ..., source: _Optional[str] = ..., duration_ms: _Optional[int] = ...) -> None: ...
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    job: DetectFilesRequest.Job
+    file: DetectFilesRequest.File
+    def __init__(self, job: _Optional[_Union[DetectFilesRequest.Job, _Mapping]] = ..., file: _Optional[_Union[DetectFilesRequest.File, _Mapping]] = ...) -> None: ...
+
+class DetectFilesResponse(_message.Message):
+    __slots__ = ("accepted", "started", "scores", "completed", "failed", "heartbeat")
+    class Accepted(_message.Message):
+        __slots__ = ("device",)
+        DEVICE_FIELD_NUMBER: _ClassVar[int]
+        device: str
+        def __init__(self, device: _Optional[str] = ...) -> None: ...
+    class Started(_message.Message):
+        __slots__ = ("file_id",)
+        FILE_ID_FIELD_NUMBER: _ClassVar[int]
+        file_id: str
+        def __init__(self, file_id: _Optional[str] = ...) -> None: ...
+    class Scores(_message.Message):
+        __slots__ = ("file_id", "data")
+        FILE_ID_FIELD_NUMBER: _ClassVar[int]
+        DATA_FIELD_NUMBER: _ClassVar[int]
+        file_id: str
+        data: bytes
+        def __init__(self, file_id: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
+    class Completed(_message.Message):
+        __slots__ = ("file_id", "duration_ms", "detection_count")
+        FILE_ID_FIELD_NUMBER: _ClassVar[int]
+        DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+        DETECTION_COUNT_FIELD_NUMBER: _ClassVar[int]
+        file_id: str
+        duration_ms: int
+        detection_count: int
+        def __init__(self, file_id: _Optional[str] = ..., duration_ms: _Optional[int] = ..., detection_count: _Optional[int] = ...) -> None: ...
+    class Failed(_message.Message):
+        __slots__ = ("file_id", "reason", "message")
+        FILE_ID_FIELD_NUMBER: _ClassVar[int]
+        REASON_FIELD_NUMBER: _ClassVar[int]
+        MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        file_id: str
+        reason: str
+        message: str
+        def __init__(self, file_id: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    class Heartbeat(_message.Message):
+        __slots__ = ()
+        def __init__(self) -> None: ...
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    SCORES_FIELD_NUMBER: _ClassVar[int]
+    COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    accepted: DetectFilesResponse.Accepted
+    started: DetectFilesResponse.Started
+    scores: DetectFilesResponse.Scores
+    completed: DetectFilesResponse.Completed
+    failed: DetectFilesResponse.Failed
+    heartbeat: DetectFilesResponse.Heartbeat
+    def __init__(self, accepted: _Optional[_Union[DetectFilesResponse.Accepted, _Mapping]] = ..., started: _Optional[_Union[DetectFilesResponse.Started, _Mapping]] = ..., scores: _Optional[_Union[DetectFilesResponse.Scores, _Mapping]] = ..., completed: _Optional[_Union[DetectFilesResponse.Completed, _Mapping]] = ..., failed: _Optional[_Union[DetectFilesResponse.Failed, _Mapping]] = ..., heartbeat: _Optional[_Union[DetectFilesResponse.Heartbeat, _Mapping]] = ...) -> None: ...
+
 class GetCapacityRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
@@ -301,7 +389,7 @@ class WatchCapacityResponse(_message.Message):
     def __init__(self, capacity: _Optional[_Union[Capacity, _Mapping]] = ...) -> None: ...
 
 class Capacity(_message.Message):
-    __slots__ = ("device", "training_slots", "free_training_slots", "audio_slots", "free_audio_slots", "problem", "store_id", "frontend")
+    __slots__ = ("device", "training_slots", "free_training_slots", "audio_slots", "free_audio_slots", "problem", "store_id", "frontend", "detection_slots", "free_detection_slots")
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
     FREE_TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
@@ -310,6 +398,8 @@ class Capacity(_message.Message):
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
     STORE_ID_FIELD_NUMBER: _ClassVar[int]
     FRONTEND_FIELD_NUMBER: _ClassVar[int]
+    DETECTION_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    FREE_DETECTION_SLOTS_FIELD_NUMBER: _ClassVar[int]
     device: str
     training_slots: int
     free_training_slots: int
@@ -318,4 +408,6 @@ class Capacity(_message.Message):
     problem: str
     store_id: str
     frontend: str
-    def __init__(self, device: _Optional[str] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ..., audio_slots: _Optional[int] = ..., free_audio_slots: _Optional[int] = ..., problem: _Optional[str] = ..., store_id: _Optional[str] = ..., frontend: _Optional[str] = ...) -> None: ...
+    detection_slots: int
+    free_detection_slots: int
+    def __init__(self, device: _Optional[str] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ..., audio_slots: _Optional[int] = ..., free_audio_slots: _Optional[int] = ..., problem: _Optional[str] = ..., store_id: _Optional[str] = ..., frontend: _Optional[str] = ..., detection_slots: _Optional[int] = ..., free_detection_slots: _Optional[int] = ...) -> None: ...

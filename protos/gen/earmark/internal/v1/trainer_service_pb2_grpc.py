@@ -57,6 +57,11 @@ class TrainerServiceStub(object):
                 request_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectRequest.SerializeToString,
                 response_deserializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectResponse.FromString,
                 _registered_method=True)
+        self.DetectFiles = channel.stream_stream(
+                '/earmark.internal.v1.TrainerService/DetectFiles',
+                request_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectFilesRequest.SerializeToString,
+                response_deserializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectFilesResponse.FromString,
+                _registered_method=True)
         self.GetCapacity = channel.unary_unary(
                 '/earmark.internal.v1.TrainerService/GetCapacity',
                 request_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.GetCapacityRequest.SerializeToString,
@@ -117,6 +122,19 @@ class TrainerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DetectFiles(self, request_iterator, context):
+        """Finds artifacts in many files, as many at a time as the trainer has room for, and stores nothing. The first message is
+        the job, the others are its files, which the trainer reads as it goes; a file that cannot be used does not end the
+        call. The stream ends once the client has half-closed it and every file is answered. A failure is the stream's status,
+        with a google.rpc.ErrorInfo and a Failure, whose kind says what becomes of the job. To cancel the job, or to have it
+        elsewhere, cancel the call.
+
+        grpcurl -plaintext -d '{"job": {"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "attempt": 1}}' localhost:50052 earmark.internal.v1.TrainerService/DetectFiles
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCapacity(self, request, context):
         """Returns the trainer's capacity and how much of it is free.
 
@@ -157,6 +175,11 @@ def add_TrainerServiceServicer_to_server(servicer, server):
                     servicer.Detect,
                     request_deserializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectRequest.FromString,
                     response_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectResponse.SerializeToString,
+            ),
+            'DetectFiles': grpc.stream_stream_rpc_method_handler(
+                    servicer.DetectFiles,
+                    request_deserializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectFilesRequest.FromString,
+                    response_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectFilesResponse.SerializeToString,
             ),
             'GetCapacity': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCapacity,
@@ -280,6 +303,33 @@ class TrainerService(object):
             '/earmark.internal.v1.TrainerService/Detect',
             earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectRequest.SerializeToString,
             earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DetectFiles(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/earmark.internal.v1.TrainerService/DetectFiles',
+            earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectFilesRequest.SerializeToString,
+            earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectFilesResponse.FromString,
             options,
             channel_credentials,
             insecure,

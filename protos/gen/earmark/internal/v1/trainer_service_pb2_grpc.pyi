@@ -62,6 +62,15 @@ class TrainerServiceStub:
 
         grpcurl -plaintext -d '{"start": {"weights": "models/019a9f50/model.safetensors", "model_config": "models/019a9f50/model.json"}}' localhost:50052 earmark.internal.v1.TrainerService/Detect
     """
+    DetectFiles: _grpc.StreamStreamMultiCallable[_trainer_service_pb2.DetectFilesRequest, _trainer_service_pb2.DetectFilesResponse]
+    """Finds artifacts in many files, as many at a time as the trainer has room for, and stores nothing. The first message is
+    the job, the others are its files, which the trainer reads as it goes; a file that cannot be used does not end the
+    call. The stream ends once the client has half-closed it and every file is answered. A failure is the stream's status,
+    with a google.rpc.ErrorInfo and a Failure, whose kind says what becomes of the job. To cancel the job, or to have it
+    elsewhere, cancel the call.
+
+        grpcurl -plaintext -d '{"job": {"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "attempt": 1}}' localhost:50052 earmark.internal.v1.TrainerService/DetectFiles
+    """
     GetCapacity: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.GetCapacityRequest, _trainer_service_pb2.GetCapacityResponse]
     """Returns the trainer's capacity and how much of it is free.
 
@@ -106,6 +115,15 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     """Finds artifacts in one recording.
 
         grpcurl -plaintext -d '{"start": {"weights": "models/019a9f50/model.safetensors", "model_config": "models/019a9f50/model.json"}}' localhost:50052 earmark.internal.v1.TrainerService/Detect
+    """
+    DetectFiles: _aio.StreamStreamMultiCallable[_trainer_service_pb2.DetectFilesRequest, _trainer_service_pb2.DetectFilesResponse]  # type: ignore[assignment]
+    """Finds artifacts in many files, as many at a time as the trainer has room for, and stores nothing. The first message is
+    the job, the others are its files, which the trainer reads as it goes; a file that cannot be used does not end the
+    call. The stream ends once the client has half-closed it and every file is answered. A failure is the stream's status,
+    with a google.rpc.ErrorInfo and a Failure, whose kind says what becomes of the job. To cancel the job, or to have it
+    elsewhere, cancel the call.
+
+        grpcurl -plaintext -d '{"job": {"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "attempt": 1}}' localhost:50052 earmark.internal.v1.TrainerService/DetectFiles
     """
     GetCapacity: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.GetCapacityRequest, _trainer_service_pb2.GetCapacityResponse]  # type: ignore[assignment]
     """Returns the trainer's capacity and how much of it is free.
@@ -168,6 +186,20 @@ class TrainerServiceServicer:
         """Finds artifacts in one recording.
 
             grpcurl -plaintext -d '{"start": {"weights": "models/019a9f50/model.safetensors", "model_config": "models/019a9f50/model.json"}}' localhost:50052 earmark.internal.v1.TrainerService/Detect
+        """
+
+    def DetectFiles(
+        self,
+        request_iterator: _MaybeAsyncIterator[_trainer_service_pb2.DetectFilesRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_trainer_service_pb2.DetectFilesResponse], _abc.AsyncIterator[_trainer_service_pb2.DetectFilesResponse]]:
+        """Finds artifacts in many files, as many at a time as the trainer has room for, and stores nothing. The first message is
+        the job, the others are its files, which the trainer reads as it goes; a file that cannot be used does not end the
+        call. The stream ends once the client has half-closed it and every file is answered. A failure is the stream's status,
+        with a google.rpc.ErrorInfo and a Failure, whose kind says what becomes of the job. To cancel the job, or to have it
+        elsewhere, cancel the call.
+
+            grpcurl -plaintext -d '{"job": {"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "attempt": 1}}' localhost:50052 earmark.internal.v1.TrainerService/DetectFiles
         """
 
     def GetCapacity(
