@@ -39,7 +39,16 @@ ViolationType = Literal[
     "IN_USE",
     "MODEL_CURRENT",
 ]
-ResourceType = Literal["dataset", "audio_file", "annotation_set", "annotation", "training_job", "model"]
+ResourceType = Literal[
+    "dataset",
+    "audio_file",
+    "annotation_set",
+    "annotation",
+    "training_job",
+    "model",
+    "detection_job",
+    "recording",
+]
 
 
 @dataclass(frozen=True, slots=True)

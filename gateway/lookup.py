@@ -7,9 +7,17 @@ from uuid import UUID
 from earmark.gateway.caller import tenant
 from earmark.gateway.errors import NotFoundError, ResourceType
 from earmark.storage.database import Connection
-from earmark.storage.queries import annotations, audio, datasets, models, training
+from earmark.storage.queries import annotations, audio, datasets, detection_jobs, models, training
 from earmark.storage.queries.annotations import LockedSet
-from earmark.storage.records import Annotation, AnnotationSet, AudioFile, Dataset, Model, TrainingJob
+from earmark.storage.records import (
+    Annotation,
+    AnnotationSet,
+    AudioFile,
+    Dataset,
+    DetectionJob,
+    Model,
+    TrainingJob,
+)
 
 Row = TypeVar("Row")
 
@@ -82,7 +90,19 @@ async def training_job(connection: Connection, job_id: UUID) -> TrainingJob:
 
 async def lock_training_job(connection: Connection, job_id: UUID) -> TrainingJob:
     """Until the transaction ends, nobody else changes the job."""
-    return _existing(await training.lock_for_update(connection, tenant(), job_id), "training_job", job_id)
+    return _existing(
+        await training.JOBS.lock_for_update(connection, tenant(), job_id), "training_job", job_id
+    )
+
+
+async def detection_job(connection: Connection, job_id: UUID) -> DetectionJob:
+    return _existing(await detection_jobs.get(connection, tenant(), job_id), "detection_job", job_id)
+
+
+async def lock_detection_job(connection: Connection, job_id: UUID) -> DetectionJob:
+    """Until the transaction ends, nobody else changes the job."""
+    job = await detection_jobs.JOBS.lock_for_update(connection, tenant(), job_id)
+    return _existing(job, "detection_job", job_id)
 
 
 async def model(connection: Connection, model_id: UUID) -> Model:

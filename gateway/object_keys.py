@@ -28,6 +28,16 @@ def audio_objects(audio_file_id: UUID) -> tuple[str, str, str]:
     return source(audio_file_id), normalized(audio_file_id), features(audio_file_id)
 
 
+def recording(recording_id: UUID) -> str:
+    """Prefix of all objects of a recording that was uploaded for a detection job."""
+    return f"recordings/{recording_id}"
+
+
+def recording_source(recording_id: UUID) -> str:
+    """Key of a recording's bytes as they were uploaded."""
+    return f"{recording(recording_id)}/source"
+
+
 def job(training_job_id: UUID) -> str:
     """Prefix of all objects that a job's attempts write."""
     return f"jobs/{training_job_id}"

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
 from google.protobuf.message import Message
@@ -25,7 +25,8 @@ MOST_ROWS = 250
 _ROW_BYTES = 5
 _LARGEST_NUMBER = (1 << 31) - 1
 
-Position = TypeVar("Position", UUID, int)
+Pair: TypeAlias = tuple[int, int]
+Position = TypeVar("Position", UUID, int, Pair)
 Row = TypeVar("Row")
 M = TypeVar("M", bound=Message)
 
@@ -53,6 +54,11 @@ class PageRequest(Generic[Position]):
     def by_number(request: Any) -> "PageRequest[int]":
         """Parses the request of a list in order of a number. Raises as `of` does."""
         return _parsed(request, _number)
+
+    @staticmethod
+    def by_pair(request: Any) -> "PageRequest[Pair]":
+        """Parses the request of a list in order of two numbers. Raises as `of` does."""
+        return _parsed(request, _pair)
 
     async def page(
         self,
@@ -86,7 +92,7 @@ class PageRequest(Generic[Position]):
             count = _fitting(room, PAGE_BYTES - room, len(messages))
 
     def _token(self, after: Position | None) -> str:
-        value = after if isinstance(after, int) else str(after)
+        value = str(after) if isinstance(after, UUID) else after
         return base64.urlsafe_b64encode(json.dumps([self._fingerprint, value]).encode()).decode()
 
 
@@ -127,6 +133,13 @@ def _number(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_NUMBER:
         return value
     raise ValueError(value)
+
+
+def _pair(value: object) -> Pair:
+    if not isinstance(value, list):
+        raise TypeError(value)
+    first, second = value
+    return _number(first), _number(second)
 
 
 def _after(token: str, fingerprint: str, parse: Callable[[object], Position]) -> Position:

@@ -12,6 +12,8 @@ _KINDS = {
     "/earmark.v1.AudioService/UploadAudio": "uploads",
     "/earmark.v1.AudioService/DownloadAudio": "downloads",
     "/earmark.v1.DetectionService/Detect": "detections",
+    "/earmark.v1.DetectionService/DownloadDetections": "downloads",
+    "/earmark.v1.DetectionService/UploadRecording": "uploads",
 }
 MESSAGE_BYTES = "message_bytes"
 

@@ -11,28 +11,38 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Generic, Protocol, TypeVar
 
 from earmark.gateway.disk import errors_of_disk
 from earmark.gateway.errors import FieldViolation, InvalidArgumentError
 from earmark.gateway.shares import Scratch
-from earmark.v1 import audio_service_pb2 as pb
 
 T = TypeVar("T")
 
-Requests = AsyncIterator[pb.UploadAudioRequest]
+
+class Metadata(Protocol):
+    """What an upload of any kind says of its bytes."""
+
+    size_bytes: int
+    sha256: str
+
+
+M = TypeVar("M", bound=Metadata)
+
+# Messages with `metadata` in the first and a `part` in the others.
+Requests = AsyncIterator[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(Generic[M]):
     """A completely received file; `file` is positioned at its start."""
 
-    metadata: pb.UploadAudioRequest.Metadata
+    metadata: M
     file: IO[bytes]
     sha256: str
 
 
-async def metadata_of(requests: Requests) -> pb.UploadAudioRequest.Metadata:
+async def metadata_of(requests: Requests) -> Any:
     """The metadata of the first message. Raises InvalidArgumentError if there is none."""
     async for request in requests:
         if request.HasField("metadata"):
@@ -43,8 +53,8 @@ async def metadata_of(requests: Requests) -> pb.UploadAudioRequest.Metadata:
 
 @asynccontextmanager
 async def received(
-    requests: Requests, metadata: pb.UploadAudioRequest.Metadata, folder: Path, scratch: Scratch
-) -> AsyncIterator[Upload]:
+    requests: Requests, metadata: M, folder: Path, scratch: Scratch
+) -> AsyncIterator[Upload[M]]:
     """Receives the rest of the stream into a file in `folder` that is deleted when the block ends.
 
     `scratch` counts its bytes meanwhile. Raises InvalidArgumentError if the bytes do not match the metadata,
@@ -111,7 +121,7 @@ def _temporary(folder: Path) -> Iterator[IO[bytes]]:
             file.close()
 
 
-def _check_next(request: pb.UploadAudioRequest, received_bytes: int, size_bytes: int) -> None:
+def _check_next(request: Any, received_bytes: int, size_bytes: int) -> None:
     if request.HasField("metadata"):
         raise _invalid("metadata", "sent twice: only the first message may carry it")
     part = request.part
@@ -129,7 +139,7 @@ def _check_next(request: pb.UploadAudioRequest, received_bytes: int, size_bytes:
         )
 
 
-def _check_whole(metadata: pb.UploadAudioRequest.Metadata, size: int, sha256: str) -> None:
+def _check_whole(metadata: Metadata, size: int, sha256: str) -> None:
     if size != metadata.size_bytes:
         raise _invalid(
             "metadata.size_bytes",

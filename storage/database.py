@@ -104,6 +104,17 @@ class Database:
             yield connection
 
     @asynccontextmanager
+    async def undone(self) -> AsyncIterator[Connection]:
+        """A connection in a transaction that is rolled back in any case: to find out what would happen."""
+        async with self.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            finally:
+                await transaction.rollback()
+
+    @asynccontextmanager
     async def own_connection(self) -> AsyncIterator[OwnConnection]:
         """A connection outside the pool, for LISTEN. Raises DatabaseUnavailableError."""
         try:

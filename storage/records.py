@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
 
@@ -113,6 +113,31 @@ class TrainingAttempt:
     reason: str | None
 
 
+class Job(Protocol):
+    """What jobs of both kinds have. `resource` is what their events are about."""
+
+    resource: ClassVar[str]
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def tenant_id(self) -> str: ...
+    @property
+    def dataset_id(self) -> UUID | None: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def metadata(self) -> dict[str, str]: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def losses(self) -> int: ...
+    @property
+    def cancel_requested(self) -> bool: ...
+    @property
+    def revision(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class QueuePlace:
     """A queued job's position: `place` counts its tenant's queued jobs from 1, `overall_place` all of them.
@@ -138,6 +163,8 @@ class TrainingJob:
     changes nothing. `attempts` is filled when the job was read and empty when it comes from an update.
     `queue_place` is set by `training.get_many` if the job is queued.
     """
+
+    resource: ClassVar[str] = "training_job"
 
     id: UUID
     tenant_id: str
@@ -169,6 +196,66 @@ class TrainingJob:
 
 
 @dataclass(frozen=True, slots=True)
+class DetectionJob:
+    """A row of detection_jobs. `config` is the JSON form of its message, with what the caller has set.
+
+    `dataset_id` is None if its files were uploaded for it. `types` are the model's, in their order. `attempt`
+    is the fencing token, as of a training job.
+    """
+
+    resource: ClassVar[str] = "detection_job"
+
+    id: UUID
+    tenant_id: str
+    model_id: UUID
+    dataset_id: UUID | None
+    config: dict[str, Any]
+    types: list[dict[str, Any]]
+    metadata: dict[str, str]
+    status: str
+    total_files: int
+    completed_files: int
+    failed_files: int
+    total_detections: int
+    audio_ms: int
+    eta: datetime | None
+    error_reason: str | None
+    error_message: str | None
+    cancel_requested: bool
+    attempt: int
+    losses: int
+    revision: int
+    created_at: datetime
+    queued_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionFile:
+    """A row of detection_file_details: a file of a detection job, as users see it."""
+
+    position: int
+    file_id: UUID
+    filename: str
+    status: str
+    duration_ms: int
+    detection_count: int
+    error_reason: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A row of recordings."""
+
+    id: UUID
+    filename: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """A row of events. `body` has one field of the event's oneof, in its JSON form.
 
@@ -180,7 +267,7 @@ class Event:
     time: datetime
     resource: str
     resource_id: UUID
-    dataset_id: UUID
+    dataset_id: UUID | None
     kind: str
     status: str | None
     attempt: int

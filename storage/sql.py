@@ -12,9 +12,14 @@ _BLOCK = re.compile(r"^-- name: (\w+)\n((?:-- [^\n]*\n)+)(.*?)(?=^-- name: |\Z)"
 
 
 @cache
-def load(file: str) -> dict[str, str]:
-    """The statements of storage/queries/{file}.sql by name. Raises ValueError if two have the same name."""
+def load(file: str, **replaced: str) -> dict[str, str]:
+    """The statements of storage/queries/{file}.sql by name. Each <key> of `replaced` becomes its value.
+
+    Raises ValueError if two have the same name.
+    """
     text = (files("earmark.storage") / "queries" / f"{file}.sql").read_text()
+    for key, value in replaced.items():
+        text = text.replace(f"<{key}>", value)
     queries: dict[str, str] = {}
     for name, _purpose, statement in _BLOCK.findall(text):
         if name in queries:

@@ -14,7 +14,7 @@ FOLDERS = ("bench", "client", "demo", "gateway", "protos", "storage", "tests", "
 GENERATED = ROOT / "protos" / "gen"
 MODULE_LINES = 400
 FUNCTION_LINES = 60
-HEAVY = {"jax", "flax", "optax", "librosa", "numpy", "scipy", "soundfile"}
+HEAVY = {"jax", "flax", "optax", "librosa", "scipy", "soundfile"}
 
 
 def modules() -> Iterator[Path]:

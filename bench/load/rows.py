@@ -104,7 +104,7 @@ async def insert_job(connection: Connection, dataset: Dataset) -> UUID:
 async def record_event(database: Database, bus: Bus, job_id: UUID) -> int:
     """Commits a new event of the job and publishes it on the bus. Returns its revision."""
     async with database.transaction() as connection:
-        locked = await training.lock_attempt(connection, job_id, 1)
+        locked = await training.JOBS.lock_attempt(connection, job_id, 1)
         assert locked
         event = notice("LOADING", LOADING_MESSAGE)
         advanced = await training.advance(connection, job_id, 1, locked.revision, LEASE_SECONDS, event)

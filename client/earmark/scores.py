@@ -126,8 +126,8 @@ def detections(
     """The detections in the cleaned and rounded scores of a file's tracks, by start.
 
     `channels` are those of each track. Runs of scores that reach the threshold are joined, and then those
-    that are too short are dropped. The confidence is the highest score in the detection, so it is never below the
-    threshold. What is found at the same time in several tracks is one detection.
+    that are too short are dropped. The confidence is the highest score in the detection, so it is never below
+    the threshold. What is found at the same time in several tracks is one detection.
     """
     result = []
     for column, learned in enumerate(types):

@@ -1,12 +1,15 @@
-"""Makes the messages of a Train call, which give a trainer one attempt at a job."""
+"""Makes the messages of Train and DetectFiles calls, which give a trainer one attempt at a job."""
 
 from collections.abc import Iterator
 
 from earmark.gateway import object_keys
 from earmark.gateway.convert.training import training_config_message
+from earmark.gateway.convert.values import from_json
 from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.storage.queries import detection_jobs
 from earmark.storage.queries.training import ManifestFile
-from earmark.storage.records import Model, TrainingJob
+from earmark.storage.records import DetectionJob, Model, TrainingJob
+from earmark.v1.detection_pb2 import DetectionConfig
 
 MESSAGE_ANNOTATIONS = 2_000  # of one message: a few milliseconds of the event loop, and under a megabyte
 
@@ -52,3 +55,29 @@ def _annotations(file: ManifestFile, start: int) -> list[pb.TrainRequest.Annotat
         )
         for name, onset, offset, confidence, channel in file.annotations[start : start + MESSAGE_ANNOTATIONS]
     ]
+
+
+def detect_files_request(job: DetectionJob, model: Model) -> pb.DetectFilesRequest:
+    """The first message of a DetectFiles call: the job and its model."""
+    return pb.DetectFilesRequest(
+        job=pb.DetectFilesRequest.Job(
+            detection_job_id=str(job.id),
+            attempt=job.attempt,
+            weights=model.weights,
+            model_config=model.model_config,
+            sha256=model.sha256,
+            config=from_json(job.config, DetectionConfig),
+        )
+    )
+
+
+def detect_file_request(file: detection_jobs.ManifestFile, frontend: str) -> pb.DetectFilesRequest:
+    """A later message of a DetectFiles call: one file, with its features if they are of this front end."""
+    request = pb.DetectFilesRequest.File(file_id=str(file.file_id), duration_ms=file.duration_ms)
+    if file.frontend is None:
+        request.source = object_keys.recording_source(file.file_id)
+    elif file.frontend == frontend:
+        request.features = object_keys.features(file.file_id)
+    else:
+        request.source = object_keys.normalized(file.file_id)
+    return pb.DetectFilesRequest(file=request)

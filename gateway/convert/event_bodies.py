@@ -1,18 +1,23 @@
-"""Makes the bodies of training events as they are stored: the JSON form of TrainingEvent's oneof."""
+"""Makes the bodies of jobs' events as they are stored: the JSON form of the oneof of their messages."""
 
 from datetime import datetime
 from typing import Any
 
 from earmark.gateway.convert.values import to_json
 from earmark.internal.v1 import trainer_service_pb2 as trainer_pb
+from earmark.storage.queries.detection_jobs import Progress
+from earmark.storage.records import DetectionJob
 from earmark.v1 import training_service_pb2 as pb
 
 Body = dict[str, Any]
 
 
-def status_changed(before: str, after: str, reason: str) -> Body:
-    """The body of a status change, from stored status names. `before` is "unspecified" for a new job."""
-    prefix = "TRAINING_JOB_STATUS_"
+def status_changed(before: str, after: str, reason: str, kind: str = "training") -> Body:
+    """The body of a status change, from stored status names. `before` is "unspecified" for a new job.
+
+    `kind`: training or detection.
+    """
+    prefix = f"{kind.upper()}_JOB_STATUS_"
     return {
         "status_changed": {"from": prefix + before.upper(), "to": prefix + after.upper(), "reason": reason}
     }
@@ -49,3 +54,16 @@ def epoch_completed(completed: pb.TrainingEvent.EpochCompleted) -> Body:
 def model_created(model_id: str) -> Body:
     """The body of the event that the job has produced its model."""
     return {"model_created": {"model_id": model_id}}
+
+
+def files_done(job: DetectionJob, added: Progress) -> Body:
+    """The body of the event that a detection job has more results than `job` shows."""
+    return {
+        "progress": {
+            "completed_files": job.completed_files + added.completed_files,
+            "failed_files": job.failed_files + added.failed_files,
+            "total_files": job.total_files,
+            "total_detections": job.total_detections + added.detections,
+            "audio_ms": job.audio_ms + added.audio_ms,
+        }
+    }

@@ -13,16 +13,19 @@ from earmark.gateway.app import App
 from earmark.gateway.convert import event_bodies
 from earmark.gateway.dispatcher.attempt import LAST_WRITE_SECONDS, Attempt
 from earmark.gateway.dispatcher.audio import AudioProcessing
+from earmark.gateway.dispatcher.detection_attempt import DetectionAttempt
 from earmark.gateway.dispatcher.features import FeatureProcessing, FeatureUpdates
 from earmark.gateway.dispatcher.orphans import remove_orphans
-from earmark.gateway.dispatcher.outcome import Outcome
+from earmark.gateway.dispatcher.outcome import DetectionOutcome, TrainingOutcome
+from earmark.gateway.dispatcher.training_attempt import TrainingAttempt
 from earmark.gateway.fleet.trainers import Trainer
 from earmark.gateway.waits import wait_for_event
 from earmark.gateway.watching import topics
-from earmark.storage.database import DatabaseUnavailableError
+from earmark.storage.database import Connection, DatabaseUnavailableError
 from earmark.storage.objects import ObjectStoreError
-from earmark.storage.queries import audio, events, idempotency, training
-from earmark.storage.records import TrainingJob
+from earmark.storage.queries import audio, detection_jobs, events, idempotency, training
+from earmark.storage.queries.jobs import Jobs
+from earmark.storage.records import Job
 
 log = structlog.get_logger("dispatcher")
 
@@ -30,6 +33,9 @@ log = structlog.get_logger("dispatcher")
 POLL_SECONDS = 2.0
 BACKOFF_SECONDS = 0.5
 CLEAN_UP_SECONDS = 600.0
+# Of a recording that no detection job names.
+RECORDING_SECONDS = 86_400.0
+GATEWAY_LOST = "its gateway was lost"
 
 
 class Dispatcher:
@@ -37,10 +43,12 @@ class Dispatcher:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._jobs: Counter[str] = Counter()
+        # By address: the jobs of each kind, and the files.
+        self._training: Counter[str] = Counter()
+        self._detection: Counter[str] = Counter()
         self._files: Counter[str] = Counter()
         self._feature_updates = FeatureUpdates(app)
-        self._attempts: set[Attempt] = set()
+        self._attempts: set[Attempt[Any]] = set()
         self._running: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -85,23 +93,30 @@ class Dispatcher:
             await asyncio.sleep(BACKOFF_SECONDS)
 
     async def _dispatch_jobs(self) -> None:
-        event = event_bodies.status_changed("pending", "queued", "waiting for a trainer")
+        await self._queue_pending(training.JOBS, "training")
+        await self._queue_pending(detection_jobs.JOBS, "detection")
+        for trainer in self._app.trainers.for_training():
+            capacity, address = trainer.capacity, trainer.address
+            # The free slots that it reported, reduced by the jobs started since that report.
+            while min(
+                capacity.free_training_slots, capacity.training_slots - self._training[address]
+            ) > 0 and await self._start_training(trainer):
+                pass
+            while min(
+                capacity.free_detection_slots, capacity.detection_slots - self._detection[address]
+            ) > 0 and await self._start_detection(trainer):
+                pass
+
+    async def _queue_pending(self, kind_jobs: Jobs[Any], kind: str) -> None:
+        event = event_bodies.status_changed("pending", "queued", "waiting for a trainer", kind)
         queued = True
         while queued:
             async with self._app.database.transaction() as connection:
-                jobs = await training.queue_pending(connection, event)
+                jobs = await kind_jobs.queue_pending(connection, event)
             self._publish(jobs)
             queued = bool(jobs)
-        for trainer in self._app.trainers.for_training():
-            while self._free_slots(trainer) and await self._start_job(trainer):
-                pass
 
-    def _free_slots(self, trainer: Trainer) -> int:
-        """The free slots that the trainer reported, reduced by the jobs started since that report."""
-        capacity = trainer.capacity
-        return min(capacity.free_training_slots, capacity.training_slots - self._jobs[trainer.address])
-
-    async def _start_job(self, trainer: Trainer) -> bool:
+    async def _start_training(self, trainer: Trainer) -> bool:
         event = event_bodies.status_changed("queued", "training", "given to a trainer")
         settings = self._app.settings
         async with self._app.database.transaction() as connection:
@@ -116,10 +131,24 @@ class Dispatcher:
         if job is None:
             return False
         self._publish([job])
-        self._start(self._run(Attempt(self._app, trainer, job)), self._jobs, trainer.address, topics.QUEUE)
+        self._start_attempt(TrainingAttempt(self._app, trainer, job), self._training, trainer)
         return True
 
-    async def _run(self, attempt: Attempt) -> None:
+    async def _start_detection(self, trainer: Trainer) -> bool:
+        event = event_bodies.status_changed("queued", "processing", "given to a trainer", "detection")
+        lease = self._app.settings.lease_seconds
+        async with self._app.database.transaction() as connection:
+            job = await detection_jobs.claim(connection, trainer.address, lease, event)
+        if job is None:
+            return False
+        self._publish([job])
+        self._start_attempt(DetectionAttempt(self._app, trainer, job), self._detection, trainer)
+        return True
+
+    def _start_attempt(self, attempt: Attempt[Any], running: Counter[str], trainer: Trainer) -> None:
+        self._start(self._run(attempt), running, trainer.address, topics.QUEUE)
+
+    async def _run(self, attempt: Attempt[Any]) -> None:
         self._attempts.add(attempt)
         try:
             await attempt.run()
@@ -173,19 +202,30 @@ class Dispatcher:
 
     async def _take_over_lost_jobs(self) -> None:
         """Queues the jobs whose lease has expired: their gateway was lost."""
-        expired = True
-        while expired:
-            async with self._app.database.transaction() as connection:
-                jobs = await training.expired(connection)
-                for job in jobs:
-                    outcome = Outcome(self._app, job)
-                    await outcome.lost(connection, "its gateway was lost")
-            expired = bool(jobs)
-            if expired:
-                self._app.bus.publish(topics.QUEUE)
-                self._publish(jobs)
 
-    def _publish(self, jobs: Sequence[TrainingJob]) -> None:
+        async def take_over_training(connection: Connection) -> Sequence[Job]:
+            jobs = await training.JOBS.expired(connection)
+            for job in jobs:
+                await TrainingOutcome(self._app, job).lost(connection, GATEWAY_LOST)
+            return jobs
+
+        async def take_over_detection(connection: Connection) -> Sequence[Job]:
+            jobs = await detection_jobs.JOBS.expired(connection)
+            for job in jobs:
+                await DetectionOutcome(self._app, job).lost(connection, GATEWAY_LOST)
+            return jobs
+
+        for take_over in (take_over_training, take_over_detection):
+            expired = True
+            while expired:
+                async with self._app.database.transaction() as connection:
+                    jobs = await take_over(connection)
+                expired = bool(jobs)
+                if expired:
+                    self._app.bus.publish(topics.QUEUE)
+                    self._publish(jobs)
+
+    def _publish(self, jobs: Sequence[Job]) -> None:
         """Notifies watchers of the jobs' new events."""
         self._app.bus.publish(*{topics.events(job.tenant_id) for job in jobs})
 
@@ -193,6 +233,10 @@ class Dispatcher:
         days = self._app.settings.event_retention_days
         async with self._app.database.connection() as connection:
             await idempotency.delete_old(connection)
+        deleted = 1
+        while deleted:
+            async with self._app.database.transaction() as connection:
+                deleted = await detection_jobs.delete_unused_recordings(connection, RECORDING_SECONDS)
         await events.compact(self._app.database, days)
         await remove_orphans(self._app.database, self._app.objects)
 

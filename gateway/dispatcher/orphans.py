@@ -74,6 +74,9 @@ class _Sweep:
     async def _check(self, candidate: orphans.Candidate) -> None:
         if candidate.kind == "training_job":
             await self._objects.clear_async(object_keys.job(candidate.id))
+        elif candidate.kind == "recording":
+            if not candidate.has_row:
+                await self._objects.clear_async(object_keys.recording(candidate.id))
         elif candidate.has_row:
             # An attempt may be writing at this moment. The clocks of database, store and gateway may differ.
             prefix = object_keys.audio(candidate.id)

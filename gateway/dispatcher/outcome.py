@@ -1,5 +1,7 @@
 """The ways in which an attempt ends. Each is one transaction that only the current attempt can make."""
 
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -10,18 +12,105 @@ from earmark.gateway.convert.values import to_json
 from earmark.gateway.watching import topics
 from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.storage.database import Connection
-from earmark.storage.queries import datasets, models, training
-from earmark.storage.records import TrainingJob
+from earmark.storage.queries import datasets, detection_jobs, models, training
+from earmark.storage.queries.jobs import Jobs
+from earmark.storage.records import DetectionJob, Job, TrainingJob
 
 LONGEST_BACKOFF_SECONDS = 20.0
 
+J = TypeVar("J", bound=Job)
 
-class Outcome:
+
+class Outcome(ABC, Generic[J]):
     """Records the end of one attempt at `job`. Each method returns whether it was the current attempt."""
 
-    def __init__(self, app: App, job: TrainingJob) -> None:
+    kind: ClassVar[str]
+    # The status of a job that is on a trainer.
+    running: ClassVar[str]
+
+    def __init__(self, app: App, job: J, jobs: Jobs[J]) -> None:
         self._app = app
         self._job = job
+        self._jobs = jobs
+
+    @abstractmethod
+    async def _finish(
+        self, connection: Connection, status: str, event: event_bodies.Body, **facts: Any
+    ) -> J | None:
+        """Ends the job; None if the attempt is no longer the current one."""
+
+    @abstractmethod
+    async def _prepare_next(self, connection: Connection, job: J, *, lost: str | None) -> tuple[J, str]:
+        """Leaves the locked job to the next attempt. Returns the job, and how that attempt begins.
+
+        `lost`: why this one was lost, if it was.
+        """
+
+    def _changed(self, after: str, reason: str) -> event_bodies.Body:
+        return event_bodies.status_changed(self.running, after, reason, self.kind)
+
+    async def _lock(self, connection: Connection) -> J | None:
+        """Returns the locked job, or None if the attempt is no longer the current one."""
+        return await self._jobs.lock_attempt(connection, self._job.id, self._job.attempt)
+
+    async def failed(self, connection: Connection, reason: str, message: str) -> str | None:
+        """Fails the job, which cannot complete on any trainer."""
+        event = self._changed("failed", message)
+        ended = await self._finish(connection, "failed", event, error_reason=reason, error_message=message)
+        return "failed" if ended else None
+
+    async def cancelled(self, connection: Connection) -> str | None:
+        """Cancels the job, as a user requested."""
+        ended = await self._finish(connection, "cancelled", self._changed("cancelled", "cancelled by a user"))
+        return "cancelled" if ended else None
+
+    async def lost(self, connection: Connection, cause: str) -> str | None:
+        """Queues the job again after its trainer or gateway was lost, or fails it after too many losses.
+
+        It fails only if a trainer on which it was lost has completed another job meanwhile: otherwise the
+        trainers may be ill, and the job waits for a healthy one.
+        """
+        job = await self._lock(connection)
+        if job is None:
+            return None
+        if job.cancel_requested:
+            return await self.cancelled(connection)
+        job, start = await self._prepare_next(connection, job, lost=cause)
+        settings, losses = self._app.settings, job.losses + 1
+        too_often = losses >= settings.max_attempts
+        if too_often and await self._jobs.a_trainer_is_well(connection, job.id, losses):
+            return await self.failed(connection, "TRAINER_LOST", _lost_too_often(losses, cause))
+        pause = backoff_seconds(settings.retry_seconds, losses)
+        event = self._changed("queued", f"{cause}; {start}")
+        await self._jobs.requeue(
+            connection, job.id, job.attempt, "lost", cause, event, losses=losses, pause_seconds=pause
+        )
+        self._app.bus.wake_later(topics.QUEUE, pause)
+        return "lost"
+
+    async def handed_back(self, connection: Connection, cause: str) -> str | None:
+        """Queues the job again without counting a loss: nothing went wrong."""
+        job = await self._lock(connection)
+        if job is None:
+            return None
+        if job.cancel_requested:
+            return await self.cancelled(connection)
+        await self._prepare_next(connection, job, lost=None)
+        event = self._changed("queued", cause)
+        await self._jobs.requeue(
+            connection, job.id, job.attempt, "handed_back", cause, event, losses=job.losses
+        )
+        return "handed_back"
+
+
+class TrainingOutcome(Outcome[TrainingJob]):
+    """The ways in which an attempt at a training job ends."""
+
+    kind = "training"
+    running = "training"
+
+    def __init__(self, app: App, job: TrainingJob) -> None:
+        super().__init__(app, job, training.JOBS)
 
     async def completed(self, connection: Connection, result: pb.TrainResponse.Completed) -> str | None:
         """Creates the model and completes the job in one transaction."""
@@ -34,22 +123,15 @@ class Outcome:
         created = event_bodies.model_created(str(model_id))
         await training.advance(connection, job.id, job.attempt, job.revision, lease, created)
         await self._create_model(connection, model_id, result)
-        event = event_bodies.status_changed("training", "completed", "a model exists")
-        await training.finish(
+        await self._finish(
             connection,
-            job.id,
-            job.attempt,
             "completed",
-            event,
+            self._changed("completed", "a model exists"),
             model_id=model_id,
             metrics=to_json(result.metrics),
             best_epoch=result.best_epoch,
         )
         return "completed"
-
-    async def _lock(self, connection: Connection) -> TrainingJob | None:
-        """Returns the locked job, or None if the attempt is no longer the current one."""
-        return await training.lock_attempt(connection, self._job.id, self._job.attempt)
 
     async def _create_model(
         self, connection: Connection, model_id: UUID, result: pb.TrainResponse.Completed
@@ -76,59 +158,71 @@ class Outcome:
             best_epoch=result.best_epoch,
         )
 
-    async def failed(self, connection: Connection, reason: str, message: str) -> str | None:
-        """Fails the job, which cannot complete on any trainer."""
-        job = self._job
-        event = event_bodies.status_changed("training", "failed", message)
-        ended = await training.finish(
-            connection, job.id, job.attempt, "failed", event, error_reason=reason, error_message=message
-        )
-        return "failed" if ended else None
+    async def _finish(
+        self, connection: Connection, status: str, event: event_bodies.Body, **facts: Any
+    ) -> TrainingJob | None:
+        return await training.finish(connection, self._job.id, self._job.attempt, status, event, **facts)
 
-    async def cancelled(self, connection: Connection) -> str | None:
-        """Cancels the job, as a user requested."""
-        job = self._job
-        event = event_bodies.status_changed("training", "cancelled", "cancelled by a user")
-        ended = await training.finish(connection, job.id, job.attempt, "cancelled", event)
-        return "cancelled" if ended else None
-
-    async def lost(self, connection: Connection, cause: str) -> str | None:
-        """Queues the job again after its trainer or gateway was lost, or fails it after too many losses.
-
-        It fails only if a trainer on which it was lost has completed another job meanwhile: otherwise the
-        trainers may be ill, and the job waits for a healthy one.
-        """
-        job = await self._lock(connection)
-        if job is None:
-            return None
-        if job.cancel_requested:
-            return await self.cancelled(connection)
-        settings, losses = self._app.settings, job.losses + 1
-        if losses >= settings.max_attempts and await training.a_trainer_is_well(connection, job.id, losses):
-            return await self.failed(connection, "TRAINER_LOST", _lost_too_often(losses, cause))
-        notice = event_bodies.notice("TRAINER_LOST", f"attempt {job.attempt} ended: {cause}")
-        await training.advance(connection, job.id, job.attempt, job.revision, settings.lease_seconds, notice)
-        pause = backoff_seconds(settings.retry_seconds, losses)
+    async def _prepare_next(
+        self, connection: Connection, job: TrainingJob, *, lost: str | None
+    ) -> tuple[TrainingJob, str]:
+        if lost is not None:
+            notice = event_bodies.notice("TRAINER_LOST", f"attempt {job.attempt} ended: {lost}")
+            lease = self._app.settings.lease_seconds
+            await training.advance(connection, job.id, job.attempt, job.revision, lease, notice)
         start = "resumes from the last checkpoint" if job.checkpoint else "starts again"
-        event = event_bodies.status_changed("training", "queued", f"{cause}; the next attempt {start}")
-        await training.requeue(
-            connection, job.id, job.attempt, "lost", cause, event, losses=losses, pause_seconds=pause
-        )
-        self._app.bus.wake_later(topics.QUEUE, pause)
-        return "lost"
+        return job, f"the next attempt {start}"
 
-    async def handed_back(self, connection: Connection, cause: str) -> str | None:
-        """Queues the job again without counting a loss: nothing went wrong."""
+
+class DetectionOutcome(Outcome[DetectionJob]):
+    """The ways in which an attempt at a detection job ends."""
+
+    kind = "detection"
+    running = "processing"
+
+    def __init__(self, app: App, job: DetectionJob) -> None:
+        super().__init__(app, job, detection_jobs.JOBS)
+
+    async def completed(self, connection: Connection) -> str | None:
+        """Completes the job if every file has a result; otherwise the attempt was lost."""
         job = await self._lock(connection)
         if job is None:
             return None
-        if job.cancel_requested:
-            return await self.cancelled(connection)
-        event = event_bodies.status_changed("training", "queued", cause)
-        await training.requeue(
-            connection, job.id, job.attempt, "handed_back", cause, event, losses=job.losses
+        if await detection_jobs.unfinished_files(connection, job.id):
+            return await self.lost(connection, "its trainer left some of the files out")
+        event = self._changed("completed", "every file is completed or failed")
+        await self._finish(connection, "completed", event)
+        return "completed"
+
+    async def _finish(
+        self, connection: Connection, status: str, event: event_bodies.Body, **facts: Any
+    ) -> DetectionJob | None:
+        return await detection_jobs.finish(
+            connection, self._job.id, self._job.attempt, status, event, **facts
         )
-        return "handed_back"
+
+    async def _prepare_next(
+        self, connection: Connection, job: DetectionJob, *, lost: str | None
+    ) -> tuple[DetectionJob, str]:
+        """A file that was worked on in several lost attempts probably ends trainers: it fails."""
+        losses = await detection_jobs.release_files(connection, job.id, lost=lost is not None)
+        limit = self._app.settings.max_attempts
+        failures = [
+            detection_jobs.FileFailure(
+                file_id,
+                "TRAINER_LOST",
+                f"{times} trainers were lost while they worked on this file and others: search it by itself",
+            )
+            for file_id, times in losses.items()
+            if times >= limit
+        ]
+        if failures:
+            failed = await detection_jobs.fail_files(connection, job.id, failures)
+            added = detection_jobs.Progress(0, failed, 0, 0)
+            event = event_bodies.files_done(job, added)
+            lease = self._app.settings.lease_seconds
+            job = await detection_jobs.advance(connection, job, lease, added, event) or job
+        return job, "the next attempt goes on with the files that are left"
 
 
 def backoff_seconds(first: float, losses: int) -> float:

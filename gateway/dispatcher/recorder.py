@@ -8,6 +8,7 @@ import structlog
 from earmark.gateway.app import App
 from earmark.gateway.convert import event_bodies
 from earmark.gateway.convert.values import to_json
+from earmark.gateway.dispatcher.attempt import StaleAttemptError
 from earmark.gateway.dispatcher.retries import retry_until_available
 from earmark.gateway.fleet.trainers import Trainer
 from earmark.gateway.watching import topics
@@ -17,10 +18,6 @@ from earmark.storage.queries import training
 from earmark.storage.records import TrainingJob
 
 log = structlog.get_logger("dispatcher")
-
-
-class StaleAttemptError(Exception):
-    """The attempt is no longer the current one: another gateway has taken the job over."""
 
 
 class Recorder:
@@ -79,7 +76,7 @@ class Recorder:
         if checkpoint is not None:
             await self._replace_checkpoint(checkpoint)
 
-    async def _record_event(self, body: training.Body, **figures: Any) -> None:
+    async def _record_event(self, body: event_bodies.Body, **figures: Any) -> None:
         """`figures`: as in `training.advance`."""
         job, after, lease = self._job, self._revision, self._app.settings.lease_seconds
 

@@ -7,12 +7,19 @@ from earmark.gateway.errors import PreconditionError, ResourceType, Violation
 from earmark.storage.queries.deletions import Removal
 
 
-def check_deletable(removal: Removal, unfinished_jobs: Sequence[UUID], *, force: bool) -> None:
+def check_deletable(
+    removal: Removal,
+    unfinished_jobs: Sequence[UUID],
+    unfinished_searches: Sequence[UUID] = (),
+    *,
+    force: bool,
+) -> None:
     """Raises PreconditionError, with one violation for each resource that is still needed.
 
-    Unfinished jobs always prevent a deletion. What is published or finished does so unless `force` is set.
+    Unfinished jobs of both kinds always prevent a deletion. What is published or finished does so unless
+    `force` is set.
     """
-    violations = [*map(_unfinished, unfinished_jobs)]
+    violations = [*map(_unfinished, unfinished_jobs), *map(_unfinished_search, unfinished_searches)]
     if not force:
         violations += _finished(removal, frozenset(unfinished_jobs))
     if violations:
@@ -22,6 +29,12 @@ def check_deletable(removal: Removal, unfinished_jobs: Sequence[UUID], *, force:
 def _unfinished(job_id: UUID) -> Violation:
     return _violation(
         "training_job", job_id, f"training job {job_id} is not finished: cancel it or wait for its end"
+    )
+
+
+def _unfinished_search(job_id: UUID) -> Violation:
+    return _violation(
+        "detection_job", job_id, f"detection job {job_id} is not finished: cancel it or wait for its end"
     )
 
 

@@ -36,7 +36,7 @@ def register(app: App, server: aio.Server) -> list[str]:
     audio_service_pb2_grpc.add_AudioServiceServicer_to_server(AudioService(app, logs), server)
     annotation_service_pb2_grpc.add_AnnotationServiceServicer_to_server(AnnotationService(app), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(app), server)
-    detection_service_pb2_grpc.add_DetectionServiceServicer_to_server(DetectionService(app), server)
+    detection_service_pb2_grpc.add_DetectionServiceServicer_to_server(DetectionService(app, logs), server)
     training_service_pb2_grpc.add_TrainingServiceServicer_to_server(TrainingService(app, logs), server)
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(app), server)
     files = (

@@ -18,13 +18,13 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
 
     async def GetCapacity(self, _request: pb.GetCapacityRequest, _: Any) -> pb.GetCapacityResponse:
         async with self._app.database.connection() as connection:
-            counts = await training.counts(connection)
+            counts = await training.JOBS.counts(connection)
             frontend = self._app.trainers.frontend()
             outdated = None if frontend is None else await audio.outdated(connection, frontend)
         slots = self._app.trainers.slots()
         return pb.GetCapacityResponse(
             waiting_jobs=counts.waiting,
-            training_jobs=counts.training,
+            training_jobs=counts.running,
             training_slots=slots.total,
             free_training_slots=slots.free,
             upload_problem=self._app.disk.problem,

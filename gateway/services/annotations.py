@@ -115,7 +115,8 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
             is_published = locked.status == "published"
             removal = await deletions.of_set(connection, locked.dataset_id, set_id, is_published=is_published)
             unfinished = await deletions.unfinished_jobs(connection, tenant(), removal)
-            check_deletable(removal, unfinished, force=request.force)
+            searches = await deletions.unfinished_searches(connection, tenant(), removal)
+            check_deletable(removal, unfinished, searches, force=request.force)
             return pb.DeleteAnnotationSetResponse(deleted_counts=await deletions.delete(connection, removal))
 
         response = await run_once(self._app.lane, request, pb.DeleteAnnotationSetResponse, delete)

@@ -24,7 +24,7 @@ from earmark.gateway.idempotency import earlier_reply, run_once
 from earmark.gateway.paging import PageRequest
 from earmark.gateway.rules.audio import check_no_job
 from earmark.gateway.rules.deletions import check_deletable
-from earmark.gateway.uploads import Requests, Upload, metadata_of, received, uninterrupted
+from earmark.gateway.uploads import Upload, metadata_of, received, uninterrupted
 from earmark.gateway.watching import topics
 from earmark.gateway.watching.cursor import Cursor
 from earmark.gateway.watching.event_filter import EventFilter
@@ -47,8 +47,10 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
         self._app = app
         self._logs = logs
 
-    async def UploadAudio(self, requests: Requests, _: Any) -> pb.UploadAudioResponse:
-        metadata = await metadata_of(requests)
+    async def UploadAudio(
+        self, requests: AsyncIterator[pb.UploadAudioRequest], _: Any
+    ) -> pb.UploadAudioResponse:
+        metadata: pb.UploadAudioRequest.Metadata = await metadata_of(requests)
         earlier = await earlier_reply(self._app.database, metadata, pb.UploadAudioResponse)
         if earlier is not None:
             return earlier
@@ -162,11 +164,11 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
         async for entry, cursor in watch.follow(start, find_end if request.until_idle else None):
             yield entry.message(_event_response) if entry else _heartbeat(cursor, await in_progress())
 
-    async def _store(self, upload: Upload) -> pb.UploadAudioResponse:
+    async def _store(self, upload: Upload[pb.UploadAudioRequest.Metadata]) -> pb.UploadAudioResponse:
         """Stores the object, then the row. gateway.dispatcher.orphans removes an object without a row."""
         audio_file_id = uuid7()
         async with self._app.database.connection() as connection:
-            await orphans.add_upload(connection, audio_file_id)
+            await orphans.add_upload(connection, "audio_file", audio_file_id)
         try:
             # A cancelled put would go on for a while, and its object can be deleted only after its end.
             await uninterrupted(self._app.objects.put_async(object_keys.source(audio_file_id), upload.file))
@@ -182,7 +184,9 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
             await self._delete_orphan(audio_file_id)
         return response
 
-    async def _insert(self, audio_file_id: UUID, upload: Upload) -> pb.UploadAudioResponse:
+    async def _insert(
+        self, audio_file_id: UUID, upload: Upload[pb.UploadAudioRequest.Metadata]
+    ) -> pb.UploadAudioResponse:
         metadata = upload.metadata
         dataset_id = UUID(metadata.dataset_id)
 

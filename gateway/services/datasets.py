@@ -74,7 +74,8 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
             await lookup.lock_dataset(connection, dataset_id)
             removal = await deletions.of_dataset(connection, dataset_id)
             unfinished = await deletions.unfinished_jobs(connection, tenant(), removal)
-            check_deletable(removal, unfinished, force=request.force)
+            searches = await deletions.unfinished_searches(connection, tenant(), removal)
+            check_deletable(removal, unfinished, searches, force=request.force)
             return pb.DeleteDatasetResponse(deleted_counts=await deletions.delete(connection, removal))
 
         response = await run_once(self._app.lane, request, pb.DeleteDatasetResponse, delete)

@@ -1,6 +1,6 @@
 """earmark.v1.DetectionService."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +8,6 @@ import structlog
 from grpc import aio
 
 from earmark.gateway import lookup
-from earmark.gateway.app import App
 from earmark.gateway.convert.detections import detect_start_request, detect_summary_response
 from earmark.gateway.errors import (
     EarmarkError,
@@ -19,23 +18,20 @@ from earmark.gateway.errors import (
 )
 from earmark.gateway.fleet.failures import failure_of
 from earmark.gateway.fleet.trainers import Trainer, TrainerLostError, send, unavailable
+from earmark.gateway.rules.detection import check_types
 from earmark.gateway.rules.models import check_usable
+from earmark.gateway.services.detection_jobs import DetectionJobService
 from earmark.internal.v1 import trainer_service_pb2
 from earmark.storage.records import Model
 from earmark.v1 import detection_service_pb2 as pb
-from earmark.v1 import detection_service_pb2_grpc
-from earmark.v1.detection_pb2 import DetectionConfig
 
 log = structlog.get_logger("gateway")
 
 MAX_BYTES = 524_288_000
 
 
-class DetectionService(detection_service_pb2_grpc.DetectionServiceServicer):
-    """Finds artifacts in recordings that callers send."""
-
-    def __init__(self, app: App) -> None:
-        self._app = app
+class DetectionService(DetectionJobService):
+    """Finds artifacts in recordings that callers send, at once or in jobs."""
 
     async def Detect(
         self, requests: AsyncIterator[pb.DetectRequest], _: Any
@@ -44,7 +40,7 @@ class DetectionService(detection_service_pb2_grpc.DetectionServiceServicer):
         async with self._app.database.connection() as connection:
             model = await lookup.model(connection, UUID(start.model_id))
         check_usable(model)
-        _check_types(start.config, model)
+        check_types(start.config, model.id, model.artifact_types, "start.config")
         trainer = self._app.trainers.pick_for_detection()
         async for response in _detect(trainer, model, start, requests):
             yield response
@@ -70,26 +66,6 @@ async def _data(requests: AsyncIterator[pb.DetectRequest]) -> AsyncIterator[byte
         yield request.data
     if size == 0:
         raise _invalid("data", "the stream ended without any: send the recording's bytes after start")
-
-
-def _check_types(config: DetectionConfig, model: Model) -> None:
-    by_type: dict[str, Iterable[str]] = {
-        "thresholds": config.thresholds,
-        "merge_windows_ms": config.merge_windows_ms,
-        "min_durations_ms": config.min_durations_ms,
-    }
-    detected = ", ".join(model.artifact_types)
-    unknown = [
-        FieldViolation(
-            f"start.config.{field}[{name!r}]",
-            f"model {model.id} does not detect this type; it has {detected}",
-        )
-        for field, names in by_type.items()
-        for name in names
-        if name not in model.artifact_types
-    ]
-    if unknown:
-        raise InvalidArgumentError(unknown)
 
 
 async def _detect(

@@ -72,7 +72,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
                 return pb.DeleteModelResponse()
             removal = deletions.of_model(model.id)
             unfinished = await deletions.unfinished_jobs(connection, tenant(), removal)
-            check_deletable(removal, unfinished, force=True)
+            searches = await deletions.unfinished_searches(connection, tenant(), removal)
+            check_deletable(removal, unfinished, searches, force=True)
             return pb.DeleteModelResponse(deleted_counts=await deletions.delete(connection, removal))
 
         return await run_once(self._app.database, request, pb.DeleteModelResponse, delete)

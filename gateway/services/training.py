@@ -123,8 +123,9 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             await lookup.lock_training_job(connection, job_id)
             removal = await deletions.of_job(connection, job_id)
             unfinished = await deletions.unfinished_jobs(connection, tenant(), removal)
+            searches = await deletions.unfinished_searches(connection, tenant(), removal)
             # The job itself is what the caller wants to delete, and keeps nothing.
-            check_deletable(replace(removal, job_ids=[]), unfinished, force=request.force)
+            check_deletable(replace(removal, job_ids=[]), unfinished, searches, force=request.force)
             return pb.DeleteTrainingJobResponse(deleted_counts=await deletions.delete(connection, removal))
 
         response = await run_once(self._app.database, request, pb.DeleteTrainingJobResponse, delete)
@@ -135,7 +136,9 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         self, request: pb.WatchTrainingJobRequest, _: Any
     ) -> AsyncIterator[pb.WatchTrainingJobResponse]:
         job_id, kinds = UUID(request.training_job_id), training_event_kind_names(request.kinds)
-        async for content in follow_job(self._logs, tenant(), job_id, request.after_revision, kinds):
+        async for content in follow_job(
+            self._logs, tenant(), job_id, request.after_revision, lookup.training_job, kinds
+        ):
             if isinstance(content, int):
                 heartbeat = pb.WatchTrainingJobResponse.Heartbeat(revision=content)
                 yield pb.WatchTrainingJobResponse(heartbeat=heartbeat)
@@ -155,7 +158,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
     async def _check_quota(self, connection: Connection) -> None:
         """Raises QuotaError if too many jobs wait. Comes last: it locks out the tenant's other new jobs."""
         limit = self._app.settings.max_waiting_jobs
-        if limit and await training.count_waiting(connection, tenant()) >= limit:
+        if limit and await training.JOBS.count_waiting(connection, tenant()) >= limit:
             raise QuotaError(
                 "tenant/waiting_jobs",
                 limit,
@@ -246,5 +249,5 @@ async def _cancel(connection: Connection, job_id: UUID) -> TrainingJob:
         )
     event = event_bodies.status_changed(job.status, "cancelled", "cancelled by a user")
     if not await training.cancel_waiting(connection, tenant(), job_id, event):
-        await training.request_cancel(connection, tenant(), job_id)
+        await training.JOBS.request_cancel(connection, tenant(), job_id)
     return await lookup.training_job(connection, job_id)

@@ -3,37 +3,39 @@
 Revisions are assigned under the job's row lock, in order of commit and without gaps.
 """
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import suppress
 from uuid import UUID
 
-from earmark.gateway import lookup
-from earmark.gateway.app import App
-from earmark.gateway.errors import revision_out_of_range
+from earmark.gateway.errors import NotFoundError, revision_out_of_range
 from earmark.gateway.waits import wait_for_event
 from earmark.gateway.watching.tenant_log import BATCH, Entry, TenantLogs
-from earmark.storage.queries import events, training
-from earmark.storage.records import Event, TrainingJob
+from earmark.storage.database import Connection
+from earmark.storage.queries import events
+from earmark.storage.records import Event, Job
 
 FINAL = frozenset({"completed", "failed", "cancelled"})
 
+Find = Callable[[Connection, UUID], Awaitable[Job]]
+
 
 async def follow_job(
-    logs: TenantLogs, tenant_id: str, job_id: UUID, cursor: int, kinds: Collection[str] = ()
+    logs: TenantLogs, tenant_id: str, job_id: UUID, cursor: int, find: Find, kinds: Collection[str] = ()
 ) -> AsyncIterator[Entry | int]:
     """Yields the job's events after revision `cursor` as they are recorded, up to its last one.
 
-    `kinds`: the kinds of events to yield; empty for all. While no event is recorded, yields the current
-    revision as a heartbeat. Raises NotFoundError and
+    `find` reads the job, by its id. `kinds`: the kinds of events to yield; empty for all. While no event is
+    recorded, yields the current revision as a heartbeat. Raises what `find` raises, and
     CursorOutOfRangeError.
     """
     with logs.subscribe(tenant_id) as log:
         # The job is read once every later event is noticed.
         await log.started()
         async with logs.app.database.connection() as connection:
-            job = await lookup.training_job(connection, job_id)
+            job = await find(connection, job_id)
         if cursor > job.revision:
             raise revision_out_of_range(cursor, 1, job.revision)
-        if cursor == job.revision and job.finished_at is not None:
+        if cursor == job.revision and job.status in FINAL:
             return
         latest = job.revision
         while True:
@@ -41,7 +43,7 @@ async def follow_job(
             if entry := log.next_of(job_id, cursor):
                 entries = [entry]
             else:
-                entries = await _read(logs.app, job, cursor) if cursor < latest else []
+                entries = await _read(logs, job, cursor, find) if cursor < latest else []
             for entry in entries:
                 if not kinds or entry.event.kind in kinds:
                     yield entry
@@ -63,11 +65,12 @@ def is_last(event: Event) -> bool:
     return event.kind == "deleted" or (event.kind == "status_changed" and event.status in FINAL)
 
 
-async def _read(app: App, job: TrainingJob, cursor: int) -> list[Entry]:
+async def _read(logs: TenantLogs, job: Job, cursor: int, find: Find) -> list[Entry]:
     """Reads the next events from the table. Raises CursorOutOfRangeError if they were removed."""
-    async with app.database.connection() as connection:
+    async with logs.app.database.connection() as connection:
         batch = await events.of_job(connection, job.id, cursor, BATCH)
         if not batch or batch[0].revision == cursor + 1:
             return [Entry(event, 0) for event in batch]
-        current = await training.get(connection, job.tenant_id, job.id)
-    raise revision_out_of_range(cursor, batch[0].revision, (current or job).revision)
+        with suppress(NotFoundError):
+            job = await find(connection, job.id)
+    raise revision_out_of_range(cursor, batch[0].revision, job.revision)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from earmark.storage import sql
 from earmark.storage.database import Connection
-from earmark.storage.queries import orphans
+from earmark.storage.queries import detection_jobs, orphans
 
 SQL = sql.load("deletions")
 
@@ -77,6 +77,11 @@ async def unfinished_jobs(
     return await _ids(connection, SQL["unfinished_jobs"], tenant_id, removal.job_ids, dataset_id, models)
 
 
+async def unfinished_searches(connection: Connection, tenant_id: str, removal: Removal) -> list[UUID]:
+    """The unfinished detection jobs that the removal would break, since they search with its models."""
+    return await detection_jobs.unfinished_of_models(connection, tenant_id, removal.model_ids)
+
+
 async def delete(connection: Connection, removal: Removal) -> dict[str, int]:
     """Deletes the rows and returns their numbers by resource type. Every deletion for good passes here.
 
@@ -89,6 +94,7 @@ async def delete(connection: Connection, removal: Removal) -> dict[str, int]:
     annotations = await _delete_annotations(connection, removal)
     await connection.execute(SQL["delete_sets"], removal.set_ids)
     await connection.execute(SQL["draw_revisions"], removal.audio_file_ids)
+    await connection.execute(SQL["lock_results"], removal.audio_file_ids)
     await connection.execute(SQL["delete_files"], removal.audio_file_ids)
     await connection.execute(SQL["delete_datasets"], removal.dataset_ids)
     await orphans.add_deleted(connection, "audio_file", removal.audio_file_ids)

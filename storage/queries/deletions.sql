@@ -73,6 +73,11 @@ DELETE FROM annotation_sets WHERE id = ANY ($1::uuid[])
 UPDATE datasets SET audio_revision = audio_revision + 1
 WHERE id IN (SELECT dataset_id FROM audio_files WHERE id = ANY ($1::uuid[]))
 
+-- name: lock_results
+-- Locks the results of detection jobs in the given files, which are deleted with them.
+SELECT FROM detection_files WHERE audio_file_id = ANY ($1::uuid[])
+ORDER BY detection_job_id, position FOR UPDATE
+
 -- name: delete_files
 -- Deletes the given files, whose annotations are deleted.
 DELETE FROM audio_files WHERE id = ANY ($1::uuid[])

@@ -15,7 +15,7 @@ import asyncpg
 
 from earmark.storage import sql
 from earmark.storage.database import Connection, Database
-from earmark.storage.records import Event, TrainingJob
+from earmark.storage.records import Event, Job
 
 SQL = sql.load("events")
 
@@ -44,13 +44,13 @@ class LogPage:
     events: Sequence[Event]
 
 
-async def record(connection: Connection, job: TrainingJob, body: dict[str, Any]) -> None:
+async def record(connection: Connection, job: Job, body: dict[str, Any]) -> None:
     """Adds the event for the job's revision, which this transaction has just assigned.
 
     `body`: the event's kind, and the JSON form of its field.
     """
     (kind,) = body
-    owner = (job.tenant_id, job.id, job.dataset_id)
+    owner = (job.tenant_id, job.resource, job.id, job.dataset_id)
     await connection.execute(
         SQL["record"], *owner, kind, job.status, job.attempt, job.revision, job.metadata, body
     )

@@ -2,7 +2,7 @@
 -- Adds an event of a job with the revision that was just assigned under the lock on the job's row.
 INSERT INTO events
     (tenant_id, resource, resource_id, dataset_id, kind, status, attempt, revision, metadata, body)
-VALUES ($1, 'training_job', $2, $3, $4, $5, $6, $7, $8, $9)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 
 -- name: of_job
 -- A job's events after a revision, in order.

@@ -14,12 +14,12 @@ from earmark.storage.database import Connection
 
 SQL = sql.load("orphans")
 
-Kind = Literal["audio_file", "training_job"]
+Kind = Literal["audio_file", "training_job", "recording"]
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file or job whose objects may be orphans: they are if it has no row."""
+    """A file, recording or job whose objects may be orphans: they are if it has no row."""
 
     kind: Kind
     id: UUID
@@ -36,9 +36,9 @@ class FinishedJob:
     model_keys: list[str]
 
 
-async def add_upload(connection: Connection, audio_file_id: UUID) -> None:
-    """Records that the file's objects may become orphans."""
-    await connection.execute(SQL["add_upload"], audio_file_id)
+async def add_upload(connection: Connection, kind: Kind, upload_id: UUID) -> None:
+    """Records that the objects of the upload may become orphans."""
+    await connection.execute(SQL["add_upload"], kind, upload_id)
 
 
 async def add_deleted(connection: Connection, kind: Kind, ids: Sequence[UUID]) -> None:

@@ -1,9 +1,9 @@
 -- name: add_upload
--- Records that this audio file's objects may exist without a row.
-INSERT INTO orphan_candidates (kind, id) VALUES ('audio_file', $1) ON CONFLICT DO NOTHING
+-- Records that the objects of this audio file or recording may exist without a row.
+INSERT INTO orphan_candidates (kind, id) VALUES ($1, $2) ON CONFLICT DO NOTHING
 
 -- name: add_deleted
--- Records that the objects of these deleted audio files or jobs exist without a row.
+-- Records that the objects of these deleted audio files, recordings or jobs exist without a row.
 INSERT INTO orphan_candidates (kind, id, is_deletion) SELECT $1, id, true FROM unnest($2::uuid[]) AS deleted (id)
 ON CONFLICT (kind, id) DO UPDATE SET since = now(), is_deletion = true
 
@@ -14,8 +14,10 @@ ON CONFLICT (kind, id) DO UPDATE SET since = now()
 
 -- name: due_candidates
 -- Candidates older than $1 seconds and new deletions, and whether there is a row now, but for those of $2.
-SELECT kind, id, is_deletion, CASE kind WHEN 'audio_file' THEN EXISTS (SELECT FROM audio_files a WHERE a.id = c.id)
-                 ELSE EXISTS (SELECT FROM training_jobs j WHERE j.id = c.id) END AS has_row
+SELECT kind, id, is_deletion,
+    CASE kind WHEN 'audio_file' THEN EXISTS (SELECT FROM audio_files a WHERE a.id = c.id)
+              WHEN 'recording' THEN EXISTS (SELECT FROM recordings r WHERE r.id = c.id)
+              ELSE EXISTS (SELECT FROM training_jobs j WHERE j.id = c.id) END AS has_row
 FROM orphan_candidates c
 WHERE (since < now() - make_interval(secs => $1) OR is_deletion) AND id <> ALL ($2::uuid[])
 ORDER BY since LIMIT 100

@@ -42,35 +42,6 @@ WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2)
 ORDER BY id DESC
 LIMIT $3
 
--- name: counts
--- The numbers of all tenants' waiting and training jobs.
-SELECT count(*) FILTER (WHERE status IN ('pending', 'queued')) AS waiting,
-    count(*) FILTER (WHERE status = 'training') AS training
-FROM training_jobs
-WHERE status IN ('pending', 'queued', 'training')
-
--- name: queue
--- Moves up to 100 pending jobs of one tenant to the queue, the oldest first.
-UPDATE training_jobs SET status = 'queued', queued_at = now(), revision = revision + 1
-WHERE id IN (SELECT id FROM training_jobs
-             WHERE status = 'pending'
-                 AND tenant_id = (SELECT tenant_id FROM training_jobs WHERE status = 'pending'
-                                  ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
-             ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED)
-RETURNING *
-
--- name: lock_waiting
--- Lets one transaction of a tenant at a time add a waiting job, so that the limit is not exceeded.
-SELECT pg_advisory_xact_lock(hashtextextended('earmark waiting ' || $1, 0))
-
--- name: count_waiting
--- The number of a tenant's pending and queued jobs.
-SELECT count(*) FROM training_jobs WHERE tenant_id = $1 AND status IN ('pending', 'queued')
-
--- name: lock_queue
--- Lets one transaction at a time claim a job, so that turns are counted correctly.
-SELECT pg_advisory_xact_lock(hashtextextended('earmark queue', 0))
-
 -- name: claim
 -- Starts the next attempt of the job whose turn it is, with a lease of $1 seconds. A tenant may run $2 jobs at a time.
 -- A job waits until the features of all its files are of the trainer's front end, $3.
@@ -86,15 +57,6 @@ WHERE id = (SELECT j.id FROM training_queue q JOIN training_jobs j USING (id)
             ORDER BY q.turn, j.id LIMIT 1
             FOR UPDATE OF j SKIP LOCKED)
 RETURNING *
-
--- name: begin_attempt
--- Adds the attempt that was just claimed, with its trainer.
-INSERT INTO training_attempts (training_job_id, number, trainer) VALUES ($1, $2, $3)
-
--- name: end_attempt
--- Records the outcome of the attempt that just ended.
-UPDATE training_attempts SET ended_at = now(), outcome = $3, reason = $4
-WHERE training_job_id = $1 AND number = $2 AND outcome IS NULL
 
 -- name: places
 -- The places, from 1, of those of the given jobs that are queued, and the reasons why they wait.
@@ -128,12 +90,6 @@ CROSS JOIN LATERAL (
 WHERE j.id = $1 AND a.processing_status = 'ready'
 ORDER BY a.id
 
--- name: renew
--- Extends the current attempt's lease; no row for any other attempt.
-UPDATE training_jobs SET lease_until = now() + make_interval(secs => $3)
-WHERE id = $1 AND attempt = $2 AND status = 'training'
-RETURNING cancel_requested
-
 -- name: advance
 -- Stores the current attempt's figures under the revision after $9 and extends its lease; no row for any other attempt
 -- or revision. A checkpoint resets the count of losses.
@@ -144,10 +100,6 @@ SET revision = revision + 1, lease_until = now() + make_interval(secs => $3),
     checkpoint = coalesce($10, checkpoint), losses = CASE WHEN $10::text IS NULL THEN losses ELSE 0 END
 WHERE id = $1 AND attempt = $2 AND status = 'training' AND revision = $9
 RETURNING *
-
--- name: lock_attempt
--- Locks the job until the transaction ends; no row if the attempt is no longer the current one.
-SELECT * FROM training_jobs WHERE id = $1 AND attempt = $2 AND status = 'training' FOR UPDATE
 
 -- name: set_checkpoint
 -- Stores the checkpoint from which the next attempt would resume; no row for any other attempt. A checkpoint is
@@ -166,34 +118,6 @@ SET status = $3, finished_at = now(), lease_until = NULL, eta = NULL, checkpoint
 WHERE id = $1 AND attempt = $2 AND status = 'training'
 RETURNING *
 
--- name: requeue
--- Ends the current attempt; the next may start in $3 seconds. No row for any other attempt.
-UPDATE training_jobs
-SET status = 'queued', queued_at = now(), not_before = now() + make_interval(secs => $3), lease_until = NULL,
-    eta = NULL, losses = $4, revision = revision + 1
-WHERE id = $1 AND attempt = $2 AND status = 'training'
-RETURNING *
-
--- name: a_trainer_is_well
--- Whether a trainer of the job's last $2 attempts has completed another job that it began after the first of them. One
--- that it began before says nothing: its end may be recorded later than the start of the next job.
-WITH lost AS (
-    SELECT trainer, started_at FROM training_attempts WHERE training_job_id = $1 ORDER BY number DESC LIMIT $2
-)
-SELECT EXISTS (
-    SELECT FROM training_attempts
-    WHERE training_job_id <> $1 AND outcome = 'completed'
-        AND trainer IN (SELECT trainer FROM lost) AND started_at > (SELECT min(started_at) FROM lost)
-)
-
--- name: expired
--- Jobs of one tenant whose lease has expired because their gateway stopped renewing it.
-SELECT * FROM training_jobs
-WHERE status = 'training' AND is_over(lease_until)
-    AND tenant_id = (SELECT tenant_id FROM training_jobs WHERE status = 'training' AND is_over(lease_until)
-                     ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
-ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
-
 -- name: cancel_waiting
 -- Cancels a pending or queued job; no row in any other state.
 UPDATE training_jobs
@@ -201,12 +125,3 @@ SET status = 'cancelled', finished_at = now(), checkpoint = NULL, not_before = N
 WHERE tenant_id = $1 AND id = $2 AND status IN ('pending', 'queued')
 RETURNING *
 
--- name: request_cancel
--- Asks the current attempt to stop; no row if the job is not training.
-UPDATE training_jobs SET cancel_requested = true
-WHERE tenant_id = $1 AND id = $2 AND status = 'training'
-RETURNING *
-
--- name: lock_for_update
--- One job, locked until the transaction ends.
-SELECT * FROM training_jobs WHERE tenant_id = $1 AND id = $2 FOR UPDATE

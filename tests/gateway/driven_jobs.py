@@ -30,7 +30,7 @@ class Job:
         """Records a notice."""
         async with self._gateway.database.transaction() as connection:
             event = notice("LOADING", message)
-            job = await training.lock_attempt(connection, self.job_id, 1)
+            job = await training.JOBS.lock_attempt(connection, self.job_id, 1)
             assert await training.advance(connection, job.id, 1, job.revision, 60, event)
         self.publish()
 

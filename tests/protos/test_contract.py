@@ -121,7 +121,7 @@ def test_every_list_map_and_free_form_field_of_a_request_has_a_limit() -> None:
     assert len(lists) > 20
     assert [f"{m.name}.{name}" for m, name in lists if name not in field_rules.limits(m)] == []
     data = [f for _, f in fields if f.type == f.TYPE_BYTES]
-    assert len(data) == 2
+    assert len(data) == 3
     assert all(protovalidate.collect_violations(_of_bytes(field)) for field in data)
 
 
@@ -156,7 +156,7 @@ def test_the_vendored_rules_are_those_of_protovalidate() -> None:
 def test_the_comment_of_each_reason_has_an_example_of_the_error(reason) -> None:
     comment = reasons()[reason]
     example = comment[comment.index("\n     {\n") :]
-    if comment.startswith(" In TrainingJob.error"):
+    if comment.startswith((" In TrainingJob.error", " In DetectionJob.error")):
         error = json_format.Parse(example, training_service_pb2.TrainingJobError())
         assert error_reason_pb2.ErrorReason.Name(error.reason) == f"ERROR_REASON_{reason}"
         assert error.message

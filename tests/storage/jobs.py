@@ -26,14 +26,14 @@ async def create(connection: Connection, built: rows.Built, tenant: str = rows.T
 
 async def start(connection: Connection, *job_ids: UUID) -> None:
     """Starts the first attempt of the pending jobs, which are then at revision 3."""
-    await training.queue_pending(connection, status_changed("queued"))
+    await training.JOBS.queue_pending(connection, status_changed("queued"))
     for _ in job_ids:
         assert await training.claim(connection, "trainer", 600, status_changed("training"), frontend="")
 
 
 async def add_event(connection: Connection, job_id: UUID) -> None:
     """Adds one event to the job's first attempt."""
-    job = await training.lock_attempt(connection, job_id, ATTEMPT)
+    job = await training.JOBS.lock_attempt(connection, job_id, ATTEMPT)
     assert await training.advance(
         connection, job_id, ATTEMPT, job.revision, 600, {"notice": {"message": "on"}}
     )

@@ -92,7 +92,7 @@ async def test_promise_7_a_watcher_that_never_reads_slows_no_one_else(database_u
 async def write_events(database_url: str, job_id: UUID, count: int, size: int) -> None:
     """Write events as an attempt does, from its claim of the job to the job's end."""
     async with Database(database_url) as database, database.transaction() as connection:
-        await training.queue_pending(connection, status_changed("pending", "queued", ""))
+        await training.JOBS.queue_pending(connection, status_changed("pending", "queued", ""))
         job = await training.claim(
             connection, "trainer", 60, status_changed("queued", "training", ""), frontend=""
         )

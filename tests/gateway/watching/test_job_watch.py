@@ -201,7 +201,7 @@ async def test_writes_of_a_stale_attempt_change_nothing(gateway, job) -> None:
     job_id = UUID(job.id)
     async with gateway.database.transaction() as connection:
         queued = status_changed("training", "queued", "")
-        assert await training.requeue(connection, job_id, 1, "lost", "why", queued)
+        assert await training.JOBS.requeue(connection, job_id, 1, "lost", "why", queued)
         begun = await training.claim(
             connection, "trainer", 60, status_changed("queued", "training", ""), frontend=""
         )
@@ -209,10 +209,10 @@ async def test_writes_of_a_stale_attempt_change_nothing(gateway, job) -> None:
         late = notice("LOADING", "late")
         for revision in (begun.revision - 1, begun.revision):
             assert await training.advance(connection, job_id, 1, revision, 60, late) is None
-        assert await training.lock_attempt(connection, job_id, 1) is None
+        assert await training.JOBS.lock_attempt(connection, job_id, 1) is None
         assert await training.finish(connection, job_id, 1, "cancelled", {}) is None
-        assert await training.requeue(connection, job_id, 1, "lost", "", {}) is None
-        assert await training.renew(connection, job_id, 1, 60) is None
+        assert await training.JOBS.requeue(connection, job_id, 1, "lost", "", {}) is None
+        assert await training.JOBS.renew(connection, job_id, 1, 60) is None
         assert not await training.set_checkpoint(connection, job_id, 1, "late")
         current = await training.get(connection, rows.TENANT, job_id)
     assert (current.attempt, current.status, current.revision, current.checkpoint) == (2, "training", 5, None)

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from uuid_utils.compat import uuid7
 
+from earmark.gateway import lookup
 from earmark.gateway.app import App
 from earmark.gateway.settings import GatewaySettings
 from earmark.gateway.watching import tenant_log, topics
@@ -47,7 +48,7 @@ def logs(app):
 
 
 def follow(logs, job_id, cursor):
-    return follow_job(logs, rows.TENANT, job_id, cursor)
+    return follow_job(logs, rows.TENANT, job_id, cursor, lookup.training_job)
 
 
 async def assert_nothing_left(app, logs) -> None:

@@ -150,11 +150,11 @@ async def test_jobs_are_queued_and_taken_over_one_tenant_at_a_time(connection, b
     mine = [await jobs.create(connection, built) for _ in range(2)]
     body = jobs.status_changed("queued")
     for expected in (theirs, mine, []):
-        assert [job.id for job in await training.queue_pending(connection, body)] == expected
+        assert [job.id for job in await training.JOBS.queue_pending(connection, body)] == expected
     await connection.execute(
         "UPDATE training_jobs SET status = 'training', lease_until = now() - interval '1 s'"
     )
-    assert [job.id for job in await training.expired(connection)] == theirs
+    assert [job.id for job in await training.JOBS.expired(connection)] == theirs
 
 
 async def test_a_deleted_job_leaves_an_event_whichever_statement_deletes_it(connection, built) -> None:

@@ -35,7 +35,7 @@ async def queue(connection: Connection, tenant: str, jobs: int) -> list[UUID]:
             EVENT,
         )
         await training.create(connection, tenant, *arguments)
-    await training.queue_pending(connection, EVENT)
+    await training.JOBS.queue_pending(connection, EVENT)
     return ids
 
 
@@ -124,7 +124,7 @@ async def test_jobs_created_at_the_same_time_are_counted_correctly(database) -> 
 
     async def create() -> bool:
         async with database.transaction() as connection:
-            if await training.count_waiting(connection, rows.TENANT) >= 3:
+            if await training.JOBS.count_waiting(connection, rows.TENANT) >= 3:
                 return False
             arguments = (uuid7(), built.dataset_id, built.annotation_set_id, {"epochs": 1}, {}, EVENT)
             await training.create(connection, rows.TENANT, *arguments)
@@ -139,7 +139,9 @@ async def test_a_lost_job_waits_out_its_pause_behind_jobs_without_one(database, 
     async with database.transaction() as connection:
         first, second = await queue(connection, "one", 2)
         job = await claim(connection)
-        assert await training.requeue(connection, first, 1, "lost", "", EVENT, losses=1, pause_seconds=60)
+        assert await training.JOBS.requeue(
+            connection, first, 1, "lost", "", EVENT, losses=1, pause_seconds=60
+        )
         [place] = (await training.places(connection, [first])).values()
         assert (place.place, place.overall_place, place.is_due) == (2, 2, False)
         assert (job.id, (await claim(connection)).id) == (first, second)
@@ -177,7 +179,7 @@ async def test_a_job_that_was_handed_back_keeps_its_place(database) -> None:
     async with database.transaction() as connection:
         first, second = await queue(connection, "one", 2)
         await claim(connection)
-        assert await training.requeue(connection, first, 1, "handed_back", "", EVENT)
+        assert await training.JOBS.requeue(connection, first, 1, "handed_back", "", EVENT)
     async with database.transaction() as connection:
         assert [(await claim(connection)).id for _ in range(2)] == [first, second]
 
@@ -186,11 +188,11 @@ async def test_a_checkpoint_resets_the_losses(database) -> None:
     async with database.transaction() as connection:
         [job_id] = await queue(connection, "one", 1)
         await claim(connection)
-        await training.requeue(connection, job_id, 1, "lost", "", EVENT, losses=2)
+        await training.JOBS.requeue(connection, job_id, 1, "lost", "", EVENT, losses=2)
     async with database.transaction() as connection:
         assert (await claim(connection)).losses == 2
         await training.set_checkpoint(connection, job_id, 2, "key")
-        assert (await training.lock_attempt(connection, job_id, 2)).losses == 0
+        assert (await training.JOBS.lock_attempt(connection, job_id, 2)).losses == 0
 
 
 async def test_a_trainer_is_well_if_it_has_completed_a_job_that_it_began_after_the_loss(database) -> None:
@@ -202,9 +204,9 @@ async def test_a_trainer_is_well_if_it_has_completed_a_job_that_it_began_after_t
         before, lost = await claim(connection), await claim(connection)
         # The end of a job may be recorded after the trainer has been given the next one.
         await complete(before)
-        await training.requeue(
+        await training.JOBS.requeue(
             connection, lost.id, lost.attempt, "lost", "", EVENT, losses=1, pause_seconds=60
         )
-        assert not await training.a_trainer_is_well(connection, lost.id, 1)
+        assert not await training.JOBS.a_trainer_is_well(connection, lost.id, 1)
         await complete(await claim(connection))
-        assert await training.a_trainer_is_well(connection, lost.id, 1)
+        assert await training.JOBS.a_trainer_is_well(connection, lost.id, 1)

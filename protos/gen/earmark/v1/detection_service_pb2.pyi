@@ -61,7 +61,7 @@ class DetectionError(_message.Message):
     def __init__(self, reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class DetectionJob(_message.Message):
-    __slots__ = ("id", "model_id", "dataset_id", "config", "status", "total_files", "completed_files", "failed_files", "total_detections", "audio_ms", "error", "attempt", "metadata", "created_at", "queued_at", "started_at", "finished_at", "revision")
+    __slots__ = ("id", "model_id", "dataset_id", "config", "status", "total_files", "completed_files", "failed_files", "total_detections", "audio_ms", "error", "attempt", "metadata", "created_at", "queued_at", "started_at", "finished_at", "revision", "eta")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -87,6 +87,7 @@ class DetectionJob(_message.Message):
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    ETA_FIELD_NUMBER: _ClassVar[int]
     id: str
     model_id: str
     dataset_id: str
@@ -105,7 +106,8 @@ class DetectionJob(_message.Message):
     started_at: _timestamp_pb2.Timestamp
     finished_at: _timestamp_pb2.Timestamp
     revision: int
-    def __init__(self, id: _Optional[str] = ..., model_id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., config: _Optional[_Union[_detection_pb2.DetectionConfig, _Mapping]] = ..., status: _Optional[_Union[DetectionJobStatus, str]] = ..., total_files: _Optional[int] = ..., completed_files: _Optional[int] = ..., failed_files: _Optional[int] = ..., total_detections: _Optional[int] = ..., audio_ms: _Optional[int] = ..., error: _Optional[_Union[DetectionError, _Mapping]] = ..., attempt: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., queued_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
+    eta: _timestamp_pb2.Timestamp
+    def __init__(self, id: _Optional[str] = ..., model_id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., config: _Optional[_Union[_detection_pb2.DetectionConfig, _Mapping]] = ..., status: _Optional[_Union[DetectionJobStatus, str]] = ..., total_files: _Optional[int] = ..., completed_files: _Optional[int] = ..., failed_files: _Optional[int] = ..., total_detections: _Optional[int] = ..., audio_ms: _Optional[int] = ..., error: _Optional[_Union[DetectionError, _Mapping]] = ..., attempt: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., queued_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., eta: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class DetectionFile(_message.Message):
     __slots__ = ("id", "filename", "status", "error", "duration_ms", "detection_count")
@@ -176,29 +178,48 @@ class DetectionEvent(_message.Message):
     def __init__(self, detection_job_id: _Optional[str] = ..., revision: _Optional[int] = ..., attempt: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., status_changed: _Optional[_Union[DetectionEvent.StatusChanged, _Mapping]] = ..., progress: _Optional[_Union[DetectionEvent.Progress, _Mapping]] = ..., deleted: _Optional[_Union[DetectionEvent.Deleted, _Mapping]] = ...) -> None: ...
 
 class UploadRecordingRequest(_message.Message):
-    __slots__ = ("start", "data")
-    class Start(_message.Message):
-        __slots__ = ("filename", "sha256")
+    __slots__ = ("metadata", "part")
+    class Metadata(_message.Message):
+        __slots__ = ("filename", "size_bytes", "sha256", "request_id")
         FILENAME_FIELD_NUMBER: _ClassVar[int]
+        SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
         SHA256_FIELD_NUMBER: _ClassVar[int]
+        REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
         filename: str
+        size_bytes: int
         sha256: str
-        def __init__(self, filename: _Optional[str] = ..., sha256: _Optional[str] = ...) -> None: ...
-    START_FIELD_NUMBER: _ClassVar[int]
-    DATA_FIELD_NUMBER: _ClassVar[int]
-    start: UploadRecordingRequest.Start
-    data: bytes
-    def __init__(self, start: _Optional[_Union[UploadRecordingRequest.Start, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+        request_id: str
+        def __init__(self, filename: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    class Part(_message.Message):
+        __slots__ = ("offset", "data")
+        OFFSET_FIELD_NUMBER: _ClassVar[int]
+        DATA_FIELD_NUMBER: _ClassVar[int]
+        offset: int
+        data: bytes
+        def __init__(self, offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    metadata: UploadRecordingRequest.Metadata
+    part: UploadRecordingRequest.Part
+    def __init__(self, metadata: _Optional[_Union[UploadRecordingRequest.Metadata, _Mapping]] = ..., part: _Optional[_Union[UploadRecordingRequest.Part, _Mapping]] = ...) -> None: ...
 
-class UploadRecordingResponse(_message.Message):
-    __slots__ = ("recording_id", "size_bytes", "sha256")
-    RECORDING_ID_FIELD_NUMBER: _ClassVar[int]
+class Recording(_message.Message):
+    __slots__ = ("id", "filename", "size_bytes", "sha256")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    FILENAME_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
-    recording_id: str
+    id: str
+    filename: str
     size_bytes: int
     sha256: str
-    def __init__(self, recording_id: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., filename: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
+
+class UploadRecordingResponse(_message.Message):
+    __slots__ = ("recording",)
+    RECORDING_FIELD_NUMBER: _ClassVar[int]
+    recording: Recording
+    def __init__(self, recording: _Optional[_Union[Recording, _Mapping]] = ...) -> None: ...
 
 class CreateDetectionJobRequest(_message.Message):
     __slots__ = ("model_id", "config", "dataset_id", "recording_ids", "metadata", "request_id", "validate_only")

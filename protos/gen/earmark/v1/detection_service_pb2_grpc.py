@@ -110,10 +110,10 @@ class DetectionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UploadRecording(self, request_iterator, context):
-        """Stores one recording for detection jobs: the first message has its filename, the others have the file's bytes in
+        """Stores one recording for detection jobs: the first message has its metadata, the others have the file's bytes in
         order. A recording that no job names within a day is removed; one that a job names stays until the job is deleted.
 
-        (printf '{"start": {"filename": "call.wav"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/UploadRecording
+        (printf '{"metadata": {"filename": "call.wav", "size_bytes": %d}}' $(stat -c %s call.wav); printf '{"part": {"data": "%s"}}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/UploadRecording
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,10 +43,10 @@ class DetectionServiceStub:
         (printf '{"start": {"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect
     """
     UploadRecording: _grpc.StreamUnaryMultiCallable[_detection_service_pb2.UploadRecordingRequest, _detection_service_pb2.UploadRecordingResponse]
-    """Stores one recording for detection jobs: the first message has its filename, the others have the file's bytes in
+    """Stores one recording for detection jobs: the first message has its metadata, the others have the file's bytes in
     order. A recording that no job names within a day is removed; one that a job names stays until the job is deleted.
 
-        (printf '{"start": {"filename": "call.wav"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/UploadRecording
+        (printf '{"metadata": {"filename": "call.wav", "size_bytes": %d}}' $(stat -c %s call.wav); printf '{"part": {"data": "%s"}}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/UploadRecording
     """
     CreateDetectionJob: _grpc.UnaryUnaryMultiCallable[_detection_service_pb2.CreateDetectionJobRequest, _detection_service_pb2.CreateDetectionJobResponse]
     """Creates a detection job and replies at once: a trainer finds the artifacts in all of its files. The files are the
@@ -115,10 +115,10 @@ class DetectionServiceAsyncStub(DetectionServiceStub):
         (printf '{"start": {"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect
     """
     UploadRecording: _aio.StreamUnaryMultiCallable[_detection_service_pb2.UploadRecordingRequest, _detection_service_pb2.UploadRecordingResponse]  # type: ignore[assignment]
-    """Stores one recording for detection jobs: the first message has its filename, the others have the file's bytes in
+    """Stores one recording for detection jobs: the first message has its metadata, the others have the file's bytes in
     order. A recording that no job names within a day is removed; one that a job names stays until the job is deleted.
 
-        (printf '{"start": {"filename": "call.wav"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/UploadRecording
+        (printf '{"metadata": {"filename": "call.wav", "size_bytes": %d}}' $(stat -c %s call.wav); printf '{"part": {"data": "%s"}}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/UploadRecording
     """
     CreateDetectionJob: _aio.UnaryUnaryMultiCallable[_detection_service_pb2.CreateDetectionJobRequest, _detection_service_pb2.CreateDetectionJobResponse]  # type: ignore[assignment]
     """Creates a detection job and replies at once: a trainer finds the artifacts in all of its files. The files are the
@@ -194,10 +194,10 @@ class DetectionServiceServicer:
         request_iterator: _MaybeAsyncIterator[_detection_service_pb2.UploadRecordingRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_detection_service_pb2.UploadRecordingResponse, _abc.Awaitable[_detection_service_pb2.UploadRecordingResponse]]:
-        """Stores one recording for detection jobs: the first message has its filename, the others have the file's bytes in
+        """Stores one recording for detection jobs: the first message has its metadata, the others have the file's bytes in
         order. A recording that no job names within a day is removed; one that a job names stays until the job is deleted.
 
-            (printf '{"start": {"filename": "call.wav"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/UploadRecording
+            (printf '{"metadata": {"filename": "call.wav", "size_bytes": %d}}' $(stat -c %s call.wav); printf '{"part": {"data": "%s"}}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/UploadRecording
         """
 
     def CreateDetectionJob(

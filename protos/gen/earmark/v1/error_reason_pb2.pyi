@@ -38,6 +38,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_TRAINING_CRASHED: _ClassVar[ErrorReason]
     ERROR_REASON_BASE_MODEL_UNUSABLE: _ClassVar[ErrorReason]
     ERROR_REASON_DATASET_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_DETECTION_CRASHED: _ClassVar[ErrorReason]
 
 class ViolationType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -65,6 +66,8 @@ class ResourceType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RESOURCE_TYPE_ANNOTATION: _ClassVar[ResourceType]
     RESOURCE_TYPE_TRAINING_JOB: _ClassVar[ResourceType]
     RESOURCE_TYPE_MODEL: _ClassVar[ResourceType]
+    RESOURCE_TYPE_DETECTION_JOB: _ClassVar[ResourceType]
+    RESOURCE_TYPE_RECORDING: _ClassVar[ResourceType]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_FIELD: ErrorReason
 ERROR_REASON_INVALID_PAGE_TOKEN: ErrorReason
@@ -97,6 +100,7 @@ ERROR_REASON_TRAINER_LOST: ErrorReason
 ERROR_REASON_TRAINING_CRASHED: ErrorReason
 ERROR_REASON_BASE_MODEL_UNUSABLE: ErrorReason
 ERROR_REASON_DATASET_TOO_LARGE: ErrorReason
+ERROR_REASON_DETECTION_CRASHED: ErrorReason
 VIOLATION_TYPE_UNSPECIFIED: ViolationType
 VIOLATION_TYPE_ANNOTATION_SET_PUBLISHED: ViolationType
 VIOLATION_TYPE_AUDIO_READY: ViolationType
@@ -118,3 +122,5 @@ RESOURCE_TYPE_ANNOTATION_SET: ResourceType
 RESOURCE_TYPE_ANNOTATION: ResourceType
 RESOURCE_TYPE_TRAINING_JOB: ResourceType
 RESOURCE_TYPE_MODEL: ResourceType
+RESOURCE_TYPE_DETECTION_JOB: ResourceType
+RESOURCE_TYPE_RECORDING: ResourceType
