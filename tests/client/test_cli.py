@@ -281,7 +281,7 @@ def test_upload_takes_the_group_from_one_place(serve: Serve, recording: Path) ->
 
 
 def test_detect_prints_a_table(serve: Serve, recording: Path) -> None:
-    result = run(serve(Finder()), "detect", "model", str(recording), "--threshold", "0.25")
+    result = run(serve(Finder()), "detect", str(recording), "--model", "model", "--threshold", "0.25")
 
     assert result.exit_code == 0, result.output
     assert "dropout" in result.stdout
@@ -292,25 +292,28 @@ def test_detect_prints_a_table(serve: Serve, recording: Path) -> None:
 def test_detect_prints_json(serve: Serve, recording: Path) -> None:
     finder = Finder()
 
-    result = run(serve(finder), "detect", "model", str(recording), "--json", "--threshold", "0.25")
+    result = run(
+        serve(finder), "detect", str(recording), "--model", "model", "--format", "json", "--threshold", "0.25"
+    )
 
     (detection,) = json.loads(result.stdout)
     times = {"start_ms": 1200, "end_ms": 1350}
-    assert detection == {"artifact_type": "dropout", **times, "confidence": 0.9, "channels": [0, 2]}
+    what = {"file": str(recording), "artifact_type": "dropout", "confidence": 0.9, "channels": [0, 2]}
+    assert detection == what | times
     assert finder.requests[0].start.config.threshold == 0.25
     assert [field.name for field, _ in finder.requests[0].start.config.ListFields()] == ["threshold"]
 
 
 def test_detect_sends_a_window_and_a_minimum_of_zero(serve: Serve, recording: Path) -> None:
-    finder = Finder()
+    finder, options = Finder(), ["--merge-window-ms", "0", "--min-duration-ms", "0"]
 
-    run(serve(finder), "detect", "model", str(recording), "--merge-window-ms", "0", "--min-duration-ms", "0")
+    run(serve(finder), "detect", str(recording), "--model", "model", *options)
 
     assert finder.requests[0].start.config == DetectionConfig(merge_window_ms=0, min_duration_ms=0)
 
 
 def test_incomplete_detections_are_reported(serve: Serve, recording: Path) -> None:
-    result = run(serve(Finder(None)), "detect", "model", str(recording))
+    result = run(serve(Finder(None)), "detect", str(recording), "--model", "model")
 
     assert result.exit_code == 1
     assert "without their summary" in result.stderr

@@ -52,6 +52,7 @@ class Gateway:
     channel: aio.Channel
     database: Database
     data_dir: Path
+    address: str = ""
 
     def __post_init__(self) -> None:
         self.datasets = DatasetServiceStub(self.channel)
@@ -93,7 +94,7 @@ async def opened(
         aio.insecure_channel(f"127.0.0.1:{port}") as channel,
         Database(database_url) as database,
     ):
-        yield Gateway(channel, database, data_dir)
+        yield Gateway(channel, database, data_dir, f"127.0.0.1:{port}")
     longest = watch.calls.longest()
     kept = f"{longest.name} kept the event loop for {longest.seconds:.3f} s of CPU time"
     assert longest.seconds < LONGEST_STEP_SECONDS, kept

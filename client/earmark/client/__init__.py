@@ -16,8 +16,8 @@ from earmark.client.channel import Client, connect
 from earmark.client.errors import EarmarkError, Explanation, FieldViolation, PreconditionViolation, explain
 from earmark.client.parts import IncompleteReplyError
 from earmark.client.positions import TERMINAL_STATUSES, FileEvent, JobEvent
-from earmark.client.transfer import detect, download, upload
-from earmark.client.watch import wait_until_ready, watch, watch_audio_files, watch_jobs
+from earmark.client.transfer import detect, download, list_detections, upload, upload_recording
+from earmark.client.watch import wait_until_ready, watch, watch_audio_files, watch_detection_job, watch_jobs
 
 __all__ = [
     "DEFAULT_ADDRESS",
@@ -37,9 +37,12 @@ __all__ = [
     "detect",
     "download",
     "explain",
+    "list_detections",
     "upload",
+    "upload_recording",
     "wait_until_ready",
     "watch",
     "watch_audio_files",
+    "watch_detection_job",
     "watch_jobs",
 ]

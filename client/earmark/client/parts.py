@@ -16,7 +16,7 @@ from typing import Generic, Self, TypeVar
 from earmark.client.errors import EarmarkError
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import detection_pb2
-from earmark.v1.detection_service_pb2 import DetectRequest, DetectResponse
+from earmark.v1.detection_service_pb2 import DetectRequest, DetectResponse, UploadRecordingRequest
 
 Message = TypeVar("Message")
 _PART_BYTES = 1024 * 1024
@@ -75,15 +75,41 @@ def upload_metadata(
         )
 
 
+def recording_metadata(path: Path, request_id: str | None) -> UploadRecordingRequest.Metadata:
+    """Return the metadata of a recording for detection jobs; the file at `path` is read for its SHA-256."""
+    with path.open("rb") as file:
+        return UploadRecordingRequest.Metadata(
+            filename=path.name,
+            size_bytes=path.stat().st_size,
+            sha256=hashlib.file_digest(file, "sha256").hexdigest(),
+            request_id=request_id or str(uuid.uuid4()),
+        )
+
+
+def recording_requests(
+    metadata: UploadRecordingRequest.Metadata, path: Path
+) -> Generator[UploadRecordingRequest, None, None]:
+    """Yield the metadata and the parts of the recording at `path`."""
+    yield UploadRecordingRequest(metadata=metadata)
+    for offset, data in _parts(path):
+        yield UploadRecordingRequest(part=UploadRecordingRequest.Part(offset=offset, data=data))
+
+
 def upload_requests(
     metadata: audio.UploadAudioRequest.Metadata, path: Path
 ) -> Generator[audio.UploadAudioRequest, None, None]:
     """Yield the metadata and the parts of the file at `path`."""
     yield audio.UploadAudioRequest(metadata=metadata)
+    for offset, data in _parts(path):
+        yield audio.UploadAudioRequest(part=audio.UploadAudioRequest.Part(offset=offset, data=data))
+
+
+def _parts(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the file's bytes in parts, each with the number of bytes before it."""
     offset = 0
     with path.open("rb") as file:
         while data := file.read(_PART_BYTES):
-            yield audio.UploadAudioRequest(part=audio.UploadAudioRequest.Part(offset=offset, data=data))
+            yield offset, data
             offset += len(data)
 
 

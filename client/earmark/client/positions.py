@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from earmark.v1 import audio_service_pb2 as audio
+from earmark.v1 import detection_service_pb2 as detection
 from earmark.v1 import training_service_pb2 as training
 
 Request = TypeVar("Request")
@@ -23,6 +24,13 @@ TERMINAL_STATUSES = frozenset(
     }
 )
 
+_SEARCHED = frozenset(
+    {
+        detection.DETECTION_JOB_STATUS_COMPLETED,
+        detection.DETECTION_JOB_STATUS_FAILED,
+        detection.DETECTION_JOB_STATUS_CANCELLED,
+    }
+)
 _PROCESSED = frozenset({audio.AUDIO_PROCESSING_STATUS_READY, audio.AUDIO_PROCESSING_STATUS_FAILED})
 
 
@@ -72,6 +80,31 @@ class JobPosition(
         if self._kinds and training.TRAINING_EVENT_KIND_STATUS_CHANGED not in self._kinds:
             self.complete = True
         return super().ended()
+
+
+class DetectionJobPosition(
+    Position[
+        detection.WatchDetectionJobRequest, detection.WatchDetectionJobResponse, detection.DetectionEvent
+    ]
+):
+    """The position in the events of one detection job."""
+
+    def __init__(self, job_id: str, after_revision: int) -> None:
+        self._job_id = job_id
+        self._revision = after_revision
+
+    def request(self) -> detection.WatchDetectionJobRequest:
+        return detection.WatchDetectionJobRequest(
+            detection_job_id=self._job_id, after_revision=self._revision
+        )
+
+    def take(self, response: detection.WatchDetectionJobResponse) -> detection.DetectionEvent | None:
+        event = response.event
+        if not response.HasField("event") or event.revision <= self._revision:
+            return None
+        self._revision = event.revision
+        self.complete = event.status_changed.to in _SEARCHED or event.HasField("deleted")
+        return event
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Transfers of audio: upload, download, and detection in one recording."""
 
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import grpc
@@ -12,11 +13,14 @@ from earmark.client.parts import (
     PartialFile,
     Sending,
     detect_requests,
+    recording_metadata,
+    recording_requests,
     upload_metadata,
     upload_requests,
 )
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import detection_pb2
+from earmark.v1 import detection_service_pb2 as detection
 
 
 def upload(
@@ -58,6 +62,37 @@ def download(client: Client, audio_file_id: str, path: str | Path) -> Path:
         for part in client.audio.DownloadAudio(audio.DownloadAudioRequest(audio_file_id=audio_file_id)):
             file.write(part)
         return file.complete()
+
+
+def upload_recording(
+    client: Client, path: str | Path, *, request_id: str | None = None, backoff: Backoff | None = None
+) -> detection.Recording:
+    """Upload the file at `path` for detection jobs and return the recording. See `upload`."""
+    metadata = recording_metadata(Path(path), request_id)
+    retries = Retries(backoff, was_cut_off)
+    while True:
+        try:
+            with Sending(recording_requests(metadata, Path(path))) as requests:
+                return client.detection.UploadRecording(requests).recording
+        except grpc.RpcError as error:
+            delay = retries.delay(error)
+        time.sleep(delay)
+
+
+def list_detections(
+    client: Client, job_id: str, config: detection_pb2.DetectionConfig | None = None
+) -> Generator[detection.JobDetection, None, None]:
+    """Yield the detections of a detection job by file and onset; with `config`, those of other settings.
+
+    Raises grpc.RpcError.
+    """
+    request = detection.ListDetectionsRequest(detection_job_id=job_id, config=config, page_size=1000)
+    while True:
+        page = client.detection.ListDetections(request)
+        yield from page.detections
+        if not page.next_page_token:
+            return
+        request.page_token = page.next_page_token
 
 
 def detect(

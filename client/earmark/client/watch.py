@@ -8,6 +8,7 @@ import grpc
 from earmark.client.backoff import Backoff, Retries, broke_off
 from earmark.client.channel import Client
 from earmark.client.positions import (
+    DetectionJobPosition,
     FileEvent,
     FilesPosition,
     Item,
@@ -20,6 +21,7 @@ from earmark.client.positions import (
     are_processed,
 )
 from earmark.v1 import audio_service_pb2 as audio
+from earmark.v1 import detection_service_pb2 as detection
 from earmark.v1 import training_service_pb2 as training
 
 
@@ -38,6 +40,14 @@ def watch(
     revision that does not exist yet) or stays unavailable for longer than the patience of `backoff`.
     """
     return _resumed(client.training.WatchTrainingJob, JobPosition(job_id, after_revision, kinds), backoff)
+
+
+def watch_detection_job(
+    client: Client, job_id: str, after_revision: int = 0, *, backoff: Backoff | None = None
+) -> Generator[detection.DetectionEvent, None, None]:
+    """Yield a detection job's events up to the last one, in order; resumes and raises as `watch` does."""
+    position = DetectionJobPosition(job_id, after_revision)
+    return _resumed(client.detection.WatchDetectionJob, position, backoff)
 
 
 def watch_jobs(

@@ -10,8 +10,14 @@ Cancelling a task cancels the call that it waits for, and closing a watch (`aclo
 """
 
 from earmark.client.aio.channel import Client, connect, interceptors
-from earmark.client.aio.transfer import detect, download, upload
-from earmark.client.aio.watch import wait_until_ready, watch, watch_audio_files, watch_jobs
+from earmark.client.aio.transfer import detect, download, list_detections, upload, upload_recording
+from earmark.client.aio.watch import (
+    wait_until_ready,
+    watch,
+    watch_audio_files,
+    watch_detection_job,
+    watch_jobs,
+)
 from earmark.client.backoff import Backoff
 from earmark.client.calls import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, channel_options
 from earmark.client.errors import EarmarkError, Explanation, FieldViolation, PreconditionViolation, explain
@@ -37,9 +43,12 @@ __all__ = [
     "download",
     "explain",
     "interceptors",
+    "list_detections",
     "upload",
+    "upload_recording",
     "wait_until_ready",
     "watch",
     "watch_audio_files",
+    "watch_detection_job",
     "watch_jobs",
 ]

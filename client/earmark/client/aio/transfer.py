@@ -1,6 +1,7 @@
 """Transfers of audio for asyncio. Files are read and written in threads, so the event loop goes on."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import grpc
@@ -13,11 +14,14 @@ from earmark.client.parts import (
     PartialFile,
     Sending,
     detect_requests,
+    recording_metadata,
+    recording_requests,
     upload_metadata,
     upload_requests,
 )
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import detection_pb2
+from earmark.v1 import detection_service_pb2 as detection
 
 
 async def upload(
@@ -51,6 +55,35 @@ async def download(client: Client, audio_file_id: str, path: str | Path) -> Path
             async for part in parts:
                 await asyncio.to_thread(file.write, part)
         return file.complete()
+
+
+async def upload_recording(
+    client: Client, path: str | Path, *, request_id: str | None = None, backoff: Backoff | None = None
+) -> detection.Recording:
+    """Upload the file at `path` for a detection job; see `earmark.client.upload_recording`."""
+    metadata = await asyncio.to_thread(recording_metadata, Path(path), request_id)
+    retries = Retries(backoff, was_cut_off)
+    while True:
+        try:
+            with Sending(recording_requests(metadata, Path(path))) as requests:
+                return (await client.detection.UploadRecording(InThread(requests))).recording
+        except grpc.RpcError as error:
+            delay = retries.delay(error)
+        await asyncio.sleep(delay)
+
+
+async def list_detections(
+    client: Client, job_id: str, config: detection_pb2.DetectionConfig | None = None
+) -> AsyncGenerator[detection.JobDetection, None]:
+    """Yield the detections of a detection job; see `earmark.client.list_detections`."""
+    request = detection.ListDetectionsRequest(detection_job_id=job_id, config=config, page_size=1000)
+    while True:
+        page = await client.detection.ListDetections(request)
+        for each in page.detections:
+            yield each
+        if not page.next_page_token:
+            return
+        request.page_token = page.next_page_token
 
 
 async def detect(

@@ -13,6 +13,7 @@ from earmark.client.aio.channel import Client
 from earmark.client.aio.streams import responses_of
 from earmark.client.backoff import Backoff, Retries, broke_off
 from earmark.client.positions import (
+    DetectionJobPosition,
     FileEvent,
     FilesPosition,
     Item,
@@ -25,6 +26,7 @@ from earmark.client.positions import (
     are_processed,
 )
 from earmark.v1 import audio_service_pb2 as audio
+from earmark.v1 import detection_service_pb2 as detection
 from earmark.v1 import training_service_pb2 as training
 
 
@@ -38,6 +40,14 @@ def watch(
 ) -> AsyncGenerator[training.TrainingEvent, None]:
     """Yield a training job's events, see `earmark.client.watch`."""
     return _resumed(client.training.WatchTrainingJob, JobPosition(job_id, after_revision, kinds), backoff)
+
+
+def watch_detection_job(
+    client: Client, job_id: str, after_revision: int = 0, *, backoff: Backoff | None = None
+) -> AsyncGenerator[detection.DetectionEvent, None]:
+    """Yield a detection job's events up to the last one, in order; resumes and raises as `watch` does."""
+    position = DetectionJobPosition(job_id, after_revision)
+    return _resumed(client.detection.WatchDetectionJob, position, backoff)
 
 
 def watch_jobs(

@@ -1,21 +1,21 @@
 """The commands of `earmark`."""
 
-import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import grpc
 import typer
-from google.protobuf import json_format
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
-from earmark.client import DEFAULT_ADDRESS, EarmarkError, connect, detect, explain, upload, wait_until_ready
+from earmark.client import DEFAULT_ADDRESS, EarmarkError, connect, explain, upload, wait_until_ready
 from earmark.client.cli.follow import follow, follow_all
+from earmark.client.cli.search import Format, search, text, write_labels
 from earmark.client.cli.tables import (
     detection_table,
     job_counts,
@@ -29,7 +29,7 @@ from earmark.client.watch import watch, watch_jobs
 from earmark.v1 import admin_service_pb2 as admin
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import training_service_pb2 as training
-from earmark.v1.detection_pb2 import Detection, DetectionConfig
+from earmark.v1.detection_pb2 import DetectionConfig
 
 app = typer.Typer(
     name="earmark",
@@ -199,10 +199,10 @@ def upload_files(
 
 
 @app.command("detect")
-def detect_file(
-    model: Annotated[str, typer.Argument(help="The model's id; it must be active.")],
-    file: Annotated[Path, typer.Argument(help="An audio file.")],
+def detect_files(
+    files: Annotated[list[Path], typer.Argument(help="Audio files.")],
     *,
+    model: Annotated[str, typer.Option(help="The model's id; it must be active.")],
     threshold: Annotated[float | None, typer.Option(help="Lowest confidence, 0 to 1 [0.5].")] = None,
     merge_window_ms: Annotated[
         int | None, typer.Option(help="Joins detections no further apart [each type's own].")
@@ -210,32 +210,50 @@ def detect_file(
     min_duration_ms: Annotated[
         int | None, typer.Option(help="Drops shorter detections [each type's own].")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    form: Annotated[
+        Format, typer.Option("--format", help="Audacity and Raven write a file of labels per recording.")
+    ] = Format.TABLE,
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write, or for labels the folder [standard output].")
+    ] = None,
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
-    """Find artifacts in one recording."""
+    """Find artifacts in recordings; exits with 1 if one of them cannot be used."""
+    labels = form in (Format.AUDACITY, Format.RAVEN)
+    if labels and out is None:
+        raise typer.BadParameter(f"--format {form} needs --out FOLDER")
     config = DetectionConfig(
         threshold=threshold, merge_window_ms=merge_window_ms, min_duration_ms=min_duration_ms
     )
+    errors = Console(stderr=True, soft_wrap=True)
     with errors_on_stderr(), connect(address) as client:
-        detections = detect(client, model, file, config)
-        if as_json:
-            typer.echo(json.dumps([_as_dict(detection) for detection in detections], indent=2))
-        elif detections:
-            Console().print(detection_table(detections))
+        found, failed = search(client, errors, model, files, config)
+        if labels and out is not None:
+            usable = [file for file in files if file not in failed]
+            for path in write_labels(found, usable, form, out):
+                typer.echo(path)
+        elif form is Format.TABLE:
+            _show(detection_table(found, with_files=len(files) > 1) if found else "nothing found", out)
         else:
-            typer.echo("nothing found")
+            _show(text(found, form), out)
+        for file, message in failed.items():
+            errors.print(f"[red]{escape(str(file))}[/red]: {escape(message)}", highlight=False)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _show(content: Table | str, out: Path | None) -> None:
+    """Prints to the file, or to standard output."""
+    if isinstance(content, Table):
+        with out.open("w") if out else nullcontext() as file:
+            Console(file=file).print(content)
+    elif out is None:
+        typer.echo(content)
+    else:
+        out.write_text(content + "\n")
 
 
 @app.command()
 def protos() -> None:
     """Print the folder of the .proto files, the only include root that a compiler needs."""
     typer.echo(Path(__file__).parents[2] / "protos")
-
-
-def _as_dict(detection: Detection) -> dict[str, object]:
-    """Return a detection's fields, with times as numbers: protobuf's own JSON writes int64 as strings."""
-    fields = json_format.MessageToDict(
-        detection, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
-    return {**fields, "start_ms": int(fields["start_ms"]), "end_ms": int(fields["end_ms"])}

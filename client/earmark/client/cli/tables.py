@@ -6,8 +6,8 @@ from datetime import UTC
 from rich.markup import escape
 from rich.table import Table
 
+from earmark.client.cli.search import Found
 from earmark.v1.admin_service_pb2 import BackgroundTask, GetCapacityResponse, Trainer
-from earmark.v1.detection_pb2 import Detection
 from earmark.v1.metrics_pb2 import DetectionFigures, EvalMetrics, TypeMetrics
 
 
@@ -23,15 +23,18 @@ def metrics_table(metrics: EvalMetrics, title: str | None = None) -> Table:
     return table
 
 
-def detection_table(detections: Iterable[Detection]) -> Table:
+def detection_table(detections: Iterable[Found], *, with_files: bool) -> Table:
     """Return a table with one row for each detection."""
     table = Table()
+    if with_files:
+        table.add_column("file", overflow="fold")
     table.add_column("artifact type")
     for name in ("start", "end", "confidence"):
         table.add_column(name, justify="right")
     table.add_column("channels")
     for detection in detections:
         table.add_row(
+            *([escape(detection.file)] if with_files else []),
             escape(detection.artifact_type),
             seconds(detection.start_ms),
             seconds(detection.end_ms),
