@@ -1,4 +1,4 @@
-"""Finds artifacts with Essentia's detectors, in a Python that has it: Essentia is AGPL, and not one of our dependencies.
+"""Finds artifacts with Essentia's detectors, in a Python that has it: it is AGPL, and no dependency of ours.
 
     PYTHON_WITH_ESSENTIA bench/detection/peer.py FOLDER
 
