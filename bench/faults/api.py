@@ -16,6 +16,7 @@ from earmark.v1.admin_service_pb2_grpc import AdminServiceStub
 from earmark.v1.annotation_service_pb2_grpc import AnnotationServiceStub
 from earmark.v1.audio_service_pb2_grpc import AudioServiceStub
 from earmark.v1.dataset_service_pb2_grpc import DatasetServiceStub
+from earmark.v1.detection_service_pb2_grpc import DetectionServiceStub
 from earmark.v1.model_service_pb2_grpc import ModelServiceStub
 from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 
@@ -24,6 +25,7 @@ STUBS = (
     AnnotationServiceStub,
     AudioServiceStub,
     DatasetServiceStub,
+    DetectionServiceStub,
     ModelServiceStub,
     TrainingServiceStub,
 )

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.faults import clients, dataset_clients, dependencies, log_clients, other_tenant, tables, validators
+from bench.faults import (
+    clients,
+    dataset_clients,
+    dependencies,
+    log_clients,
+    other_tenant,
+    search_clients,
+    tables,
+    validators,
+)
 from bench.faults.api import Api
 from bench.faults.dataset import TrainingData, create_training_data
 from bench.faults.faults import Faults, plan
@@ -133,6 +142,7 @@ async def _run_clients(
         data, other = resources.data, resources.other_tenant
         work = {
             "jobs": clients.jobs(await client("jobs"), data, stop),
+            "searches": search_clients.searches(await client("searches"), data, stop),
             "sets": dataset_clients.sets(await client("sets"), data, stop),
             **{
                 name: dataset_clients.uploads(await client(name), resources.uploads_id, stop)
@@ -191,6 +201,7 @@ def _figures(observed: Observations, contents: Tables) -> dict[str, Any]:
     seconds = [after - before for _, before, after in waits(contents)]
     return {
         "jobs": {"created": len(contents.jobs), **dict(sorted(statuses.items()))},
+        "searches": dict(Counter(search.status for search in contents.searches)),
         "attempts": sum(job.attempt for job in contents.jobs),
         "calls": len(observed.calls),
         "errors": validators.errors_by_code(observed),

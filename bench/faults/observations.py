@@ -9,6 +9,7 @@ from google.rpc import error_details_pb2
 from grpc import aio
 from grpc_status import rpc_status
 
+from earmark.v1 import detection_service_pb2 as detection
 from earmark.v1 import training_service_pb2 as training
 
 DOMAIN = "earmark"
@@ -91,6 +92,39 @@ class Watcher:
 
 
 @dataclass(slots=True)
+class SearchStream:
+    """One stream of a watch of a detection job, from its opening to its end."""
+
+    gateway: int
+    began: float
+    ended: float | None = None
+    events: list[detection.DetectionEvent] = field(default_factory=list)
+    failure: Failure | None = None
+
+
+@dataclass(slots=True)
+class Search:
+    """One detection job that a client created and followed to its end; `found` is what it then listed."""
+
+    job_id: str
+    request_id: str
+    is_cancelled: bool = False
+    streams: list[SearchStream] = field(default_factory=list)
+    found: list[detection.JobDetection] = field(default_factory=list)
+
+    @property
+    def events(self) -> list[detection.DetectionEvent]:
+        """The events of all streams, in order of arrival."""
+        return [event for stream in self.streams for event in stream.events]
+
+    @property
+    def revision(self) -> int:
+        """The last revision received."""
+        events = self.events
+        return events[-1].revision if events else 0
+
+
+@dataclass(slots=True)
 class LogStream:
     """One stream of a watch of the log, from its opening to its end."""
 
@@ -165,6 +199,7 @@ class Observations:
     calls: list[Call] = field(default_factory=list)
     watchers: list[Watcher] = field(default_factory=list)
     log_watchers: list[LogWatcher] = field(default_factory=list)
+    searches: list[Search] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     uploads: list[Upload] = field(default_factory=list)
     deleted: list[DeletedDataset] = field(default_factory=list)

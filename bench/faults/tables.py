@@ -9,6 +9,7 @@ from google.protobuf import json_format
 from bench.faults.clients import REQUEST
 from earmark.storage.database import Connection, Database
 from earmark.v1 import audio_service_pb2 as audio
+from earmark.v1 import detection_service_pb2 as detection
 from earmark.v1 import training_service_pb2 as training
 
 TENANT = "default"
@@ -42,6 +43,21 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchJob:
+    """A row of detection_jobs, and of each of its files: the status, and the number of detections."""
+
+    id: str
+    request_id: str | None
+    status: str
+    revision: int
+    total_files: int
+    completed_files: int
+    failed_files: int
+    total_detections: int
+    files: list[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class File:
     """A row of audio_files."""
 
@@ -67,6 +83,8 @@ class Tables:
     file_events: list[audio.AudioFileEvent] = field(default_factory=list)
     ids: frozenset[str] = frozenset()
     objects: list[str] = field(default_factory=list)
+    searches: list[SearchJob] = field(default_factory=list)
+    search_events: dict[str, list[detection.DetectionEvent]] = field(default_factory=dict)
 
 
 async def read(dsn: str, objects: Path) -> Tables:
@@ -76,7 +94,7 @@ async def read(dsn: str, objects: Path) -> Tables:
         database.connection() as connection,
         connection.transaction(isolation="repeatable_read"),
     ):
-        jobs = await _jobs(connection)
+        jobs, searches = await _jobs(connection), await _searches(connection)
         return Tables(
             jobs,
             {job.id: await _events(connection, job.id) for job in jobs},
@@ -87,6 +105,8 @@ async def read(dsn: str, objects: Path) -> Tables:
             await _file_events(connection),
             await _ids(connection),
             _keys(objects),
+            searches,
+            {job.id: await _search_events(connection, job.id) for job in searches},
         )
 
 
@@ -113,6 +133,41 @@ async def _events(connection: Connection, job_id: str) -> list[training.Training
     for row in rows:
         event = json_format.ParseDict(row["body"], training.TrainingEvent())
         event.training_job_id, event.revision, event.attempt = job_id, row["revision"], row["attempt"]
+        event.time.FromDatetime(row["time"])
+        events.append(event)
+    return events
+
+
+async def _searches(connection: Connection) -> list[SearchJob]:
+    rows = await connection.fetch("SELECT * FROM detection_jobs WHERE tenant_id = $1 ORDER BY id", TENANT)
+    return [
+        SearchJob(
+            str(row["id"]),
+            row["metadata"].get(REQUEST),
+            row["status"],
+            row["revision"],
+            row["total_files"],
+            row["completed_files"],
+            row["failed_files"],
+            row["total_detections"],
+            [
+                (file["status"], file["detection_count"])
+                for file in await connection.fetch(
+                    "SELECT status, detection_count FROM detection_files WHERE detection_job_id = $1",
+                    row["id"],
+                )
+            ],
+        )
+        for row in rows
+    ]
+
+
+async def _search_events(connection: Connection, job_id: str) -> list[detection.DetectionEvent]:
+    rows = await connection.fetch("SELECT * FROM events WHERE resource_id = $1 ORDER BY revision", job_id)
+    events = []
+    for row in rows:
+        event = json_format.ParseDict(row["body"], detection.DetectionEvent())
+        event.detection_job_id, event.revision, event.attempt = job_id, row["revision"], row["attempt"]
         event.time.FromDatetime(row["time"])
         events.append(event)
     return events
@@ -158,7 +213,9 @@ async def _replies(connection: Connection) -> dict[str, bytes]:
 
 async def _file_events(connection: Connection) -> list[audio.AudioFileEvent]:
     rows = await connection.fetch(
-        "SELECT * FROM events WHERE tenant_id = $1 AND resource <> 'training_job' ORDER BY sequence", TENANT
+        "SELECT * FROM events WHERE tenant_id = $1 AND resource = ANY ('{audio_file,dataset}')"
+        " ORDER BY sequence",
+        TENANT,
     )
     events = []
     for row in rows:

@@ -18,8 +18,24 @@ from bench.faults.job_validators import (
     one_end_and_no_stale_writes,
 )
 from bench.faults.log_validators import file_logs_are_whole, logs_are_whole
-from bench.faults.observations import Call, Failure, Fault, LogWatcher, Observations, Watcher
+from bench.faults.observations import (
+    Call,
+    Failure,
+    Fault,
+    LogStream,
+    LogWatcher,
+    Observations,
+    SearchStream,
+    Stream,
+    Watcher,
+)
 from bench.faults.recovery import everything_goes_on
+from bench.faults.search_validators import (
+    search_watches_are_whole,
+    searches_are_kept,
+    searches_end_once,
+    searches_find_the_same,
+)
 from bench.faults.tables import AnnotationRow, Tables
 from earmark.v1 import annotation_service_pb2 as pb_annotations
 from earmark.v1 import training_service_pb2 as pb
@@ -81,18 +97,21 @@ def errors_are_passing(observed: Observations, tables: Tables) -> Iterator[str]:
         if call.failure is not None and not _is_expected(call):
             where = f"{call.client}: {call.method} at gateway-{call.gateway}"
             yield from _failure_problems(where, call.failure, call.began, call.ended, observed.faults)
+    for who, stream in _streams(observed):
+        if stream.failure is not None:
+            ended = stream.ended or stream.began
+            where = f"{who} at gateway-{stream.gateway}"
+            yield from _failure_problems(where, stream.failure, ended, ended, observed.faults)
+
+
+def _streams(observed: Observations) -> Iterator[tuple[str, Stream | SearchStream | LogStream]]:
+    """The streams of all watches, each with the name of its watcher."""
     for watcher in observed.watchers:
-        for stream in watcher.streams:
-            if stream.failure is not None:
-                where = f"{watcher.name} of job {watcher.job_id} at gateway-{stream.gateway}"
-                ended = stream.ended or stream.began
-                yield from _failure_problems(where, stream.failure, ended, ended, observed.faults)
+        yield from ((f"{watcher.name} of job {watcher.job_id}", stream) for stream in watcher.streams)
+    for search in observed.searches:
+        yield from ((f"the watch of detection job {search.job_id}", stream) for stream in search.streams)
     for log_watcher in observed.log_watchers:
-        for log_stream in log_watcher.streams:
-            if log_stream.failure is not None:
-                ended = log_stream.ended or log_stream.began
-                where = f"{log_watcher.name} at gateway-{log_stream.gateway}"
-                yield from _failure_problems(where, log_stream.failure, ended, ended, observed.faults)
+        yield from ((log_watcher.name, stream) for stream in log_watcher.streams)
 
 
 def _is_expected(call: Call) -> bool:
@@ -233,6 +252,10 @@ VALIDATORS: dict[str, Validator] = {
     "no job fails": no_job_fails,
     "everything goes on after a fault": everything_goes_on,
     "everything comes to its end": clients_are_done,
+    "searches are kept": searches_are_kept,
+    "searches end once": searches_end_once,
+    "searches find the same": searches_find_the_same,
+    "watches of searches are whole": search_watches_are_whole,
 }
 
 
