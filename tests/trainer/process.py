@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import grpc
@@ -63,6 +64,19 @@ class Trainer:
     def train(self, files=(), **config) -> Iterator[pb.TrainResponse]:
         job = pb.TrainRequest(job=training_job(**config))
         return self.stub.Train(iter([job, *files]), timeout=4 * SECONDS)
+
+    def detect_files(
+        self, model: pb.TrainResponse.Completed, files=(), **config
+    ) -> Iterator[pb.DetectFilesResponse]:
+        """`files` are requests; what follows them may block, for a stream that stays open."""
+        requests = chain([pb.DetectFilesRequest(job=detection_job(model, **config))], files)
+        return self.stub.DetectFiles(requests, timeout=4 * SECONDS)
+
+    def recording(self, data: bytes) -> pb.DetectFilesRequest:
+        """Stores a recording for a detection job."""
+        file_id = str(uuid.uuid4())
+        self.objects.put(key := f"recordings/{file_id}/source", data)
+        return pb.DetectFilesRequest(file=pb.DetectFilesRequest.File(file_id=file_id, source=key))
 
     def detect(self, data: bytes, model: pb.TrainResponse.Completed, **config) -> list[pb.DetectResponse]:
         start = detection_start(model, **config)
@@ -139,6 +153,17 @@ def training_job(**config) -> pb.TrainRequest.Job:
 def detection_start(model: pb.TrainResponse.Completed, **config) -> pb.DetectRequest.Start:
     return pb.DetectRequest.Start(
         weights=model.weights, model_config=model.model_config, sha256=model.sha256, config=config
+    )
+
+
+def detection_job(model: pb.TrainResponse.Completed, **config) -> pb.DetectFilesRequest.Job:
+    return pb.DetectFilesRequest.Job(
+        detection_job_id=JOB_ID,
+        attempt=1,
+        weights=model.weights,
+        model_config=model.model_config,
+        sha256=model.sha256,
+        config=config,
     )
 
 

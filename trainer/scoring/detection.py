@@ -1,6 +1,6 @@
 """Detection: features to scores to detections. The same code serves users and evaluates epochs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -29,12 +29,21 @@ def detect(
     model: Model, features: FileFeatures, duration_ms: int, config: DetectionConfig
 ) -> list[Detection]:
     """Detects the artifacts in the features of one file. They are ordered by start."""
-    return file_scores(model, features, duration_ms).detections(model.types, config)
+    (scores,) = scores_of_files(model, [(features, duration_ms)])
+    return scores.detections(model.types, config)
 
 
-def file_scores(model: Model, features: FileFeatures, duration_ms: int) -> Scores:
-    """The scores of one file."""
-    return Scores(np.stack(frame_scores(model, list(features.tracks))), features.channels, duration_ms)
+def scores_of_files(
+    model: Model, files: Sequence[tuple[FileFeatures, int]], check: Callable[[], None] = lambda: None
+) -> Iterator[Scores]:
+    """The scores of each file, given with its duration in ms. Their tiles share batches.
+
+    `check` is called before each batch, and what it raises ends the work.
+    """
+    raw = iter(raw_scores(model, [track for features, _ in files for track in features.tracks], check))
+    for features, duration_ms in files:
+        tracks = [cleaned(next(raw), model.types) for _ in features.tracks]
+        yield Scores(np.stack(tracks), features.channels, duration_ms)
 
 
 def frame_scores(
@@ -60,12 +69,15 @@ def cleaned_regions(
 
 
 def raw_scores(
-    model: Model, files: Sequence[Float16[np.ndarray, "_ features"]]
+    model: Model,
+    files: Sequence[Float16[np.ndarray, "_ features"]],
+    check: Callable[[], None] = lambda: None,
 ) -> list[Float32[np.ndarray, "_ types"]]:
     """The network's scores (0-1) of each file, one per frame and type.
 
     Files are cut into tiles that overlap by the network's reach, so that the scores are those of the whole
     file. Batches of tiles have few shapes, so that memory is bounded and no length of file needs compiling.
+    `check` is called before each batch, and what it raises ends the work.
     """
     past, future = (
         -(-reach // ALIGNMENT) * ALIGNMENT for reach in (model.architecture.past, model.architecture.future)
@@ -73,20 +85,22 @@ def raw_scores(
     useful = TILE - past - future
     tiles = [(number, first) for number, file in enumerate(files) for first in range(0, len(file), useful)]
     result = [np.empty((len(file), len(model.types)), np.float32) for file in files]
-    scored = (
-        (
-            batch,
-            _tile_scores(
-                model.parameters,
-                *_padded(files, batch, past),
-                model.mean,
-                model.deviation,
-                architecture=model.architecture,
-            ),
-        )
-        for batch in _batches(tiles)
-    )
-    for batch, tile_scores in _prefetched(scored):
+
+    def scored() -> Iterator[tuple[Sequence[tuple[int, int] | None], Float32[Array, "tiles frames outputs"]]]:
+        for batch in _batches(tiles):
+            check()
+            yield (
+                batch,
+                _tile_scores(
+                    model.parameters,
+                    *_padded(files, batch, past),
+                    model.mean,
+                    model.deviation,
+                    architecture=model.architecture,
+                ),
+            )
+
+    for batch, tile_scores in _prefetched(scored()):
         scores = np.asarray(tile_scores)[:, past : TILE - future]
         for row, (number, first) in enumerate(filter(None, batch)):
             part = result[number][first : first + useful]

@@ -8,7 +8,7 @@ import os
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,11 @@ class AudioFiles:
         """The output of trainer.features.frontend.pack_features."""
         return self.folder / "features"
 
+    @property
+    def scores(self) -> Path:
+        """What a model finds in the features, as earmark.scores packs it."""
+        return self.folder / "scores"
+
     @contextmanager
     def opened(self, *, stores_audio: bool) -> Iterator[list[int]]:
         """Yields the descriptors that a DecodeRequest needs."""
@@ -71,6 +76,27 @@ class AudioFiles:
             written = [self.features, self.audio] if stores_audio else [self.features]
             results = [stack.enter_context(path.open("wb+")) for path in written]
             yield [file.fileno() for file in (source, samples, *results)]
+
+
+class Slots:
+    """So many slots. If there are several, a file of a job leaves one free: no other file waits for a job."""
+
+    def __init__(self, count: int) -> None:
+        self.free = count
+        self._left_by_jobs = int(count > 1)
+        self._freed = Changes()
+
+    @asynccontextmanager
+    async def one(self, *, of_job: bool) -> AsyncIterator[None]:
+        """Waits for a slot, which the body has."""
+        while self.free <= of_job * self._left_by_jobs:
+            await self._freed.next.wait()
+        self.free -= 1
+        try:
+            yield
+        finally:
+            self.free += 1
+            self._freed.notify()
 
 
 @dataclass(eq=False, slots=True)
@@ -83,8 +109,8 @@ class _PooledProcess:
 class AudioPool:
     """At most `settings.audio_processes` files are decoded at a time, and a short one besides.
 
-    Long files wait for each other, and never take the last slot. One process is started in advance, the
-    others when they are first needed.
+    Long files wait for each other, and never take the last slot. Files of jobs, of any length, leave one to
+    the others. One process is started in advance, the others when they are first needed.
     """
 
     def __init__(self, settings: TrainerSettings, changes: Changes, module: str = AUDIO) -> None:
@@ -93,8 +119,8 @@ class AudioPool:
         self._changes = changes
         self._module = module
         self._size = settings.audio_processes + 1
-        self._slots = asyncio.Semaphore(self._size)
-        self._slots_of_long = asyncio.Semaphore(settings.audio_processes)
+        self._slots = Slots(self._size)
+        self._slots_of_long = Slots(settings.audio_processes)
         self._waiting = 0
         self._protections_reported = False
         self._busy: set[_PooledProcess] = set()
@@ -112,27 +138,29 @@ class AudioPool:
 
     @asynccontextmanager
     async def decoding(
-        self, files: AudioFiles, *, stores_audio: bool, fetch: Fetch | None = None
+        self, files: AudioFiles, *, stores_audio: bool, fetch: Fetch | None = None, of_job: bool = False
     ) -> AsyncIterator["Decoding"]:
         """Yields what a process decodes. An error in the body kills the process.
 
         `fetch` writes the source again: if it is given, a long file that waits for its turn is not kept on
-        the disk. Raises ProcessLostError if a process cannot start.
+        the disk. A file `of_job` lets others go before it. Raises ProcessLostError if a process cannot start.
         """
-        async with self._process() as child:
+        async with self._process(of_job=of_job) as child:
             decoding = Decoding(child, files, SHORT_SECONDS)
             await decoding.begin(long=False, stores_audio=stores_audio)
             if not decoding.is_long:
                 yield decoding
                 return
-        async with self._long_file(files, fetch), self._process() as child:
+        async with self._long_file(files, fetch, of_job=of_job), self._process(of_job=of_job) as child:
             decoding = Decoding(child, files, self._settings.audio_max_seconds)
             await decoding.begin(long=True, stores_audio=stores_audio)
             yield decoding
 
-    async def decode(self, files: AudioFiles) -> Decoded | Failed:
-        """Computes the features of a file. Raises ProcessLostError if a process cannot start."""
-        async with self.decoding(files, stores_audio=False) as decoding:
+    async def decode(
+        self, files: AudioFiles, *, fetch: Fetch | None = None, of_job: bool = False
+    ) -> Decoded | Failed:
+        """Computes the features of a file; see `decoding`."""
+        async with self.decoding(files, stores_audio=False, fetch=fetch, of_job=of_job) as decoding:
             featured = await decoding.featured()
             return featured if isinstance(featured, Failed) else decoding.decoded
 
@@ -141,27 +169,27 @@ class AudioPool:
         await asyncio.gather(*(process.child.close() for process in {*self._idle, *self._busy}))
 
     @asynccontextmanager
-    async def _long_file(self, files: AudioFiles, fetch: Fetch | None) -> AsyncIterator[None]:
+    async def _long_file(
+        self, files: AudioFiles, fetch: Fetch | None, *, of_job: bool
+    ) -> AsyncIterator[None]:
         if fetch is not None:
             files.source.unlink()
-        self._waiting += 1
-        self._changes.notify()
-        try:
-            await self._slots_of_long.acquire()
-        finally:
-            self._waiting -= 1
+        async with AsyncExitStack() as stack:
+            self._waiting += 1
             self._changes.notify()
-        try:
+            try:
+                await stack.enter_async_context(self._slots_of_long.one(of_job=of_job))
+            finally:
+                self._waiting -= 1
+                self._changes.notify()
             if fetch is not None:
                 await fetch()
             yield
-        finally:
-            self._slots_of_long.release()
 
     @asynccontextmanager
-    async def _process(self) -> AsyncIterator[Child]:
+    async def _process(self, *, of_job: bool) -> AsyncIterator[Child]:
         """Yields a warm process. An error in the body kills it, since it may still be decoding the file."""
-        async with self._slots:
+        async with self._slots.one(of_job=of_job):
             process = self._warm()
             self._busy.add(process)
             self._changes.notify()

@@ -1,17 +1,27 @@
-"""Requests to the detection process. It answers them in the order in which they were sent."""
+"""Requests to the detection process. Those for the files of jobs do not delay others."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from earmark.trainer.service.detection_job import DetectionJob
 from earmark.trainer.service.errors import CallError
 from earmark.trainer.service.processes import ProcessLostError
 from earmark.trainer.service.supervisor import Supervisor
-from earmark.trainer.workers.wire import DetectedArtifact, DetectionReply, DetectionRequest, Failed
+from earmark.trainer.workers.wire import (
+    DetectedArtifact,
+    DetectionReply,
+    DetectionRequest,
+    Failed,
+    FileRequest,
+    ModelRequest,
+    Outcome,
+    Scored,
+    Unreadable,
+)
 
 START_SECONDS = 60.0  # a new process imports JAX and starts the device, mostly in 2 to 10 s
-
-Outcome = tuple[DetectedArtifact, ...] | Failed
 
 
 class DetectionProcess:
@@ -48,6 +58,37 @@ class DetectionProcess:
         config: dict[str, Any],
     ) -> tuple[DetectedArtifact, ...]:
         """Returns the detections by start. The arguments are those of DetectionRequest. Raises CallError."""
+        found: tuple[DetectedArtifact, ...] = await self._answer(
+            lambda number: DetectionRequest(
+                number, weights, model_config, sha256, features, duration_ms, config
+            )
+        )
+        return found
+
+    async def load(self, job: DetectionJob) -> None:
+        """Has the job's model loaded. Raises CallError if it cannot be used."""
+        await self._answer(lambda number: ModelRequest(number, job.weights, job.model_config, job.sha256))
+
+    async def score(
+        self, job: DetectionJob, features: Path, scores: Path, duration_ms: int
+    ) -> Scored | Unreadable:
+        """Has the scores of a file of the job written into the file `scores`. Raises CallError."""
+        outcome: Scored | Unreadable = await self._answer(
+            lambda number: FileRequest(
+                number,
+                job.weights,
+                job.model_config,
+                job.sha256,
+                features,
+                scores,
+                duration_ms,
+                job.config,
+            )
+        )
+        return outcome
+
+    async def _answer(self, request: Callable[[int], DetectionRequest | ModelRequest | FileRequest]) -> Any:
+        """Sends the request that has this number. Returns the outcome, or raises it as a CallError."""
         try:
             async with asyncio.timeout(START_SECONDS):
                 child = await self._supervisor.wait_until_warm()
@@ -58,16 +99,14 @@ class DetectionProcess:
                 "the trainer's log says why",
             ) from None
         self._last_number += 1
-        request = DetectionRequest(
-            self._last_number, weights, model_config, sha256, features, duration_ms, config
-        )
+        number = self._last_number
         pending: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._pending[request.number] = pending
+        self._pending[number] = pending
         try:
-            await child.send(request)
+            await child.send(request(number))
             outcome = await pending
         finally:
-            self._pending.pop(request.number, None)
+            self._pending.pop(number, None)
         if isinstance(outcome, Failed):
             raise CallError(outcome.reason, outcome.message)
         return outcome

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import wraps
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import grpc
@@ -20,11 +19,14 @@ from earmark.trainer.failures import FailureKind, kind_of
 from earmark.trainer.features.version import FRONTEND_VERSION
 from earmark.trainer.service import messages
 from earmark.trainer.service.audio_pool import AudioFiles
+from earmark.trainer.service.detection_job import JobFile
 from earmark.trainer.service.errors import CallError, StoppingError
+from earmark.trainer.service.file_detection import FileDetection
 from earmark.trainer.service.interruptible import interruptible, read_request
 from earmark.trainer.service.keys import check_below, check_written
 from earmark.trainer.service.processes import ProcessLostError
 from earmark.trainer.service.runtime import Runtime
+from earmark.trainer.service.scratch import write_file
 from earmark.trainer.service.slot import HAND_BACK_SECONDS, SlotClaim
 from earmark.trainer.workers.wire import Decoded, Failed, Featured
 
@@ -229,6 +231,26 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
             yield request.data
 
     @rpc
+    async def DetectFiles(self, requests: AsyncIterator[pb.DetectFilesRequest], context: Context) -> None:
+        """Detects artifacts in the files of one job, and answers each when it is done."""
+        self._refuse_if_stopping()
+        first = await read_request(self._stopping, requests, self._longest_wait)
+        if first is None or first.WhichOneof("content") != "job":
+            raise CallError("INVALID_FIELD", "the first message must be the job", "job")
+        job = messages.from_detection_job(first.job)
+
+        async def next_file() -> JobFile | None:
+            request = await read_request(self._stopping, requests, self._longest_wait, lambda: detection.busy)
+            return None if request is None else messages.from_detection_file(request)
+
+        with self.runtime.detection_slot.claim(first.job.detection_job_id) as device:
+            accepted = pb.DetectFilesResponse.Accepted(device=device)
+            await context.write(pb.DetectFilesResponse(accepted=accepted))
+            async with FileDetection(self.runtime, job, next_file) as detection:
+                while event := await interruptible(self._stopping, detection.next_event(self._heartbeat)):
+                    await context.write(messages.to_files_response(event))
+
+    @rpc
     async def GetCapacity(self, _request: pb.GetCapacityRequest, _context: Context) -> pb.GetCapacityResponse:
         """Returns the current capacity."""
         return pb.GetCapacityResponse(capacity=self._capacity())
@@ -258,14 +280,9 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
             problem=environment.problem,
             store_id=environment.store_id,
             frontend=FRONTEND_VERSION,
+            detection_slots=1,
+            free_detection_slots=int(runtime.detection_slot.free and is_well),
         )
-
-
-async def write_file(path: Path, parts: AsyncIterator[bytes]) -> None:
-    """Writes `parts` to a file in a thread, off the event loop. Raises what `parts` raises."""
-    with path.open("wb") as file:
-        async for part in parts:
-            await asyncio.to_thread(file.write, part)
 
 
 def check_keys_of_job(job: pb.TrainRequest.Job) -> None:

@@ -5,7 +5,7 @@ no longer send its status.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from earmark.trainer.service.errors import CallError, StoppingError
@@ -27,27 +27,32 @@ async def interruptible(event: asyncio.Event, work: Awaitable[Result]) -> Result
 
 
 async def read_request(
-    event: asyncio.Event, requests: AsyncIterator[Result], longest_wait: float
+    event: asyncio.Event,
+    requests: AsyncIterator[Result],
+    longest_wait: float,
+    busy: Callable[[], bool] = lambda: False,
 ) -> Result | None:
     """Returns the next request of a stream, None after the last. Raises StoppingError once `event` is set.
 
     Raises CallError if none comes within `longest_wait` seconds, because an idle stream keeps a slot from
-    others. Raises a request that is a CallError, which stands for bytes that are no message. The pending read
-    then ends with its call: gRPC leaks a read that is cancelled.
+    others; a call that is `busy` with earlier requests is not idle. Raises a request that is a CallError,
+    which stands for bytes that are no message. The pending read then ends with its call: gRPC leaks a read
+    that is cancelled.
     """
     read = asyncio.ensure_future(anext(requests, None))
     # Retrieves the exception, which asyncio would otherwise report if this coroutine has stopped waiting.
     read.add_done_callback(lambda done: done.cancelled() or done.exception())
-    if await _done_before(event, read, longest_wait):
-        request = read.result()
-        if isinstance(request, CallError):
-            raise request
-        return request
-    if event.is_set():
-        raise StoppingError
-    raise CallError(
-        "STREAM_IDLE", f"the stream brought no message for {longest_wait:g} s: send it without pauses"
-    )
+    while not await _done_before(event, read, longest_wait):
+        if event.is_set():
+            raise StoppingError
+        if not busy():
+            raise CallError(
+                "STREAM_IDLE", f"the stream brought no message for {longest_wait:g} s: send it without pauses"
+            )
+    request = read.result()
+    if isinstance(request, CallError):
+        raise request
+    return request
 
 
 async def _done_before(

@@ -10,7 +10,18 @@ from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.trainer import events
 from earmark.trainer.failures import FailureKind, kind_of
 from earmark.trainer.job import Annotation, BaseModel, TrainingConfig, TrainingFile, TrainingJob
+from earmark.trainer.service.detection_job import (
+    DetectionJob,
+    FileCompleted,
+    FileEvent,
+    FileFailed,
+    FileScores,
+    FileStarted,
+    JobFile,
+    Quiet,
+)
 from earmark.trainer.service.errors import CallError
+from earmark.trainer.service.keys import check_below
 from earmark.trainer.workers.wire import DetectedArtifact
 from earmark.v1 import detection_pb2, metrics_pb2, training_config_pb2, training_service_pb2
 
@@ -127,6 +138,46 @@ def from_detection_config(config: detection_pb2.DetectionConfig) -> dict[str, ob
         field.name: dict(value) if isinstance(value, Mapping) else value
         for field, value in config.ListFields()
     }
+
+
+def from_detection_job(job: pb.DetectFilesRequest.Job) -> DetectionJob:
+    """Raises CallError for a key that is not of a model."""
+    check_below("jobs", weights=job.weights, model_config=job.model_config)
+    return DetectionJob(job.weights, job.model_config, job.sha256, from_detection_config(job.config))
+
+
+def from_detection_file(request: pb.DetectFilesRequest) -> JobFile:
+    """Raises CallError for any other message, and for a key that is not of this file."""
+    file = request.file
+    keys = {name: key for name in ("features", "source") if (key := getattr(file, name))}
+    if request.WhichOneof("content") != "file" or len(keys) != 1:
+        raise CallError(
+            "INVALID_FIELD",
+            "every message but the first must be a file with the key of either its features or its source",
+            "file",
+        )
+    kind = "recordings" if file.source.startswith("recordings/") else "audio"
+    check_below(f"{kind}/{file.file_id}", **keys)
+    return JobFile(file.file_id, file.features, file.source, file.duration_ms)
+
+
+def to_files_response(event: FileEvent) -> pb.DetectFilesResponse:
+    """Converts what happened to a file of a detection job."""
+    match event:
+        case FileStarted(file_id):
+            return pb.DetectFilesResponse(started=pb.DetectFilesResponse.Started(file_id=file_id))
+        case FileScores(file_id, data):
+            return pb.DetectFilesResponse(scores=pb.DetectFilesResponse.Scores(file_id=file_id, data=data))
+        case FileCompleted(file_id, duration_ms, count):
+            completed = pb.DetectFilesResponse.Completed(
+                file_id=file_id, duration_ms=duration_ms, detection_count=count
+            )
+            return pb.DetectFilesResponse(completed=completed)
+        case FileFailed(file_id, reason, message):
+            failed = pb.DetectFilesResponse.Failed(file_id=file_id, reason=reason, message=message)
+            return pb.DetectFilesResponse(failed=failed)
+        case Quiet():
+            return pb.DetectFilesResponse(heartbeat=pb.DetectFilesResponse.Heartbeat())
 
 
 def to_response(event: events.Event) -> pb.TrainResponse:

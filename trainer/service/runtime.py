@@ -15,6 +15,7 @@ from earmark.storage.objects import ObjectStore
 from earmark.trainer.service.audio_pool import AudioPool
 from earmark.trainer.service.changes import Changes
 from earmark.trainer.service.detection_process import DetectionProcess
+from earmark.trainer.service.detection_slot import DetectionSlot
 from earmark.trainer.service.device import device_environment
 from earmark.trainer.service.environment import Environment
 from earmark.trainer.service.scratch import ScratchDirectory
@@ -46,6 +47,7 @@ class Runtime:
     training_slot: TrainingSlot
     audio_pool: AudioPool
     detection_process: DetectionProcess
+    detection_slot: DetectionSlot
     background: Background
 
     @property
@@ -71,6 +73,7 @@ class Runtime:
             training_slot=TrainingSlot(training, changes),
             audio_pool=AudioPool(settings, changes),
             detection_process=DetectionProcess(detection),
+            detection_slot=DetectionSlot(detection, changes),
             background=Background(),
         )
         tasks = [

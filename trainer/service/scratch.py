@@ -1,10 +1,11 @@
 """Temporary folders for files in use. A trainer removes those that a killed trainer left behind."""
 
+import asyncio
 import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,6 +35,13 @@ class ScratchDirectory:
         """Removes this trainer's folder and unlocks it."""
         shutil.rmtree(self._folder, ignore_errors=True)
         os.close(self._lock)
+
+
+async def write_file(path: Path, parts: AsyncIterator[bytes]) -> None:
+    """Writes `parts` to a file in a thread, off the event loop. Raises what `parts` raises."""
+    with path.open("wb") as file:
+        async for part in parts:
+            await asyncio.to_thread(file.write, part)
 
 
 @contextmanager

@@ -1,79 +1,70 @@
 """The detection process. It is separate from training, so that a recording never waits for a job."""
 
 import sys
-from collections import OrderedDict
+import threading
 from dataclasses import astuple
 from multiprocessing.connection import Connection
 
-import structlog
-
 from earmark.scores import DetectionConfig
-from earmark.storage.objects import ObjectNotFoundError, ObjectStore, ObjectStoreError
+from earmark.storage.objects import ObjectStore
 from earmark.trainer.features.stored import unpack_features
 from earmark.trainer.logs import configure_logging
-from earmark.trainer.model import Model, UnreadableModelError, load_model
 from earmark.trainer.scoring.detection import detect
 from earmark.trainer.settings import TrainerSettings
-from earmark.trainer.workers.device import device_failure, warm_up
-from earmark.trainer.workers.wire import DetectedArtifact, DetectionReply, DetectionRequest, Failed, Ready
-
-CACHED_MODELS = 8
-
-log = structlog.get_logger()
-
-
-class ModelCache:
-    """The models used most recently. They never become stale, because stored models never change."""
-
-    def __init__(self, objects: ObjectStore) -> None:
-        self._objects = objects
-        self._loaded: OrderedDict[tuple[str, str, str], Model] = OrderedDict()
-
-    def get(self, weights: str, config: str, sha256: str) -> Model:
-        """Returns the model stored under these keys. Raises what load_model raises."""
-        key = (weights, config, sha256)
-        if key not in self._loaded:
-            self._loaded[key] = load_model(self._objects.identified(), weights, config, sha256)
-        self._loaded.move_to_end(key)
-        while len(self._loaded) > CACHED_MODELS:
-            self._loaded.popitem(last=False)
-        return self._loaded[key]
+from earmark.trainer.workers.answers import ModelCache, failed
+from earmark.trainer.workers.device import warm_up
+from earmark.trainer.workers.file_scorer import FileScorer
+from earmark.trainer.workers.wire import (
+    DetectedArtifact,
+    DetectionReply,
+    DetectionRequest,
+    Failed,
+    FileRequest,
+    Loaded,
+    ModelRequest,
+    Outcome,
+    Ready,
+)
 
 
 def serve(connection: Connection, settings: TrainerSettings) -> None:
-    """Sends Ready, then answers each DetectionRequest.
+    """Sends Ready, then answers each request. Another thread answers those for the files of jobs.
 
     Raises EOFError when the front has closed its end, and SystemExit after a failure of the device.
     """
     configure_logging(settings.log_level)
     models = ModelCache(ObjectStore.open(settings.object_store_url))
     connection.send(Ready(warm_up()))
+    sending = threading.Lock()
+
+    def reply(number: int, outcome: Outcome) -> None:
+        with sending:
+            connection.send(DetectionReply(number, outcome))
+
+    scorer = FileScorer(models, reply)
+    threading.Thread(target=scorer.run, name="files of jobs", daemon=True).start()
     while True:
-        request: DetectionRequest = connection.recv()
+        request: DetectionRequest | ModelRequest | FileRequest = connection.recv()
+        if isinstance(request, FileRequest):
+            scorer.add(request)
+            continue
         outcome = answer(request, models)
-        connection.send(DetectionReply(request.number, outcome))
+        reply(request.number, outcome)
         if isinstance(outcome, Failed) and outcome.ends_process:
             sys.exit(f"this process ends: {outcome.message}")
 
 
-def answer(request: DetectionRequest, models: ModelCache) -> tuple[DetectedArtifact, ...] | Failed:
-    """Returns the detections by start, or the failure. Raises nothing."""
+def answer(
+    request: DetectionRequest | ModelRequest, models: ModelCache
+) -> tuple[DetectedArtifact, ...] | Loaded | Failed:
+    """Returns the detections by start, or that the model is loaded, or the failure. Raises nothing."""
     try:
-        return detected_artifacts(request, models)
-    except ObjectStoreError as error:
-        return Failed("OBJECT_STORE_UNAVAILABLE", str(error))
-    except ObjectNotFoundError as error:
-        return Failed(
-            "STORED_DATA_DAMAGED", f"the model's object {error.key!r} is missing from the object store"
-        )
-    except UnreadableModelError as error:
-        return Failed(error.reason, str(error))
-    except FileNotFoundError:
-        return Failed("INTERNAL", "the features are gone: was the call cancelled?")
-    except Exception as error:
-        log.exception("detection crashed", weights=request.weights)
-        crashed = Failed("INTERNAL", "detection crashed: the trainer's log has the traceback")
-        return device_failure(error) or crashed
+        if isinstance(request, DetectionRequest):
+            return detected_artifacts(request, models)
+        models.get(request.weights, request.model_config, request.sha256)
+        return Loaded()
+    except Exception as error:  # noqa: BLE001 it becomes a failure, and a line in the log if it is unknown
+        return failed(error)
 
 
 def detected_artifacts(request: DetectionRequest, models: ModelCache) -> tuple[DetectedArtifact, ...]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -120,6 +120,33 @@ class DetectionRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """To the detection process: load a model. For the fields, see DetectionRequest."""
+
+    number: int
+    weights: str
+    model_config: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileRequest:
+    """To the detection process: score the features of one file of a job.
+
+    `scores` is the file that gets what earmark.scores packs. For the other fields, see DetectionRequest.
+    """
+
+    number: int
+    weights: str
+    model_config: str
+    sha256: str
+    features: Path
+    scores: Path
+    duration_ms: int
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class DetectedArtifact:
     """One detection; `confidence` is 0-1. `channels` are those with it, from 0, ascending.
 
@@ -135,8 +162,30 @@ class DetectedArtifact:
 
 
 @dataclass(frozen=True, slots=True)
+class Loaded:
+    """The model is loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The scores of a file are written. `detection_count` is the number of detections with its config."""
+
+    detection_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The features of this file cannot be read, which says nothing about the job's others."""
+
+    message: str
+
+
+Outcome: TypeAlias = tuple[DetectedArtifact, ...] | Loaded | Scored | Unreadable | Failed
+
+
+@dataclass(frozen=True, slots=True)
 class DetectionReply:
-    """The reply to the DetectionRequest of this number: the detections by start, or the failure."""
+    """The reply to the request of this number: what came of it, detections by start, or the failure."""
 
     number: int
-    outcome: tuple[DetectedArtifact, ...] | Failed
+    outcome: Outcome

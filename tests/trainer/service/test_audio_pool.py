@@ -18,6 +18,7 @@ SHORT = encoded(bursts(2, 1)[0], "WAV")
 # libsndfile's MP3 library, which decodes "free format" only, writes about these to stderr; FFmpeg about none.
 FREE_FORMAT = b"".join(b"\xff\xfb\x00\x00" + bytes([number % 251]) * 413 for number in range(2_500))
 BROKEN_FRAMES = FREE_FORMAT.replace(b"\xff\xfb\x00\x00", b"\xff\xfb\x90\x00")
+ALMOST_LONG = encoded(np.zeros((LONG_SAMPLES, 1), np.int16), "FLAC")
 LONG = encoded(np.zeros((4 * LONG_SAMPLES, 1), np.int16), "FLAC")
 
 
@@ -62,7 +63,7 @@ async def test_short_files_do_not_wait_for_long_ones_and_cancelled_ones_free_the
 
     async with pool_of() as pool:
         long = [asyncio.create_task(pool.decode(files_with(LONG)))]
-        await until(pool, pool._slots_of_long.locked)
+        await until(pool, lambda: not pool._slots_of_long.free)
         waits = files_with(LONG)
         long.append(asyncio.create_task(decode(waits)))
         await until(pool, lambda: pool.size == 3)
@@ -75,6 +76,20 @@ async def test_short_files_do_not_wait_for_long_ones_and_cancelled_ones_free_the
             task.cancel()
         await asyncio.wait(long)
         assert (pool.free, pool.size) == (2, 2)
+
+
+async def test_files_of_a_job_leave_a_process_to_others_which_do_not_wait_for_them(files_with):
+    async with pool_of() as pool:
+        job = [asyncio.create_task(pool.decode(files_with(ALMOST_LONG), of_job=True)) for _ in range(3)]
+        await until(pool, lambda: pool.free < pool.size)
+        for _ in range(2):
+            assert await pool.decode(files_with(SHORT)) == Decoded(2000, RATE, 1)
+        assert pool.free == 1
+        assert not any(task.done() for task in job)
+        for task in job:
+            task.cancel()
+        await asyncio.wait(job)
+        assert pool.free == 2
 
 
 async def test_a_process_is_replaced_after_so_many_files(files_with):

@@ -2,24 +2,30 @@
 
 import asyncio
 import os
-from contextlib import asynccontextmanager
 
 import grpc
 import pytest
 
 from earmark.internal.v1 import trainer_service_pb2 as pb
-from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
 from earmark.trainer.service import detection_process, runtime, supervisor
 from earmark.trainer.service.changes import Changes
 from earmark.trainer.service.detection_process import DetectionProcess
 from earmark.trainer.service.errors import CallError
-from earmark.trainer.service.server import serve
 from earmark.trainer.service.supervisor import Supervisor
 from earmark.trainer.settings import TrainerSettings
 from earmark.trainer.workers.device import device_failure
 from tests.sounds import bursts, encoded
-from tests.trainer.process import SECONDS, detection_start, failure, processes, training_job
+from tests.trainer.process import (
+    SECONDS,
+    detection_job,
+    detection_start,
+    failure,
+    kind,
+    processes,
+    training_job,
+)
 from tests.trainer.service.failing_device import DEVICE_ERRORS
+from tests.trainer.service.serving import serving, settings
 
 HERE = "tests.trainer.service"
 OUT_OF_MEMORY = "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 3221225472 bytes."
@@ -35,25 +41,6 @@ def errors(tmp_path, monkeypatch):
     return file
 
 
-@asynccontextmanager
-async def serving(settings):
-    """A stub of a trainer in this process, whose workers are processes of their own."""
-    stop, address = asyncio.Event(), asyncio.get_running_loop().create_future()
-    server = asyncio.create_task(serve(settings, stop, address.set_result))
-    try:
-        async with grpc.aio.insecure_channel(await address) as channel:
-            yield pb_grpc.TrainerServiceStub(channel)
-    finally:
-        stop.set()
-        await server
-
-
-def settings(trainer, **changes):
-    """Settings of a second trainer with the objects of the first."""
-    values = {"data_dir": trainer.data_dir, "trainer_port": 0, "network": "tiny", "precompile": False}
-    return TrainerSettings(**{**values, **changes})
-
-
 def workers(module):
     """The process ids of this process's children that run the module."""
     return {
@@ -61,9 +48,9 @@ def workers(module):
     }
 
 
-async def free_slot(stub):
+async def free_slot(stub, slots="free_training_slots"):
     async for response in stub.WatchCapacity(pb.WatchCapacityRequest(), timeout=SECONDS):
-        if response.capacity.free_training_slots:
+        if getattr(response.capacity, slots):
             return
 
 
@@ -114,6 +101,26 @@ async def test_a_device_error_in_detection_fails_the_call_and_ends_the_process(
         assert responses[-1].WhichOneof("content") == "summary"
         assert len(failing) == 1
         assert not failing & workers(runtime.DETECTION)
+
+
+async def test_a_device_error_in_a_job_ends_its_attempt_and_not_the_next_one(
+    trainer, model, errors, monkeypatch
+):
+    monkeypatch.setattr(runtime, "DETECTION", f"{HERE}.detection_on_failing_device")
+    requests = [
+        pb.DetectFilesRequest(job=detection_job(model)),
+        trainer.recording(encoded(bursts(2, seed=99)[0], "FLAC")),
+    ]
+    async with serving(settings(trainer)) as stub:
+        await free_slot(stub, "free_detection_slots")
+        errors.write_text(f"{STICKY}\n")
+        with pytest.raises(grpc.RpcError) as caught:
+            [response async for response in stub.DetectFiles(iter(requests), timeout=SECONDS)]
+        assert failure(caught.value) == (grpc.StatusCode.UNAVAILABLE, "DEVICE_FAILED")
+        assert kind(caught.value) == pb.FAILURE_KIND_ATTEMPT
+        await free_slot(stub, "free_detection_slots")
+        responses = [response async for response in stub.DetectFiles(iter(requests), timeout=SECONDS)]
+        assert responses[-1].WhichOneof("content") == "completed"
 
 
 @pytest.mark.usefixtures("compiled")

@@ -203,6 +203,7 @@ def test_a_trainer_that_stops_finishes_its_files_and_takes_no_more(suspended):
             trainer.stub.ProcessAudio(audio_request("late")),
             trainer.train(),
             trainer.stub.Detect(iter([pb.DetectRequest(start=pb.DetectRequest.Start())])),
+            trainer.detect_files(pb.TrainResponse.Completed()),
             trainer.stub.WatchCapacity(pb.WatchCapacityRequest()),
         ):
             responses, error = responses_and_error(call)
@@ -243,3 +244,26 @@ def test_a_stream_that_brings_nothing_ends_and_leaves_its_slot_to_others(tmp_pat
             assert [kind(response) for response in responses] == ["accepted"]
             assert failure(error) == (grpc.StatusCode.DEADLINE_EXCEEDED, "STREAM_IDLE")
         end.set()
+
+
+def test_a_trainer_that_stops_hands_a_detection_job_back_at_once(trainer, model, tmp_path):
+    recording, end = trainer.recording(encoded(bursts(2, 1)[0], "WAV")), threading.Event()
+    flags = (
+        "--network",
+        "tiny",
+        "--precompile",
+        "false",
+        "--object-store",
+        str(trainer.data_dir / "objects"),
+    )
+    with running(tmp_path, *flags) as another:
+        another.wait_for(lambda capacity: capacity.free_detection_slots)
+        call = another.detect_files(model, open_stream(recording, end))
+        responses_until(call, "completed")
+        another.process.terminate()
+        rest, error = responses_and_error(call)
+        end.set()
+        assert {kind(response) for response in rest} <= {"heartbeat"}
+        assert failure(error) == STOPPING
+        assert another.process.wait(SECONDS) == 0
+        assert not list((tmp_path / "scratch").iterdir())

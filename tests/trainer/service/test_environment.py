@@ -13,8 +13,17 @@ from earmark.storage.objects import STORE_ID
 from earmark.trainer.service.processes import Child, ProcessLostError
 from earmark.trainer.settings import TrainerSettings
 from tests.sounds import bursts, encoded
-from tests.trainer.process import SECONDS, audio_request, failure, kind, running, wait_for_exit
+from tests.trainer.process import (
+    SECONDS,
+    audio_request,
+    failure,
+    kind,
+    responses_and_error,
+    running,
+    wait_for_exit,
+)
 
+NO_MODEL = pb.TrainResponse.Completed(weights="jobs/no/weights", model_config="jobs/no/config")
 GOOD = encoded(bursts(2, 1)[0], "WAV")
 
 
@@ -38,13 +47,27 @@ def test_without_its_store_a_trainer_takes_no_work_until_the_store_is_back(own):
         assert failure(caught.value) == (grpc.StatusCode.UNAVAILABLE, "OBJECT_STORE_UNAVAILABLE")
         assert kind(caught.value) == pb.FAILURE_KIND_ENVIRONMENT
         ill = own.capacity()
-        assert (ill.free_audio_slots, ill.free_training_slots) == (0, 0)
+        assert (ill.free_audio_slots, ill.free_training_slots, ill.free_detection_slots) == (0, 0, 0)
         assert "do all services have the same EARMARK_OBJECT_STORE" in ill.problem
     finally:
         away.rename(store)
     well = own.wait_for(lambda capacity: not capacity.problem)
     assert well.free_audio_slots == 2
     assert own.process_audio(GOOD)[-1].WhichOneof("content") == "ready"
+
+
+def test_without_its_store_a_detection_job_waits_for_another_trainer(own):
+    own.wait_for(lambda capacity: capacity.free_detection_slots)
+    store, away = own.data_dir / "objects", own.data_dir / "away"
+    store.rename(away)
+    try:
+        responses, error = responses_and_error(own.detect_files(NO_MODEL))
+        assert [response.WhichOneof("content") for response in responses] == ["accepted"]
+        assert failure(error) == (grpc.StatusCode.UNAVAILABLE, "OBJECT_STORE_UNAVAILABLE")
+        assert kind(error) == pb.FAILURE_KIND_ENVIRONMENT
+    finally:
+        away.rename(store)
+    own.wait_for(lambda capacity: not capacity.problem)
 
 
 def test_a_trainer_reports_the_id_of_the_store_that_it_sees(own):

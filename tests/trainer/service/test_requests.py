@@ -5,7 +5,15 @@ import pytest
 
 from earmark.internal.v1 import trainer_service_pb2 as pb
 from tests.sounds import bursts, encoded
-from tests.trainer.process import JOB_ID, SECONDS, audio_request, failure, responses_and_error, training_job
+from tests.trainer.process import (
+    JOB_ID,
+    SECONDS,
+    audio_request,
+    detection_job,
+    failure,
+    responses_and_error,
+    training_job,
+)
 
 METHODS = list(pb.DESCRIPTOR.services_by_name["TrainerService"].methods)
 UPLOAD = "audio/another/source"
@@ -79,6 +87,29 @@ def test_a_detection_names_only_objects_of_models(trainer) -> None:
         trainer.stub.Detect(iter([pb.DetectRequest(start=start)]), timeout=SECONDS)
     )
     assert failure(error) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+
+
+@pytest.mark.parametrize(
+    ("changes", "file"),
+    [
+        ({"weights": UPLOAD}, {}),
+        ({}, {"file_id": "one", "source": UPLOAD}),
+        ({}, {"file_id": "one", "features": "recordings/one/features"}),
+        ({}, {"file_id": "one", "source": "recordings/one/../two/source"}),
+        ({}, {"file_id": "one", "source": "audio/one/source", "features": "audio/one/features"}),
+        ({}, {"file_id": "one"}),
+    ],
+    ids=str,
+)
+def test_a_detection_job_names_only_objects_of_its_model_and_of_its_files(
+    trainer, model, changes, file
+) -> None:
+    job = detection_job(model)
+    job.MergeFrom(pb.DetectFilesRequest.Job(**changes))
+    requests = [pb.DetectFilesRequest(job=job), *([pb.DetectFilesRequest(file=file)] if file else [])]
+    _, error = responses_and_error(trainer.stub.DetectFiles(iter(requests), timeout=SECONDS))
+    assert failure(error) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    assert trainer.capacity().free_detection_slots == 1
 
 
 LONG = "x" * 100_000

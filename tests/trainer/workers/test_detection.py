@@ -1,6 +1,7 @@
 """What the detection process answers when something crashes that nobody expected."""
 
-from earmark.trainer.workers.detection import ModelCache, answer
+from earmark.trainer.workers.answers import ModelCache
+from earmark.trainer.workers.detection import answer
 from earmark.trainer.workers.wire import DetectionRequest, Failed
 
 

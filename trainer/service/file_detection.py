@@ -1,0 +1,176 @@
+"""Detection in the files of one job: fetched, decoded and scored side by side, each answered by itself."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Self
+
+import structlog
+
+from earmark.storage.objects import ObjectNotFoundError
+from earmark.trainer.failures import FailureKind, kind_of
+from earmark.trainer.service.audio_pool import AudioFiles
+from earmark.trainer.service.detection_job import (
+    DetectionJob,
+    FileCompleted,
+    FileEvent,
+    FileFailed,
+    FileScores,
+    FileStarted,
+    JobFile,
+    Quiet,
+)
+from earmark.trainer.service.errors import CallError
+from earmark.trainer.service.runtime import Runtime
+from earmark.trainer.service.scratch import write_file
+from earmark.trainer.workers.wire import Decoded, Unreadable
+
+TRIES = 3  # of a file that ends its decoder
+# Beside those that are decoded: enough to fill a batch with files of a few seconds.
+WAITING_FILES = 16
+WAITING_EVENTS = 16
+# Features of more bytes are a long file's. Beside those of files that are fetched or decoded, the disk has
+# those of one long file, which waits for its scores.
+LARGE_BYTES = 64 << 20
+PART_BYTES = 1 << 20
+
+log = structlog.get_logger()
+
+
+class UnusableFileError(Exception):
+    """This file cannot be used, which says nothing about the others. `reason` names an ErrorReason."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class FileDetection:
+    """The work of one call. As an asynchronous context manager, it ends all of it.
+
+    `next_file` returns None after the last file. It is called when there is room for a file, so that what all
+    of them take on the disk is bounded.
+    """
+
+    def __init__(
+        self, runtime: Runtime, job: DetectionJob, next_file: Callable[[], Awaitable[JobFile | None]]
+    ) -> None:
+        processes = runtime.settings.audio_processes
+        self._runtime = runtime
+        self._objects = runtime.objects
+        self._job = job
+        self._next_file = next_file
+        self._events: asyncio.Queue[FileEvent | Exception | None] = asyncio.Queue(WAITING_EVENTS)
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Semaphore(2 * processes + WAITING_FILES)
+        self._preparing = asyncio.Semaphore(processes + 2)
+        self._large = asyncio.Semaphore(1)
+
+    async def __aenter__(self) -> Self:
+        self._work = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._work.cancel()
+        await asyncio.wait({self._work})
+
+    @property
+    def busy(self) -> bool:
+        """Whether files have been read and are not answered."""
+        return bool(self._in_flight)
+
+    async def next_event(self, seconds: float) -> FileEvent | None:
+        """Returns the next event, Quiet if there is none within `seconds`, and None after the last.
+
+        Raises CallError, ObjectStoreError, OSError or ProcessLostError if the job cannot go on here.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                event = await self._events.get()
+        except TimeoutError:
+            return Quiet()
+        if isinstance(event, Exception):
+            raise event
+        return event
+
+    async def _run(self) -> None:
+        """Puts every event into the queue, and then None, or the error that ended the work."""
+        end: Exception | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._answer_all(group)
+        except ExceptionGroup as errors:
+            end = errors.exceptions[0]
+        await self._events.put(end)
+
+    async def _answer_all(self, group: asyncio.TaskGroup) -> None:
+        self._objects = await asyncio.to_thread(self._runtime.objects.identified)
+        await self._runtime.detection_process.load(self._job)
+        while True:
+            await self._room.acquire()
+            file = await self._next_file()
+            if file is None:
+                return
+            task = group.create_task(self._answer(file))
+            self._in_flight.add(task)
+            task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        self._room.release()
+
+    async def _answer(self, file: JobFile) -> None:
+        with self._runtime.scratch.folder() as folder:
+            try:
+                await self._detect(file, AudioFiles(folder))
+            except UnusableFileError as error:
+                log.info("a file of a job is unusable", file_id=file.file_id, error=str(error))
+                await self._events.put(FileFailed(file.file_id, error.reason, str(error)))
+
+    async def _detect(self, file: JobFile, files: AudioFiles) -> None:
+        """Puts the events of a file into the queue. Raises UnusableFileError."""
+        async with AsyncExitStack() as stack:
+            async with self._preparing:
+                await self._events.put(FileStarted(file.file_id))
+                duration_ms = await self._prepare(file, files)
+                if files.features.stat().st_size > LARGE_BYTES:
+                    await stack.enter_async_context(self._large)
+            scored = await self._runtime.detection_process.score(
+                self._job, files.features, files.scores, duration_ms
+            )
+        if isinstance(scored, Unreadable):
+            raise UnusableFileError("STORED_DATA_DAMAGED", f"its features are damaged: {scored.message}")
+        with files.scores.open("rb") as packed:
+            while part := await asyncio.to_thread(packed.read, PART_BYTES):
+                await self._events.put(FileScores(file.file_id, part))
+        await self._events.put(FileCompleted(file.file_id, duration_ms, scored.detection_count))
+
+    async def _prepare(self, file: JobFile, files: AudioFiles) -> int:
+        """Writes the features. Returns the length of the audio in ms. Raises UnusableFileError."""
+        if file.features:
+            await self._fetch(file.features, files.features)
+            return file.duration_ms
+
+        async def fetch() -> None:
+            await self._fetch(file.source, files.source)
+
+        for _ in range(TRIES):
+            await fetch()
+            outcome = await self._runtime.audio_pool.decode(files, fetch=fetch, of_job=True)
+            if isinstance(outcome, Decoded):
+                return outcome.duration_ms
+            failed = outcome
+            if kind_of(failed.reason) is not FailureKind.ATTEMPT:
+                break
+        if kind_of(failed.reason) is FailureKind.ENVIRONMENT:
+            raise CallError(failed.reason, failed.message)
+        raise UnusableFileError(failed.reason, failed.message)
+
+    async def _fetch(self, key: str, path: Path) -> None:
+        try:
+            await write_file(path, self._objects.stream(key))
+        except ObjectNotFoundError:
+            raise UnusableFileError(
+                "STORED_DATA_DAMAGED", "its bytes are gone: upload the file again"
+            ) from None
