@@ -14,14 +14,17 @@ _UNFINISHED = re.compile(r".#\d+$")
 
 
 def remove(folder: Path, prefix: str, before: datetime) -> None:
-    """Removes those below `prefix` that were last written before that time, and folders that become empty."""
+    """Removes those below `prefix` that were last written before that time, and empty folders.
+
+    A writer whose folder is removed makes it again.
+    """
     for parent, _, names in os.walk(folder / prefix, topdown=False):
         for path in (Path(parent, name) for name in names if _UNFINISHED.search(name)):
             # Its writer may live, and complete or remove it at this moment.
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime <= before.timestamp():
                     path.unlink()
-                    _remove_empty(path.parent, folder)
+        _remove_empty(Path(parent), folder)
 
 
 def _remove_empty(folder: Path, top: Path) -> None:

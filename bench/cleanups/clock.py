@@ -59,14 +59,17 @@ async def _age_rows(database: Database) -> None:
 
 
 def _age_files(objects: Path) -> None:
-    """Clean-ups read the age of probes and of unfinished writes from their files."""
+    """Clean-ups read the age of probes and of unfinished writes from their files.
+
+    They remove what is half as old as the row by which they look for it, since clocks differ.
+    """
     now = time.time()
     for path in files(objects):
         if "#" not in path.name and path.parent.name != PROBES:
             continue
         try:
             written = path.stat().st_mtime
-            if now - GRACE_SECONDS < written < now - fast(GRACE_SECONDS):
+            if now - GRACE_SECONDS < written < now - fast(GRACE_SECONDS / 2):
                 os.utime(path, (now, written - GRACE_SECONDS))
         except FileNotFoundError:
             continue

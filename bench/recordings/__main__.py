@@ -32,6 +32,8 @@ from earmark.trainer.data.loading import Dataset
 from earmark.trainer.features.stored import FileFeatures, file_features
 from earmark.trainer.job import TrainingFile
 
+FILE_WIDTH = 140  # of the table where it is not printed to a terminal
+
 Run = dict[str, Any]
 
 
@@ -46,7 +48,7 @@ def main(
     numbers = [int(seed) for seed in seeds.split(",")]
     runs = [run for pair in zip(train, test, strict=True) for run in measure(*pair, numbers)]
     out.write_text(json.dumps(runs, indent=1))
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
     console.print(table(runs))
     failures = list(missed(runs))
     for failure in failures:

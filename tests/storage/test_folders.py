@@ -63,6 +63,12 @@ async def test_what_others_may_still_write_is_left(objects, folder) -> None:
     assert names(folder / "audio/1") == {"b", "b#1"}
 
 
+async def test_a_folder_that_a_cancelled_writer_left_empty_is_removed(objects, folder) -> None:
+    (folder / "jobs/1/attempt-1").mkdir(parents=True)
+    await objects.clear_async("jobs/1")
+    assert not (folder / "jobs").exists()
+
+
 async def test_an_object_that_is_deleted_while_it_is_stored_is_no_failure_of_the_store(objects) -> None:
     async def put() -> None:
         for _ in range(300):
@@ -72,6 +78,7 @@ async def test_an_object_that_is_deleted_while_it_is_stored_is_no_failure_of_the
     async def delete() -> None:
         while not done.is_set():
             await objects.delete_async("audio/1/source")
+            await objects.clear_unfinished_async("audio/1", min_age_seconds=HOUR)
 
     done = asyncio.Event()
     async with asyncio.TaskGroup() as group:

@@ -61,6 +61,7 @@ MAX_SILENCE_MINUTES = 10  # more is a damaged timestamp rather than a muted micr
 MAX_PADDING = 1 << 13  # samples; an encoder fills its last frame, and may add another
 # 0, the samples in front, those behind, those between
 ITUNES_LENGTHS = re.compile(r"\s*(?:[0-9A-Fa-f]{1,16}\s+){3}([0-9A-Fa-f]{1,16})\b")
+PLANAR = {"u8p": "u1", "s16p": "i2", "s32p": "i4", "fltp": "f4", "dblp": "f8"}
 STRICT = {"err_detect": "crccheck+explode"}
 
 Raw = Shaped[np.ndarray, "samples channels"]
@@ -302,8 +303,12 @@ def without_padding(pieces: Iterator[Raw], length: int) -> Iterator[Raw]:
 
 def to_rows(frame: AudioFrame) -> Raw:
     """The samples of a frame, one row for each time."""
-    values = frame.to_ndarray()
-    return values.T if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels)
+    if not frame.format.is_planar:
+        return frame.to_ndarray().reshape(-1, frame.layout.nb_channels)
+    # Of eight channels, PyAV makes nine planes: it looks for their end behind the eight.
+    planes = frame.planes[: frame.layout.nb_channels]
+    kind = PLANAR[frame.format.name]
+    return np.stack([np.frombuffer(memoryview(plane), kind, frame.samples) for plane in planes], axis=1)
 
 
 def to_float(values: Raw) -> Float32[np.ndarray, "samples channels"]:

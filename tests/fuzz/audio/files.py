@@ -53,7 +53,7 @@ def make(seed: int, number: int) -> File:
         f"call.{kind.extension}" if rng.random() < 0.7 else rng.choice(NAMES),
         kind.content_type if rng.random() < 0.7 else rng.choice(CONTENT_TYPES),
         data,
-        is_whole and kind.is_usable,
+        is_whole,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 from jaxtyping import Float32
 
-from tests.fuzz.audio.ogg import page
+from tests.formats import clips
 from tests.sounds import encoded, speech
 
 Samples = Float32[np.ndarray, "samples channels"]
@@ -20,18 +20,18 @@ SPEECH_RATES = (8_000, 16_000)
 OPUS_RATES = (8_000, 16_000, 48_000)
 BLOCK = 100_000
 SECONDS = (0.05, 0.2, 1.0, 3.0)
+CLIP_CONTAINERS = ("M4A", "MP4", "MOV", "Matroska", "WebM", "AAC", "MP2", "WMA", "AMR", "3GP")
 
 
 @dataclass(frozen=True)
 class Format:
-    """How files of one format are written, and their names. `is_usable`: an undamaged one is READY."""
+    """How files of one format are written, and their names. An undamaged one is READY."""
 
     extension: str
     content_type: str
     write: Writer
     rates: Sequence[int] = RATES
     channels: Sequence[int] = (1, 2, 8)
-    is_usable: bool = True
 
 
 def sndfile(container: str, subtype: str | None = None) -> Writer:
@@ -39,18 +39,15 @@ def sndfile(container: str, subtype: str | None = None) -> Writer:
     return lambda samples, rate: encoded(samples, container, subtype, rate)
 
 
-def flac_in_ogg(samples: Samples, rate: int) -> bytes:
-    """One frame of FLAC in OGG (xiph.org, "Ogg FLAC mapping"): libsndfile writes none."""
-    flac = encoded(samples[:4096], "FLAC", rate=rate)
-    start, is_last = 4, False
-    while not is_last:  # the metadata blocks
-        is_last = bool(flac[start] & 0x80)
-        start += 4 + int.from_bytes(flac[start + 1 : start + 4])
-    info = flac[4:42]
-    comment = b"\x84\0\0\x08" + bytes(8)
-    head = b"\x7fFLAC\x01\x00\x00\x01fLaC" + bytes([info[0] & 0x7F]) + info[1:]
-    pages = (head, 0, 2), (comment, 0, 0), (flac[start:], min(len(samples), 4096), 4)
-    return b"".join(page(data, number, end, kind) for number, (data, end, kind) in enumerate(pages))
+def from_clips() -> dict[str, Format]:
+    """The formats that FFmpeg writes, at the rate and with the channels of their clips."""
+    return {
+        f"{clip.container} {clip.codec}": Format(
+            clip.container.lower(), "application/octet-stream", clip.make, (clip.rate,), (clip.channels,)
+        )
+        for clip in clips.FORMATS
+        if clip.container in CLIP_CONTAINERS or (clip.container, clip.codec) == ("OGG", "FLAC")
+    }
 
 
 FORMATS = {
@@ -68,14 +65,14 @@ FORMATS = {
     "FLAC PCM_24": Format("flac", "audio/flac", sndfile("FLAC", "PCM_24")),
     "OGG VORBIS": Format("ogg", "audio/ogg", sndfile("OGG", "VORBIS")),
     "OGG OPUS": Format("opus", "audio/ogg", sndfile("OGG", "OPUS"), OPUS_RATES, (1, 2)),
-    "OGG FLAC": Format("oga", "audio/ogg", flac_in_ogg, SPEECH_RATES, is_usable=False),
     "MP3": Format("mp3", "audio/mpeg", sndfile("MP3"), (16_000, 44_100, 48_000), (1, 2)),
-    "W64 PCM_16": Format("w64", "audio/x-w64", sndfile("W64", "PCM_16"), is_usable=False),
-    "AIFF PCM_16": Format("aiff", "audio/aiff", sndfile("AIFF", "PCM_16"), is_usable=False),
-    "AIFF FLOAT": Format("aif", "audio/aiff", sndfile("AIFF", "FLOAT"), is_usable=False),
-    "AU PCM_16": Format("au", "audio/basic", sndfile("AU", "PCM_16"), is_usable=False),
-    "CAF PCM_16": Format("caf", "audio/x-caf", sndfile("CAF", "PCM_16"), is_usable=False),
-    "CAF ALAC_16": Format("caf", "audio/x-caf", sndfile("CAF", "ALAC_16"), is_usable=False),
+    "W64 PCM_16": Format("w64", "audio/x-w64", sndfile("W64", "PCM_16")),
+    "AIFF PCM_16": Format("aiff", "audio/aiff", sndfile("AIFF", "PCM_16")),
+    "AIFF FLOAT": Format("aif", "audio/aiff", sndfile("AIFF", "FLOAT")),
+    "AU PCM_16": Format("au", "audio/basic", sndfile("AU", "PCM_16")),
+    "CAF PCM_16": Format("caf", "audio/x-caf", sndfile("CAF", "PCM_16")),
+    "CAF ALAC_16": Format("caf", "audio/x-caf", sndfile("CAF", "ALAC_16")),
+    **from_clips(),
 }
 
 

@@ -4,14 +4,6 @@ import struct
 from functools import cache
 
 HEADER = struct.Struct("<4sBBqIIIB")  # with the number of segments
-SERIAL = 7
-
-
-def page(data: bytes, number: int, end: int, kind: int) -> bytes:
-    """A page with one packet. `end`: samples up to its end; `kind`: 2 for the first page, 4 for the last."""
-    sizes = bytes([255] * (len(data) // 255) + [len(data) % 255])
-    header = HEADER.pack(b"OggS", 0, kind, end, SERIAL, number, 0, len(sizes))
-    return with_checksums(header + sizes + data)
 
 
 def with_checksums(data: bytes) -> bytes:

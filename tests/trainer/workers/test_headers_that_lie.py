@@ -211,3 +211,12 @@ def test_the_audio_of_a_video_is_decoded(samples_of):
 
 def test_vorbis_in_webm_is_decoded(duration_of):
     assert duration_of(remuxed(encoded(NOISE, "OGG"), "ogg", "webm")) == pytest.approx(2000, abs=64)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 8])
+def test_every_channel_of_compressed_audio_is_decoded(samples_of, channels):
+    audio = NOISE[:16_000] * np.arange(1, channels + 1, dtype=np.float32) / channels
+    decoded, samples = samples_of(encoded(audio, "OGG", rate=48_000))
+    assert decoded.channels == len(samples) == channels
+    levels = np.abs(samples[:, 2_000:14_000]).mean(axis=1)
+    np.testing.assert_allclose(levels.max(), np.abs(audio[:, -1]).mean(), rtol=0.2)
