@@ -39,7 +39,9 @@ ViolationType = Literal[
     "IN_USE",
     "MODEL_CURRENT",
 ]
-ResourceType = Literal["dataset", "audio_file", "annotation_set", "annotation", "training_job", "model"]
+ResourceType = Literal[
+    "dataset", "audio_file", "annotation_set", "annotation", "training_job", "model", "model_alias"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +118,9 @@ class NotFoundError(EarmarkError):
     code = grpc.StatusCode.NOT_FOUND
     reason = "NOT_FOUND"
 
-    def __init__(self, kind: ResourceType, name: str) -> None:
-        super().__init__(f"there is no {_in_words(kind)} {name}")
+    def __init__(self, kind: ResourceType, name: str, hint: str = "") -> None:
+        """`hint`: in words, what the caller may have meant."""
+        super().__init__(f"there is no {_in_words(kind)} {name}" + (f": {hint}" if hint else ""))
         self.kind = kind
         self.name = name
 

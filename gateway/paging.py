@@ -25,7 +25,7 @@ MOST_ROWS = 250
 _ROW_BYTES = 5
 _LARGEST_NUMBER = (1 << 31) - 1
 
-Position = TypeVar("Position", UUID, int)
+Position = TypeVar("Position", UUID, int, str)
 Row = TypeVar("Row")
 M = TypeVar("M", bound=Message)
 
@@ -53,6 +53,11 @@ class PageRequest(Generic[Position]):
     def by_number(request: Any) -> "PageRequest[int]":
         """Parses the request of a list in order of a number. Raises as `of` does."""
         return _parsed(request, _number)
+
+    @staticmethod
+    def by_name(request: Any) -> "PageRequest[str]":
+        """Parses the request of a list in order of a name in printable ASCII. Raises as `of` does."""
+        return _parsed(request, _name)
 
     async def page(
         self,
@@ -125,6 +130,12 @@ def _id(value: object) -> UUID:
 
 def _number(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_NUMBER:
+        return value
+    raise ValueError(value)
+
+
+def _name(value: object) -> str:
+    if isinstance(value, str) and value.isascii() and value.isprintable():
         return value
     raise ValueError(value)
 

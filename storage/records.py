@@ -191,9 +191,13 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A row of models. `weights` and `model_config` are object keys. `version` increases with every edit."""
+    """A row of models with its aliases, in alphabetical order.
+
+    `weights` and `model_config` are object keys. `version` increases with every edit.
+    """
 
     id: UUID
+    tenant_id: str
     training_job_id: UUID
     dataset_id: UUID
     name: str
@@ -214,3 +218,25 @@ class Model:
     created_at: datetime
     updated_at: datetime
     deleted_at: datetime | None
+    aliases: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAlias:
+    """A row of model_aliases that names a model. `version` is the number of its moves."""
+
+    alias: str
+    model_id: UUID
+    version: int
+    moved_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAliasMove:
+    """A row of model_alias_moves. The model ids are None before a creation and after a removal."""
+
+    version: int
+    from_model_id: UUID | None
+    to_model_id: UUID | None
+    moved_at: datetime
+    moved_by: str

@@ -65,8 +65,8 @@ async def insert(dsn: str) -> OtherTenant:
         await connection.execute(
             "INSERT INTO models (id, tenant_id, training_job_id, dataset_id, name, artifact_types,"
             " eval_metrics, recommended_thresholds, merge_windows_ms, min_durations_ms, weights,"
-            " model_config, size_bytes, sha256, config)"
-            " VALUES ($1, $2, $3, $4, $5, $6, '{}', '{}', '{}', '{}', '', '', 1, '', '{}')",
+            " model_config, size_bytes, sha256, config, best_epoch)"
+            " VALUES ($1, $2, $3, $4, $5, $6, '{}', '{}', '{}', '{}', '', '', 1, '', '{}', 1)",
             *(model_id, TENANT, job_id, dataset_id, SECRET, [SECRET]),
         )
     return OtherTenant(*map(str, ids))

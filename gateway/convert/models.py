@@ -2,7 +2,7 @@
 
 from earmark.gateway.convert.metrics import MetricsView, eval_metrics_message
 from earmark.gateway.convert.values import etag, from_json, timestamp
-from earmark.storage.records import Model
+from earmark.storage.records import Model, ModelAlias, ModelAliasMove
 from earmark.v1 import metrics_pb2, training_config_pb2
 from earmark.v1 import model_service_pb2 as pb
 
@@ -29,4 +29,26 @@ def model_message(model: Model, view: MetricsView = metrics_pb2.METRICS_VIEW_FUL
         sha256=model.sha256,
         config=from_json(model.config, training_config_pb2.TrainingConfig),
         best_epoch=model.best_epoch,
+        aliases=model.aliases,
+    )
+
+
+def model_alias_message(alias: ModelAlias) -> pb.ModelAlias:
+    """The alias as the API shows it."""
+    return pb.ModelAlias(
+        alias=alias.alias,
+        model_id=str(alias.model_id),
+        etag=etag(alias.version),
+        moved_at=timestamp(alias.moved_at),
+    )
+
+
+def model_alias_move_message(move: ModelAliasMove) -> pb.ModelAliasMove:
+    """The move of an alias as the API shows it."""
+    return pb.ModelAliasMove(
+        from_model_id=str(move.from_model_id or ""),
+        to_model_id=str(move.to_model_id or ""),
+        etag=etag(move.version),
+        moved_at=timestamp(move.moved_at),
+        moved_by=move.moved_by,
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
-from uuid import UUID
 
 import structlog
 from grpc import aio
@@ -42,7 +41,7 @@ class DetectionService(detection_service_pb2_grpc.DetectionServiceServicer):
     ) -> AsyncIterator[pb.DetectResponse]:
         start = await _start(requests)
         async with self._app.database.connection() as connection:
-            model = await lookup.model(connection, UUID(start.model_id))
+            model = await lookup.named_model(connection, start.model_id)
         check_usable(model)
         _check_types(start.config, model)
         trainer = self._app.trainers.pick_for_detection()

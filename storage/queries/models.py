@@ -62,10 +62,14 @@ async def get(connection: Connection, tenant_id: str, model_id: UUID) -> Model |
     return row and Model(**row)
 
 
-async def get_for_update(connection: Connection, tenant_id: str, model_id: UUID) -> Model | None:
-    """Like `get`, and locks the model until the transaction ends."""
-    row = await connection.fetchrow(SQL["get_for_update"], tenant_id, model_id)
+async def get_by_alias(connection: Connection, tenant_id: str, alias: str) -> Model | None:
+    row = await connection.fetchrow(SQL["get_by_alias"], tenant_id, alias)
     return row and Model(**row)
+
+
+async def lock_for_update(connection: Connection, tenant_id: str, model_id: UUID) -> None:
+    """Prevents other changes of the model, if it exists, until the transaction ends. Read it afterwards."""
+    await connection.execute(SQL["lock_for_update"], tenant_id, model_id)
 
 
 async def lock_job(connection: Connection, tenant_id: str, model_id: UUID) -> None:

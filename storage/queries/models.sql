@@ -7,20 +7,16 @@ INSERT INTO models (
 
 -- name: get
 -- One model, archived or not.
-SELECT id, training_job_id, dataset_id, name, description, artifact_types, eval_metrics, recommended_thresholds,
-    merge_windows_ms, min_durations_ms, is_active, weights, model_config, size_bytes, sha256, config, best_epoch,
-    version, created_at, updated_at, deleted_at
-FROM models
-WHERE tenant_id = $1 AND id = $2
+SELECT * FROM model_details WHERE tenant_id = $1 AND id = $2
 
--- name: get_for_update
--- One model, archived or not, locked until the transaction ends.
-SELECT id, training_job_id, dataset_id, name, description, artifact_types, eval_metrics, recommended_thresholds,
-    merge_windows_ms, min_durations_ms, is_active, weights, model_config, size_bytes, sha256, config, best_epoch,
-    version, created_at, updated_at, deleted_at
-FROM models
-WHERE tenant_id = $1 AND id = $2
-FOR UPDATE
+-- name: get_by_alias
+-- The model that an alias names. In one statement, so that the alias cannot move before the model is read.
+SELECT * FROM model_details
+WHERE tenant_id = $1 AND id = (SELECT model_id FROM model_aliases WHERE tenant_id = $1 AND alias = $2)
+
+-- name: lock_for_update
+-- Locks a model until the transaction ends: edits and deletions by others wait.
+SELECT id FROM models WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 
 -- name: lock_job
 -- Locks the job that a model comes from, until the transaction ends. Who locks both locks the job first.
@@ -34,10 +30,7 @@ SELECT id FROM models WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE
 
 -- name: list
 -- A page of a tenant's models, newest first. A filter that is null or empty matches every model.
-SELECT id, training_job_id, dataset_id, name, description, artifact_types, eval_metrics, recommended_thresholds,
-    merge_windows_ms, min_durations_ms, is_active, weights, model_config, size_bytes, sha256, config, best_epoch,
-    version, created_at, updated_at, deleted_at
-FROM models
+SELECT * FROM model_details
 WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2)
     AND ($4::boolean IS NULL OR is_active = $4)
     AND (cardinality($5::text[]) = 0 OR artifact_types && $5)

@@ -40,7 +40,7 @@ class DetectionServiceStub:
 
     With grpcurl, a small file in two messages (the data is base64):
 
-        (printf '{"start": {"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect
+        (printf '{"start": {"model_id": "calls@production"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect
     """
 
 @_typing.type_check_only
@@ -55,7 +55,7 @@ class DetectionServiceAsyncStub(DetectionServiceStub):
 
     With grpcurl, a small file in two messages (the data is base64):
 
-        (printf '{"start": {"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect
+        (printf '{"start": {"model_id": "calls@production"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect
     """
 
 class DetectionServiceServicer:
@@ -72,7 +72,7 @@ class DetectionServiceServicer:
 
         With grpcurl, a small file in two messages (the data is base64):
 
-            (printf '{"start": {"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect
+            (printf '{"start": {"model_id": "calls@production"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect
         """
 
 def add_DetectionServiceServicer_to_server(servicer: DetectionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

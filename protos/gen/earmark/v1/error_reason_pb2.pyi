@@ -65,6 +65,7 @@ class ResourceType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RESOURCE_TYPE_ANNOTATION: _ClassVar[ResourceType]
     RESOURCE_TYPE_TRAINING_JOB: _ClassVar[ResourceType]
     RESOURCE_TYPE_MODEL: _ClassVar[ResourceType]
+    RESOURCE_TYPE_MODEL_ALIAS: _ClassVar[ResourceType]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_FIELD: ErrorReason
 ERROR_REASON_INVALID_PAGE_TOKEN: ErrorReason
@@ -118,3 +119,4 @@ RESOURCE_TYPE_ANNOTATION_SET: ResourceType
 RESOURCE_TYPE_ANNOTATION: ResourceType
 RESOURCE_TYPE_TRAINING_JOB: ResourceType
 RESOURCE_TYPE_MODEL: ResourceType
+RESOURCE_TYPE_MODEL_ALIAS: ResourceType
