@@ -100,7 +100,7 @@ async def _detect(
         await _send_all(call, model, start, requests)
         async for response in call:
             if response.HasField("summary"):
-                yield detect_summary_response(response.summary, detection_count)
+                yield detect_summary_response(model, response.summary, detection_count)
             else:
                 detection_count += 1
                 yield pb.DetectResponse(detection=response.detection)

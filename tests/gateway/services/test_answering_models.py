@@ -58,13 +58,16 @@ async def set_alias(gateway, model_id: str) -> None:
     await ModelServiceStub(gateway.channel).SetModelAlias(request)
 
 
-async def test_an_alias_detects_with_the_model_that_it_names(database_url, tmp_path) -> None:
+async def test_the_reply_says_which_model_answered_by_alias_or_by_id(database_url, tmp_path) -> None:
     models = {key: await one_model(database_url, active=True, weights=key) for key in ("jobs/a", "jobs/b")}
     async with detecting(database_url, tmp_path) as (gateway, trainer):
         for model_id in models.values():
             await set_alias(gateway, model_id)
-            await detect(gateway, ALIAS)
-        assert trainer.weights == list(models)
+            *_, last = await detect(gateway, ALIAS)
+            assert last.summary.model_id == model_id
+            *_, last = await detect(gateway, model_id.upper())
+            assert last.summary.model_id == model_id
+        assert trainer.weights == [key for key in models for _ in range(2)]
 
 
 async def test_an_unknown_alias_is_refused_with_its_neighbours(database_url, tmp_path) -> None:

@@ -200,7 +200,7 @@ def upload_files(
 
 @app.command("detect")
 def detect_file(
-    model: Annotated[str, typer.Argument(help="The model's id; it must be active.")],
+    model: Annotated[str, typer.Argument(help="The model's id, or an alias; it must be active.")],
     file: Annotated[Path, typer.Argument(help="An audio file.")],
     *,
     threshold: Annotated[float | None, typer.Option(help="Lowest confidence, 0 to 1 [0.5].")] = None,
@@ -219,6 +219,8 @@ def detect_file(
     )
     with errors_on_stderr(), connect(address) as client:
         detections = detect(client, model, file, config)
+        if detections.model_id != model:
+            typer.echo(f"{model} is model {detections.model_id}", err=True)
         if as_json:
             typer.echo(json.dumps([_as_dict(detection) for detection in detections], indent=2))
         elif detections:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from earmark.v1 import detection_pb2 as earmark_dot_v1_dot_detection__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"earmark/v1/detection_service.proto\x12\nearmark.v1\x1a\x1a\x65\x61rmark/v1/detection.proto\"\x9e\x03\n\rDetectRequest\x12\x37\n\x05start\x18\x01 \x01(\x0b\x32\x1f.earmark.v1.DetectRequest.StartH\x00R\x05start\x12 \n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x04H\x00R\x04\x64\x61ta\x1a\x9f\x02\n\x05Start\x12\xe0\x01\n\x08model_id\x18\x01 \x01(\tB\xc4\x01\xbaH\xc0\x01\xba\x01\xbc\x01\n\x0bmodel.named\x12\x41must be the UUID of a model, or an alias such as calls@production\x1ajthis.matches(\'^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[a-z0-9._-]{1,63}@[a-z0-9._-]{1,63})$\')R\x07modelId\x12\x33\n\x06\x63onfig\x18\x02 \x01(\x0b\x32\x1b.earmark.v1.DetectionConfigR\x06\x63onfigB\x10\n\x07\x63ontent\x12\x05\xbaH\x02\x08\x01\"\xe7\x01\n\x0e\x44\x65tectResponse\x12\x35\n\tdetection\x18\x01 \x01(\x0b\x32\x15.earmark.v1.DetectionH\x00R\tdetection\x12>\n\x07summary\x18\x02 \x01(\x0b\x32\".earmark.v1.DetectResponse.SummaryH\x00R\x07summary\x1aS\n\x07Summary\x12\x1f\n\x0b\x64uration_ms\x18\x01 \x01(\x03R\ndurationMs\x12\'\n\x0f\x64\x65tection_count\x18\x02 \x01(\x05R\x0e\x64\x65tectionCountB\t\n\x07\x63ontent2W\n\x10\x44\x65tectionService\x12\x43\n\x06\x44\x65tect\x12\x19.earmark.v1.DetectRequest\x1a\x1a.earmark.v1.DetectResponse(\x01\x30\x01\x42\x31\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"earmark/v1/detection_service.proto\x12\nearmark.v1\x1a\x1a\x65\x61rmark/v1/detection.proto\"\x9e\x03\n\rDetectRequest\x12\x37\n\x05start\x18\x01 \x01(\x0b\x32\x1f.earmark.v1.DetectRequest.StartH\x00R\x05start\x12 \n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x04H\x00R\x04\x64\x61ta\x1a\x9f\x02\n\x05Start\x12\xe0\x01\n\x08model_id\x18\x01 \x01(\tB\xc4\x01\xbaH\xc0\x01\xba\x01\xbc\x01\n\x0bmodel.named\x12\x41must be the UUID of a model, or an alias such as calls@production\x1ajthis.matches(\'^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[a-z0-9._-]{1,63}@[a-z0-9._-]{1,63})$\')R\x07modelId\x12\x33\n\x06\x63onfig\x18\x02 \x01(\x0b\x32\x1b.earmark.v1.DetectionConfigR\x06\x63onfigB\x10\n\x07\x63ontent\x12\x05\xbaH\x02\x08\x01\"\x82\x02\n\x0e\x44\x65tectResponse\x12\x35\n\tdetection\x18\x01 \x01(\x0b\x32\x15.earmark.v1.DetectionH\x00R\tdetection\x12>\n\x07summary\x18\x02 \x01(\x0b\x32\".earmark.v1.DetectResponse.SummaryH\x00R\x07summary\x1an\n\x07Summary\x12\x1f\n\x0b\x64uration_ms\x18\x01 \x01(\x03R\ndurationMs\x12\'\n\x0f\x64\x65tection_count\x18\x02 \x01(\x05R\x0e\x64\x65tectionCount\x12\x19\n\x08model_id\x18\x05 \x01(\tR\x07modelIdB\t\n\x07\x63ontent2W\n\x10\x44\x65tectionService\x12\x43\n\x06\x44\x65tect\x12\x19.earmark.v1.DetectRequest\x1a\x1a.earmark.v1.DetectResponse(\x01\x30\x01\x42\x31\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,9 +44,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DETECTREQUEST_START']._serialized_start=188
   _globals['_DETECTREQUEST_START']._serialized_end=475
   _globals['_DETECTRESPONSE']._serialized_start=496
-  _globals['_DETECTRESPONSE']._serialized_end=727
+  _globals['_DETECTRESPONSE']._serialized_end=754
   _globals['_DETECTRESPONSE_SUMMARY']._serialized_start=633
-  _globals['_DETECTRESPONSE_SUMMARY']._serialized_end=716
-  _globals['_DETECTIONSERVICE']._serialized_start=729
-  _globals['_DETECTIONSERVICE']._serialized_end=816
+  _globals['_DETECTRESPONSE_SUMMARY']._serialized_end=743
+  _globals['_DETECTIONSERVICE']._serialized_start=756
+  _globals['_DETECTIONSERVICE']._serialized_end=843
 # @@protoc_insertion_point(module_scope)
