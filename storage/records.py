@@ -240,3 +240,15 @@ class ModelAliasMove:
     to_model_id: UUID | None
     moved_at: datetime
     moved_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUsage:
+    """Who uses a model. The ids are those of the newest jobs and models; the counts are of all."""
+
+    training_job_ids: Sequence[UUID]
+    training_job_count: int
+    derived_model_ids: Sequence[UUID]
+    derived_model_count: int
+    detection_count: int
+    last_detected_at: datetime | None

@@ -2,7 +2,7 @@
 
 from earmark.gateway.convert.metrics import MetricsView, eval_metrics_message
 from earmark.gateway.convert.values import etag, from_json, timestamp
-from earmark.storage.records import Model, ModelAlias, ModelAliasMove
+from earmark.storage.records import Model, ModelAlias, ModelAliasMove, ModelUsage
 from earmark.v1 import metrics_pb2, training_config_pb2
 from earmark.v1 import model_service_pb2 as pb
 
@@ -51,4 +51,18 @@ def model_alias_move_message(move: ModelAliasMove) -> pb.ModelAliasMove:
         etag=etag(move.version),
         moved_at=timestamp(move.moved_at),
         moved_by=move.moved_by,
+    )
+
+
+def model_usage_message(model: Model, usage: ModelUsage) -> pb.ModelUsage:
+    """Who uses the model, as the API shows it."""
+    return pb.ModelUsage(
+        model_id=str(model.id),
+        aliases=model.aliases,
+        training_job_ids=map(str, usage.training_job_ids),
+        training_job_count=usage.training_job_count,
+        derived_model_ids=map(str, usage.derived_model_ids),
+        derived_model_count=usage.derived_model_count,
+        detection_count=usage.detection_count,
+        last_detected_at=timestamp(usage.last_detected_at),
     )

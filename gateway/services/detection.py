@@ -46,6 +46,8 @@ class DetectionService(detection_service_pb2_grpc.DetectionServiceServicer):
         _check_types(start.config, model)
         trainer = self._app.trainers.pick_for_detection()
         async for response in _detect(trainer, model, start, requests):
+            if response.HasField("summary"):
+                self._app.detection_counts.add(model.id)
             yield response
 
 

@@ -7,7 +7,12 @@ from uuid import UUID
 from earmark.gateway import lookup
 from earmark.gateway.app import App
 from earmark.gateway.caller import caller, tenant
-from earmark.gateway.convert.models import model_alias_message, model_alias_move_message, model_message
+from earmark.gateway.convert.models import (
+    model_alias_message,
+    model_alias_move_message,
+    model_message,
+    model_usage_message,
+)
 from earmark.gateway.errors import NotFoundError
 from earmark.gateway.field_masks import check_etag, masked_paths
 from earmark.gateway.idempotency import run_once
@@ -15,12 +20,14 @@ from earmark.gateway.paging import PageRequest
 from earmark.gateway.rules import models as rules
 from earmark.gateway.rules.deletions import check_deletable
 from earmark.storage.database import Connection
-from earmark.storage.queries import deletions, model_aliases, models
+from earmark.storage.queries import deletions, model_aliases, model_usage, models
 from earmark.storage.records import Model
 from earmark.v1 import model_service_pb2 as pb
 from earmark.v1 import model_service_pb2_grpc
 
 EDITABLE = ("name", "description", "is_active")
+# How many users of a model of each kind GetModelUsage names.
+MOST_USERS = 100
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
@@ -90,6 +97,12 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
             return pb.UndeleteModelResponse(model=model_message(await lookup.model(connection, model.id)))
 
         return await run_once(self._app.database, request, pb.UndeleteModelResponse, undelete)
+
+    async def GetModelUsage(self, request: pb.GetModelUsageRequest, _: Any) -> pb.GetModelUsageResponse:
+        async with self._app.database.connection() as connection:
+            model = await lookup.named_model(connection, request.model_id)
+            usage = await model_usage.of_model(connection, tenant(), model.id, MOST_USERS)
+        return pb.GetModelUsageResponse(usage=model_usage_message(model, usage))
 
     async def SetModelAlias(self, request: pb.SetModelAliasRequest, _: Any) -> pb.SetModelAliasResponse:
         async def set_alias(connection: Connection) -> pb.SetModelAliasResponse:

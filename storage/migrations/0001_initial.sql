@@ -184,6 +184,14 @@ CREATE TABLE models (
     CONSTRAINT models_one_per_job UNIQUE (training_job_id)
 );
 CREATE INDEX models_by_tenant ON models (tenant_id, id);
+CREATE INDEX models_by_base ON models ((config ->> 'base_model_id')) WHERE config ->> 'base_model_id' IS NOT NULL;
+
+-- In how many recordings each model has detected, and when last. Each gateway adds to it once a minute.
+CREATE TABLE model_detections (
+    model_id uuid PRIMARY KEY REFERENCES models ON DELETE CASCADE,
+    count bigint NOT NULL,
+    last_at timestamptz NOT NULL
+);
 
 -- The aliases of models. One that was removed stays as a row without a model, so that its version never repeats.
 CREATE TABLE model_aliases (

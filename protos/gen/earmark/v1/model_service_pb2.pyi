@@ -100,6 +100,26 @@ class ModelAliasMove(_message.Message):
     moved_by: str
     def __init__(self, from_model_id: _Optional[str] = ..., to_model_id: _Optional[str] = ..., etag: _Optional[str] = ..., moved_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., moved_by: _Optional[str] = ...) -> None: ...
 
+class ModelUsage(_message.Message):
+    __slots__ = ("model_id", "aliases", "training_job_ids", "training_job_count", "derived_model_ids", "derived_model_count", "detection_count", "last_detected_at")
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_JOB_IDS_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_JOB_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DERIVED_MODEL_IDS_FIELD_NUMBER: _ClassVar[int]
+    DERIVED_MODEL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DETECTION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LAST_DETECTED_AT_FIELD_NUMBER: _ClassVar[int]
+    model_id: str
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    training_job_ids: _containers.RepeatedScalarFieldContainer[str]
+    training_job_count: int
+    derived_model_ids: _containers.RepeatedScalarFieldContainer[str]
+    derived_model_count: int
+    detection_count: int
+    last_detected_at: _timestamp_pb2.Timestamp
+    def __init__(self, model_id: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., training_job_ids: _Optional[_Iterable[str]] = ..., training_job_count: _Optional[int] = ..., derived_model_ids: _Optional[_Iterable[str]] = ..., derived_model_count: _Optional[int] = ..., detection_count: _Optional[int] = ..., last_detected_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class GetModelRequest(_message.Message):
     __slots__ = ("model_id",)
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
@@ -260,3 +280,15 @@ class ListModelAliasMovesResponse(_message.Message):
     moves: _containers.RepeatedCompositeFieldContainer[ModelAliasMove]
     next_page_token: str
     def __init__(self, moves: _Optional[_Iterable[_Union[ModelAliasMove, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetModelUsageRequest(_message.Message):
+    __slots__ = ("model_id",)
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    model_id: str
+    def __init__(self, model_id: _Optional[str] = ...) -> None: ...
+
+class GetModelUsageResponse(_message.Message):
+    __slots__ = ("usage",)
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    usage: ModelUsage
+    def __init__(self, usage: _Optional[_Union[ModelUsage, _Mapping]] = ...) -> None: ...

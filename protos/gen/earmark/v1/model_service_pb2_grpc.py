@@ -60,6 +60,11 @@ class ModelServiceStub(object):
                 request_serializer=earmark_dot_v1_dot_model__service__pb2.UndeleteModelRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_model__service__pb2.UndeleteModelResponse.FromString,
                 _registered_method=True)
+        self.GetModelUsage = channel.unary_unary(
+                '/earmark.v1.ModelService/GetModelUsage',
+                request_serializer=earmark_dot_v1_dot_model__service__pb2.GetModelUsageRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_model__service__pb2.GetModelUsageResponse.FromString,
+                _registered_method=True)
         self.SetModelAlias = channel.unary_unary(
                 '/earmark.v1.ModelService/SetModelAlias',
                 request_serializer=earmark_dot_v1_dot_model__service__pb2.SetModelAliasRequest.SerializeToString,
@@ -133,6 +138,15 @@ class ModelServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetModelUsage(self, request, context):
+        """Shows who uses a model now: its aliases, the training jobs and models that start from it, and how often it detects.
+
+        grpcurl -plaintext -d '{"model_id": "calls@production"}' localhost:50051 earmark.v1.ModelService/GetModelUsage
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetModelAlias(self, request, context):
         """Makes an alias name a model, which must be active. An alias that exists moves at once: a call that names it gets
         the one model or the other. A model has at most 100 aliases.
@@ -198,6 +212,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.UndeleteModel,
                     request_deserializer=earmark_dot_v1_dot_model__service__pb2.UndeleteModelRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_model__service__pb2.UndeleteModelResponse.SerializeToString,
+            ),
+            'GetModelUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModelUsage,
+                    request_deserializer=earmark_dot_v1_dot_model__service__pb2.GetModelUsageRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_model__service__pb2.GetModelUsageResponse.SerializeToString,
             ),
             'SetModelAlias': grpc.unary_unary_rpc_method_handler(
                     servicer.SetModelAlias,
@@ -356,6 +375,33 @@ class ModelService(object):
             '/earmark.v1.ModelService/UndeleteModel',
             earmark_dot_v1_dot_model__service__pb2.UndeleteModelRequest.SerializeToString,
             earmark_dot_v1_dot_model__service__pb2.UndeleteModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModelUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.ModelService/GetModelUsage',
+            earmark_dot_v1_dot_model__service__pb2.GetModelUsageRequest.SerializeToString,
+            earmark_dot_v1_dot_model__service__pb2.GetModelUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,6 +60,11 @@ class ModelServiceStub:
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/UndeleteModel
     """
+    GetModelUsage: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelUsageRequest, _model_service_pb2.GetModelUsageResponse]
+    """Shows who uses a model now: its aliases, the training jobs and models that start from it, and how often it detects.
+
+        grpcurl -plaintext -d '{"model_id": "calls@production"}' localhost:50051 earmark.v1.ModelService/GetModelUsage
+    """
     SetModelAlias: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.SetModelAliasRequest, _model_service_pb2.SetModelAliasResponse]
     """Makes an alias name a model, which must be active. An alias that exists moves at once: a call that names it gets
     the one model or the other. A model has at most 100 aliases.
@@ -114,6 +119,11 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Restores an archived model with all its properties.
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/UndeleteModel
+    """
+    GetModelUsage: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelUsageRequest, _model_service_pb2.GetModelUsageResponse]  # type: ignore[assignment]
+    """Shows who uses a model now: its aliases, the training jobs and models that start from it, and how often it detects.
+
+        grpcurl -plaintext -d '{"model_id": "calls@production"}' localhost:50051 earmark.v1.ModelService/GetModelUsage
     """
     SetModelAlias: _aio.UnaryUnaryMultiCallable[_model_service_pb2.SetModelAliasRequest, _model_service_pb2.SetModelAliasResponse]  # type: ignore[assignment]
     """Makes an alias name a model, which must be active. An alias that exists moves at once: a call that names it gets
@@ -191,6 +201,16 @@ class ModelServiceServicer:
         """Restores an archived model with all its properties.
 
             grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/UndeleteModel
+        """
+
+    def GetModelUsage(
+        self,
+        request: _model_service_pb2.GetModelUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.GetModelUsageResponse, _abc.Awaitable[_model_service_pb2.GetModelUsageResponse]]:
+        """Shows who uses a model now: its aliases, the training jobs and models that start from it, and how often it detects.
+
+            grpcurl -plaintext -d '{"model_id": "calls@production"}' localhost:50051 earmark.v1.ModelService/GetModelUsage
         """
 
     def SetModelAlias(
