@@ -214,6 +214,12 @@ class Model:
     sha256: str
     config: dict[str, Any]
     best_epoch: int
+    annotation_set_id: UUID
+    annotation_set_version: int
+    audio_file_count: int
+    audio_duration_ms: int
+    earmark_version: str
+    frontend_version: str
     version: int
     created_at: datetime
     updated_at: datetime

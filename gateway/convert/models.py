@@ -30,6 +30,12 @@ def model_message(model: Model, view: MetricsView = metrics_pb2.METRICS_VIEW_FUL
         config=from_json(model.config, training_config_pb2.TrainingConfig),
         best_epoch=model.best_epoch,
         aliases=model.aliases,
+        annotation_set_id=str(model.annotation_set_id),
+        annotation_set_version=model.annotation_set_version,
+        audio_file_count=model.audio_file_count,
+        audio_duration_ms=model.audio_duration_ms,
+        earmark_version=model.earmark_version,
+        frontend_version=model.frontend_version,
     )
 
 

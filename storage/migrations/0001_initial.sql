@@ -176,6 +176,13 @@ CREATE TABLE models (
     config jsonb NOT NULL,
     -- The epoch that the weights come from.
     best_epoch integer NOT NULL,
+    -- What the model was made of, beside config: kept here, because sets and files can be deleted, and programs change.
+    annotation_set_id uuid NOT NULL,
+    annotation_set_version integer NOT NULL,
+    audio_file_count integer NOT NULL,
+    audio_duration_ms bigint NOT NULL,
+    earmark_version text NOT NULL,
+    frontend_version text NOT NULL,
     -- Increases with every edit; serves as the etag.
     version bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT now(),

@@ -30,8 +30,12 @@ async def create(
     sha256: str,
     config: Mapping[str, Any],
     best_epoch: int,
+    audio_file_count: int,
+    audio_duration_ms: int,
+    earmark_version: str,
+    frontend_version: str,
 ) -> None:
-    """Adds the job's one model, in the transaction that completes the job.
+    """Adds the job's one model, in the transaction that completes the job, with its set and the version.
 
     `eval_metrics` and `config` are the JSON forms of their messages; `weights` and `model_config` are object
     keys. Raises asyncpg.UniqueViolationError (models_one_per_job) if the job already has a model.
@@ -54,6 +58,10 @@ async def create(
         sha256,
         dict(config),
         best_epoch,
+        audio_file_count,
+        audio_duration_ms,
+        earmark_version,
+        frontend_version,
     )
 
 

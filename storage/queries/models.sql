@@ -2,8 +2,12 @@
 -- Adds a job's model, inactive and without a description. The database rejects a second model of the same job.
 INSERT INTO models (
     id, tenant_id, training_job_id, dataset_id, name, artifact_types, eval_metrics, recommended_thresholds,
-    merge_windows_ms, min_durations_ms, weights, model_config, size_bytes, sha256, config, best_epoch
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+    merge_windows_ms, min_durations_ms, weights, model_config, size_bytes, sha256, config, best_epoch,
+    audio_file_count, audio_duration_ms, earmark_version, frontend_version, annotation_set_id, annotation_set_version
+)
+SELECT $1, $2, j.id, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, s.id, s.version
+FROM training_jobs j JOIN annotation_sets s ON s.id = j.annotation_set_id
+WHERE j.id = $3
 
 -- name: get
 -- One model, archived or not.

@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Model(_message.Message):
-    __slots__ = ("id", "training_job_id", "dataset_id", "name", "description", "artifact_types", "eval_metrics", "recommended_thresholds", "is_active", "created_at", "updated_at", "deleted_at", "etag", "size_bytes", "sha256", "config", "best_epoch", "merge_windows_ms", "min_durations_ms", "aliases")
+    __slots__ = ("id", "training_job_id", "dataset_id", "name", "description", "artifact_types", "eval_metrics", "recommended_thresholds", "is_active", "created_at", "updated_at", "deleted_at", "etag", "size_bytes", "sha256", "config", "best_epoch", "merge_windows_ms", "min_durations_ms", "aliases", "annotation_set_id", "annotation_set_version", "audio_file_count", "audio_duration_ms", "earmark_version", "frontend_version")
     class RecommendedThresholdsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -52,6 +52,12 @@ class Model(_message.Message):
     MERGE_WINDOWS_MS_FIELD_NUMBER: _ClassVar[int]
     MIN_DURATIONS_MS_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATION_SET_ID_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATION_SET_VERSION_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_FILE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+    EARMARK_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FRONTEND_VERSION_FIELD_NUMBER: _ClassVar[int]
     id: str
     training_job_id: str
     dataset_id: str
@@ -72,7 +78,13 @@ class Model(_message.Message):
     merge_windows_ms: _containers.ScalarMap[str, int]
     min_durations_ms: _containers.ScalarMap[str, int]
     aliases: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, id: _Optional[str] = ..., training_job_id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., artifact_types: _Optional[_Iterable[str]] = ..., eval_metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., recommended_thresholds: _Optional[_Mapping[str, float]] = ..., is_active: bool = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., deleted_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., best_epoch: _Optional[int] = ..., merge_windows_ms: _Optional[_Mapping[str, int]] = ..., min_durations_ms: _Optional[_Mapping[str, int]] = ..., aliases: _Optional[_Iterable[str]] = ...) -> None: ...
+    annotation_set_id: str
+    annotation_set_version: int
+    audio_file_count: int
+    audio_duration_ms: int
+    earmark_version: str
+    frontend_version: str
+    def __init__(self, id: _Optional[str] = ..., training_job_id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., artifact_types: _Optional[_Iterable[str]] = ..., eval_metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., recommended_thresholds: _Optional[_Mapping[str, float]] = ..., is_active: bool = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., deleted_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., best_epoch: _Optional[int] = ..., merge_windows_ms: _Optional[_Mapping[str, int]] = ..., min_durations_ms: _Optional[_Mapping[str, int]] = ..., aliases: _Optional[_Iterable[str]] = ..., annotation_set_id: _Optional[str] = ..., annotation_set_version: _Optional[int] = ..., audio_file_count: _Optional[int] = ..., audio_duration_ms: _Optional[int] = ..., earmark_version: _Optional[str] = ..., frontend_version: _Optional[str] = ...) -> None: ...
 
 class ModelAlias(_message.Message):
     __slots__ = ("alias", "model_id", "etag", "moved_at")
