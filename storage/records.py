@@ -193,7 +193,8 @@ class Event:
 class Model:
     """A row of models with its aliases, in alphabetical order.
 
-    `weights` and `model_config` are object keys. `version` increases with every edit.
+    `name_key` is the name without its case. `weights` and `model_config` are object keys. `version` increases
+    with every edit.
     """
 
     id: UUID
@@ -201,6 +202,7 @@ class Model:
     training_job_id: UUID
     dataset_id: UUID
     name: str
+    name_key: str
     description: str
     artifact_types: list[str]
     eval_metrics: dict[str, Any]

@@ -52,6 +52,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
                 artifact_types=list(request.artifact_types),
                 dataset_ids=[UUID(dataset_id) for dataset_id in request.dataset_ids],
                 show_deleted=request.show_deleted,
+                names=list(request.names),
+                name_prefix=request.name_prefix,
             )
             convert = partial(model_message, view=request.view)
             page = await page_request.page(read, convert, lambda model: model.id)

@@ -161,6 +161,8 @@ CREATE TABLE models (
     training_job_id uuid NOT NULL REFERENCES training_jobs,
     dataset_id uuid NOT NULL REFERENCES datasets,
     name text NOT NULL,
+    -- The name without its case, by which it is found: what lower() does depends on the server's locale.
+    name_key text COLLATE "C" NOT NULL,
     description text NOT NULL DEFAULT '',
     artifact_types text[] NOT NULL,
     eval_metrics jsonb NOT NULL,
@@ -191,6 +193,7 @@ CREATE TABLE models (
     CONSTRAINT models_one_per_job UNIQUE (training_job_id)
 );
 CREATE INDEX models_by_tenant ON models (tenant_id, id);
+CREATE INDEX models_by_name ON models (tenant_id, name_key);
 CREATE INDEX models_by_base ON models ((config ->> 'base_model_id')) WHERE config ->> 'base_model_id' IS NOT NULL;
 
 -- In how many recordings each model has detected, and when last. Each gateway adds to it once a minute.

@@ -1,5 +1,6 @@
 """Models, the results of completed training jobs."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -9,6 +10,8 @@ from earmark.storage.database import Connection
 from earmark.storage.records import Model
 
 SQL = sql.load("models")
+
+_LIKE_SIGNS = re.compile(r"[\\%_]")
 
 
 async def create(
@@ -62,6 +65,7 @@ async def create(
         audio_duration_ms,
         earmark_version,
         frontend_version,
+        _name_key(name),
     )
 
 
@@ -100,18 +104,26 @@ async def page(
     artifact_types: Sequence[str] = (),
     dataset_ids: Sequence[UUID] = (),
     show_deleted: bool = False,
+    names: Sequence[str] = (),
+    name_prefix: str = "",
 ) -> list[Model]:
-    """A page of models, newest first. A filter that is None or empty matches every model."""
-    rows = await connection.fetch(
-        SQL["list"], tenant_id, after, limit, is_active, artifact_types, dataset_ids, show_deleted
-    )
+    """A page of models, newest first. A filter that is None or empty matches every model.
+
+    `names` and `name_prefix` match in upper and lower case.
+    """
+    keys = [_name_key(name) for name in names]
+    like = _LIKE_SIGNS.sub(r"\\\g<0>", _name_key(name_prefix)) + "%" if name_prefix else None
+    filters = (is_active, artifact_types, dataset_ids, show_deleted, keys, like)
+    rows = await connection.fetch(SQL["list"], tenant_id, after, limit, *filters)
     return [Model(**row) for row in rows]
 
 
 async def update(
     connection: Connection, tenant_id: str, model_id: UUID, name: str, description: str, *, is_active: bool
 ) -> None:
-    await connection.execute(SQL["update"], tenant_id, model_id, name, description, is_active)
+    await connection.execute(
+        SQL["update"], tenant_id, model_id, name, description, is_active, _name_key(name)
+    )
 
 
 async def archive(connection: Connection, tenant_id: str, model_id: UUID) -> None:
@@ -121,3 +133,7 @@ async def archive(connection: Connection, tenant_id: str, model_id: UUID) -> Non
 
 async def restore(connection: Connection, tenant_id: str, model_id: UUID) -> None:
     await connection.execute(SQL["restore"], tenant_id, model_id)
+
+
+def _name_key(name: str) -> str:
+    return name.casefold()

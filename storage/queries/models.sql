@@ -3,9 +3,10 @@
 INSERT INTO models (
     id, tenant_id, training_job_id, dataset_id, name, artifact_types, eval_metrics, recommended_thresholds,
     merge_windows_ms, min_durations_ms, weights, model_config, size_bytes, sha256, config, best_epoch,
-    audio_file_count, audio_duration_ms, earmark_version, frontend_version, annotation_set_id, annotation_set_version
+    audio_file_count, audio_duration_ms, earmark_version, frontend_version, name_key, annotation_set_id,
+    annotation_set_version
 )
-SELECT $1, $2, j.id, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, s.id, s.version
+SELECT $1, $2, j.id, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, s.id, s.version
 FROM training_jobs j JOIN annotation_sets s ON s.id = j.annotation_set_id
 WHERE j.id = $3
 
@@ -40,12 +41,15 @@ WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2)
     AND (cardinality($5::text[]) = 0 OR artifact_types && $5)
     AND (cardinality($6::uuid[]) = 0 OR dataset_id = ANY ($6))
     AND ($7::boolean OR deleted_at IS NULL)
+    AND (cardinality($8::text[]) = 0 OR name_key = ANY ($8))
+    AND ($9::text IS NULL OR name_key LIKE $9)
 ORDER BY id DESC
 LIMIT $3
 
 -- name: update
 -- Replaces name, description and is_active.
-UPDATE models SET name = $3, description = $4, is_active = $5, version = version + 1, updated_at = now()
+UPDATE models
+SET name = $3, description = $4, is_active = $5, name_key = $6, version = version + 1, updated_at = now()
 WHERE tenant_id = $1 AND id = $2
 
 -- name: archive

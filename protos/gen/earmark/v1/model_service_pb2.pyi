@@ -145,7 +145,7 @@ class GetModelResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
-    __slots__ = ("is_active", "artifact_types", "dataset_ids", "show_deleted", "page_size", "page_token", "view")
+    __slots__ = ("is_active", "artifact_types", "dataset_ids", "show_deleted", "page_size", "page_token", "view", "names", "name_prefix")
     IS_ACTIVE_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_TYPES_FIELD_NUMBER: _ClassVar[int]
     DATASET_IDS_FIELD_NUMBER: _ClassVar[int]
@@ -153,6 +153,8 @@ class ListModelsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    NAME_PREFIX_FIELD_NUMBER: _ClassVar[int]
     is_active: bool
     artifact_types: _containers.RepeatedScalarFieldContainer[str]
     dataset_ids: _containers.RepeatedScalarFieldContainer[str]
@@ -160,7 +162,9 @@ class ListModelsRequest(_message.Message):
     page_size: int
     page_token: str
     view: _metrics_pb2.MetricsView
-    def __init__(self, is_active: bool = ..., artifact_types: _Optional[_Iterable[str]] = ..., dataset_ids: _Optional[_Iterable[str]] = ..., show_deleted: bool = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., view: _Optional[_Union[_metrics_pb2.MetricsView, str]] = ...) -> None: ...
+    names: _containers.RepeatedScalarFieldContainer[str]
+    name_prefix: str
+    def __init__(self, is_active: bool = ..., artifact_types: _Optional[_Iterable[str]] = ..., dataset_ids: _Optional[_Iterable[str]] = ..., show_deleted: bool = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., view: _Optional[_Union[_metrics_pb2.MetricsView, str]] = ..., names: _Optional[_Iterable[str]] = ..., name_prefix: _Optional[str] = ...) -> None: ...
 
 class ListModelsResponse(_message.Message):
     __slots__ = ("models", "next_page_token")

@@ -103,7 +103,7 @@ class ModelServiceServicer(object):
     def ListModels(self, request, context):
         """Lists models, newest first.
 
-        grpcurl -plaintext -d '{"is_active": true, "artifact_types": ["dropout"]}' localhost:50051 earmark.v1.ModelService/ListModels
+        grpcurl -plaintext -d '{"is_active": true, "artifact_types": ["dropout"], "name_prefix": "calls"}' localhost:50051 earmark.v1.ModelService/ListModels
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,7 +41,7 @@ class ModelServiceStub:
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]
     """Lists models, newest first.
 
-        grpcurl -plaintext -d '{"is_active": true, "artifact_types": ["dropout"]}' localhost:50051 earmark.v1.ModelService/ListModels
+        grpcurl -plaintext -d '{"is_active": true, "artifact_types": ["dropout"], "name_prefix": "calls"}' localhost:50051 earmark.v1.ModelService/ListModels
     """
     UpdateModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.UpdateModelRequest, _model_service_pb2.UpdateModelResponse]
     """Changes name, description or is_active. A model that an alias names stays active.
@@ -101,7 +101,7 @@ class ModelServiceAsyncStub(ModelServiceStub):
     ListModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists models, newest first.
 
-        grpcurl -plaintext -d '{"is_active": true, "artifact_types": ["dropout"]}' localhost:50051 earmark.v1.ModelService/ListModels
+        grpcurl -plaintext -d '{"is_active": true, "artifact_types": ["dropout"], "name_prefix": "calls"}' localhost:50051 earmark.v1.ModelService/ListModels
     """
     UpdateModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.UpdateModelRequest, _model_service_pb2.UpdateModelResponse]  # type: ignore[assignment]
     """Changes name, description or is_active. A model that an alias names stays active.
@@ -168,7 +168,7 @@ class ModelServiceServicer:
     ) -> _typing.Union[_model_service_pb2.ListModelsResponse, _abc.Awaitable[_model_service_pb2.ListModelsResponse]]:
         """Lists models, newest first.
 
-            grpcurl -plaintext -d '{"is_active": true, "artifact_types": ["dropout"]}' localhost:50051 earmark.v1.ModelService/ListModels
+            grpcurl -plaintext -d '{"is_active": true, "artifact_types": ["dropout"], "name_prefix": "calls"}' localhost:50051 earmark.v1.ModelService/ListModels
         """
 
     def UpdateModel(
