@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from earmark.background import Background
+from earmark.gateway.detection_counts import DetectionCounts
 from earmark.gateway.disk import Disk
 from earmark.gateway.errors import UnavailableError
 from earmark.gateway.fleet.trainers import Trainers
@@ -36,6 +37,7 @@ class App:
     background: Background = field(default_factory=Background)
     disk: Disk = field(default_factory=Disk)
     loop_watch: LoopWatch = field(default_factory=LoopWatch)
+    detection_counts: DetectionCounts = field(default_factory=DetectionCounts)
 
     def lane_for(self, rows: int) -> Database:
         """The database for a list of so many rows, which may be large."""

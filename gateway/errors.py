@@ -46,6 +46,7 @@ ResourceType = Literal[
     "annotation",
     "training_job",
     "model",
+    "model_alias",
     "detection_job",
     "recording",
 ]
@@ -125,8 +126,9 @@ class NotFoundError(EarmarkError):
     code = grpc.StatusCode.NOT_FOUND
     reason = "NOT_FOUND"
 
-    def __init__(self, kind: ResourceType, name: str) -> None:
-        super().__init__(f"there is no {_in_words(kind)} {name}")
+    def __init__(self, kind: ResourceType, name: str, hint: str = "") -> None:
+        """`hint`: in words, what the caller may have meant."""
+        super().__init__(f"there is no {_in_words(kind)} {name}" + (f": {hint}" if hint else ""))
         self.kind = kind
         self.name = name
 

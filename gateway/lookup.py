@@ -1,4 +1,4 @@
-"""Rows of the caller's tenant by id. Each function raises NotFoundError if there is no such row."""
+"""Rows of the caller's tenant by id or alias. Each function raises NotFoundError if there is no such row."""
 
 from collections.abc import Collection
 from typing import TypeVar
@@ -7,7 +7,15 @@ from uuid import UUID
 from earmark.gateway.caller import tenant
 from earmark.gateway.errors import NotFoundError, ResourceType
 from earmark.storage.database import Connection
-from earmark.storage.queries import annotations, audio, datasets, detection_jobs, models, training
+from earmark.storage.queries import (
+    annotations,
+    audio,
+    datasets,
+    detection_jobs,
+    model_aliases,
+    models,
+    training,
+)
 from earmark.storage.queries.annotations import LockedSet
 from earmark.storage.records import (
     Annotation,
@@ -16,10 +24,13 @@ from earmark.storage.records import (
     Dataset,
     DetectionJob,
     Model,
+    ModelAlias,
     TrainingJob,
 )
 
 Row = TypeVar("Row")
+# How many similar aliases an error names.
+NEARBY = 3
 
 
 async def dataset(connection: Connection, dataset_id: UUID) -> Dataset:
@@ -110,6 +121,16 @@ async def model(connection: Connection, model_id: UUID) -> Model:
     return _existing(await models.get(connection, tenant(), model_id), "model", model_id)
 
 
+async def named_model(connection: Connection, name: str) -> Model:
+    """The model that has this id, which may be archived, or this alias."""
+    if "@" not in name:
+        return await model(connection, UUID(name))
+    found = await models.get_by_alias(connection, tenant(), name)
+    if found is None:
+        raise await _no_alias(connection, name)
+    return found
+
+
 async def share_model(connection: Connection, model_id: UUID) -> Model:
     """Until the transaction ends, nobody deletes the model, which may be archived."""
     await models.lock_for_key_share(connection, tenant(), model_id)
@@ -117,8 +138,31 @@ async def share_model(connection: Connection, model_id: UUID) -> Model:
 
 
 async def lock_model(connection: Connection, model_id: UUID) -> Model:
-    """Until the transaction ends, nobody else changes the model, which may be archived."""
-    return _existing(await models.get_for_update(connection, tenant(), model_id), "model", model_id)
+    """Until the transaction ends, nobody else changes the model, which may be archived, or adds an alias."""
+    await models.lock_for_update(connection, tenant(), model_id)
+    # Read once it is locked: a row that was read while its lock was awaited has the aliases of before.
+    return await model(connection, model_id)
+
+
+async def model_alias(connection: Connection, alias: str) -> ModelAlias:
+    found = await model_aliases.get(connection, tenant(), alias)
+    if found is None:
+        raise await _no_alias(connection, alias)
+    return found
+
+
+async def lock_model_alias(connection: Connection, alias: str) -> ModelAlias:
+    """Until the transaction ends, nobody else moves the alias."""
+    await model_aliases.lock_for_update(connection, tenant(), alias)
+    return await model_alias(connection, alias)
+
+
+async def _no_alias(connection: Connection, alias: str) -> NotFoundError:
+    """The error for an alias that names no model, with some of the same name and another stage."""
+    name, at, _ = alias.partition("@")
+    nearby = await model_aliases.with_prefix(connection, tenant(), name + at, NEARBY)
+    hint = f"there are {', '.join(nearby)}; ListModelAliases lists all" if nearby else "see ListModelAliases"
+    return NotFoundError("model_alias", alias, hint)
 
 
 def _existing(row: Row | None, kind: ResourceType, row_id: UUID) -> Row:

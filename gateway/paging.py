@@ -26,7 +26,7 @@ _ROW_BYTES = 5
 _LARGEST_NUMBER = (1 << 31) - 1
 
 Pair: TypeAlias = tuple[int, int]
-Position = TypeVar("Position", UUID, int, Pair)
+Position = TypeVar("Position", UUID, int, str, Pair)
 Row = TypeVar("Row")
 M = TypeVar("M", bound=Message)
 
@@ -59,6 +59,11 @@ class PageRequest(Generic[Position]):
     def by_pair(request: Any) -> "PageRequest[Pair]":
         """Parses the request of a list in order of two numbers. Raises as `of` does."""
         return _parsed(request, _pair)
+
+    @staticmethod
+    def by_name(request: Any) -> "PageRequest[str]":
+        """Parses the request of a list in order of a name in printable ASCII. Raises as `of` does."""
+        return _parsed(request, _name)
 
     async def page(
         self,
@@ -140,6 +145,12 @@ def _pair(value: object) -> Pair:
         raise TypeError(value)
     first, second = value
     return _number(first), _number(second)
+
+
+def _name(value: object) -> str:
+    if isinstance(value, str) and value.isascii() and value.isprintable():
+        return value
+    raise ValueError(value)
 
 
 def _after(token: str, fingerprint: str, parse: Callable[[object], Position]) -> Position:

@@ -100,6 +100,8 @@ async def running(
         states = _add_standard_services(server, names)
         # Before the dispatcher takes any work.
         port = _bind(server, settings)
+        # The calls have ended when this one writes the rest.
+        await stack.enter_async_context(app.detection_counts.writing(app.database, app.background))
         await stack.enter_async_context(Dispatcher(app))
         await server.start()
         stack.push_async_callback(_stop, app, server, states, calls)

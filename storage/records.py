@@ -278,12 +278,18 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A row of models. `weights` and `model_config` are object keys. `version` increases with every edit."""
+    """A row of models with its aliases, in alphabetical order.
+
+    `name_key` is the name without its case. `weights` and `model_config` are object keys. `version` increases
+    with every edit.
+    """
 
     id: UUID
+    tenant_id: str
     training_job_id: UUID
     dataset_id: UUID
     name: str
+    name_key: str
     description: str
     artifact_types: list[str]
     eval_metrics: dict[str, Any]
@@ -297,7 +303,49 @@ class Model:
     sha256: str
     config: dict[str, Any]
     best_epoch: int
+    annotation_set_id: UUID
+    annotation_set_version: int
+    audio_file_count: int
+    audio_duration_ms: int
+    earmark_version: str
+    frontend_version: str
     version: int
     created_at: datetime
     updated_at: datetime
     deleted_at: datetime | None
+    aliases: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAlias:
+    """A row of model_aliases that names a model. `version` is the number of its moves."""
+
+    alias: str
+    model_id: UUID
+    version: int
+    moved_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAliasMove:
+    """A row of model_alias_moves. The model ids are None before a creation and after a removal."""
+
+    version: int
+    from_model_id: UUID | None
+    to_model_id: UUID | None
+    moved_at: datetime
+    moved_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUsage:
+    """Who uses a model. The ids are those of the newest jobs and models; the counts are of all."""
+
+    training_job_ids: Sequence[UUID]
+    training_job_count: int
+    detection_job_ids: Sequence[UUID]
+    detection_job_count: int
+    derived_model_ids: Sequence[UUID]
+    derived_model_count: int
+    detection_count: int
+    last_detected_at: datetime | None

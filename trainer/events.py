@@ -143,7 +143,8 @@ class Completed:
     """The model is stored.
 
     `weights` is the object key of the weights of `best_epoch` (safetensors), `config` that of the JSON
-    configuration. `merge_windows_ms` and `min_durations_ms` have every type.
+    configuration. `merge_windows_ms` and `min_durations_ms` have every type. `audio_file_count` and
+    `audio_duration_ms`: the files that were not left out.
     """
 
     weights: str
@@ -155,6 +156,8 @@ class Completed:
     merge_windows_ms: dict[str, int]
     min_durations_ms: dict[str, int]
     best_epoch: int
+    audio_file_count: int
+    audio_duration_ms: int
 
 
 Event = Loading | Progress | EpochCompleted | Checkpoint | Notice | Completed

@@ -63,10 +63,12 @@ async def insert(dsn: str) -> OtherTenant:
             *(TENANT, job_id, dataset_id, {"notice": {"message": SECRET}}),
         )
         await connection.execute(
-            "INSERT INTO models (id, tenant_id, training_job_id, dataset_id, name, artifact_types,"
+            "INSERT INTO models (id, tenant_id, training_job_id, dataset_id, name, name_key, artifact_types,"
             " eval_metrics, recommended_thresholds, merge_windows_ms, min_durations_ms, weights,"
-            " model_config, size_bytes, sha256, config)"
-            " VALUES ($1, $2, $3, $4, $5, $6, '{}', '{}', '{}', '{}', '', '', 1, '', '{}')",
-            *(model_id, TENANT, job_id, dataset_id, SECRET, [SECRET]),
+            " model_config, size_bytes, sha256, config, best_epoch, annotation_set_id,"
+            " annotation_set_version, audio_file_count, audio_duration_ms, earmark_version, frontend_version)"
+            " VALUES ($1, $2, $3, $4, $5, $5, $6, '{}', '{}', '{}', '{}', '', '', 1, '', '{}', 1, $7, 1, 1,"
+            " 1, '', '')",
+            *(model_id, TENANT, job_id, dataset_id, SECRET, [SECRET], set_id),
         )
     return OtherTenant(*map(str, ids))

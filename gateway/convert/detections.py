@@ -18,9 +18,11 @@ def detect_start_request(model: Model, start: pb.DetectRequest.Start) -> trainer
 
 
 def detect_summary_response(
-    summary: trainer_pb.DetectResponse.Summary, detection_count: int
+    model: Model, summary: trainer_pb.DetectResponse.Summary, detection_count: int
 ) -> pb.DetectResponse:
-    """The last message to the caller: the length of the audio and the number of detections."""
+    """The last message to the caller: the length of the audio, the number of detections and the model."""
     return pb.DetectResponse(
-        summary=pb.DetectResponse.Summary(duration_ms=summary.duration_ms, detection_count=detection_count)
+        summary=pb.DetectResponse.Summary(
+            duration_ms=summary.duration_ms, detection_count=detection_count, model_id=str(model.id)
+        )
     )

@@ -2,7 +2,7 @@
 
 from earmark.gateway.convert.metrics import MetricsView, eval_metrics_message
 from earmark.gateway.convert.values import etag, from_json, timestamp
-from earmark.storage.records import Model
+from earmark.storage.records import Model, ModelAlias, ModelAliasMove, ModelUsage
 from earmark.v1 import metrics_pb2, training_config_pb2
 from earmark.v1 import model_service_pb2 as pb
 
@@ -29,4 +29,48 @@ def model_message(model: Model, view: MetricsView = metrics_pb2.METRICS_VIEW_FUL
         sha256=model.sha256,
         config=from_json(model.config, training_config_pb2.TrainingConfig),
         best_epoch=model.best_epoch,
+        aliases=model.aliases,
+        annotation_set_id=str(model.annotation_set_id),
+        annotation_set_version=model.annotation_set_version,
+        audio_file_count=model.audio_file_count,
+        audio_duration_ms=model.audio_duration_ms,
+        earmark_version=model.earmark_version,
+        frontend_version=model.frontend_version,
+    )
+
+
+def model_alias_message(alias: ModelAlias) -> pb.ModelAlias:
+    """The alias as the API shows it."""
+    return pb.ModelAlias(
+        alias=alias.alias,
+        model_id=str(alias.model_id),
+        etag=etag(alias.version),
+        moved_at=timestamp(alias.moved_at),
+    )
+
+
+def model_alias_move_message(move: ModelAliasMove) -> pb.ModelAliasMove:
+    """The move of an alias as the API shows it."""
+    return pb.ModelAliasMove(
+        from_model_id=str(move.from_model_id or ""),
+        to_model_id=str(move.to_model_id or ""),
+        etag=etag(move.version),
+        moved_at=timestamp(move.moved_at),
+        moved_by=move.moved_by,
+    )
+
+
+def model_usage_message(model: Model, usage: ModelUsage) -> pb.ModelUsage:
+    """Who uses the model, as the API shows it."""
+    return pb.ModelUsage(
+        model_id=str(model.id),
+        aliases=model.aliases,
+        training_job_ids=map(str, usage.training_job_ids),
+        training_job_count=usage.training_job_count,
+        detection_job_ids=map(str, usage.detection_job_ids),
+        detection_job_count=usage.detection_job_count,
+        derived_model_ids=map(str, usage.derived_model_ids),
+        derived_model_count=usage.derived_model_count,
+        detection_count=usage.detection_count,
+        last_detected_at=timestamp(usage.last_detected_at),
     )

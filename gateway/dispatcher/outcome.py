@@ -156,6 +156,10 @@ class TrainingOutcome(Outcome[TrainingJob]):
             sha256=result.sha256,
             config=job.config,
             best_epoch=result.best_epoch,
+            audio_file_count=result.audio_file_count,
+            audio_duration_ms=result.audio_duration_ms,
+            earmark_version=result.earmark_version,
+            frontend_version=result.frontend_version,
         )
 
     async def _finish(

@@ -53,8 +53,12 @@ def _finished(removal: Removal, unfinished_jobs: frozenset[UUID]) -> list[Violat
             _violation("model", model_id, f"model {model_id} comes from it: set force to delete it too")
             for model_id in removal.model_ids
         ),
+        *(
+            _violation("model_alias", alias, f"{alias} names one of its models: set force to remove it too")
+            for alias in removal.aliases
+        ),
     ]
 
 
-def _violation(kind: ResourceType, resource_id: UUID, description: str) -> Violation:
+def _violation(kind: ResourceType, resource_id: UUID | str, description: str) -> Violation:
     return Violation("IN_USE", f"{kind}/{resource_id}", description)

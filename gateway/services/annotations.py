@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 
 from earmark.gateway import lookup
 from earmark.gateway.app import App
-from earmark.gateway.caller import tenant
+from earmark.gateway.caller import caller, tenant
 from earmark.gateway.convert.annotations import (
     annotation_message,
     annotation_records,
@@ -117,7 +117,9 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
             unfinished = await deletions.unfinished_jobs(connection, tenant(), removal)
             searches = await deletions.unfinished_searches(connection, tenant(), removal)
             check_deletable(removal, unfinished, searches, force=request.force)
-            return pb.DeleteAnnotationSetResponse(deleted_counts=await deletions.delete(connection, removal))
+            return pb.DeleteAnnotationSetResponse(
+                deleted_counts=await deletions.delete(connection, removal, caller())
+            )
 
         response = await run_once(self._app.lane, request, pb.DeleteAnnotationSetResponse, delete)
         # With `force`, jobs may have been deleted.

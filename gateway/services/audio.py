@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from earmark.gateway import lookup, object_keys
 from earmark.gateway.app import App
-from earmark.gateway.caller import tenant
+from earmark.gateway.caller import caller, tenant
 from earmark.gateway.convert.audio import (
     audio_file_event_kind_names,
     audio_file_event_message,
@@ -124,7 +124,9 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
                 connection, tenant(), removal, dataset_id=audio_file.dataset_id
             )
             check_deletable(removal, unfinished, force=request.force)
-            return pb.DeleteAudioFileResponse(deleted_counts=await deletions.delete(connection, removal))
+            return pb.DeleteAudioFileResponse(
+                deleted_counts=await deletions.delete(connection, removal, caller())
+            )
 
         response = await run_once(self._app.database, request, pb.DeleteAudioFileResponse, delete)
         self._app.bus.publish(topics.events(tenant()), topics.AUDIO_DELETIONS)

@@ -8,7 +8,7 @@ from uuid_utils.compat import uuid7
 
 from earmark.gateway import lookup
 from earmark.gateway.app import App
-from earmark.gateway.caller import tenant
+from earmark.gateway.caller import caller, tenant
 from earmark.gateway.convert.datasets import artifact_type_record, dataset_message
 from earmark.gateway.errors import in_use
 from earmark.gateway.field_masks import check_etag, masked_paths
@@ -76,7 +76,9 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
             unfinished = await deletions.unfinished_jobs(connection, tenant(), removal)
             searches = await deletions.unfinished_searches(connection, tenant(), removal)
             check_deletable(removal, unfinished, searches, force=request.force)
-            return pb.DeleteDatasetResponse(deleted_counts=await deletions.delete(connection, removal))
+            return pb.DeleteDatasetResponse(
+                deleted_counts=await deletions.delete(connection, removal, caller())
+            )
 
         response = await run_once(self._app.lane, request, pb.DeleteDatasetResponse, delete)
         self._app.bus.publish(topics.events(tenant()), topics.AUDIO_DELETIONS)

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import UUID
 
 import structlog
 from grpc import aio
@@ -38,11 +37,13 @@ class DetectionService(DetectionJobService):
     ) -> AsyncIterator[pb.DetectResponse]:
         start = await _start(requests)
         async with self._app.database.connection() as connection:
-            model = await lookup.model(connection, UUID(start.model_id))
+            model = await lookup.named_model(connection, start.model_id)
         check_usable(model)
         check_types(start.config, model.id, model.artifact_types, "start.config")
         trainer = self._app.trainers.pick_for_detection()
         async for response in _detect(trainer, model, start, requests):
+            if response.HasField("summary"):
+                self._app.detection_counts.add(model.id)
             yield response
 
 
@@ -77,7 +78,7 @@ async def _detect(
         await _send_all(call, model, start, requests)
         async for response in call:
             if response.HasField("summary"):
-                yield detect_summary_response(response.summary, detection_count)
+                yield detect_summary_response(model, response.summary, detection_count)
             else:
                 detection_count += 1
                 yield pb.DetectResponse(detection=response.detection)

@@ -194,7 +194,8 @@ class DetectionJobService(detection_service_pb2_grpc.DetectionServiceServicer):
         yield pb.DownloadDetectionsResponse(data=data)
 
     async def _create(self, connection: Connection, request: pb.CreateDetectionJobRequest) -> DetectionJob:
-        model = await lookup.share_model(connection, UUID(request.model_id))
+        named = await lookup.named_model(connection, request.model_id)
+        model = await lookup.share_model(connection, named.id)
         check_usable(model)
         check_types(request.config, model.id, model.artifact_types, "config")
         source: UUID | Sequence[UUID] = list(map(UUID, request.recording_ids))

@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 
 from earmark.gateway import lookup
 from earmark.gateway.app import App
-from earmark.gateway.caller import tenant
+from earmark.gateway.caller import caller, tenant
 from earmark.gateway.convert import event_bodies
 from earmark.gateway.convert.training import (
     config_with_defaults,
@@ -62,11 +62,11 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         config = config_with_defaults(request.config)
         if request.validate_only:
             async with self._app.database.connection() as connection:
-                await _check_prerequisites(connection, request)
+                await _check_prerequisites(connection, request, config)
             return pb.CreateTrainingJobResponse(training_job=_preview(request, config))
 
         async def create(connection: Connection) -> pb.CreateTrainingJobResponse:
-            await _check_prerequisites(connection, request)
+            await _check_prerequisites(connection, request, config)
             await self._check_quota(connection)
             job = await _create(connection, request, config)
             return pb.CreateTrainingJobResponse(training_job=training_job_message(job))
@@ -126,7 +126,9 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             searches = await deletions.unfinished_searches(connection, tenant(), removal)
             # The job itself is what the caller wants to delete, and keeps nothing.
             check_deletable(replace(removal, job_ids=[]), unfinished, searches, force=request.force)
-            return pb.DeleteTrainingJobResponse(deleted_counts=await deletions.delete(connection, removal))
+            return pb.DeleteTrainingJobResponse(
+                deleted_counts=await deletions.delete(connection, removal, caller())
+            )
 
         response = await run_once(self._app.database, request, pb.DeleteTrainingJobResponse, delete)
         self._app.bus.publish(topics.events(tenant()))
@@ -195,15 +197,20 @@ def _event_filter(request: pb.WatchTrainingJobsRequest) -> EventFilter:
     )
 
 
-async def _check_prerequisites(connection: Connection, request: pb.CreateTrainingJobRequest) -> None:
+async def _check_prerequisites(
+    connection: Connection, request: pb.CreateTrainingJobRequest, config: TrainingConfig
+) -> None:
+    """Raises if one is not met. The job's `config` gets the base model's id in place of an alias."""
     dataset_id, set_id = UUID(request.dataset_id), UUID(request.annotation_set_id)
     await lookup.share_dataset(connection, dataset_id)
     facts = await training.facts(connection, tenant(), dataset_id, set_id)
     if facts is None:
         raise NotFoundError("annotation_set", str(set_id))
-    if request.config.base_model_id:
+    if config.base_model_id:
+        base = await lookup.named_model(connection, config.base_model_id)
         # A model that is archived later keeps its files, which are all that the job needs.
-        check_not_archived(await lookup.share_model(connection, UUID(request.config.base_model_id)))
+        check_not_archived(await lookup.share_model(connection, base.id))
+        config.base_model_id = str(base.id)
     violations = prerequisites.violations(dataset_id, set_id, request.config.artifact_types, facts)
     if violations:
         raise PreconditionError("PREREQUISITES_NOT_MET", violations)

@@ -161,6 +161,8 @@ CREATE TABLE models (
     training_job_id uuid NOT NULL REFERENCES training_jobs,
     dataset_id uuid NOT NULL REFERENCES datasets,
     name text NOT NULL,
+    -- The name without its case, by which it is found: what lower() does depends on the server's locale.
+    name_key text COLLATE "C" NOT NULL,
     description text NOT NULL DEFAULT '',
     artifact_types text[] NOT NULL,
     eval_metrics jsonb NOT NULL,
@@ -174,6 +176,15 @@ CREATE TABLE models (
     size_bytes bigint NOT NULL,
     sha256 text NOT NULL,
     config jsonb NOT NULL,
+    -- The epoch that the weights come from.
+    best_epoch integer NOT NULL,
+    -- What the model was made of, beside config: kept here, because sets and files can be deleted, and programs change.
+    annotation_set_id uuid NOT NULL,
+    annotation_set_version integer NOT NULL,
+    audio_file_count integer NOT NULL,
+    audio_duration_ms bigint NOT NULL,
+    earmark_version text NOT NULL,
+    frontend_version text NOT NULL,
     -- Increases with every edit; serves as the etag.
     version bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -182,6 +193,54 @@ CREATE TABLE models (
     CONSTRAINT models_one_per_job UNIQUE (training_job_id)
 );
 CREATE INDEX models_by_tenant ON models (tenant_id, id);
+CREATE INDEX models_by_name ON models (tenant_id, name_key);
+CREATE INDEX models_by_base ON models ((config ->> 'base_model_id')) WHERE config ->> 'base_model_id' IS NOT NULL;
+
+-- In how many recordings each model has detected, and when last. Each gateway adds to it once a minute.
+CREATE TABLE model_detections (
+    model_id uuid PRIMARY KEY REFERENCES models ON DELETE CASCADE,
+    count bigint NOT NULL,
+    last_at timestamptz NOT NULL
+);
+
+-- The aliases of models. One that was removed stays as a row without a model, so that its version never repeats.
+CREATE TABLE model_aliases (
+    tenant_id text NOT NULL,
+    alias text COLLATE "C" NOT NULL,
+    -- Active and not archived; NULL after the removal.
+    model_id uuid REFERENCES models,
+    -- The number of its moves; serves as the etag.
+    version integer NOT NULL DEFAULT 1,
+    moved_at timestamptz NOT NULL DEFAULT now(),
+    -- The caller who moved it last.
+    moved_by text NOT NULL,
+    PRIMARY KEY (tenant_id, alias)
+);
+CREATE INDEX model_aliases_by_model ON model_aliases (model_id) WHERE model_id IS NOT NULL;
+
+-- Every move of every alias. The models may have been deleted since; NULL stands for none.
+CREATE TABLE model_alias_moves (
+    tenant_id text NOT NULL,
+    alias text COLLATE "C" NOT NULL,
+    -- The alias's version from then on.
+    version integer NOT NULL,
+    from_model_id uuid,
+    to_model_id uuid,
+    moved_at timestamptz NOT NULL,
+    moved_by text NOT NULL,
+    PRIMARY KEY (tenant_id, alias, version),
+    CHECK (from_model_id IS DISTINCT FROM to_model_id)
+);
+
+-- Records the moves of aliases, whichever statement makes them.
+CREATE FUNCTION record_alias_move() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO model_alias_moves (tenant_id, alias, version, from_model_id, to_model_id, moved_at, moved_by)
+    VALUES (NEW.tenant_id, NEW.alias, NEW.version, OLD.model_id, NEW.model_id, NEW.moved_at, NEW.moved_by);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER record_alias_move AFTER INSERT OR UPDATE ON model_aliases
+FOR EACH ROW EXECUTE FUNCTION record_alias_move();
 
 -- Replies to mutations by request_id, the caller's idempotency key: a retry gets the stored reply. Kept for 24 hours.
 CREATE TABLE requests (
@@ -203,6 +262,12 @@ SELECT d.*,
     (SELECT count(*) FROM audio_files a WHERE a.dataset_id = d.id) AS audio_count,
     (SELECT count(*) FROM annotation_sets s WHERE s.dataset_id = d.id) AS annotation_set_count
 FROM datasets d;
+
+-- Models with their aliases.
+CREATE VIEW model_details AS
+SELECT m.*,
+    (SELECT coalesce(array_agg(a.alias ORDER BY a.alias), '{}') FROM model_aliases a WHERE a.model_id = m.id) AS aliases
+FROM models m;
 
 -- Annotation sets with their totals, which are counted if they are not stored.
 CREATE VIEW annotation_set_details AS

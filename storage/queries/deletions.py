@@ -29,18 +29,22 @@ class Removal:
     published_set_ids: Sequence[UUID] = ()
     job_ids: Sequence[UUID] = ()
     model_ids: Sequence[UUID] = ()
+    # The aliases of the models.
+    aliases: Sequence[str] = ()
 
 
 async def of_dataset(connection: Connection, dataset_id: UUID) -> Removal:
     sets = await connection.fetch(SQL["sets_of_dataset"], dataset_id)
     job_ids = await _ids(connection, SQL["jobs"], dataset_id, None)
+    model_ids = await _ids(connection, SQL["models_of_jobs"], job_ids)
     return Removal(
         dataset_ids=[dataset_id],
         audio_file_ids=await _ids(connection, SQL["files_of_dataset"], dataset_id),
         set_ids=[row["id"] for row in sets],
         published_set_ids=[row["id"] for row in sets if row["status"] == "published"],
         job_ids=job_ids,
-        model_ids=await _ids(connection, SQL["models_of_jobs"], job_ids),
+        model_ids=model_ids,
+        aliases=await _aliases(connection, model_ids),
     )
 
 
@@ -52,21 +56,24 @@ async def of_file(connection: Connection, dataset_id: UUID, audio_file_id: UUID)
 
 async def of_set(connection: Connection, dataset_id: UUID, set_id: UUID, *, is_published: bool) -> Removal:
     job_ids = await _ids(connection, SQL["jobs"], dataset_id, set_id) if is_published else []
+    model_ids = await _ids(connection, SQL["models_of_jobs"], job_ids)
     return Removal(
         set_ids=[set_id],
         published_set_ids=[set_id] if is_published else [],
         job_ids=job_ids,
-        model_ids=await _ids(connection, SQL["models_of_jobs"], job_ids),
+        model_ids=model_ids,
+        aliases=await _aliases(connection, model_ids),
     )
 
 
 async def of_job(connection: Connection, job_id: UUID) -> Removal:
-    return Removal(job_ids=[job_id], model_ids=await _ids(connection, SQL["models_of_jobs"], [job_id]))
+    model_ids = await _ids(connection, SQL["models_of_jobs"], [job_id])
+    return Removal(job_ids=[job_id], model_ids=model_ids, aliases=await _aliases(connection, model_ids))
 
 
-def of_model(model_id: UUID) -> Removal:
+async def of_model(connection: Connection, model_id: UUID) -> Removal:
     """The job stays, and still names the model that it produced."""
-    return Removal(model_ids=[model_id])
+    return Removal(model_ids=[model_id], aliases=await _aliases(connection, [model_id]))
 
 
 async def unfinished_jobs(
@@ -82,13 +89,14 @@ async def unfinished_searches(connection: Connection, tenant_id: str, removal: R
     return await detection_jobs.unfinished_of_models(connection, tenant_id, removal.model_ids)
 
 
-async def delete(connection: Connection, removal: Removal) -> dict[str, int]:
+async def delete(connection: Connection, removal: Removal, caller: str) -> dict[str, int]:
     """Deletes the rows and returns their numbers by resource type. Every deletion for good passes here.
 
-    The foreign keys determine the order. A sweep deletes the objects.
+    The foreign keys determine the order. A sweep deletes the objects. `caller`: who removes the aliases.
     """
     await connection.execute(SQL["delete_attempts"], removal.job_ids)
     await connection.execute(SQL["unsweep_jobs"], removal.model_ids)
+    await connection.execute(SQL["remove_aliases"], removal.model_ids, caller)
     await connection.execute(SQL["delete_models"], removal.model_ids)
     await connection.execute(SQL["delete_jobs"], removal.job_ids)
     annotations = await _delete_annotations(connection, removal)
@@ -106,6 +114,7 @@ async def delete(connection: Connection, removal: Removal) -> dict[str, int]:
         annotation=annotations,
         training_job=len(removal.job_ids),
         model=len(removal.model_ids),
+        model_alias=len(removal.aliases),
     )
     return dict(+counts)
 
@@ -115,6 +124,10 @@ async def _delete_annotations(connection: Connection, removal: Removal) -> int:
     await connection.execute(SQL["recount_sets"], list(set(row["set_ids"]) - set(removal.set_ids)))
     number: int = row["number"]
     return number
+
+
+async def _aliases(connection: Connection, model_ids: Sequence[UUID]) -> list[str]:
+    return [row["alias"] for row in await connection.fetch(SQL["aliases"], model_ids)]
 
 
 async def _ids(connection: Connection, query: str, *arguments: object) -> list[UUID]:

@@ -23,11 +23,15 @@ ORDER BY id FOR UPDATE
 -- The models of the given jobs, locked until the transaction ends: a job that starts from one waits.
 SELECT id FROM models WHERE training_job_id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE
 
+-- name: aliases
+-- The aliases of the given models, locked until the transaction ends. The models are locked, so they get no further one.
+SELECT alias FROM model_aliases WHERE model_id = ANY ($1::uuid[]) ORDER BY alias FOR UPDATE
+
 -- name: unfinished_jobs
 -- A tenant's unfinished jobs among the given ones, of the given dataset, or that start from one of the given models.
 SELECT id FROM training_jobs
 WHERE tenant_id = $1 AND status IN ('pending', 'queued', 'training')
-    AND (id = ANY ($2::uuid[]) OR dataset_id = $3 OR lower(config ->> 'base_model_id') = ANY ($4::text[]))
+    AND (id = ANY ($2::uuid[]) OR dataset_id = $3 OR config ->> 'base_model_id' = ANY ($4::text[]))
 ORDER BY id
 
 -- name: delete_attempts
@@ -38,6 +42,11 @@ DELETE FROM training_attempts WHERE training_job_id = ANY ($1::uuid[])
 -- Lets a sweep look again at the objects of the jobs whose models will be deleted.
 UPDATE training_jobs SET sweeps_needed = sweeps_needed + 1
 WHERE id IN (SELECT training_job_id FROM models WHERE id = ANY ($1::uuid[]))
+
+-- name: remove_aliases
+-- Removes the aliases of the given models.
+UPDATE model_aliases SET model_id = NULL, version = version + 1, moved_at = now(), moved_by = $2
+WHERE model_id = ANY ($1::uuid[])
 
 -- name: delete_models
 -- Deletes the given models.

@@ -130,5 +130,7 @@ class Finder(detection.DetectionServiceServicer):
         yield detection_service_pb2.DetectResponse(detection=dropout)
         if self.count is not None:
             yield detection_service_pb2.DetectResponse(
-                summary=detection_service_pb2.DetectResponse.Summary(detection_count=self.count)
+                summary=detection_service_pb2.DetectResponse.Summary(
+                    detection_count=self.count, model_id="model"
+                )
             )

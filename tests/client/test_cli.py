@@ -304,6 +304,15 @@ def test_detect_prints_json(serve: Serve, recording: Path) -> None:
     assert [field.name for field, _ in finder.requests[0].start.config.ListFields()] == ["threshold"]
 
 
+def test_detect_says_which_model_an_alias_named_without_spoiling_the_json(
+    serve: Serve, recording: Path
+) -> None:
+    result = run(serve(Finder()), "detect", "calls@production", str(recording), "--json")
+    assert "calls@production is model model" in result.stderr
+    assert len(json.loads(result.stdout)) == 1
+    assert "is model" not in run(serve(Finder()), "detect", "model", str(recording)).stderr
+
+
 def test_detect_sends_a_window_and_a_minimum_of_zero(serve: Serve, recording: Path) -> None:
     finder, options = Finder(), ["--merge-window-ms", "0", "--min-duration-ms", "0"]
 

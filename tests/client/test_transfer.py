@@ -74,6 +74,7 @@ def test_detect_sends_all_bytes_and_returns_detections(
     )
 
     assert [(one.artifact_type, one.start_ms) for one in detections] == [("dropout", 1200)]
+    assert detections.model_id == "model"
     assert finder.requests[0].start.config.threshold == 0.7
     assert b"".join(request.data for request in finder.requests[1:]) == CONTENT
 

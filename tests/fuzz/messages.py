@@ -15,6 +15,7 @@ from tests.fuzz.known import PUBLISHED_SET, SHORT_FILE, Known, kind_of
 from tests.sounds import encoded, speech
 
 TYPES = ("glitch", "dropout")
+ALIASES = ("calls@production", "calls@staging", "calls@candidate")
 NESTED = 4  # valid messages are no deeper
 INTEGERS = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
@@ -167,6 +168,10 @@ class Maker:
             return self._token(self._known.etag(getattr(message, message.DESCRIPTOR.fields[0].name)))
         if kind is not None and kind.endswith(("token", "cursor")):
             return self._token(self._known.pick(kind, rng))
+        if name in ("alias", "aliases"):
+            return rng.choice(ALIASES)
+        if name == "model_id" and not rules_of(field).string.uuid and rng.random() < 0.2:
+            return rng.choice(ALIASES)
         kind = FITTING.get((message.DESCRIPTOR.name, name), kind)
         if kind is not None:
             value = self._known.pick(kind, rng, self._family if rng.random() < 0.9 else None)

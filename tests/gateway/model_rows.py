@@ -41,6 +41,10 @@ async def model(
         "sha256": "ab" * 32,
         "config": CONFIG,
         "best_epoch": 2,
+        "audio_file_count": 3,
+        "audio_duration_ms": 360_000,
+        "earmark_version": "0.1.0",
+        "frontend_version": "3",
     }
     values |= columns
     await models.create(connection, tenant, **values)

@@ -127,6 +127,10 @@ def completed(best: int = 2) -> pb.TrainResponse:
             merge_windows_ms={"glitch": 30},
             min_durations_ms={"glitch": 0},
             best_epoch=best,
+            audio_file_count=3,
+            audio_duration_ms=360_000,
+            earmark_version="0.2.0",
+            frontend_version="4",
         )
     )
 

@@ -6,6 +6,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from earmark import background
+from earmark.gateway import detection_counts
+from earmark.gateway.detection_counts import DetectionCounts
 from earmark.gateway.dispatcher.dispatcher import Dispatcher
 from earmark.gateway.fleet.discovery import Discovery
 from earmark.gateway.fleet.trainers import Trainers
@@ -22,6 +24,7 @@ ENTRIES = "dns:///localhost:1,127.0.0.1:1"
 def no_pauses(monkeypatch):
     monkeypatch.setattr(background, "FIRST_PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(bus, "PING_SECONDS", 0.0)
+    monkeypatch.setattr(detection_counts, "WRITE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -61,6 +64,7 @@ async def tasks(gateway) -> dict[str, pb.BackgroundTask]:
         ("dispatching audio files", Dispatcher, "_dispatch_files"),
         ("taking over lost jobs", Dispatcher, "_take_over_lost_jobs"),
         ("cleaning up", Dispatcher, "_clean_up"),
+        ("counting detections", DetectionCounts, "write"),
     ],
 )
 async def test_it_goes_on(name, owner, function, failing, database_url, tmp_path) -> None:
@@ -82,6 +86,7 @@ async def test_a_gateway_lists_its_tasks(database_url, tmp_path) -> None:
         "listening for changes",
         "notifying other gateways",
         "watching the disk",
+        "counting detections",
         "dispatching jobs",
         "dispatching audio files",
         "taking over lost jobs",

@@ -21,6 +21,7 @@ EVERY = [
     errors.InvalidArgumentError([FieldViolation("page_token", "no")], reason="INVALID_PAGE_TOKEN"),
     errors.InvalidArgumentError([FieldViolation("part.data", "cut off")], reason="INVALID_UPLOAD"),
     errors.NotFoundError("dataset", "1"),
+    errors.NotFoundError("model_alias", "calls@prod", "there are calls@production"),
     errors.AlreadyExistsError("model", "1", "model 1 is not deleted"),
     errors.RequestIdReusedError("1"),
     errors.StaleEtagError("dataset", "1", "v1", "v2"),

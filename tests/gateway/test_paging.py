@@ -130,6 +130,22 @@ def test_a_token_whose_position_is_not_of_the_list_is_refused(position: str) -> 
     assert refusal.value.reason == "INVALID_PAGE_TOKEN"
 
 
+@pytest.mark.parametrize("position", ["7", "null", '"\\u0000"', '"\\ud800"', '["a@b"]'])
+def test_a_token_whose_position_is_no_name_is_refused(position: str) -> None:
+    async def rows(_after, _limit):
+        return ["a@b", "c@d"]
+
+    request = pb.ListDatasetsRequest(page_size=1)
+    page = PageRequest.by_name(request).page(rows, lambda row: pb.Dataset(name=row), lambda row: row)
+    token = asyncio.run(page).next_page_token
+    assert PageRequest.by_name(pb.ListDatasetsRequest(page_token=token)).after == "a@b"
+    fingerprint, _ = json.loads(base64.urlsafe_b64decode(token))
+    forged = base64.urlsafe_b64encode(f'["{fingerprint}", {position}]'.encode()).decode()
+    with pytest.raises(InvalidArgumentError) as refusal:
+        PageRequest.by_name(pb.ListDatasetsRequest(page_token=forged))
+    assert refusal.value.reason == "INVALID_PAGE_TOKEN"
+
+
 def test_a_token_of_another_list_or_other_arguments_is_refused() -> None:
     _, token = read(pb.ListDatasetsRequest(page_size=3), IDS)
     status = audio_pb.AUDIO_PROCESSING_STATUS_READY

@@ -148,6 +148,8 @@ def train(
         merge_windows_ms={learned.name: learned.merge_window_ms for learned in types},
         min_durations_ms={learned.name: learned.min_duration_ms for learned in types},
         best_epoch=best_epoch,
+        audio_file_count=len(setup.dataset.files),
+        audio_duration_ms=sum(file.duration_ms for file in setup.dataset.files),
     )
 
 

@@ -1,6 +1,7 @@
 """Converts between the trainer's own values and the messages of earmark.internal.v1."""
 
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 
 from google.protobuf import any_pb2
 from google.protobuf.message import Message
@@ -9,6 +10,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.trainer import events
 from earmark.trainer.failures import FailureKind, kind_of
+from earmark.trainer.features.version import FRONTEND_VERSION
 from earmark.trainer.job import Annotation, BaseModel, TrainingConfig, TrainingFile, TrainingJob
 from earmark.trainer.service.detection_job import (
     DetectionJob,
@@ -26,6 +28,7 @@ from earmark.trainer.workers.wire import DetectedArtifact
 from earmark.v1 import detection_pb2, metrics_pb2, training_config_pb2, training_service_pb2
 
 DOMAIN = "earmark"
+EARMARK_VERSION = version("earmark")
 CODES = {
     "INVALID_FIELD": code_pb2.INVALID_ARGUMENT,
     "INVALID_MESSAGE": code_pb2.INVALID_ARGUMENT,
@@ -223,7 +226,7 @@ def to_epoch(event: events.EpochCompleted) -> training_service_pb2.TrainingEvent
 
 
 def to_completed(event: events.Completed) -> pb.TrainResponse.Completed:
-    """Includes the metrics of the best epoch, whose weights these are."""
+    """Includes the metrics of the best epoch, whose weights these are, and this program's versions."""
     return pb.TrainResponse.Completed(
         weights=event.weights,
         model_config=event.config,
@@ -234,6 +237,10 @@ def to_completed(event: events.Completed) -> pb.TrainResponse.Completed:
         merge_windows_ms=event.merge_windows_ms,
         min_durations_ms=event.min_durations_ms,
         best_epoch=event.best_epoch,
+        audio_file_count=event.audio_file_count,
+        audio_duration_ms=event.audio_duration_ms,
+        earmark_version=EARMARK_VERSION,
+        frontend_version=FRONTEND_VERSION,
     )
 
 

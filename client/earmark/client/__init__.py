@@ -14,7 +14,7 @@ from earmark.client.backoff import Backoff
 from earmark.client.calls import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, channel_options
 from earmark.client.channel import Client, connect
 from earmark.client.errors import EarmarkError, Explanation, FieldViolation, PreconditionViolation, explain
-from earmark.client.parts import IncompleteReplyError
+from earmark.client.parts import Detections, IncompleteReplyError
 from earmark.client.positions import TERMINAL_STATUSES, FileEvent, JobEvent
 from earmark.client.transfer import detect, download, list_detections, upload, upload_recording
 from earmark.client.watch import wait_until_ready, watch, watch_audio_files, watch_detection_job, watch_jobs
@@ -25,6 +25,7 @@ __all__ = [
     "TERMINAL_STATUSES",
     "Backoff",
     "Client",
+    "Detections",
     "EarmarkError",
     "Explanation",
     "FieldViolation",

@@ -8,7 +8,7 @@ import io
 import mimetypes
 import threading
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -168,7 +168,15 @@ def _detect_requests(
             yield DetectRequest(data=data)
 
 
-class Detections:
+class Detections(list[detection_pb2.Detection]):
+    """The detections in a recording, ordered by onset. `model_id`: the model that answered."""
+
+    def __init__(self, found: Iterable[detection_pb2.Detection], model_id: str) -> None:
+        super().__init__(found)
+        self.model_id = model_id
+
+
+class DetectReply:
     """Collects the detections of a reply and checks them against its summary."""
 
     def __init__(self) -> None:
@@ -182,12 +190,12 @@ class Detections:
         elif response.HasField("detection"):
             self._received.append(response.detection)
 
-    def complete(self) -> list[detection_pb2.Detection]:
-        """Return all detections, ordered by onset. Raises IncompleteReplyError if some may be missing."""
+    def complete(self) -> Detections:
+        """Return all detections. Raises IncompleteReplyError if some may be missing."""
         if self._summary is None:
             raise IncompleteReplyError("the detections ended without their summary: some may be missing")
         if self._summary.detection_count != len(self._received):
             raise IncompleteReplyError(
                 f"{len(self._received)} of {self._summary.detection_count} detections arrived"
             )
-        return self._received
+        return Detections(self._received, self._summary.model_id)

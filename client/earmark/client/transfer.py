@@ -10,6 +10,7 @@ from earmark.client.backoff import Backoff, Retries, was_cut_off
 from earmark.client.channel import Client
 from earmark.client.parts import (
     Detections,
+    DetectReply,
     PartialFile,
     Sending,
     detect_requests,
@@ -100,14 +101,15 @@ def detect(
     model_id: str,
     recording: str | Path | bytes,
     config: detection_pb2.DetectionConfig | None = None,
-) -> list[detection_pb2.Detection]:
+) -> Detections:
     """Return an active model's detections in a recording, given as path or bytes, ordered by onset.
 
-    The list is empty if the model finds nothing. Raises IncompleteReplyError if detections may be missing,
+    `model_id` may be an alias; the result's `model_id` is the model that answered. The list is empty if the
+    model finds nothing. Raises IncompleteReplyError if detections may be missing,
     OSError if the file cannot be read, otherwise grpc.RpcError.
     """
-    detections = Detections()
+    reply = DetectReply()
     with Sending(detect_requests(model_id, recording, config)) as requests:
         for response in client.detection.Detect(requests):
-            detections.add(response)
-    return detections.complete()
+            reply.add(response)
+    return reply.complete()

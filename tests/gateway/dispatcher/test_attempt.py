@@ -4,6 +4,7 @@ import asyncio
 
 import grpc
 
+from earmark.storage.database import Database
 from earmark.v1 import model_service_pb2
 from earmark.v1 import training_service_pb2 as pb
 from earmark.v1.model_service_pb2_grpc import ModelServiceStub
@@ -50,6 +51,25 @@ async def test_events_job_and_model_show_the_best_epoch(database_url, tmp_path) 
         done = await job_now(channel, job.id)
         assert done.best_epoch == 2
         assert (await model_of(channel, done)).best_epoch == 2
+
+
+async def test_a_model_says_what_it_was_made_of_also_when_the_files_and_the_set_have_changed(
+    database_url, tmp_path
+) -> None:
+    built = await build_one(database_url)
+    trainer = script.ScriptedTrainer(script.whole)
+    async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
+        job = await create(channel, built)
+        await watched(channel, job.id)
+        async with Database(database_url) as database, database.connection() as connection:
+            await connection.execute("DELETE FROM annotations")
+            await connection.execute("DELETE FROM audio_files")
+        model = await model_of(channel, await job_now(channel, job.id))
+    assert (model.dataset_id, model.training_job_id) == (str(built.dataset_id), job.id)
+    assert (model.annotation_set_id, model.annotation_set_version) == (str(built.annotation_set_id), 1)
+    assert (model.audio_file_count, model.audio_duration_ms) == (3, 360_000)
+    assert (model.earmark_version, model.frontend_version) == ("0.2.0", "4")
+    assert (model.config.seed, model.config.epochs) == (7, 2)
 
 
 async def test_a_job_that_stops_early_completes(database_url, tmp_path) -> None:

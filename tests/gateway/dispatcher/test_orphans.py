@@ -206,7 +206,7 @@ async def test_a_deletion_during_the_check_of_its_upload_is_due_at_once(database
         await connection.execute(f"UPDATE orphan_candidates SET since = {OLD}")
         checked = await orphans.due_candidates(connection, 6 * 3600)
     async with database.transaction() as connection:
-        await deletions.delete(connection, deletions.Removal(audio_file_ids=[file_id]))
+        await deletions.delete(connection, deletions.Removal(audio_file_ids=[file_id]), "")
     async with database.transaction() as connection:
         await orphans.mark_checked(connection, 6 * 3600, checked)
         assert [due.id for due in await orphans.due_candidates(connection, 6 * 3600)] == [file_id]
@@ -222,7 +222,7 @@ async def test_a_model_that_is_deleted_during_the_sweep_of_its_job_leaves_nothin
         swept = await orphans.unswept_jobs(connection, 6 * 3600)
         await orphans.mark_swept(connection, swept)
     async with database.transaction() as connection:
-        await deletions.delete(connection, deletions.of_model(model_id))
+        await deletions.delete(connection, await deletions.of_model(connection, model_id), "")
     async with database.transaction() as connection:
         await orphans.mark_swept(connection, swept)
     put(objects, row["weights"], row["model_config"])

@@ -210,6 +210,22 @@ async def test_an_unfinished_job_prevents_the_deletion_of_its_base_model(trained
     assert (await trained.delete(kind, force=True)).deleted_counts["model"] == 1
 
 
+@pytest.mark.parametrize("kind", ["dataset", "annotation_set", "training_job", "model"])
+async def test_an_alias_is_named_as_a_keeper_and_removed_and_counted_with_force(trained, kind) -> None:
+    models, alias = ModelServiceStub(trained.gateway.channel), "calls@production"
+    await trained.gateway.execute("UPDATE models SET is_active = true")
+    await models.SetModelAlias(model_service_pb2.SetModelAliasRequest(alias=alias, model_id=trained.model_id))
+    refusal = await refused(trained.delete(kind), "FAILED_PRECONDITION", "IN_USE")
+    assert refusal.violations[-1][1] == f"model_alias/{alias}"
+    assert (await trained.delete(kind, force=True)).deleted_counts["model_alias"] == 1
+    request = model_service_pb2.GetModelRequest(model_id=alias)
+    await refused(models.GetModel(request), "NOT_FOUND", "NOT_FOUND")
+    request = model_service_pb2.ListModelAliasMovesRequest(alias=alias)
+    removal, _ = (await models.ListModelAliasMoves(request)).moves
+    assert (removal.from_model_id, removal.to_model_id) == (trained.model_id, "")
+    assert removal.moved_by == "ipv4:127.0.0.1"
+
+
 async def test_an_unfinished_job_cannot_be_deleted_and_a_cancelled_one_needs_no_force(trained) -> None:
     stub = TrainingServiceStub(trained.gateway.channel)
     job_id = await trained.unfinished_job()

@@ -45,7 +45,7 @@ class Here:
 
     async def create(self, **fields) -> pb.DetectionJob:
         chosen = {"dataset_id": str(self.built.dataset_id)} if "recording_ids" not in fields else {}
-        request = pb.CreateDetectionJobRequest(model_id=self.model_id, **chosen | fields)
+        request = pb.CreateDetectionJobRequest(**{"model_id": self.model_id} | chosen | fields)
         return (await self.stub.CreateDetectionJob(request)).detection_job
 
     async def now(self, job_id: str) -> pb.DetectionJob:
@@ -238,6 +238,8 @@ async def test_an_unfinished_job_prevents_its_deletion_and_that_of_its_model(her
         "FAILED_PRECONDITION",
         "IN_USE",
     )
+    usage = model_service_pb2.GetModelUsageRequest(model_id=at.model_id)
+    assert (await ModelServiceStub(at.channel).GetModelUsage(usage)).usage.detection_job_ids == [job.id]
     request = model_service_pb2.DeleteModelRequest(model_id=at.model_id, force=True)
     refusal = await refused(
         ModelServiceStub(at.channel).DeleteModel(request), "FAILED_PRECONDITION", "IN_USE"
@@ -287,6 +289,14 @@ async def test_a_dataset_without_ready_files_and_an_inactive_model_are_refused(h
         at.model_id = str(await model_rows.model(connection, active=True))
         await connection.execute("UPDATE audio_files SET processing_status = 'failed'")
     await refused(at.create(), "FAILED_PRECONDITION", "PREREQUISITES_NOT_MET")
+
+
+async def test_an_alias_names_the_model_that_it_has_at_the_creation(here):
+    at = await here()
+    alias = {"alias": "calls@production", "model_id": at.model_id}
+    await ModelServiceStub(at.channel).SetModelAlias(model_service_pb2.SetModelAliasRequest(**alias))
+    assert (await at.create(model_id="calls@production")).model_id == at.model_id
+    await refused(at.create(model_id="calls@staging"), "NOT_FOUND", "NOT_FOUND")
 
 
 async def test_a_dry_run_creates_nothing(here):

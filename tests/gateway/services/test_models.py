@@ -80,6 +80,20 @@ async def test_lists_are_newest_first_and_filtered(stub, database_url) -> None:
     assert await names(stub, dataset_ids=[str(uuid7())]) == []
 
 
+async def test_models_are_found_by_name_and_by_its_beginning_in_any_case(stub, database_url) -> None:
+    async with Database(database_url) as database, database.connection() as connection:
+        for name in ("Calls v1", "calls v2", "100% calls", "Călls", "CĂLLS v2", "a_b", "axb", "a\\b"):
+            await model(connection, name=name)
+        await model(connection, name="calls v1", tenant="other")
+    assert await names(stub, names=["CALLS V1", "axb", "calls"]) == ["axb", "Calls v1"]
+    assert await names(stub, name_prefix="CALLS") == ["calls v2", "Calls v1"]
+    assert await names(stub, name_prefix="călls") == ["CĂLLS v2", "Călls"]
+    assert await names(stub, name_prefix="alls") == []
+    for literal, found in {"a_": ["a_b"], "100%": ["100% calls"], "%": [], "a\\": ["a\\b"]}.items():
+        assert await names(stub, name_prefix=literal) == found
+    assert await names(stub, name_prefix="calls", names=["calls v2"], is_active=False) == ["calls v2"]
+
+
 async def test_a_list_has_the_curves_only_in_the_full_view_and_200_types_fit(stub, database_url) -> None:
     curve = [{"threshold": t / 20, "precision": 0.5, "recall": 0.25} for t in range(1, 20)]
     names_of_types = [f"type {i}" for i in range(200)]
@@ -124,6 +138,7 @@ async def test_an_update_changes_what_the_mask_names(stub, database_url) -> None
     before = await get(stub, model_id)
     after = await update(stub, "isActive,name", id=model_id, name="v1", description="no", is_active=True)
     assert (after.name, after.description, after.is_active) == ("v1", "", True)
+    assert await names(stub, name_prefix="V") == ["v1"]
     assert after.etag != before.etag
     assert after == await get(stub, model_id)
     assert not (await update(stub, "isActive", id=model_id)).is_active

@@ -44,6 +44,14 @@ def test_the_model_is_that_of_the_epoch_reported_as_best(objects, events):
     assert done.metrics.overall == epochs[done.best_epoch - 1].metrics.overall
 
 
+def test_the_model_counts_the_audio_that_it_was_trained_on_without_what_was_left_out(objects, job, events):
+    whole = len(job.files), sum(file.duration_ms for file in job.files)
+    assert (events[-1].audio_file_count, events[-1].audio_duration_ms) == whole
+    lost = replace(job.files[0], audio_file_id="lost", features="features/lost", sha256="00" * 32)
+    done = completed(replace(job, files=(*job.files, lost), prefix="lost"), objects)
+    assert (done.audio_file_count, done.audio_duration_ms) == whole
+
+
 def test_training_lowers_the_loss(events):
     first, last = (event for event in events if isinstance(event, EpochCompleted))
     assert last.train_loss < first.train_loss

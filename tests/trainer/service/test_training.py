@@ -1,11 +1,13 @@
 import json
 import os
 import signal
+from importlib.metadata import version
 
 import grpc
 import pytest
 
 from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.trainer.features.version import FRONTEND_VERSION
 from earmark.v1 import training_service_pb2
 from tests.trainer.process import failure, training_job, wait_for_exit
 
@@ -42,6 +44,11 @@ def test_the_model_is_stored_with_its_metrics(trainer, model):
     (static,) = json.loads(trainer.objects.get(model.model_config))["artifact_types"]
     assert model.merge_windows_ms == {"static": static["merge_window_ms"]}
     assert model.min_durations_ms == {"static": static["min_duration_ms"]}
+
+
+def test_the_model_has_the_versions_of_the_program_that_trained_it(model):
+    assert (model.earmark_version, model.frontend_version) == (version("earmark"), FRONTEND_VERSION)
+    assert model.audio_duration_ms > model.audio_file_count > 0
 
 
 def test_every_epoch_reports_the_best_epoch_so_far(trained, model):

@@ -21,7 +21,7 @@ from earmark.client.aio.watch import (
 from earmark.client.backoff import Backoff
 from earmark.client.calls import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, channel_options
 from earmark.client.errors import EarmarkError, Explanation, FieldViolation, PreconditionViolation, explain
-from earmark.client.parts import IncompleteReplyError
+from earmark.client.parts import Detections, IncompleteReplyError
 from earmark.client.positions import TERMINAL_STATUSES, FileEvent, JobEvent
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "TERMINAL_STATUSES",
     "Backoff",
     "Client",
+    "Detections",
     "EarmarkError",
     "Explanation",
     "FieldViolation",

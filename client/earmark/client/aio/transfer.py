@@ -11,6 +11,7 @@ from earmark.client.aio.streams import InThread, lost_its_status, responses_of
 from earmark.client.backoff import Backoff, Retries, was_cut_off
 from earmark.client.parts import (
     Detections,
+    DetectReply,
     PartialFile,
     Sending,
     detect_requests,
@@ -91,17 +92,17 @@ async def detect(
     model_id: str,
     recording: str | Path | bytes,
     config: detection_pb2.DetectionConfig | None = None,
-) -> list[detection_pb2.Detection]:
+) -> Detections:
     """Return an active model's detections in a recording, see `earmark.client.detect`."""
     retries = Retries(None, lost_its_status)
     while True:
-        detections = Detections()
+        reply = DetectReply()
         try:
             with Sending(detect_requests(model_id, recording, config)) as requests:
                 async with responses_of(client.detection.Detect(InThread(requests))) as responses:
                     async for response in responses:
-                        detections.add(response)
-            return detections.complete()
+                        reply.add(response)
+            return reply.complete()
         except grpc.RpcError as error:
             delay = retries.delay(error)
         await asyncio.sleep(delay)

@@ -202,7 +202,7 @@ def upload_files(
 def detect_files(
     files: Annotated[list[Path], typer.Argument(help="Audio files.")],
     *,
-    model: Annotated[str, typer.Option(help="The model's id; it must be active.")],
+    model: Annotated[str, typer.Option(help="The model's id, or an alias; it must be active.")],
     threshold: Annotated[float | None, typer.Option(help="Lowest confidence, 0 to 1 [0.5].")] = None,
     merge_window_ms: Annotated[
         int | None, typer.Option(help="Joins detections no further apart [each type's own].")

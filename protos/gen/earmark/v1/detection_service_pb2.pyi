@@ -433,12 +433,14 @@ class DetectRequest(_message.Message):
 class DetectResponse(_message.Message):
     __slots__ = ("detection", "summary")
     class Summary(_message.Message):
-        __slots__ = ("duration_ms", "detection_count")
+        __slots__ = ("duration_ms", "detection_count", "model_id")
         DURATION_MS_FIELD_NUMBER: _ClassVar[int]
         DETECTION_COUNT_FIELD_NUMBER: _ClassVar[int]
+        MODEL_ID_FIELD_NUMBER: _ClassVar[int]
         duration_ms: int
         detection_count: int
-        def __init__(self, duration_ms: _Optional[int] = ..., detection_count: _Optional[int] = ...) -> None: ...
+        model_id: str
+        def __init__(self, duration_ms: _Optional[int] = ..., detection_count: _Optional[int] = ..., model_id: _Optional[str] = ...) -> None: ...
     DETECTION_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     detection: _detection_pb2.Detection

@@ -103,7 +103,7 @@ class DetectionServiceServicer(object):
 
         With grpcurl, a small file in two messages (the data is base64):
 
-        (printf '{"start": {"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect
+        (printf '{"start": {"model_id": "calls@production"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,7 +40,7 @@ class DetectionServiceStub:
 
     With grpcurl, a small file in two messages (the data is base64):
 
-        (printf '{"start": {"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect
+        (printf '{"start": {"model_id": "calls@production"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect
     """
     UploadRecording: _grpc.StreamUnaryMultiCallable[_detection_service_pb2.UploadRecordingRequest, _detection_service_pb2.UploadRecordingResponse]
     """Stores one recording for detection jobs: the first message has its metadata, the others have the file's bytes in
@@ -112,7 +112,7 @@ class DetectionServiceAsyncStub(DetectionServiceStub):
 
     With grpcurl, a small file in two messages (the data is base64):
 
-        (printf '{"start": {"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect
+        (printf '{"start": {"model_id": "calls@production"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect
     """
     UploadRecording: _aio.StreamUnaryMultiCallable[_detection_service_pb2.UploadRecordingRequest, _detection_service_pb2.UploadRecordingResponse]  # type: ignore[assignment]
     """Stores one recording for detection jobs: the first message has its metadata, the others have the file's bytes in
@@ -186,7 +186,7 @@ class DetectionServiceServicer:
 
         With grpcurl, a small file in two messages (the data is base64):
 
-            (printf '{"start": {"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect
+            (printf '{"start": {"model_id": "calls@production"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect
         """
 
     def UploadRecording(

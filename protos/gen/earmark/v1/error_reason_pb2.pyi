@@ -66,6 +66,7 @@ class ResourceType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RESOURCE_TYPE_ANNOTATION: _ClassVar[ResourceType]
     RESOURCE_TYPE_TRAINING_JOB: _ClassVar[ResourceType]
     RESOURCE_TYPE_MODEL: _ClassVar[ResourceType]
+    RESOURCE_TYPE_MODEL_ALIAS: _ClassVar[ResourceType]
     RESOURCE_TYPE_DETECTION_JOB: _ClassVar[ResourceType]
     RESOURCE_TYPE_RECORDING: _ClassVar[ResourceType]
 ERROR_REASON_UNSPECIFIED: ErrorReason
@@ -122,5 +123,6 @@ RESOURCE_TYPE_ANNOTATION_SET: ResourceType
 RESOURCE_TYPE_ANNOTATION: ResourceType
 RESOURCE_TYPE_TRAINING_JOB: ResourceType
 RESOURCE_TYPE_MODEL: ResourceType
+RESOURCE_TYPE_MODEL_ALIAS: ResourceType
 RESOURCE_TYPE_DETECTION_JOB: ResourceType
 RESOURCE_TYPE_RECORDING: ResourceType

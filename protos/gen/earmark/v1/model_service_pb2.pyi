@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Model(_message.Message):
-    __slots__ = ("id", "training_job_id", "dataset_id", "name", "description", "artifact_types", "eval_metrics", "recommended_thresholds", "is_active", "created_at", "updated_at", "deleted_at", "etag", "size_bytes", "sha256", "config", "best_epoch", "merge_windows_ms", "min_durations_ms")
+    __slots__ = ("id", "training_job_id", "dataset_id", "name", "description", "artifact_types", "eval_metrics", "recommended_thresholds", "is_active", "created_at", "updated_at", "deleted_at", "etag", "size_bytes", "sha256", "config", "best_epoch", "merge_windows_ms", "min_durations_ms", "aliases", "annotation_set_id", "annotation_set_version", "audio_file_count", "audio_duration_ms", "earmark_version", "frontend_version")
     class RecommendedThresholdsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -51,6 +51,13 @@ class Model(_message.Message):
     BEST_EPOCH_FIELD_NUMBER: _ClassVar[int]
     MERGE_WINDOWS_MS_FIELD_NUMBER: _ClassVar[int]
     MIN_DURATIONS_MS_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATION_SET_ID_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATION_SET_VERSION_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_FILE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+    EARMARK_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FRONTEND_VERSION_FIELD_NUMBER: _ClassVar[int]
     id: str
     training_job_id: str
     dataset_id: str
@@ -70,7 +77,64 @@ class Model(_message.Message):
     best_epoch: int
     merge_windows_ms: _containers.ScalarMap[str, int]
     min_durations_ms: _containers.ScalarMap[str, int]
-    def __init__(self, id: _Optional[str] = ..., training_job_id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., artifact_types: _Optional[_Iterable[str]] = ..., eval_metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., recommended_thresholds: _Optional[_Mapping[str, float]] = ..., is_active: bool = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., deleted_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., best_epoch: _Optional[int] = ..., merge_windows_ms: _Optional[_Mapping[str, int]] = ..., min_durations_ms: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    annotation_set_id: str
+    annotation_set_version: int
+    audio_file_count: int
+    audio_duration_ms: int
+    earmark_version: str
+    frontend_version: str
+    def __init__(self, id: _Optional[str] = ..., training_job_id: _Optional[str] = ..., dataset_id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., artifact_types: _Optional[_Iterable[str]] = ..., eval_metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., recommended_thresholds: _Optional[_Mapping[str, float]] = ..., is_active: bool = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., deleted_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., best_epoch: _Optional[int] = ..., merge_windows_ms: _Optional[_Mapping[str, int]] = ..., min_durations_ms: _Optional[_Mapping[str, int]] = ..., aliases: _Optional[_Iterable[str]] = ..., annotation_set_id: _Optional[str] = ..., annotation_set_version: _Optional[int] = ..., audio_file_count: _Optional[int] = ..., audio_duration_ms: _Optional[int] = ..., earmark_version: _Optional[str] = ..., frontend_version: _Optional[str] = ...) -> None: ...
+
+class ModelAlias(_message.Message):
+    __slots__ = ("alias", "model_id", "etag", "moved_at")
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    MOVED_AT_FIELD_NUMBER: _ClassVar[int]
+    alias: str
+    model_id: str
+    etag: str
+    moved_at: _timestamp_pb2.Timestamp
+    def __init__(self, alias: _Optional[str] = ..., model_id: _Optional[str] = ..., etag: _Optional[str] = ..., moved_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ModelAliasMove(_message.Message):
+    __slots__ = ("from_model_id", "to_model_id", "etag", "moved_at", "moved_by")
+    FROM_MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    TO_MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    MOVED_AT_FIELD_NUMBER: _ClassVar[int]
+    MOVED_BY_FIELD_NUMBER: _ClassVar[int]
+    from_model_id: str
+    to_model_id: str
+    etag: str
+    moved_at: _timestamp_pb2.Timestamp
+    moved_by: str
+    def __init__(self, from_model_id: _Optional[str] = ..., to_model_id: _Optional[str] = ..., etag: _Optional[str] = ..., moved_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., moved_by: _Optional[str] = ...) -> None: ...
+
+class ModelUsage(_message.Message):
+    __slots__ = ("model_id", "aliases", "training_job_ids", "training_job_count", "derived_model_ids", "derived_model_count", "detection_count", "last_detected_at", "detection_job_ids", "detection_job_count")
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_JOB_IDS_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_JOB_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DERIVED_MODEL_IDS_FIELD_NUMBER: _ClassVar[int]
+    DERIVED_MODEL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DETECTION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LAST_DETECTED_AT_FIELD_NUMBER: _ClassVar[int]
+    DETECTION_JOB_IDS_FIELD_NUMBER: _ClassVar[int]
+    DETECTION_JOB_COUNT_FIELD_NUMBER: _ClassVar[int]
+    model_id: str
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    training_job_ids: _containers.RepeatedScalarFieldContainer[str]
+    training_job_count: int
+    derived_model_ids: _containers.RepeatedScalarFieldContainer[str]
+    derived_model_count: int
+    detection_count: int
+    last_detected_at: _timestamp_pb2.Timestamp
+    detection_job_ids: _containers.RepeatedScalarFieldContainer[str]
+    detection_job_count: int
+    def __init__(self, model_id: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., training_job_ids: _Optional[_Iterable[str]] = ..., training_job_count: _Optional[int] = ..., derived_model_ids: _Optional[_Iterable[str]] = ..., derived_model_count: _Optional[int] = ..., detection_count: _Optional[int] = ..., last_detected_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., detection_job_ids: _Optional[_Iterable[str]] = ..., detection_job_count: _Optional[int] = ...) -> None: ...
 
 class GetModelRequest(_message.Message):
     __slots__ = ("model_id",)
@@ -85,7 +149,7 @@ class GetModelResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
-    __slots__ = ("is_active", "artifact_types", "dataset_ids", "show_deleted", "page_size", "page_token", "view")
+    __slots__ = ("is_active", "artifact_types", "dataset_ids", "show_deleted", "page_size", "page_token", "view", "names", "name_prefix")
     IS_ACTIVE_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_TYPES_FIELD_NUMBER: _ClassVar[int]
     DATASET_IDS_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +157,8 @@ class ListModelsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    NAME_PREFIX_FIELD_NUMBER: _ClassVar[int]
     is_active: bool
     artifact_types: _containers.RepeatedScalarFieldContainer[str]
     dataset_ids: _containers.RepeatedScalarFieldContainer[str]
@@ -100,7 +166,9 @@ class ListModelsRequest(_message.Message):
     page_size: int
     page_token: str
     view: _metrics_pb2.MetricsView
-    def __init__(self, is_active: bool = ..., artifact_types: _Optional[_Iterable[str]] = ..., dataset_ids: _Optional[_Iterable[str]] = ..., show_deleted: bool = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., view: _Optional[_Union[_metrics_pb2.MetricsView, str]] = ...) -> None: ...
+    names: _containers.RepeatedScalarFieldContainer[str]
+    name_prefix: str
+    def __init__(self, is_active: bool = ..., artifact_types: _Optional[_Iterable[str]] = ..., dataset_ids: _Optional[_Iterable[str]] = ..., show_deleted: bool = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., view: _Optional[_Union[_metrics_pb2.MetricsView, str]] = ..., names: _Optional[_Iterable[str]] = ..., name_prefix: _Optional[str] = ...) -> None: ...
 
 class ListModelsResponse(_message.Message):
     __slots__ = ("models", "next_page_token")
@@ -162,3 +230,85 @@ class UndeleteModelResponse(_message.Message):
     MODEL_FIELD_NUMBER: _ClassVar[int]
     model: Model
     def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
+
+class SetModelAliasRequest(_message.Message):
+    __slots__ = ("alias", "model_id", "etag", "request_id")
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    alias: str
+    model_id: str
+    etag: str
+    request_id: str
+    def __init__(self, alias: _Optional[str] = ..., model_id: _Optional[str] = ..., etag: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class SetModelAliasResponse(_message.Message):
+    __slots__ = ("model_alias",)
+    MODEL_ALIAS_FIELD_NUMBER: _ClassVar[int]
+    model_alias: ModelAlias
+    def __init__(self, model_alias: _Optional[_Union[ModelAlias, _Mapping]] = ...) -> None: ...
+
+class DeleteModelAliasRequest(_message.Message):
+    __slots__ = ("alias", "etag", "request_id")
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    alias: str
+    etag: str
+    request_id: str
+    def __init__(self, alias: _Optional[str] = ..., etag: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class DeleteModelAliasResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListModelAliasesRequest(_message.Message):
+    __slots__ = ("model_ids", "aliases", "page_size", "page_token")
+    MODEL_IDS_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    model_ids: _containers.RepeatedScalarFieldContainer[str]
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    page_size: int
+    page_token: str
+    def __init__(self, model_ids: _Optional[_Iterable[str]] = ..., aliases: _Optional[_Iterable[str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListModelAliasesResponse(_message.Message):
+    __slots__ = ("model_aliases", "next_page_token")
+    MODEL_ALIASES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    model_aliases: _containers.RepeatedCompositeFieldContainer[ModelAlias]
+    next_page_token: str
+    def __init__(self, model_aliases: _Optional[_Iterable[_Union[ModelAlias, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class ListModelAliasMovesRequest(_message.Message):
+    __slots__ = ("alias", "page_size", "page_token")
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    alias: str
+    page_size: int
+    page_token: str
+    def __init__(self, alias: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListModelAliasMovesResponse(_message.Message):
+    __slots__ = ("moves", "next_page_token")
+    MOVES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    moves: _containers.RepeatedCompositeFieldContainer[ModelAliasMove]
+    next_page_token: str
+    def __init__(self, moves: _Optional[_Iterable[_Union[ModelAliasMove, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetModelUsageRequest(_message.Message):
+    __slots__ = ("model_id",)
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    model_id: str
+    def __init__(self, model_id: _Optional[str] = ...) -> None: ...
+
+class GetModelUsageResponse(_message.Message):
+    __slots__ = ("usage",)
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    usage: ModelUsage
+    def __init__(self, usage: _Optional[_Union[ModelUsage, _Mapping]] = ...) -> None: ...

@@ -60,6 +60,31 @@ class ModelServiceStub(object):
                 request_serializer=earmark_dot_v1_dot_model__service__pb2.UndeleteModelRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_model__service__pb2.UndeleteModelResponse.FromString,
                 _registered_method=True)
+        self.GetModelUsage = channel.unary_unary(
+                '/earmark.v1.ModelService/GetModelUsage',
+                request_serializer=earmark_dot_v1_dot_model__service__pb2.GetModelUsageRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_model__service__pb2.GetModelUsageResponse.FromString,
+                _registered_method=True)
+        self.SetModelAlias = channel.unary_unary(
+                '/earmark.v1.ModelService/SetModelAlias',
+                request_serializer=earmark_dot_v1_dot_model__service__pb2.SetModelAliasRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_model__service__pb2.SetModelAliasResponse.FromString,
+                _registered_method=True)
+        self.DeleteModelAlias = channel.unary_unary(
+                '/earmark.v1.ModelService/DeleteModelAlias',
+                request_serializer=earmark_dot_v1_dot_model__service__pb2.DeleteModelAliasRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_model__service__pb2.DeleteModelAliasResponse.FromString,
+                _registered_method=True)
+        self.ListModelAliases = channel.unary_unary(
+                '/earmark.v1.ModelService/ListModelAliases',
+                request_serializer=earmark_dot_v1_dot_model__service__pb2.ListModelAliasesRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_model__service__pb2.ListModelAliasesResponse.FromString,
+                _registered_method=True)
+        self.ListModelAliasMoves = channel.unary_unary(
+                '/earmark.v1.ModelService/ListModelAliasMoves',
+                request_serializer=earmark_dot_v1_dot_model__service__pb2.ListModelAliasMovesRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_model__service__pb2.ListModelAliasMovesResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer(object):
@@ -67,9 +92,9 @@ class ModelServiceServicer(object):
     """
 
     def GetModel(self, request, context):
-        """Reads one model, archived or not.
+        """Reads one model, archived or not, by its id or by an alias.
 
-        grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/GetModel
+        grpcurl -plaintext -d '{"model_id": "calls@production"}' localhost:50051 earmark.v1.ModelService/GetModel
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,14 +103,14 @@ class ModelServiceServicer(object):
     def ListModels(self, request, context):
         """Lists models, newest first.
 
-        grpcurl -plaintext -d '{"is_active": true, "artifact_types": ["dropout"]}' localhost:50051 earmark.v1.ModelService/ListModels
+        grpcurl -plaintext -d '{"is_active": true, "artifact_types": ["dropout"], "name_prefix": "calls"}' localhost:50051 earmark.v1.ModelService/ListModels
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateModel(self, request, context):
-        """Changes name, description or is_active.
+        """Changes name, description or is_active. A model that an alias names stays active.
 
         grpcurl -plaintext -d '{"model": {"id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", "name": "Dropouts v1", "is_active": true}, "update_mask": "name,isActive"}' localhost:50051 earmark.v1.ModelService/UpdateModel
         """
@@ -94,9 +119,9 @@ class ModelServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteModel(self, request, context):
-        """Archives a model. An archived model is hidden from lists and refused for detection and as a base model. It can be
-        restored with UndeleteModel. With `force`, the model is deleted for good, unless an unfinished job starts from it;
-        its files are removed some hours after its job finished, or within minutes.
+        """Archives a model, unless an alias names it. An archived model is hidden from lists and refused for detection and as
+        a base model. It can be restored with UndeleteModel. With `force`, the model is deleted for good with its aliases,
+        unless an unfinished job starts from it; its files are removed some hours after its job finished, or within minutes.
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/DeleteModel
         """
@@ -108,6 +133,53 @@ class ModelServiceServicer(object):
         """Restores an archived model with all its properties.
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/UndeleteModel
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetModelUsage(self, request, context):
+        """Shows who uses a model now: its aliases, the training jobs and models that start from it, and how often it detects.
+
+        grpcurl -plaintext -d '{"model_id": "calls@production"}' localhost:50051 earmark.v1.ModelService/GetModelUsage
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetModelAlias(self, request, context):
+        """Makes an alias name a model, which must be active. An alias that exists moves at once: a call that names it gets
+        the one model or the other. A model has at most 100 aliases.
+
+        grpcurl -plaintext -d '{"alias": "calls@production", "model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/SetModelAlias
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteModelAlias(self, request, context):
+        """Removes an alias. The model is not changed, and ListModelAliasMoves still has the moves.
+
+        grpcurl -plaintext -d '{"alias": "calls@production"}' localhost:50051 earmark.v1.ModelService/DeleteModelAlias
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModelAliases(self, request, context):
+        """Lists aliases, in alphabetical order.
+
+        grpcurl -plaintext -d '{"model_ids": ["019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"]}' localhost:50051 earmark.v1.ModelService/ListModelAliases
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModelAliasMoves(self, request, context):
+        """Lists every move of an alias, newest first: its creation, its removal and each change of its model. All are kept,
+        also after the alias was removed or its models were deleted.
+
+        grpcurl -plaintext -d '{"alias": "calls@production"}' localhost:50051 earmark.v1.ModelService/ListModelAliasMoves
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,6 +212,31 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.UndeleteModel,
                     request_deserializer=earmark_dot_v1_dot_model__service__pb2.UndeleteModelRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_model__service__pb2.UndeleteModelResponse.SerializeToString,
+            ),
+            'GetModelUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModelUsage,
+                    request_deserializer=earmark_dot_v1_dot_model__service__pb2.GetModelUsageRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_model__service__pb2.GetModelUsageResponse.SerializeToString,
+            ),
+            'SetModelAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetModelAlias,
+                    request_deserializer=earmark_dot_v1_dot_model__service__pb2.SetModelAliasRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_model__service__pb2.SetModelAliasResponse.SerializeToString,
+            ),
+            'DeleteModelAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteModelAlias,
+                    request_deserializer=earmark_dot_v1_dot_model__service__pb2.DeleteModelAliasRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_model__service__pb2.DeleteModelAliasResponse.SerializeToString,
+            ),
+            'ListModelAliases': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModelAliases,
+                    request_deserializer=earmark_dot_v1_dot_model__service__pb2.ListModelAliasesRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_model__service__pb2.ListModelAliasesResponse.SerializeToString,
+            ),
+            'ListModelAliasMoves': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModelAliasMoves,
+                    request_deserializer=earmark_dot_v1_dot_model__service__pb2.ListModelAliasMovesRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_model__service__pb2.ListModelAliasMovesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -278,6 +375,141 @@ class ModelService(object):
             '/earmark.v1.ModelService/UndeleteModel',
             earmark_dot_v1_dot_model__service__pb2.UndeleteModelRequest.SerializeToString,
             earmark_dot_v1_dot_model__service__pb2.UndeleteModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModelUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.ModelService/GetModelUsage',
+            earmark_dot_v1_dot_model__service__pb2.GetModelUsageRequest.SerializeToString,
+            earmark_dot_v1_dot_model__service__pb2.GetModelUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetModelAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.ModelService/SetModelAlias',
+            earmark_dot_v1_dot_model__service__pb2.SetModelAliasRequest.SerializeToString,
+            earmark_dot_v1_dot_model__service__pb2.SetModelAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteModelAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.ModelService/DeleteModelAlias',
+            earmark_dot_v1_dot_model__service__pb2.DeleteModelAliasRequest.SerializeToString,
+            earmark_dot_v1_dot_model__service__pb2.DeleteModelAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModelAliases(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.ModelService/ListModelAliases',
+            earmark_dot_v1_dot_model__service__pb2.ListModelAliasesRequest.SerializeToString,
+            earmark_dot_v1_dot_model__service__pb2.ListModelAliasesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModelAliasMoves(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.ModelService/ListModelAliasMoves',
+            earmark_dot_v1_dot_model__service__pb2.ListModelAliasMovesRequest.SerializeToString,
+            earmark_dot_v1_dot_model__service__pb2.ListModelAliasMovesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,24 +34,24 @@ class ModelServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ModelServiceAsyncStub: ...
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]
-    """Reads one model, archived or not.
+    """Reads one model, archived or not, by its id or by an alias.
 
-        grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/GetModel
+        grpcurl -plaintext -d '{"model_id": "calls@production"}' localhost:50051 earmark.v1.ModelService/GetModel
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]
     """Lists models, newest first.
 
-        grpcurl -plaintext -d '{"is_active": true, "artifact_types": ["dropout"]}' localhost:50051 earmark.v1.ModelService/ListModels
+        grpcurl -plaintext -d '{"is_active": true, "artifact_types": ["dropout"], "name_prefix": "calls"}' localhost:50051 earmark.v1.ModelService/ListModels
     """
     UpdateModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.UpdateModelRequest, _model_service_pb2.UpdateModelResponse]
-    """Changes name, description or is_active.
+    """Changes name, description or is_active. A model that an alias names stays active.
 
         grpcurl -plaintext -d '{"model": {"id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", "name": "Dropouts v1", "is_active": true}, "update_mask": "name,isActive"}' localhost:50051 earmark.v1.ModelService/UpdateModel
     """
     DeleteModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelRequest, _model_service_pb2.DeleteModelResponse]
-    """Archives a model. An archived model is hidden from lists and refused for detection and as a base model. It can be
-    restored with UndeleteModel. With `force`, the model is deleted for good, unless an unfinished job starts from it;
-    its files are removed some hours after its job finished, or within minutes.
+    """Archives a model, unless an alias names it. An archived model is hidden from lists and refused for detection and as
+    a base model. It can be restored with UndeleteModel. With `force`, the model is deleted for good with its aliases,
+    unless an unfinished job starts from it; its files are removed some hours after its job finished, or within minutes.
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/DeleteModel
     """
@@ -60,6 +60,33 @@ class ModelServiceStub:
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/UndeleteModel
     """
+    GetModelUsage: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelUsageRequest, _model_service_pb2.GetModelUsageResponse]
+    """Shows who uses a model now: its aliases, the training jobs and models that start from it, and how often it detects.
+
+        grpcurl -plaintext -d '{"model_id": "calls@production"}' localhost:50051 earmark.v1.ModelService/GetModelUsage
+    """
+    SetModelAlias: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.SetModelAliasRequest, _model_service_pb2.SetModelAliasResponse]
+    """Makes an alias name a model, which must be active. An alias that exists moves at once: a call that names it gets
+    the one model or the other. A model has at most 100 aliases.
+
+        grpcurl -plaintext -d '{"alias": "calls@production", "model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/SetModelAlias
+    """
+    DeleteModelAlias: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelAliasRequest, _model_service_pb2.DeleteModelAliasResponse]
+    """Removes an alias. The model is not changed, and ListModelAliasMoves still has the moves.
+
+        grpcurl -plaintext -d '{"alias": "calls@production"}' localhost:50051 earmark.v1.ModelService/DeleteModelAlias
+    """
+    ListModelAliases: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelAliasesRequest, _model_service_pb2.ListModelAliasesResponse]
+    """Lists aliases, in alphabetical order.
+
+        grpcurl -plaintext -d '{"model_ids": ["019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"]}' localhost:50051 earmark.v1.ModelService/ListModelAliases
+    """
+    ListModelAliasMoves: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelAliasMovesRequest, _model_service_pb2.ListModelAliasMovesResponse]
+    """Lists every move of an alias, newest first: its creation, its removal and each change of its model. All are kept,
+    also after the alias was removed or its models were deleted.
+
+        grpcurl -plaintext -d '{"alias": "calls@production"}' localhost:50051 earmark.v1.ModelService/ListModelAliasMoves
+    """
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -67,24 +94,24 @@ class ModelServiceAsyncStub(ModelServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]  # type: ignore[assignment]
-    """Reads one model, archived or not.
+    """Reads one model, archived or not, by its id or by an alias.
 
-        grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/GetModel
+        grpcurl -plaintext -d '{"model_id": "calls@production"}' localhost:50051 earmark.v1.ModelService/GetModel
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists models, newest first.
 
-        grpcurl -plaintext -d '{"is_active": true, "artifact_types": ["dropout"]}' localhost:50051 earmark.v1.ModelService/ListModels
+        grpcurl -plaintext -d '{"is_active": true, "artifact_types": ["dropout"], "name_prefix": "calls"}' localhost:50051 earmark.v1.ModelService/ListModels
     """
     UpdateModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.UpdateModelRequest, _model_service_pb2.UpdateModelResponse]  # type: ignore[assignment]
-    """Changes name, description or is_active.
+    """Changes name, description or is_active. A model that an alias names stays active.
 
         grpcurl -plaintext -d '{"model": {"id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", "name": "Dropouts v1", "is_active": true}, "update_mask": "name,isActive"}' localhost:50051 earmark.v1.ModelService/UpdateModel
     """
     DeleteModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelRequest, _model_service_pb2.DeleteModelResponse]  # type: ignore[assignment]
-    """Archives a model. An archived model is hidden from lists and refused for detection and as a base model. It can be
-    restored with UndeleteModel. With `force`, the model is deleted for good, unless an unfinished job starts from it;
-    its files are removed some hours after its job finished, or within minutes.
+    """Archives a model, unless an alias names it. An archived model is hidden from lists and refused for detection and as
+    a base model. It can be restored with UndeleteModel. With `force`, the model is deleted for good with its aliases,
+    unless an unfinished job starts from it; its files are removed some hours after its job finished, or within minutes.
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/DeleteModel
     """
@@ -92,6 +119,33 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Restores an archived model with all its properties.
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/UndeleteModel
+    """
+    GetModelUsage: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelUsageRequest, _model_service_pb2.GetModelUsageResponse]  # type: ignore[assignment]
+    """Shows who uses a model now: its aliases, the training jobs and models that start from it, and how often it detects.
+
+        grpcurl -plaintext -d '{"model_id": "calls@production"}' localhost:50051 earmark.v1.ModelService/GetModelUsage
+    """
+    SetModelAlias: _aio.UnaryUnaryMultiCallable[_model_service_pb2.SetModelAliasRequest, _model_service_pb2.SetModelAliasResponse]  # type: ignore[assignment]
+    """Makes an alias name a model, which must be active. An alias that exists moves at once: a call that names it gets
+    the one model or the other. A model has at most 100 aliases.
+
+        grpcurl -plaintext -d '{"alias": "calls@production", "model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/SetModelAlias
+    """
+    DeleteModelAlias: _aio.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelAliasRequest, _model_service_pb2.DeleteModelAliasResponse]  # type: ignore[assignment]
+    """Removes an alias. The model is not changed, and ListModelAliasMoves still has the moves.
+
+        grpcurl -plaintext -d '{"alias": "calls@production"}' localhost:50051 earmark.v1.ModelService/DeleteModelAlias
+    """
+    ListModelAliases: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelAliasesRequest, _model_service_pb2.ListModelAliasesResponse]  # type: ignore[assignment]
+    """Lists aliases, in alphabetical order.
+
+        grpcurl -plaintext -d '{"model_ids": ["019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"]}' localhost:50051 earmark.v1.ModelService/ListModelAliases
+    """
+    ListModelAliasMoves: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelAliasMovesRequest, _model_service_pb2.ListModelAliasMovesResponse]  # type: ignore[assignment]
+    """Lists every move of an alias, newest first: its creation, its removal and each change of its model. All are kept,
+    also after the alias was removed or its models were deleted.
+
+        grpcurl -plaintext -d '{"alias": "calls@production"}' localhost:50051 earmark.v1.ModelService/ListModelAliasMoves
     """
 
 class ModelServiceServicer:
@@ -102,9 +156,9 @@ class ModelServiceServicer:
         request: _model_service_pb2.GetModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.GetModelResponse, _abc.Awaitable[_model_service_pb2.GetModelResponse]]:
-        """Reads one model, archived or not.
+        """Reads one model, archived or not, by its id or by an alias.
 
-            grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/GetModel
+            grpcurl -plaintext -d '{"model_id": "calls@production"}' localhost:50051 earmark.v1.ModelService/GetModel
         """
 
     def ListModels(
@@ -114,7 +168,7 @@ class ModelServiceServicer:
     ) -> _typing.Union[_model_service_pb2.ListModelsResponse, _abc.Awaitable[_model_service_pb2.ListModelsResponse]]:
         """Lists models, newest first.
 
-            grpcurl -plaintext -d '{"is_active": true, "artifact_types": ["dropout"]}' localhost:50051 earmark.v1.ModelService/ListModels
+            grpcurl -plaintext -d '{"is_active": true, "artifact_types": ["dropout"], "name_prefix": "calls"}' localhost:50051 earmark.v1.ModelService/ListModels
         """
 
     def UpdateModel(
@@ -122,7 +176,7 @@ class ModelServiceServicer:
         request: _model_service_pb2.UpdateModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.UpdateModelResponse, _abc.Awaitable[_model_service_pb2.UpdateModelResponse]]:
-        """Changes name, description or is_active.
+        """Changes name, description or is_active. A model that an alias names stays active.
 
             grpcurl -plaintext -d '{"model": {"id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", "name": "Dropouts v1", "is_active": true}, "update_mask": "name,isActive"}' localhost:50051 earmark.v1.ModelService/UpdateModel
         """
@@ -132,9 +186,9 @@ class ModelServiceServicer:
         request: _model_service_pb2.DeleteModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.DeleteModelResponse, _abc.Awaitable[_model_service_pb2.DeleteModelResponse]]:
-        """Archives a model. An archived model is hidden from lists and refused for detection and as a base model. It can be
-        restored with UndeleteModel. With `force`, the model is deleted for good, unless an unfinished job starts from it;
-        its files are removed some hours after its job finished, or within minutes.
+        """Archives a model, unless an alias names it. An archived model is hidden from lists and refused for detection and as
+        a base model. It can be restored with UndeleteModel. With `force`, the model is deleted for good with its aliases,
+        unless an unfinished job starts from it; its files are removed some hours after its job finished, or within minutes.
 
             grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/DeleteModel
         """
@@ -147,6 +201,58 @@ class ModelServiceServicer:
         """Restores an archived model with all its properties.
 
             grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/UndeleteModel
+        """
+
+    def GetModelUsage(
+        self,
+        request: _model_service_pb2.GetModelUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.GetModelUsageResponse, _abc.Awaitable[_model_service_pb2.GetModelUsageResponse]]:
+        """Shows who uses a model now: its aliases, the training jobs and models that start from it, and how often it detects.
+
+            grpcurl -plaintext -d '{"model_id": "calls@production"}' localhost:50051 earmark.v1.ModelService/GetModelUsage
+        """
+
+    def SetModelAlias(
+        self,
+        request: _model_service_pb2.SetModelAliasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.SetModelAliasResponse, _abc.Awaitable[_model_service_pb2.SetModelAliasResponse]]:
+        """Makes an alias name a model, which must be active. An alias that exists moves at once: a call that names it gets
+        the one model or the other. A model has at most 100 aliases.
+
+            grpcurl -plaintext -d '{"alias": "calls@production", "model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/SetModelAlias
+        """
+
+    def DeleteModelAlias(
+        self,
+        request: _model_service_pb2.DeleteModelAliasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.DeleteModelAliasResponse, _abc.Awaitable[_model_service_pb2.DeleteModelAliasResponse]]:
+        """Removes an alias. The model is not changed, and ListModelAliasMoves still has the moves.
+
+            grpcurl -plaintext -d '{"alias": "calls@production"}' localhost:50051 earmark.v1.ModelService/DeleteModelAlias
+        """
+
+    def ListModelAliases(
+        self,
+        request: _model_service_pb2.ListModelAliasesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.ListModelAliasesResponse, _abc.Awaitable[_model_service_pb2.ListModelAliasesResponse]]:
+        """Lists aliases, in alphabetical order.
+
+            grpcurl -plaintext -d '{"model_ids": ["019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"]}' localhost:50051 earmark.v1.ModelService/ListModelAliases
+        """
+
+    def ListModelAliasMoves(
+        self,
+        request: _model_service_pb2.ListModelAliasMovesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.ListModelAliasMovesResponse, _abc.Awaitable[_model_service_pb2.ListModelAliasMovesResponse]]:
+        """Lists every move of an alias, newest first: its creation, its removal and each change of its model. All are kept,
+        also after the alias was removed or its models were deleted.
+
+            grpcurl -plaintext -d '{"alias": "calls@production"}' localhost:50051 earmark.v1.ModelService/ListModelAliasMoves
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -128,7 +128,7 @@ class TrainResponse(_message.Message):
         step: int
         def __init__(self, epoch: _Optional[int] = ..., key: _Optional[str] = ..., step: _Optional[int] = ...) -> None: ...
     class Completed(_message.Message):
-        __slots__ = ("weights", "model_config", "size_bytes", "sha256", "metrics", "recommended_thresholds", "best_epoch", "merge_windows_ms", "min_durations_ms")
+        __slots__ = ("weights", "model_config", "size_bytes", "sha256", "metrics", "recommended_thresholds", "best_epoch", "merge_windows_ms", "min_durations_ms", "audio_file_count", "audio_duration_ms", "earmark_version", "frontend_version")
         class RecommendedThresholdsEntry(_message.Message):
             __slots__ = ("key", "value")
             KEY_FIELD_NUMBER: _ClassVar[int]
@@ -159,6 +159,10 @@ class TrainResponse(_message.Message):
         BEST_EPOCH_FIELD_NUMBER: _ClassVar[int]
         MERGE_WINDOWS_MS_FIELD_NUMBER: _ClassVar[int]
         MIN_DURATIONS_MS_FIELD_NUMBER: _ClassVar[int]
+        AUDIO_FILE_COUNT_FIELD_NUMBER: _ClassVar[int]
+        AUDIO_DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+        EARMARK_VERSION_FIELD_NUMBER: _ClassVar[int]
+        FRONTEND_VERSION_FIELD_NUMBER: _ClassVar[int]
         weights: str
         model_config: str
         size_bytes: int
@@ -168,7 +172,11 @@ class TrainResponse(_message.Message):
         best_epoch: int
         merge_windows_ms: _containers.ScalarMap[str, int]
         min_durations_ms: _containers.ScalarMap[str, int]
-        def __init__(self, weights: _Optional[str] = ..., model_config: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., recommended_thresholds: _Optional[_Mapping[str, float]] = ..., best_epoch: _Optional[int] = ..., merge_windows_ms: _Optional[_Mapping[str, int]] = ..., min_durations_ms: _Optional[_Mapping[str, int]] = ...) -> None: ...
+        audio_file_count: int
+        audio_duration_ms: int
+        earmark_version: str
+        frontend_version: str
+        def __init__(self, weights: _Optional[str] = ..., model_config: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., metrics: _Optional[_Union[_metrics_pb2.EvalMetrics, _Mapping]] = ..., recommended_thresholds: _Optional[_Mapping[str, float]] = ..., best_epoch: _Optional[int] = ..., merge_windows_ms: _Optional[_Mapping[str, int]] = ..., min_durations_ms: _Optional[_Mapping[str, int]] = ..., audio_file_count: _Optional[int] = ..., audio_duration_ms: _Optional[int] = ..., earmark_version: _Optional[str] = ..., frontend_version: _Optional[str] = ...) -> None: ...
     class Heartbeat(_message.Message):
         __slots__ = ()
         def __init__(self) -> None: ...
