@@ -23,17 +23,21 @@ from earmark.client import (
     connect,
     detect,
     explain,
+    list_detections,
     upload,
     wait_until_ready,
     watch,
+    watch_detection_job,
 )
 from earmark.client.cli.follow import follow
 from earmark.client.local import LocalSystem
 from earmark.v1 import annotation_service_pb2
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import dataset_service_pb2 as datasets
+from earmark.v1 import detection_service_pb2 as detection
 from earmark.v1 import model_service_pb2 as models
 from earmark.v1 import training_service_pb2 as training
+from earmark.v1.detection_pb2 import DetectionConfig
 from earmark.v1.training_config_pb2 import TrainingConfig
 
 _MINUTES = 7.0
@@ -109,6 +113,8 @@ class Walkthrough:
             self.activate(client, job.model_id)
         with self.part("Detecting in a new recording"):
             self.detect(client, job.model_id, new_voice_sound(voices, _SEED))
+        with self.part("Searching all recordings by a detection job"):
+            self.search(client, job.model_id, dataset_id)
         self.job_id = job.id
 
     def prepare(self, client: Client, sounds: list[Sound]) -> tuple[str, str]:
@@ -209,6 +215,29 @@ class Walkthrough:
         title = f"{sound.name}: {tally(pairs)}"
         draw(picture, sound.audio, SAMPLE_RATE, sound.annotations, detections, title)
         self.say(f"drawn in {picture}")
+
+    def search(self, client: Client, model_id: str, dataset_id: str) -> None:
+        """Run a detection job over the dataset, and write what it finds as a table."""
+        request = detection.CreateDetectionJobRequest(model_id=model_id, dataset_id=dataset_id)
+        job_id = client.detection.CreateDetectionJob(request).detection_job.id
+        for event in watch_detection_job(client, job_id):
+            if event.HasField("progress"):
+                self.say(f"{event.progress.completed_files} of {event.progress.total_files} files")
+        get = detection.GetDetectionJobRequest(detection_job_id=job_id)
+        job = client.detection.GetDetectionJob(get).detection_job
+        if job.status != detection.DETECTION_JOB_STATUS_COMPLETED or job.failed_files:
+            raise DemoError(f"the detection job did not complete: {job.error.message or job.failed_files}")
+        strict = list_detections(client, job_id, DetectionConfig(threshold=0.9))
+        self.say(
+            f"{job.total_detections} detections in {job.audio_ms / 60_000:.1f} minutes; "
+            f"with a threshold of 0.9 {len(list(strict))}, from the scores that the job keeps"
+        )
+        path = self.output / "detections.csv"
+        download = detection.DownloadDetectionsRequest(
+            detection_job_id=job_id, format=detection.DETECTIONS_FORMAT_CSV
+        )
+        path.write_bytes(b"".join(part.data for part in client.detection.DownloadDetections(download)))
+        self.say(f"written to {path}")
 
     def end(self) -> None:
         """Print how long each step took, and the commands with which to continue."""
