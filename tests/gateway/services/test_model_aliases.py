@@ -233,7 +233,7 @@ NO_ALIASES = [
         "calls@a@b",
         "calls@b\n",
     ),
-    *("x" * 64 + "@production", "calls@" + "x" * 64, "żółw@production", str(uuid7()), ""),
+    *("x" * 64 + "@production", "calls@" + "x" * 64, "żółw@production", "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", ""),
 ]
 
 
@@ -253,7 +253,7 @@ async def test_the_longest_alias_and_every_allowed_character_are_accepted(models
         assert (await models.get(alias)).id == model_id
 
 
-@pytest.mark.parametrize("name", ["production", "019a9f50", "A@b", str(uuid7()) + "\n"])
+@pytest.mark.parametrize("name", ["production", "019a9f50", "A@b", "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66" + "\n"])
 async def test_what_is_neither_an_id_nor_an_alias_is_refused(models, name) -> None:
     refusal = await refused(models.get(name), "INVALID_ARGUMENT", "INVALID_FIELD")
     assert list(refusal.fields) == ["model_id"]
