@@ -5,7 +5,6 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from uuid_utils.compat import uuid7
 
 from earmark.gateway.rules.models import MOST_ALIASES
 from earmark.storage.database import Connection
