@@ -222,6 +222,7 @@ async def test_an_unknown_alias_is_not_found_and_the_error_names_its_neighbours(
     await refused(models.remove("calls@old"), "NOT_FOUND", "NOT_FOUND")
 
 
+MODEL_ID = "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"
 NO_ALIASES = [
     *(
         "production",
@@ -232,7 +233,7 @@ NO_ALIASES = [
         "calls@a@b",
         "calls@b\n",
     ),
-    *("x" * 64 + "@production", "calls@" + "x" * 64, "żółw@production", "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", ""),
+    *("x" * 64 + "@production", "calls@" + "x" * 64, "żółw@production", MODEL_ID, ""),
 ]
 
 
@@ -252,7 +253,7 @@ async def test_the_longest_alias_and_every_allowed_character_are_accepted(models
         assert (await models.get(alias)).id == model_id
 
 
-@pytest.mark.parametrize("name", ["production", "019a9f50", "A@b", "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66" + "\n"])
+@pytest.mark.parametrize("name", ["production", "019a9f50", "A@b", MODEL_ID + "\n"])
 async def test_what_is_neither_an_id_nor_an_alias_is_refused(models, name) -> None:
     refusal = await refused(models.get(name), "INVALID_ARGUMENT", "INVALID_FIELD")
     assert list(refusal.fields) == ["model_id"]
