@@ -307,10 +307,10 @@ def test_detect_prints_json(serve: Serve, recording: Path) -> None:
 def test_detect_says_which_model_an_alias_named_without_spoiling_the_json(
     serve: Serve, recording: Path
 ) -> None:
-    result = run(serve(Finder()), "detect", "calls@production", str(recording), "--json")
+    result = run(serve(Finder()), "detect", str(recording), "--model", "calls@production", "--format", "json")
     assert "calls@production is model model" in result.stderr
     assert len(json.loads(result.stdout)) == 1
-    assert "is model" not in run(serve(Finder()), "detect", "model", str(recording)).stderr
+    assert "is model" not in run(serve(Finder()), "detect", str(recording), "--model", "model").stderr
 
 
 def test_detect_sends_a_window_and_a_minimum_of_zero(serve: Serve, recording: Path) -> None:

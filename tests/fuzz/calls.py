@@ -26,7 +26,7 @@ from tests.fuzz.messages import Maker
 CALL_SECONDS = 5.0
 # Of a call that decodes a file, or waits for a job's last checkpoint, with as many others beside it.
 WORK_SECONDS = 60.0
-WORK = ("ProcessAudio", "Detect", "HandBack")
+WORK = ("ProcessAudio", "Detect", "DetectFiles", "HandBack")
 # What every error has.
 DETAILS = {
     "earmark.v1": [error_details_pb2.ErrorInfo],
@@ -39,18 +39,27 @@ CHANNEL_OPTIONS = (("grpc.max_send_message_length", 64 << 20), ("grpc.max_receiv
 # A larger message is refused by gRPC itself, without an ErrorInfo.
 GRPC_BYTES = {"earmark.v1": 4 * MESSAGE_BYTES, "earmark.internal.v1": MESSAGE_BYTES}
 # They go on until the caller ends them, or for as long as the work of a job or a file takes.
-STAY_OPEN = ("WatchAudioFiles", "WatchTrainingJob", "WatchTrainingJobs", "WatchCapacity", "Train")
+STAY_OPEN = (
+    "WatchAudioFiles",
+    "WatchDetectionJob",
+    "WatchTrainingJob",
+    "WatchTrainingJobs",
+    "WatchCapacity",
+    "Train",
+)
 DELETIONS = (
     "DeleteDataset",
     "DeleteAudioFile",
     "DeleteAnnotationSet",
     "DeleteAnnotation",
     "DeleteTrainingJob",
+    "DeleteDetectionJob",
     "DeleteModel",
 )
 # They are called less often than others, because they end what the others need, or take long.
-RARE, RARITY = (*DELETIONS, "CancelTrainingJob", "Train", "ProcessAudio"), 0.25
+RARE, RARITY = (*DELETIONS, "CancelTrainingJob", "CancelDetectionJob", "Train", "ProcessAudio"), 0.25
 # After them a dataset is of little use: none can be trained on that has a file which has failed.
+UPLOADS = ("UploadAudio", "UploadRecording")
 HARMFUL = ("DeleteDataset", "UploadAudio")
 SIDES = ("unary", "stream")
 ENDINGS = ("close", "cancel", "silence")
@@ -139,7 +148,7 @@ def _stream(method: MethodDescriptor, rng: random.Random, maker: Maker) -> Itera
     messages = [maker.valid(method.input_type, oneof=rng.choice(later)) for _ in range(max(0, count - 1))]
     if count:
         messages.insert(0, maker.valid(method.input_type, oneof=first if rng.random() < 0.9 else ""))
-    if method.name == "UploadAudio" and rng.random() < 0.8:
+    if method.name in UPLOADS and rng.random() < 0.8:
         _make_whole(messages)
     return messages
 

@@ -192,7 +192,8 @@ class Maker:
         if rng.random() < 0.05:
             return any_key
         if name in OF_FILE:
-            return f"audio/{message.audio_file_id}/{OF_FILE[name]}"
+            file_id = message.file_id if hasattr(message, "file_id") else message.audio_file_id
+            return f"audio/{file_id}/{OF_FILE[name]}"
         if name == "prefix":
             return f"jobs/{message.training_job_id}/attempt-{rng.randrange(2, 100)}"
         if name == "sha256" and hasattr(message, "weights"):

@@ -227,7 +227,10 @@ def detect_files(
     )
     errors = Console(stderr=True, soft_wrap=True)
     with errors_on_stderr(), connect(address) as client:
-        found, failed = search(client, errors, model, files, config)
+        result = search(client, errors, model, files, config)
+        if result.model_id != model:
+            errors.print(f"{model} is model {result.model_id}", highlight=False)
+        found, failed = result.found, result.failed
         if labels and out is not None:
             usable = [file for file in files if file not in failed]
             for path in write_labels(found, usable, form, out):

@@ -51,25 +51,36 @@ class Found:
         return cls(str(file), *spans, tuple(found.channels))
 
 
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the model `model_id` found in the files, in their order, and why the others cannot be used."""
+
+    found: list[Found]
+    failed: dict[Path, str]
+    model_id: str
+
+
 class SearchError(EarmarkError):
     """A detection job did not complete."""
 
 
 def search(
     client: Client, console: Console, model_id: str, files: Sequence[Path], config: DetectionConfig
-) -> tuple[list[Found], dict[Path, str]]:
-    """What the model finds in the files, in their order, and why the others cannot be used.
+) -> Result:
+    """Searches the files with the model, given by its id or an alias.
 
     One file is sent with Detect; several are searched by a detection job, with progress on the console.
     Raises grpc.RpcError, OSError and SearchError.
     """
     if len(files) == 1:
-        return [Found.of(files[0], found) for found in detect(client, model_id, files[0], config)], {}
+        detections = detect(client, model_id, files[0], config)
+        return Result([Found.of(files[0], found) for found in detections], {}, detections.model_id)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         recordings = _uploaded(client, files, progress)
-        job_id = _run(client, model_id, list(recordings), config, progress)
-    found = [Found.of(recordings[each.file_id], each.detection) for each in list_detections(client, job_id)]
-    return found, {recordings[file.id]: file.error.message for file in _failed_files(client, job_id)}
+        job = _run(client, model_id, list(recordings), config, progress)
+    found = [Found.of(recordings[each.file_id], each.detection) for each in list_detections(client, job.id)]
+    failed = {recordings[file.id]: file.error.message for file in _failed_files(client, job.id)}
+    return Result(found, failed, job.model_id)
 
 
 def _uploaded(client: Client, files: Sequence[Path], progress: Progress) -> dict[str, Path]:
@@ -87,8 +98,8 @@ def _uploaded(client: Client, files: Sequence[Path], progress: Progress) -> dict
 
 def _run(
     client: Client, model_id: str, recording_ids: list[str], config: DetectionConfig, progress: Progress
-) -> str:
-    """Runs a job to its end and returns its id."""
+) -> detection.DetectionJob:
+    """Runs a job to its end and returns it."""
     request = detection.CreateDetectionJobRequest(
         model_id=model_id, recording_ids=recording_ids, config=config
     )
@@ -98,12 +109,12 @@ def _run(
         if event.HasField("progress"):
             done = event.progress
             progress.update(task, completed=done.completed_files + done.failed_files)
-    job = client.detection.GetDetectionJob(detection.GetDetectionJobRequest(detection_job_id=job_id))
-    if job.detection_job.status != detection.DETECTION_JOB_STATUS_COMPLETED:
-        status = detection.DetectionJobStatus.Name(job.detection_job.status)
-        status = status.removeprefix("DETECTION_JOB_STATUS_").lower()
-        raise SearchError(f"detection job {job_id} is {status}: {job.detection_job.error.message}")
-    return job_id
+    get = detection.GetDetectionJobRequest(detection_job_id=job_id)
+    job: detection.DetectionJob = client.detection.GetDetectionJob(get).detection_job
+    if job.status != detection.DETECTION_JOB_STATUS_COMPLETED:
+        status = detection.DetectionJobStatus.Name(job.status).removeprefix("DETECTION_JOB_STATUS_").lower()
+        raise SearchError(f"detection job {job_id} is {status}: {job.error.message}")
+    return job
 
 
 def _failed_files(client: Client, job_id: str) -> Iterable[detection.DetectionFile]:
