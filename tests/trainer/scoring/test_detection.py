@@ -38,7 +38,7 @@ def scores_of(*spans, duration_ms=2000, level=0.9):
 
 def mono(scores, types, duration_ms, config):
     """The detections in the scores (frames, types) of the only channel."""
-    return detections(scores[None], ((0,),), types, duration_ms, config)
+    return detections(rounded(scores)[None], ((0,),), types, duration_ms, config)
 
 
 def detected(scores, duration_ms=2000, **config):
@@ -87,6 +87,7 @@ def test_detections_of_different_types_may_overlap_and_are_ordered_by_start():
 
 
 @given(SCORES, st.floats(0.01, 1), WINDOWS, SHORTEST)
+@example(np.float32([[0.610108], [0], [0.610108]]), 0.6101080135435449, 0, 0)
 def test_every_detection_obeys_the_configuration(scores, threshold, window, shortest):
     duration = FRAME_MS * len(scores) - 5 if len(scores) else 0
     config = DetectionConfig(threshold, {}, window, shortest)
