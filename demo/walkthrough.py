@@ -115,6 +115,8 @@ class Walkthrough:
             self.detect(client, job.model_id, new_voice_sound(voices, _SEED))
         with self.part("Searching all recordings by a detection job"):
             self.search(client, job.model_id, dataset_id)
+        with self.part("Writing the model's report"):
+            self.report(client, job.model_id)
         self.job_id = job.id
 
     def prepare(self, client: Client, sounds: list[Sound]) -> tuple[str, str]:
@@ -239,6 +241,13 @@ class Walkthrough:
         path.write_bytes(b"".join(part.data for part in client.detection.DownloadDetections(download)))
         self.say(f"written to {path}")
 
+    def report(self, client: Client, model_id: str) -> None:
+        """Write the model's report, which a browser shows."""
+        reply = client.models.GetModelReport(models.GetModelReportRequest(model_id=model_id))
+        self.report_path = self.output / "report.html"
+        self.report_path.write_text(reply.html, encoding="utf-8")
+        self.say(f"written to {self.report_path}: open it in a browser")
+
     def end(self) -> None:
         """Print how long each step took, and the commands with which to continue."""
         self.console.print("\n[bold]Wall time[/bold]")
@@ -251,6 +260,9 @@ class Walkthrough:
         self.console.print("\nEarmark has stopped. To start it again on the same data, and look at the job:")
         self.console.print(f"  EARMARK_DATA_DIR={self.data} {command} up", soft_wrap=True)
         self.console.print(f"  {call} earmark.v1.TrainingService/GetTrainingJob", soft_wrap=True)
+        self.console.print(
+            f"\nHow good the model is, to look at in a browser: {self.report_path}", soft_wrap=True
+        )
 
     def say(self, text: str) -> None:
         """Print one line of output for the current step."""

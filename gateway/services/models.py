@@ -1,5 +1,6 @@
 """earmark.v1.ModelService."""
 
+import asyncio
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -17,10 +18,11 @@ from earmark.gateway.errors import NotFoundError
 from earmark.gateway.field_masks import check_etag, masked_paths
 from earmark.gateway.idempotency import run_once
 from earmark.gateway.paging import PageRequest
+from earmark.gateway.reports.model import model_report
 from earmark.gateway.rules import models as rules
 from earmark.gateway.rules.deletions import check_deletable
 from earmark.storage.database import Connection
-from earmark.storage.queries import deletions, model_aliases, model_usage, models
+from earmark.storage.queries import deletions, events, model_aliases, model_usage, models
 from earmark.storage.records import Model
 from earmark.v1 import model_service_pb2 as pb
 from earmark.v1 import model_service_pb2_grpc
@@ -100,6 +102,12 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
             return pb.UndeleteModelResponse(model=model_message(await lookup.model(connection, model.id)))
 
         return await run_once(self._app.database, request, pb.UndeleteModelResponse, undelete)
+
+    async def GetModelReport(self, request: pb.GetModelReportRequest, _: Any) -> pb.GetModelReportResponse:
+        async with self._app.lane.connection() as connection:
+            model = await lookup.named_model(connection, request.model_id)
+            epochs = await events.of_kind(connection, model.training_job_id, "epoch_completed")
+        return pb.GetModelReportResponse(html=await asyncio.to_thread(model_report, model, epochs))
 
     async def GetModelUsage(self, request: pb.GetModelUsageRequest, _: Any) -> pb.GetModelUsageResponse:
         async with self._app.database.connection() as connection:

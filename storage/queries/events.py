@@ -61,6 +61,11 @@ async def of_job(connection: Connection, job_id: UUID, after: int, limit: int) -
     return [Event(**row) for row in await connection.fetch(SQL["of_job"], job_id, after, limit)]
 
 
+async def of_kind(connection: Connection, job_id: UUID, kind: str) -> list[Event]:
+    """A job's events of one kind that are kept, in order."""
+    return [Event(**row) for row in await connection.fetch(SQL["of_kind"], job_id, kind)]
+
+
 async def log(connection: Connection, tenant_id: str, after: int, limit: int) -> LogPage:
     """The event with the number `after`, and up to `limit` events after it."""
     rows = await connection.fetch(SQL["log"], tenant_id, after, limit + 1)

@@ -12,6 +12,13 @@ WHERE resource_id = $1 AND revision > $2
 ORDER BY revision
 LIMIT $3
 
+-- name: of_kind
+-- A job's events of one kind, in order.
+SELECT sequence, time, resource, resource_id, dataset_id, kind, status, attempt, revision, metadata, body
+FROM events
+WHERE resource_id = $1 AND kind = $2
+ORDER BY revision
+
 -- name: log
 -- A tenant's log from an event on. Every row has the log's state; without events, one row has the state alone.
 SELECT coalesce(l.last_sequence, 0) AS last_sequence, coalesce(l.compacted_sequence, 0) AS compacted_sequence, e.*

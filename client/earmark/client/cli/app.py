@@ -28,6 +28,7 @@ from earmark.client.local import DEFAULT_PORT, DEFAULT_TRAINER_PORT, require_ext
 from earmark.client.watch import watch, watch_jobs
 from earmark.v1 import admin_service_pb2 as admin
 from earmark.v1 import audio_service_pb2 as audio
+from earmark.v1 import model_service_pb2
 from earmark.v1 import training_service_pb2 as training
 from earmark.v1.detection_pb2 import DetectionConfig
 
@@ -254,6 +255,20 @@ def _show(content: Table | str, out: Path | None) -> None:
         typer.echo(content)
     else:
         out.write_text(content + "\n")
+
+
+@app.command()
+def report(
+    model: Annotated[str, typer.Argument(help="The model's id, or an alias.")],
+    out: Annotated[Path | None, typer.Option(help="The file to write [MODEL.html].")] = None,
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Write the report of a model: one HTML page with its learning curves and figures."""
+    path = out or Path(f"{model}.html")
+    with errors_on_stderr(), connect(address) as client:
+        request = model_service_pb2.GetModelReportRequest(model_id=model)
+        path.write_text(client.models.GetModelReport(request).html, encoding="utf-8")
+    typer.echo(path)
 
 
 @app.command()

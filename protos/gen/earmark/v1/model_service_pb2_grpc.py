@@ -60,6 +60,11 @@ class ModelServiceStub(object):
                 request_serializer=earmark_dot_v1_dot_model__service__pb2.UndeleteModelRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_model__service__pb2.UndeleteModelResponse.FromString,
                 _registered_method=True)
+        self.GetModelReport = channel.unary_unary(
+                '/earmark.v1.ModelService/GetModelReport',
+                request_serializer=earmark_dot_v1_dot_model__service__pb2.GetModelReportRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_model__service__pb2.GetModelReportResponse.FromString,
+                _registered_method=True)
         self.GetModelUsage = channel.unary_unary(
                 '/earmark.v1.ModelService/GetModelUsage',
                 request_serializer=earmark_dot_v1_dot_model__service__pb2.GetModelUsageRequest.SerializeToString,
@@ -133,6 +138,16 @@ class ModelServiceServicer(object):
         """Restores an archived model with all its properties.
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/UndeleteModel
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetModelReport(self, request, context):
+        """Returns a report of a model for people: one HTML page without scripts that needs nothing else, with what the model was
+        made of, its learning curves, its figures with intervals, and a precision-recall curve of each type.
+
+        grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/GetModelReport
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -212,6 +227,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.UndeleteModel,
                     request_deserializer=earmark_dot_v1_dot_model__service__pb2.UndeleteModelRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_model__service__pb2.UndeleteModelResponse.SerializeToString,
+            ),
+            'GetModelReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModelReport,
+                    request_deserializer=earmark_dot_v1_dot_model__service__pb2.GetModelReportRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_model__service__pb2.GetModelReportResponse.SerializeToString,
             ),
             'GetModelUsage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModelUsage,
@@ -375,6 +395,33 @@ class ModelService(object):
             '/earmark.v1.ModelService/UndeleteModel',
             earmark_dot_v1_dot_model__service__pb2.UndeleteModelRequest.SerializeToString,
             earmark_dot_v1_dot_model__service__pb2.UndeleteModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModelReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.ModelService/GetModelReport',
+            earmark_dot_v1_dot_model__service__pb2.GetModelReportRequest.SerializeToString,
+            earmark_dot_v1_dot_model__service__pb2.GetModelReportResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,6 +60,12 @@ class ModelServiceStub:
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/UndeleteModel
     """
+    GetModelReport: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelReportRequest, _model_service_pb2.GetModelReportResponse]
+    """Returns a report of a model for people: one HTML page without scripts that needs nothing else, with what the model was
+    made of, its learning curves, its figures with intervals, and a precision-recall curve of each type.
+
+        grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/GetModelReport
+    """
     GetModelUsage: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelUsageRequest, _model_service_pb2.GetModelUsageResponse]
     """Shows who uses a model now: its aliases, the training jobs and models that start from it, and how often it detects.
 
@@ -119,6 +125,12 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Restores an archived model with all its properties.
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/UndeleteModel
+    """
+    GetModelReport: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelReportRequest, _model_service_pb2.GetModelReportResponse]  # type: ignore[assignment]
+    """Returns a report of a model for people: one HTML page without scripts that needs nothing else, with what the model was
+    made of, its learning curves, its figures with intervals, and a precision-recall curve of each type.
+
+        grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/GetModelReport
     """
     GetModelUsage: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelUsageRequest, _model_service_pb2.GetModelUsageResponse]  # type: ignore[assignment]
     """Shows who uses a model now: its aliases, the training jobs and models that start from it, and how often it detects.
@@ -201,6 +213,17 @@ class ModelServiceServicer:
         """Restores an archived model with all its properties.
 
             grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/UndeleteModel
+        """
+
+    def GetModelReport(
+        self,
+        request: _model_service_pb2.GetModelReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.GetModelReportResponse, _abc.Awaitable[_model_service_pb2.GetModelReportResponse]]:
+        """Returns a report of a model for people: one HTML page without scripts that needs nothing else, with what the model was
+        made of, its learning curves, its figures with intervals, and a precision-recall curve of each type.
+
+            grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/GetModelReport
         """
 
     def GetModelUsage(
