@@ -15,7 +15,8 @@ from earmark.trainer.events import (
     TrainingFailedError,
     TrainingStoppedError,
 )
-from earmark.trainer.features.frontend import FEATURES, FRAME_MS, FRAMES_PER_SECOND
+from earmark.trainer.features.frontend import FEATURES, FRAME_MS
+from earmark.trainer.features.spectrum import FRAMES_PER_SECOND
 from earmark.trainer.features.stored import FileFeatures, unpack_features
 from earmark.trainer.job import ShouldStop, TrainingFile
 from earmark.trainer.regions import Region, ValidationRegion
