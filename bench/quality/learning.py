@@ -19,7 +19,8 @@ from earmark.trainer.events import Completed, Notice
 from earmark.trainer.job import Annotation, TrainingFile, TrainingJob
 from earmark.trainer.learning.loop import train
 from earmark.trainer.model import Model, load_model
-from earmark.trainer.scoring.detection import DetectionConfig, detect
+from earmark.trainer.scoring.detection import detect
+from earmark.trainer.scoring.findings import DetectionConfig
 
 SHORTEST_MS = 10
 

@@ -9,7 +9,7 @@ import soundfile
 
 from bench.tools.data import read
 from bench.tools.folder import COLUMNS, detection_rows, write
-from earmark.trainer.scoring.detection import Detection
+from earmark.trainer.scoring.findings import Detection
 
 RATE = 16_000
 

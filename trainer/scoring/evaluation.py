@@ -12,7 +12,8 @@ from earmark.trainer.features.frontend import FRAME_MS
 from earmark.trainer.model import LearnedType
 from earmark.trainer.regions import NO_SPANS, Spans, ValidationRegion, across_channels
 from earmark.trainer.scoring.calibration import CANDIDATES, offset
-from earmark.trainer.scoring.detection import DetectionConfig, merged, runs, shifted
+from earmark.trainer.scoring.detection import shifted
+from earmark.trainer.scoring.findings import DetectionConfig, merged, runs
 from earmark.trainer.scoring.metrics import (
     COLLAR_MS,
     SEGMENT_MS,

@@ -10,7 +10,8 @@ from earmark.trainer.features.stored import file_features
 from earmark.trainer.job import TrainingJob
 from earmark.trainer.learning.loop import train
 from earmark.trainer.model import load_model
-from earmark.trainer.scoring.detection import DetectionConfig, detect
+from earmark.trainer.scoring.detection import detect
+from earmark.trainer.scoring.findings import DetectionConfig
 from tests.sounds import RATE, annotated_speech, speech
 from tests.trainer.jobs import completed, config, never, stored_file
 

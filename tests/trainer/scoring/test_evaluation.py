@@ -8,8 +8,9 @@ from earmark.trainer.events import Figures, OperatingPoint
 from earmark.trainer.features.frontend import FEATURES
 from earmark.trainer.model import LearnedType
 from earmark.trainer.regions import ValidationRegion
-from earmark.trainer.scoring.detection import DetectionConfig, shifted
+from earmark.trainer.scoring.detection import shifted
 from earmark.trainer.scoring.evaluation import THRESHOLDS, calibrated, evaluate
+from earmark.trainer.scoring.findings import DetectionConfig
 from tests.trainer.jobs import config
 
 NAMES = ("found", "missed", "absent")

@@ -1,0 +1,249 @@
+"""From cleaned scores to detections, as the scores come: each is given once nothing later can change it.
+
+A whole file is scores that come all at once, so that both have the same detections.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64
+
+from earmark.trainer.features.frontend import FRAME_MS
+from earmark.trainer.model import LearnedType
+from earmark.trainer.regions import NO_SPANS, same_artifacts
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One detected artifact; `confidence` is 0-1. `channels` are those with it, from 0, ascending."""
+
+    artifact_type: str
+    start_ms: int
+    end_ms: int
+    confidence: float
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionConfig:
+    """The settings of a detection.
+
+    `merge_window_ms` and `min_duration_ms` are for all types; without them, each type has its own. The maps
+    override `threshold`, `merge_window_ms` and `min_duration_ms` for the types that they name.
+    """
+
+    threshold: float = 0.5
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    merge_window_ms: int | None = None
+    min_duration_ms: int | None = None
+    merge_windows_ms: Mapping[str, int] = field(default_factory=dict)
+    min_durations_ms: Mapping[str, int] = field(default_factory=dict)
+
+    def for_type(self, learned: LearnedType) -> tuple[float, int, int]:
+        """The threshold, the merge window in ms and the minimum duration in ms that apply to a type."""
+        window, minimum = self.merge_window_ms, self.min_duration_ms
+        return (
+            self.thresholds.get(learned.name, self.threshold),
+            self.merge_windows_ms.get(learned.name, learned.merge_window_ms if window is None else window),
+            self.min_durations_ms.get(learned.name, learned.min_duration_ms if minimum is None else minimum),
+        )
+
+
+def detections(
+    scores: Float32[np.ndarray, "tracks frames types"],
+    channels: Sequence[tuple[int, ...]],
+    begins: Sequence[int],
+    types: Sequence[LearnedType],
+    duration_ms: int,
+    config: DetectionConfig,
+) -> list[Detection]:
+    """The detections in the cleaned scores of a file's tracks, by start; see `Findings`."""
+    findings = Findings(channels, types, config)
+    for column in range(len(types)):
+        findings.add(column, scores[:, :, column], begins)
+    return findings.finish(duration_ms)
+
+
+class Findings:
+    """The detections of a stream, by start, from cleaned scores that may come for each type by themselves.
+
+    Runs of scores that reach the threshold are joined, and then those that are too short are dropped. The
+    confidence is the highest score in these runs, so it is never below the threshold. What is found at the
+    same time in several tracks is one detection. `channels` are those of each track.
+    """
+
+    def __init__(
+        self, channels: Sequence[tuple[int, ...]], types: Sequence[LearnedType], config: DetectionConfig
+    ) -> None:
+        self._of_types = [_TypeFindings(learned, channels, *config.for_type(learned)) for learned in types]
+        self._waiting: list[Detection] = []
+
+    def add(
+        self, column: int, scores: Float32[np.ndarray, "tracks frames"], begins: Sequence[int | None]
+    ) -> None:
+        """Take the scores of the next frames for the type of this number.
+
+        A track counts from its frame in `begins` on, which is None while it is not known.
+        """
+        self._of_types[column].add(scores, begins)
+
+    @property
+    def judged_ms(self) -> int:
+        """No detection that begins earlier will follow those that were taken."""
+        return min(of_type.undecided_from_ms for of_type in self._of_types)
+
+    def take(self) -> list[Detection]:
+        """Return the next detections that nothing later can change, by start."""
+        for of_type in self._of_types:
+            self._waiting += of_type.take()
+        judged_ms = self.judged_ms
+        ready = [detection for detection in self._waiting if detection.start_ms < judged_ms]
+        self._waiting = [detection for detection in self._waiting if detection.start_ms >= judged_ms]
+        return sorted(ready, key=_order)
+
+    def finish(self, duration_ms: int) -> list[Detection]:
+        """Return the last detections. None lasts longer than the audio."""
+        for of_type in self._of_types:
+            self._waiting += of_type.finish(duration_ms)
+        return sorted(self._waiting, key=_order)
+
+
+def _order(detection: Detection) -> tuple[int, int, str]:
+    return detection.start_ms, detection.end_ms, detection.artifact_type
+
+
+class _TypeFindings:
+    def __init__(
+        self,
+        learned: LearnedType,
+        channels: Sequence[tuple[int, ...]],
+        threshold: float,
+        window_ms: int,
+        minimum_ms: int,
+    ) -> None:
+        self._name = learned.name
+        self._channels = channels
+        self._threshold = threshold
+        self._window_ms = window_ms
+        self._minimum_ms = max(1, minimum_ms)
+        self._frames = 0
+        # Of each track, those that were not taken: the last of them may go on.
+        self._tracks = [_Spans(NO_SPANS, np.empty(0, np.float32)) for _ in channels]
+
+    @property
+    def undecided_from_ms(self) -> int:
+        """The earliest start of what was not taken, or that may come."""
+        starts = (int(track.spans[0, 0]) for track in self._tracks if len(track.spans))
+        return min([self._frames * FRAME_MS, *starts])
+
+    def add(self, scores: Float32[np.ndarray, "tracks frames"], begins: Sequence[int | None]) -> None:
+        for number, (of_track, begin) in enumerate(zip(scores, begins, strict=True)):
+            active = of_track >= self._threshold
+            active[: len(active) if begin is None else max(0, begin - self._frames)] = False
+            new = _Spans.of_runs(of_track, active, self._frames)
+            self._tracks[number] = self._tracks[number].followed_by(new, self._window_ms)
+        self._frames += scores.shape[1]
+
+    def take(self) -> list[Detection]:
+        judged_ms = self._frames * FRAME_MS
+        finished = [track.before(judged_ms - self._window_ms) for track in self._tracks]
+        starts = [
+            int(track.spans[count, 0])
+            for track, count in zip(self._tracks, finished, strict=True)
+            if count < len(track.spans)
+        ]
+        # What is not known yet begins no earlier, so it shares no time with what ends before.
+        border_ms = _last_gap(
+            [track.spans[:count] for track, count in zip(self._tracks, finished, strict=True)],
+            min([judged_ms, *starts]),
+        )
+        taken = []
+        for number, track in enumerate(self._tracks):
+            count = int(np.searchsorted(track.spans[:, 0], border_ms))
+            taken.append(track.part(slice(0, count)))
+            self._tracks[number] = track.part(slice(count, None))
+        return self._detections(taken)
+
+    def finish(self, duration_ms: int) -> list[Detection]:
+        rest = [_Spans(np.minimum(track.spans, duration_ms), track.peaks) for track in self._tracks]
+        return self._detections(rest)
+
+    def _detections(self, tracks: Sequence["_Spans"]) -> list[Detection]:
+        """What is long enough, and is one in several channels."""
+        tracks = [track.at_least(self._minimum_ms) for track in tracks]
+        numbers = np.repeat(np.arange(len(tracks)), [len(track.spans) for track in tracks])
+        spans = np.concatenate([track.spans for track in tracks])
+        peaks = np.concatenate([track.peaks for track in tracks])
+        result = []
+        for group in same_artifacts([track.spans for track in tracks]):
+            start, end = int(spans[group, 0].min()), int(spans[group, 1].max())
+            channels = sorted(channel for number in numbers[group] for channel in self._channels[number])
+            result.append(Detection(self._name, start, end, float(peaks[group].max()), tuple(channels)))
+        return result
+
+
+def _last_gap(tracks: Sequence[np.ndarray], border_ms: int) -> int:
+    """The last time up to `border_ms` that no span of any track covers."""
+    spans = np.concatenate(tracks)
+    for start, end in spans[np.argsort(spans[:, 0])[::-1]].tolist():
+        if start < border_ms < end:
+            border_ms = start
+    return border_ms
+
+
+@dataclass(frozen=True, slots=True)
+class _Spans:
+    """Spans in ms in ascending order, and the highest score in each."""
+
+    spans: Int64[np.ndarray, "spans 2"]
+    peaks: Float32[np.ndarray, " spans"]
+
+    @classmethod
+    def of_runs(cls, scores: np.ndarray, active: np.ndarray, first: int) -> "_Spans":
+        """The runs of active frames, counted from frame `first` on."""
+        frames = runs(active)
+        peaks = [scores[begin:end].max() for begin, end in frames.tolist()]
+        return cls((frames + first) * FRAME_MS, np.array(peaks, np.float32))
+
+    def followed_by(self, later: "_Spans", window_ms: int) -> "_Spans":
+        """These and later ones; those no further apart than `window_ms` are joined."""
+        if not len(later.spans):
+            return self
+        spans, peaks = (
+            np.concatenate(pair) for pair in ((self.spans, later.spans), (self.peaks, later.peaks))
+        )
+        firsts = np.flatnonzero(begins_apart(spans, window_ms))
+        return _Spans(merged(spans, window_ms), np.maximum.reduceat(peaks, firsts))
+
+    def before(self, end_ms: int) -> int:
+        """How many end before `end_ms`."""
+        return int(np.searchsorted(self.spans[:, 1], end_ms))
+
+    def part(self, part: slice) -> "_Spans":
+        """Some of them."""
+        return _Spans(self.spans[part], self.peaks[part])
+
+    def at_least(self, minimum_ms: int) -> "_Spans":
+        """Those that are so long."""
+        long = self.spans[:, 1] - self.spans[:, 0] >= minimum_ms
+        return _Spans(self.spans[long], self.peaks[long])
+
+
+def runs(active: Bool[np.ndarray, " frames"]) -> Int64[np.ndarray, "runs 2"]:
+    """The first frame of each run of true, and the first one after it."""
+    edges = np.diff(active.astype(np.int8), prepend=0, append=0)
+    return np.stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)], axis=1)
+
+
+def merged(spans: Int64[np.ndarray, "spans 2"], window_ms: int) -> Int64[np.ndarray, "merged 2"]:
+    """The spans, given in ascending order; those no further apart than `window_ms` are joined."""
+    if len(spans) == 0:
+        return spans
+    apart = begins_apart(spans, window_ms)
+    return np.stack([spans[apart, 0], spans[np.append(apart[1:], True), 1]], axis=1)
+
+
+def begins_apart(spans: Int64[np.ndarray, "spans 2"], window_ms: int) -> Bool[np.ndarray, " spans"]:
+    """Which spans begin further than `window_ms` after the end of the one before."""
+    return np.append(True, spans[1:, 0] - spans[:-1, 1] > window_ms)
