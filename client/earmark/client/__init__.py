@@ -14,6 +14,7 @@ from earmark.client.backoff import Backoff
 from earmark.client.calls import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, channel_options
 from earmark.client.channel import Client, connect
 from earmark.client.errors import EarmarkError, Explanation, FieldViolation, PreconditionViolation, explain
+from earmark.client.live import detect_live
 from earmark.client.parts import IncompleteReplyError
 from earmark.client.positions import TERMINAL_STATUSES, FileEvent, JobEvent
 from earmark.client.transfer import detect, download, upload
@@ -35,6 +36,7 @@ __all__ = [
     "channel_options",
     "connect",
     "detect",
+    "detect_live",
     "download",
     "explain",
     "upload",

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from earmark.v1 import detection_pb2 as earmark_dot_v1_dot_detection__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"earmark/v1/detection_service.proto\x12\nearmark.v1\x1a\x1a\x65\x61rmark/v1/detection.proto\"\xdf\x01\n\rDetectRequest\x12\x37\n\x05start\x18\x01 \x01(\x0b\x32\x1f.earmark.v1.DetectRequest.StartH\x00R\x05start\x12 \n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x04H\x00R\x04\x64\x61ta\x1a\x61\n\x05Start\x12#\n\x08model_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x07modelId\x12\x33\n\x06\x63onfig\x18\x02 \x01(\x0b\x32\x1b.earmark.v1.DetectionConfigR\x06\x63onfigB\x10\n\x07\x63ontent\x12\x05\xbaH\x02\x08\x01\"\xe7\x01\n\x0e\x44\x65tectResponse\x12\x35\n\tdetection\x18\x01 \x01(\x0b\x32\x15.earmark.v1.DetectionH\x00R\tdetection\x12>\n\x07summary\x18\x02 \x01(\x0b\x32\".earmark.v1.DetectResponse.SummaryH\x00R\x07summary\x1aS\n\x07Summary\x12\x1f\n\x0b\x64uration_ms\x18\x01 \x01(\x03R\ndurationMs\x12\'\n\x0f\x64\x65tection_count\x18\x02 \x01(\x05R\x0e\x64\x65tectionCountB\t\n\x07\x63ontent2W\n\x10\x44\x65tectionService\x12\x43\n\x06\x44\x65tect\x12\x19.earmark.v1.DetectRequest\x1a\x1a.earmark.v1.DetectResponse(\x01\x30\x01\x42\x31\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"earmark/v1/detection_service.proto\x12\nearmark.v1\x1a\x1a\x65\x61rmark/v1/detection.proto\"\x8b\x02\n\rDetectRequest\x12\x37\n\x05start\x18\x01 \x01(\x0b\x32\x1f.earmark.v1.DetectRequest.StartH\x00R\x05start\x12 \n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x04H\x00R\x04\x64\x61ta\x1a\x8c\x01\n\x05Start\x12#\n\x08model_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x07modelId\x12\x33\n\x06\x63onfig\x18\x02 \x01(\x0b\x32\x1b.earmark.v1.DetectionConfigR\x06\x63onfig\x12)\n\x04live\x18\x03 \x01(\x0b\x32\x15.earmark.v1.LiveAudioR\x04liveB\x10\n\x07\x63ontent\x12\x05\xbaH\x02\x08\x01\"\xa7\x02\n\x0e\x44\x65tectResponse\x12\x35\n\tdetection\x18\x01 \x01(\x0b\x32\x15.earmark.v1.DetectionH\x00R\tdetection\x12>\n\x07summary\x18\x02 \x01(\x0b\x32\".earmark.v1.DetectResponse.SummaryH\x00R\x07summary\x12>\n\theartbeat\x18\x03 \x01(\x0b\x32\x1e.earmark.v1.DetectionHeartbeatH\x00R\theartbeat\x1aS\n\x07Summary\x12\x1f\n\x0b\x64uration_ms\x18\x01 \x01(\x03R\ndurationMs\x12\'\n\x0f\x64\x65tection_count\x18\x02 \x01(\x05R\x0e\x64\x65tectionCountB\t\n\x07\x63ontent2W\n\x10\x44\x65tectionService\x12\x43\n\x06\x44\x65tect\x12\x19.earmark.v1.DetectRequest\x1a\x1a.earmark.v1.DetectResponse(\x01\x30\x01\x42\x31\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,13 +40,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DETECTREQUEST'].fields_by_name['data']._loaded_options = None
   _globals['_DETECTREQUEST'].fields_by_name['data']._serialized_options = b'\272H\007z\005\030\200\200\200\004'
   _globals['_DETECTREQUEST']._serialized_start=79
-  _globals['_DETECTREQUEST']._serialized_end=302
-  _globals['_DETECTREQUEST_START']._serialized_start=187
-  _globals['_DETECTREQUEST_START']._serialized_end=284
-  _globals['_DETECTRESPONSE']._serialized_start=305
-  _globals['_DETECTRESPONSE']._serialized_end=536
-  _globals['_DETECTRESPONSE_SUMMARY']._serialized_start=442
-  _globals['_DETECTRESPONSE_SUMMARY']._serialized_end=525
-  _globals['_DETECTIONSERVICE']._serialized_start=538
-  _globals['_DETECTIONSERVICE']._serialized_end=625
+  _globals['_DETECTREQUEST']._serialized_end=346
+  _globals['_DETECTREQUEST_START']._serialized_start=188
+  _globals['_DETECTREQUEST_START']._serialized_end=328
+  _globals['_DETECTRESPONSE']._serialized_start=349
+  _globals['_DETECTRESPONSE']._serialized_end=644
+  _globals['_DETECTRESPONSE_SUMMARY']._serialized_start=550
+  _globals['_DETECTRESPONSE_SUMMARY']._serialized_end=633
+  _globals['_DETECTIONSERVICE']._serialized_start=646
+  _globals['_DETECTIONSERVICE']._serialized_end=733
 # @@protoc_insertion_point(module_scope)
