@@ -1,17 +1,29 @@
 """Requests to the detection process. It answers them in the order in which they were sent."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from earmark.trainer.service.errors import CallError
-from earmark.trainer.service.processes import ProcessLostError
+from earmark.trainer.service.processes import Child, ProcessLostError
 from earmark.trainer.service.supervisor import Supervisor
-from earmark.trainer.workers.wire import DetectedArtifact, DetectionReply, DetectionRequest, Failed
+from earmark.trainer.workers.wire import (
+    DetectedArtifact,
+    DetectionReply,
+    DetectionRequest,
+    Failed,
+    LiveClosed,
+    LiveFeatures,
+    LiveProgress,
+    LiveStart,
+)
 
 START_SECONDS = 60.0  # a new process imports JAX and starts the device, mostly in 2 to 10 s
 
-Outcome = tuple[DetectedArtifact, ...] | Failed
+Outcome = tuple[DetectedArtifact, ...] | LiveProgress | Failed
 
 
 class DetectionProcess:
@@ -48,19 +60,44 @@ class DetectionProcess:
         config: dict[str, Any],
     ) -> tuple[DetectedArtifact, ...]:
         """Returns the detections by start. The arguments are those of DetectionRequest. Raises CallError."""
+        child = await self._warm()
+        request = DetectionRequest(
+            self._next_number(), weights, model_config, sha256, features, duration_ms, config
+        )
+        detected: tuple[DetectedArtifact, ...] = await self.ask(child, request)
+        return detected
+
+    @asynccontextmanager
+    async def live(
+        self, weights: str, model_config: str, sha256: str, config: dict[str, Any], begun: tuple[bool, ...]
+    ) -> AsyncIterator["LiveDetection"]:
+        """Opens a stream for the block. The arguments are those of LiveStart. Raises CallError."""
+        child, number = await self._warm(), self._next_number()
+        try:
+            request = LiveStart(number, weights, model_config, sha256, config, begun)
+            yield LiveDetection(self, child, number, await self.ask(child, request))
+        finally:
+            await child.send(LiveClosed(number))
+
+    async def _warm(self) -> Child:
         try:
             async with asyncio.timeout(START_SECONDS):
-                child = await self._supervisor.wait_until_warm()
+                return await self._supervisor.wait_until_warm()
         except TimeoutError:
             raise CallError(
                 "DEVICE_FAILED",
                 f"the detection process of this trainer has not started within {START_SECONDS:g} s: "
                 "the trainer's log says why",
             ) from None
+
+    def _next_number(self) -> int:
         self._last_number += 1
-        request = DetectionRequest(
-            self._last_number, weights, model_config, sha256, features, duration_ms, config
-        )
+        return self._last_number
+
+    async def ask(self, child: Child, request: DetectionRequest | LiveStart | LiveFeatures) -> Any:
+        """Returns the outcome. Raises CallError if it is a failure, or if the process has ended."""
+        if not child.alive:
+            raise CallError("TRAINER_LOST", "the detection process has ended")
         pending: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._pending[request.number] = pending
         try:
@@ -80,3 +117,19 @@ class DetectionProcess:
         pending = self._pending.get(number)
         if pending is not None and not pending.done():
             pending.set_result(outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveDetection:
+    """An open stream in the detection process. `start` is its progress before any audio."""
+
+    process: DetectionProcess
+    child: Child
+    number: int
+    start: LiveProgress
+
+    async def judge(self, features: bytes, duration_ms: int | None = None) -> LiveProgress:
+        """Returns the progress with the next features; see LiveFeatures. Raises CallError."""
+        part = LiveFeatures(self.number, features, duration_ms)
+        progress: LiveProgress = await self.process.ask(self.child, part)
+        return progress
