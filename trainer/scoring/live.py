@@ -5,6 +5,7 @@ there. The windows of many streams go through the network together.
 """
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from jaxtyping import Bool, Float16, Float32
@@ -18,6 +19,7 @@ from earmark.trainer.scoring.detection import BATCHES, TILE, shifted, tile_score
 from earmark.trainer.scoring.findings import Detection, DetectionConfig, Findings
 
 LIVE_TILE = 256  # frames: the context of a score, and some of a second
+FULL = 13  # tiles from which on a large batch costs less than small ones
 BACKLOG = 4  # tiles of a stream from which on longer ones cost less
 
 
@@ -139,16 +141,17 @@ def advance(streams: Sequence[LiveStream]) -> None:
 
 
 def prepare(model: Model) -> None:
-    """Compiles what a stream needs, so that no other stream waits for it."""
-    for count in BATCHES:
-        scores(model, [(np.empty((0, FEATURES), np.float16), 0)] * count, LIVE_TILE)
+    """Compiles what streams of such a model need, so that no other stream waits for it."""
+    for length, count in product((LIVE_TILE, TILE), BATCHES):
+        scores(model, [(np.empty((0, FEATURES), np.float16), 0)] * count, length)
 
 
 def _score(streams: Sequence[LiveStream], length: int) -> None:
     results = [stream.unscored() for stream in streams]
     tiles = [(number, *tile) for number, stream in enumerate(streams) for tile in stream.tiles(length)]
-    for first in range(0, len(tiles), BATCHES[-1]):
-        batch = tiles[first : first + BATCHES[-1]]
+    while tiles:
+        size = BATCHES[-1] if len(tiles) >= FULL else BATCHES[0]
+        batch, tiles = tiles[:size], tiles[size:]
         windows = [streams[number].window(channel, start, length) for number, channel, start in batch]
         for (number, channel, start), values in zip(
             batch, scores(streams[0].model, windows, length), strict=True

@@ -9,6 +9,7 @@ import numpy as np
 
 from earmark.trainer.features.frontend import FEATURES
 from earmark.trainer.model import Model
+from earmark.trainer.network import Architecture
 from earmark.trainer.scoring.findings import Detection, DetectionConfig
 from earmark.trainer.scoring.live import LiveStream, advance, prepare
 from earmark.trainer.workers.wire import DetectedArtifact, LiveClosed, LiveFeatures, LiveProgress, LiveStart
@@ -36,10 +37,13 @@ class LiveStreams:
 
     def __init__(self) -> None:
         self._open: dict[int, _Open] = {}
+        self._prepared: set[Architecture] = set()
 
     def start(self, request: LiveStart, model: Model) -> LiveProgress:
         """Opens a stream. It compiles what the model needs, so no thread that others wait for may call it."""
-        prepare(model)
+        if model.architecture not in self._prepared:
+            prepare(model)
+            self._prepared.add(model.architecture)
         stream = LiveStream(model, DetectionConfig(**request.config), request.begun)
         self._open[request.number] = _Open(stream, len(request.begun))
         return _progress(stream, [])

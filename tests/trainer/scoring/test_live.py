@@ -124,8 +124,7 @@ def test_nothing_is_compiled_for_a_stream_but_what_is_prepared(model):
     prepare(model)
     compiled = tile_scores._cache_size()
     stream, rng = LiveStream(model, CONFIG, [False]), np.random.default_rng(0)
-    for frames in (1, 7, 40, 200, 33):
-        assert frames < TILE
+    for frames in (1, 7, 40, 200, 33, 2 * TILE, 5):
         stream.push(rng.normal(size=(frames, 1, FEATURES)).astype(np.float16), np.ones((frames, 1), bool))
         advance([stream])
     assert tile_scores._cache_size() == compiled

@@ -14,9 +14,19 @@ from google.protobuf import json_format
 from rich.console import Console
 from rich.markup import escape
 
-from earmark.client import DEFAULT_ADDRESS, EarmarkError, connect, detect, explain, upload, wait_until_ready
+from earmark.client import (
+    DEFAULT_ADDRESS,
+    EarmarkError,
+    connect,
+    detect,
+    detect_live,
+    explain,
+    upload,
+    wait_until_ready,
+)
 from earmark.client.cli.follow import follow, follow_all
 from earmark.client.cli.tables import (
+    detection_line,
     detection_table,
     job_counts,
     outdated_files,
@@ -29,7 +39,7 @@ from earmark.client.watch import watch, watch_jobs
 from earmark.v1 import admin_service_pb2 as admin
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import training_service_pb2 as training
-from earmark.v1.detection_pb2 import Detection, DetectionConfig
+from earmark.v1.detection_pb2 import PCM_ENCODING_S16LE, Detection, DetectionConfig, LiveAudio
 
 app = typer.Typer(
     name="earmark",
@@ -201,8 +211,10 @@ def upload_files(
 @app.command("detect")
 def detect_file(
     model: Annotated[str, typer.Argument(help="The model's id; it must be active.")],
-    file: Annotated[Path, typer.Argument(help="An audio file.")],
+    file: Annotated[Path, typer.Argument(help="An audio file, or - for live audio from standard input.")],
     *,
+    rate: Annotated[int, typer.Option(help="Samples per second of live audio, of 16 bits.")] = 16_000,
+    channels: Annotated[int, typer.Option(help="Channels of live audio.")] = 1,
     threshold: Annotated[float | None, typer.Option(help="Lowest confidence, 0 to 1 [0.5].")] = None,
     merge_window_ms: Annotated[
         int | None, typer.Option(help="Joins detections no further apart [each type's own].")
@@ -210,14 +222,21 @@ def detect_file(
     min_duration_ms: Annotated[
         int | None, typer.Option(help="Drops shorter detections [each type's own].")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON list, of live audio an object in each line.")
+    ] = False,
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
-    """Find artifacts in one recording."""
+    """Find artifacts in one recording, or in live audio as it comes."""
     config = DetectionConfig(
         threshold=threshold, merge_window_ms=merge_window_ms, min_duration_ms=min_duration_ms
     )
     with errors_on_stderr(), connect(address) as client:
+        if file == Path("-"):
+            pcm = LiveAudio.Pcm(sample_rate_hz=rate, channels=channels, encoding=PCM_ENCODING_S16LE)
+            for detection in detect_live(client, model, _standard_input(), pcm, config):
+                typer.echo(json.dumps(_as_dict(detection)) if as_json else detection_line(detection))
+            return
         detections = detect(client, model, file, config)
         if as_json:
             typer.echo(json.dumps([_as_dict(detection) for detection in detections], indent=2))
@@ -231,6 +250,12 @@ def detect_file(
 def protos() -> None:
     """Print the folder of the .proto files, the only include root that a compiler needs."""
     typer.echo(Path(__file__).parents[2] / "protos")
+
+
+def _standard_input() -> Iterator[bytes]:
+    """Yield what comes, as soon as it comes."""
+    while data := sys.stdin.buffer.read1(1 << 16):  # type: ignore[union-attr]  # it is buffered
+        yield data
 
 
 def _as_dict(detection: Detection) -> dict[str, object]:
