@@ -17,7 +17,8 @@ def scored_files(draw):
     tracks, frames = draw(st.integers(1, 3)), draw(st.integers(0, 60))
     values = draw(arrays.arrays(np.float32, (tracks, frames, len(TYPES)), elements=st.floats(0, 1, width=32)))
     channels = tuple((number,) for number in range(tracks))
-    return Scores(rounded(values), channels, duration_ms=10 * frames)
+    begins = tuple(draw(st.lists(st.integers(0, frames), min_size=tracks, max_size=tracks)))
+    return Scores(rounded(values), channels, begins, duration_ms=10 * frames)
 
 
 CONFIGS = st.builds(
@@ -35,7 +36,7 @@ def test_stored_scores_give_the_detections_of_fresh_ones(scores, config):
 
     np.testing.assert_array_equal(stored.values, scores.values)
     assert stored.detections(TYPES, config) == detections(
-        scores.values, scores.channels, TYPES, scores.duration_ms, config
+        scores.values, scores.channels, scores.begins, TYPES, scores.duration_ms, config
     )
 
 
@@ -49,7 +50,7 @@ def test_no_confidence_is_below_its_threshold(scores, config):
 
 @pytest.mark.parametrize("threshold", [number / ONE for number in range(1, ONE + 1)])
 def test_a_score_reaches_the_threshold_of_the_same_thousandths(threshold):
-    scores = Scores(rounded(np.full((1, 10, 1), threshold, np.float32)), ((0,),), 100)
+    scores = Scores(rounded(np.full((1, 10, 1), threshold, np.float32)), ((0,),), (0,), 100)
 
     assert [found.confidence for found in scores.detections(TYPES[:1], DetectionConfig(threshold))] == [
         threshold
@@ -57,13 +58,14 @@ def test_a_score_reaches_the_threshold_of_the_same_thousandths(threshold):
 
 
 def test_scores_of_silence_take_little_space():
-    scores = Scores(np.zeros((1, 360_000, 8), np.float32), ((0,),), 3_600_000)
+    scores = Scores(np.zeros((1, 360_000, 8), np.float32), ((0,),), (0,), 3_600_000)
 
     assert len(scores.pack()) < 30_000
 
 
 @pytest.mark.parametrize(
-    "damaged", [b"", b"{}\n", b'{"shape": [1, 2, 3], "channels": [[0]], "duration_ms": 20}\nxx']
+    "damaged",
+    [b"", b"{}\n", b'{"shape": [1, 2, 3], "channels": [[0]], "begins": [0], "duration_ms": 20}\nxx'],
 )
 def test_bytes_of_another_form_are_refused(damaged):
     with pytest.raises(ValueError, match="scores"):

@@ -77,6 +77,11 @@ class TrainerSettings(BaseSettings):
         ge=1,
         description="Files that a decoding process decodes before a new one replaces it.",
     )
+    live_streams: int = Field(
+        50,
+        ge=0,
+        description="Live streams that may be open at once; each has a decoding process of its own.",
+    )
     disk_reserve_mb: int = Field(
         1024,
         ge=0,

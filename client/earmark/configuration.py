@@ -37,6 +37,7 @@ VARIABLES = frozenset(
         "HEARTBEAT_SECONDS",
         "HOST",
         "LEASE_SECONDS",
+        "LIVE_STREAMS",
         "LOG_LEVEL",
         "LONG_CALL_CONNECTIONS",
         "MAX_ATTEMPTS",

@@ -77,16 +77,22 @@ class DetectionConfig:
 class Scores:
     """A file's cleaned and rounded scores: `values` has shape (tracks, frames, types).
 
-    `channels` are those of each track.
+    `channels` are those of each track, and `begins` the frames in which their signals begin.
     """
 
     values: FrameScores
     channels: tuple[tuple[int, ...], ...]
+    begins: tuple[int, ...]
     duration_ms: int
 
     def pack(self) -> bytes:
         """The bytes that are stored: a line of JSON, then the compressed values."""
-        facts = {"shape": self.values.shape, "channels": self.channels, "duration_ms": self.duration_ms}
+        facts = {
+            "shape": self.values.shape,
+            "channels": self.channels,
+            "begins": self.begins,
+            "duration_ms": self.duration_ms,
+        }
         # The scores of a type change little from frame to frame, so they lie side by side.
         by_type = np.rint(self.values.swapaxes(1, 2) * ONE).astype("<u2", order="C")
         return json.dumps(facts).encode() + b"\n" + zlib.compress(by_type.tobytes(), 1)
@@ -101,13 +107,13 @@ class Scores:
             channels = tuple(tuple(of_track) for of_track in facts["channels"])
             values = np.frombuffer(zlib.decompressobj().decompress(compressed, MAX_UNPACKED_BYTES), "<u2")
             by_type = values.reshape(tracks, types, frames).astype(np.float32) / np.float32(ONE)
-            return cls(by_type.swapaxes(1, 2), channels, facts["duration_ms"])
+            return cls(by_type.swapaxes(1, 2), channels, tuple(facts["begins"]), facts["duration_ms"])
         except (KeyError, TypeError, ValueError, zlib.error) as error:
             raise ValueError(f"the stored scores are damaged: {error!r}") from error
 
     def detections(self, types: Sequence[TypeDefaults], config: DetectionConfig) -> list[Detection]:
         """The detections, by onset."""
-        return detections(self.values, self.channels, types, self.duration_ms, config)
+        return detections(self.values, self.channels, self.begins, types, self.duration_ms, config)
 
 
 def rounded(scores: FrameScores) -> FrameScores:
@@ -119,43 +125,180 @@ def rounded(scores: FrameScores) -> FrameScores:
 def detections(
     scores: FrameScores,
     channels: Sequence[tuple[int, ...]],
+    begins: Sequence[int],
     types: Sequence[TypeDefaults],
     duration_ms: int,
     config: DetectionConfig,
 ) -> list[Detection]:
-    """The detections in the cleaned and rounded scores of a file's tracks, by start.
+    """The detections in the cleaned and rounded scores of a file's tracks, by start; see `Findings`."""
+    findings = Findings(channels, types, config)
+    for column in range(len(types)):
+        findings.add(column, scores[:, :, column], begins)
+    return findings.finish(duration_ms)
 
-    `channels` are those of each track. Runs of scores that reach the threshold are joined, and then those
-    that are too short are dropped. The confidence is the highest score in the detection, so it is never below
-    the threshold. What is found at the same time in several tracks is one detection.
+
+class Findings:
+    """The detections of a stream, by start, from cleaned and rounded scores, which may come by type.
+
+    Runs of scores that reach the threshold are joined, and then those that are too short are dropped. The
+    confidence is the highest score in these runs, so it is never below the threshold. What is found at the
+    same time in several tracks is one detection. `channels` are those of each track.
     """
-    result = []
-    for column, learned in enumerate(types):
-        threshold, merge_window_ms, min_duration_ms = config.for_type(learned)
-        of_tracks = [
-            found(track[:, column] >= threshold, duration_ms, merge_window_ms, min_duration_ms)
-            for track in scores
+
+    def __init__(
+        self, channels: Sequence[tuple[int, ...]], types: Sequence[TypeDefaults], config: DetectionConfig
+    ) -> None:
+        self._of_types = [_TypeFindings(learned, channels, *config.for_type(learned)) for learned in types]
+        self._waiting: list[Detection] = []
+
+    def add(self, column: int, scores: FrameScores, begins: Sequence[int | None]) -> None:
+        """Take the scores of the next frames for the type of this number.
+
+        A track counts from its frame in `begins` on, which is None while it is not known.
+        """
+        self._of_types[column].add(scores, begins)
+
+    @property
+    def judged_ms(self) -> int:
+        """No detection that begins earlier will follow those that were taken."""
+        return min(of_type.undecided_from_ms for of_type in self._of_types)
+
+    def take(self) -> list[Detection]:
+        """Return the next detections that nothing later can change, by start."""
+        for of_type in self._of_types:
+            self._waiting += of_type.take()
+        judged_ms = self.judged_ms
+        ready = [detection for detection in self._waiting if detection.start_ms < judged_ms]
+        self._waiting = [detection for detection in self._waiting if detection.start_ms >= judged_ms]
+        return sorted(ready, key=_order)
+
+    def finish(self, duration_ms: int) -> list[Detection]:
+        """Return the last detections. None lasts longer than the audio."""
+        for of_type in self._of_types:
+            self._waiting += of_type.finish(duration_ms)
+        return sorted(self._waiting, key=_order)
+
+
+def _order(detection: Detection) -> tuple[int, int, str]:
+    return detection.start_ms, detection.end_ms, detection.artifact_type
+
+
+class _TypeFindings:
+    def __init__(
+        self,
+        learned: TypeDefaults,
+        channels: Sequence[tuple[int, ...]],
+        threshold: float,
+        window_ms: int,
+        minimum_ms: int,
+    ) -> None:
+        self._name = learned.name
+        self._channels = channels
+        self._threshold = threshold
+        self._window_ms = window_ms
+        self._minimum_ms = max(1, minimum_ms)
+        self._frames = 0
+        # Of each track, those that were not taken: the last of them may go on.
+        self._tracks = [_Spans(NO_SPANS, np.empty(0, np.float32)) for _ in channels]
+
+    @property
+    def undecided_from_ms(self) -> int:
+        """The earliest start of what was not taken, or that may come."""
+        starts = (int(track.spans[0, 0]) for track in self._tracks if len(track.spans))
+        return min([self._frames * FRAME_MS, *starts])
+
+    def add(self, scores: FrameScores, begins: Sequence[int | None]) -> None:
+        for number, (of_track, begin) in enumerate(zip(scores, begins, strict=True)):
+            active = of_track >= self._threshold
+            active[: len(active) if begin is None else max(0, begin - self._frames)] = False
+            new = _Spans.of_runs(of_track, active, self._frames)
+            self._tracks[number] = self._tracks[number].followed_by(new, self._window_ms)
+        self._frames += scores.shape[1]
+
+    def take(self) -> list[Detection]:
+        judged_ms = self._frames * FRAME_MS
+        finished = [track.before(judged_ms - self._window_ms) for track in self._tracks]
+        starts = [
+            int(track.spans[count, 0])
+            for track, count in zip(self._tracks, finished, strict=True)
+            if count < len(track.spans)
         ]
-        track_of = np.repeat(np.arange(len(scores)), [len(spans) for spans in of_tracks])
-        spans = np.concatenate(of_tracks)
-        for group in same_artifacts(of_tracks):
+        # What is not known yet begins no earlier, so it shares no time with what ends before.
+        border_ms = _last_gap(
+            [track.spans[:count] for track, count in zip(self._tracks, finished, strict=True)],
+            min([judged_ms, *starts]),
+        )
+        taken = []
+        for number, track in enumerate(self._tracks):
+            count = int(np.searchsorted(track.spans[:, 0], border_ms))
+            taken.append(track.part(slice(0, count)))
+            self._tracks[number] = track.part(slice(count, None))
+        return self._detections(taken)
+
+    def finish(self, duration_ms: int) -> list[Detection]:
+        rest = [_Spans(np.minimum(track.spans, duration_ms), track.peaks) for track in self._tracks]
+        return self._detections(rest)
+
+    def _detections(self, tracks: Sequence["_Spans"]) -> list[Detection]:
+        """What is long enough, and is one in several channels."""
+        tracks = [track.at_least(self._minimum_ms) for track in tracks]
+        numbers = np.repeat(np.arange(len(tracks)), [len(track.spans) for track in tracks])
+        spans = np.concatenate([track.spans for track in tracks])
+        peaks = np.concatenate([track.peaks for track in tracks])
+        result = []
+        for group in same_artifacts([track.spans for track in tracks]):
             start, end = int(spans[group, 0].min()), int(spans[group, 1].max())
-            tracks = track_of[group].tolist()
-            highest = scores[tracks, start // FRAME_MS : -(-end // FRAME_MS), column].max()
-            heard = sorted(channel for track in tracks for channel in channels[track])
-            result.append(Detection(learned.name, start, end, round(float(highest), 3), tuple(heard)))
-    return sorted(
-        result, key=lambda detection: (detection.start_ms, detection.end_ms, detection.artifact_type)
-    )
+            channels = sorted(channel for number in numbers[group] for channel in self._channels[number])
+            result.append(
+                Detection(self._name, start, end, round(float(peaks[group].max()), 3), tuple(channels))
+            )
+        return result
 
 
-def found(
-    active: npt.NDArray[np.bool_], duration_ms: int, merge_window_ms: int, min_duration_ms: int
-) -> Spans:
-    """The onsets and offsets in ms of what is detected where frames are active."""
-    spans = merged(np.minimum(runs(active) * FRAME_MS, duration_ms), merge_window_ms)
-    long_enough: Spans = spans[spans[:, 1] - spans[:, 0] >= max(1, min_duration_ms)]
-    return long_enough
+def _last_gap(tracks: Sequence[np.ndarray], border_ms: int) -> int:
+    """The last time up to `border_ms` that no span of any track covers."""
+    spans = np.concatenate(tracks)
+    for start, end in spans[np.argsort(spans[:, 0])[::-1]].tolist():
+        if start < border_ms < end:
+            border_ms = start
+    return border_ms
+
+
+@dataclass(frozen=True, slots=True)
+class _Spans:
+    """Spans in ms in ascending order, and the highest score in each."""
+
+    spans: Spans
+    peaks: npt.NDArray[np.float32]
+
+    @classmethod
+    def of_runs(cls, scores: np.ndarray, active: np.ndarray, first: int) -> "_Spans":
+        """The runs of active frames, counted from frame `first` on."""
+        frames = runs(active)
+        peaks = [scores[begin:end].max() for begin, end in frames.tolist()]
+        return cls((frames + first) * FRAME_MS, np.array(peaks, np.float32))
+
+    def followed_by(self, later: "_Spans", window_ms: int) -> "_Spans":
+        """These and later ones; those no further apart than `window_ms` are joined."""
+        if not len(later.spans):
+            return self
+        spans: Spans = np.concatenate([self.spans, later.spans])
+        peaks = np.concatenate([self.peaks, later.peaks])
+        firsts = np.flatnonzero(begins_apart(spans, window_ms))
+        return _Spans(merged(spans, window_ms), np.maximum.reduceat(peaks, firsts))
+
+    def before(self, end_ms: int) -> int:
+        """How many end before `end_ms`."""
+        return int(np.searchsorted(self.spans[:, 1], end_ms))
+
+    def part(self, part: slice) -> "_Spans":
+        """Some of them."""
+        return _Spans(self.spans[part], self.peaks[part])
+
+    def at_least(self, minimum_ms: int) -> "_Spans":
+        """Those that are so long."""
+        long = self.spans[:, 1] - self.spans[:, 0] >= minimum_ms
+        return _Spans(self.spans[long], self.peaks[long])
 
 
 def runs(active: npt.NDArray[np.bool_]) -> Spans:
@@ -168,8 +311,13 @@ def merged(spans: Spans, window_ms: int) -> Spans:
     """The spans, given in ascending order; those no further apart than `window_ms` are joined."""
     if len(spans) == 0:
         return spans
-    apart = spans[1:, 0] - spans[:-1, 1] > window_ms
-    return np.stack([spans[np.append(True, apart), 0], spans[np.append(apart, True), 1]], axis=1)
+    apart = begins_apart(spans, window_ms)
+    return np.stack([spans[apart, 0], spans[np.append(apart[1:], True), 1]], axis=1)
+
+
+def begins_apart(spans: Spans, window_ms: int) -> npt.NDArray[np.bool_]:
+    """Which spans begin further than `window_ms` after the end of the one before."""
+    return np.append(True, spans[1:, 0] - spans[:-1, 1] > window_ms)
 
 
 def same_artifacts(channels: Sequence[Spans]) -> list[list[int]]:

@@ -13,6 +13,7 @@ def detect_start_request(model: Model, start: pb.DetectRequest.Start) -> trainer
             model_config=model.model_config,
             config=start.config,
             sha256=model.sha256,
+            live=start.live if start.HasField("live") else None,
         )
     )
 

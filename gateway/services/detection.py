@@ -1,5 +1,6 @@
 """earmark.v1.DetectionService."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -56,13 +57,13 @@ async def _start(requests: AsyncIterator[pb.DetectRequest]) -> pb.DetectRequest.
     return first.start
 
 
-async def _data(requests: AsyncIterator[pb.DetectRequest]) -> AsyncIterator[bytes]:
+async def _data(requests: AsyncIterator[pb.DetectRequest], *, is_live: bool) -> AsyncIterator[bytes]:
     size = 0
     async for request in requests:
         if not request.HasField("data"):
             raise _invalid("start", "start was sent again: every message after the first must be data")
         size += len(request.data)
-        if size > MAX_BYTES:
+        if size > MAX_BYTES and not is_live:
             raise _invalid("data", f"is larger than {MAX_BYTES:,} bytes: split the recording")
         yield request.data
     if size == 0:
@@ -73,12 +74,18 @@ async def _detect(
     trainer: Trainer, model: Model, start: pb.DetectRequest.Start, requests: AsyncIterator[pb.DetectRequest]
 ) -> AsyncIterator[pb.DetectResponse]:
     call = trainer.stub.Detect()
+    sending = asyncio.create_task(_send_all(call, model, start, requests))
+    # What ends the call at the other end, too, says more.
+    sending.add_done_callback(lambda done: done.cancelled() or done.exception())
     detection_count = 0
     try:
-        await _send_all(call, model, start, requests)
-        async for response in call:
+        if not start.HasField("live"):
+            await sending
+        async for response in _until_failure(call, sending):
             if response.HasField("summary"):
                 yield detect_summary_response(model, response.summary, detection_count)
+            elif response.HasField("heartbeat"):
+                yield pb.DetectResponse(heartbeat=response.heartbeat)
             else:
                 detection_count += 1
                 yield pb.DetectResponse(detection=response.detection)
@@ -90,14 +97,32 @@ async def _detect(
             raise
         raise earmark_error from error
     finally:
+        sending.cancel()
         call.cancel()
+
+
+async def _until_failure(call: Any, sending: asyncio.Task[None]) -> AsyncIterator[Any]:
+    """The responses of a trainer. Raises what sending raises, unless the trainer has ended the call."""
+    responses = aiter(call)
+    while True:
+        reading = asyncio.ensure_future(anext(responses, None))
+        try:
+            await asyncio.wait({reading, sending}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done() and not isinstance(sending.exception(), TrainerLostError):
+                sending.result()
+            response = await reading
+        finally:
+            reading.cancel()
+        if response is None:
+            return
+        yield response
 
 
 async def _send_all(
     call: Any, model: Model, start: pb.DetectRequest.Start, requests: AsyncIterator[pb.DetectRequest]
 ) -> None:
     await send(call, detect_start_request(model, start))
-    async for data in _data(requests):
+    async for data in _data(requests, is_live=start.HasField("live")):
         await send(call, trainer_service_pb2.DetectRequest(data=data))
     await call.done_writing()
 
@@ -125,7 +150,10 @@ def _to_earmark_error(error: aio.AioRpcError, trainer: Trainer, model: Model) ->
 
 def _lost(trainer: Trainer, cause: str) -> EarmarkError:
     log.warning("trainer lost during detection", trainer=trainer.address, cause=cause)
-    return unavailable("the trainer was lost during detection: send the recording again")
+    return unavailable(
+        "the trainer was lost during detection: send the recording again, or live audio from before the "
+        "position that the last heartbeat had"
+    )
 
 
 def _invalid(field: str, description: str) -> InvalidArgumentError:

@@ -321,6 +321,22 @@ def test_detect_sends_a_window_and_a_minimum_of_zero(serve: Serve, recording: Pa
     assert finder.requests[0].start.config == DetectionConfig(merge_window_ms=0, min_duration_ms=0)
 
 
+def test_detect_prints_what_is_found_in_standard_input_as_it_comes(serve: Serve) -> None:
+    finder = Finder()
+    arguments = ["detect", "-", "--model", "model", "--rate", "8000", "--channels", "2", "--address"]
+    address = serve(finder).gateway.address
+
+    result = CliRunner().invoke(app, [*arguments, address], input=bytes(100_000))
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "1.200 s - 1.350 s  dropout  0.90  channels 0, 2\n"
+    live = finder.requests[0].start.live
+    assert (live.pcm.sample_rate_hz, live.pcm.channels) == (8000, 2)
+    assert sum(len(request.data) for request in finder.requests) == 100_000
+    as_json = CliRunner().invoke(app, [*arguments, address, "--format", "json"], input=bytes(100))
+    assert json.loads(as_json.stdout)["start_ms"] == 1200
+
+
 def test_incomplete_detections_are_reported(serve: Serve, recording: Path) -> None:
     result = run(serve(Finder(None)), "detect", str(recording), "--model", "model")
 

@@ -20,7 +20,7 @@ def scores_of(file_id: str, types: int = 1) -> Scores:
     """Scores that are different for each file, with events at several heights."""
     rng = np.random.default_rng(UUID(file_id).int % (1 << 32))
     values = np.repeat(rng.random((1, FRAMES // 10, types), np.float32), 10, axis=1)
-    return Scores(rounded(values), ((0,),), FRAMES * 10)
+    return Scores(rounded(values), ((0,),), (0,), FRAMES * 10)
 
 
 class DetectingTrainer(ScriptedTrainer):

@@ -16,7 +16,8 @@ from earmark.trainer.events import (
     TrainingFailedError,
     TrainingStoppedError,
 )
-from earmark.trainer.features.frontend import FEATURES, FRAMES_PER_SECOND
+from earmark.trainer.features.frontend import FEATURES
+from earmark.trainer.features.spectrum import FRAMES_PER_SECOND
 from earmark.trainer.features.stored import FileFeatures, unpack_features
 from earmark.trainer.job import ShouldStop, TrainingFile
 from earmark.trainer.regions import Region, ValidationRegion

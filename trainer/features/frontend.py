@@ -22,35 +22,43 @@ from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float16, Float32, Int64
-from numpy.lib.stride_tricks import sliding_window_view
-from scipy import fft, ndimage  # type: ignore[import-untyped]  # it has no stubs
 
-from earmark.scores import FRAME_MS
-from earmark.trainer.features.filterbank import (
-    BIN_HZ,
-    BINS,
-    HIGH_BANDS,
-    MEL_BANDS,
-    TOP_HZ,
-    filterbank,
+from earmark.trainer.features.filterbank import HIGH_BANDS, MEL_BANDS, TOP_HZ
+from earmark.trainer.features.similarity import (
+    PITCH_HOP,
+    PITCH_RATE,
+    REPEATS,
+    STEP_FRAMES,
+    VOICES,
+    Repeats,
+    Voices,
 )
-from earmark.trainer.features.similarity import PITCH_RATE, REPEATS, VOICES, repeats, resampled, voices
-from earmark.trainer.features.waveform import DEFECTS, FRAMES_AT_A_TIME, LEVEL_COLUMNS, centred, defects
+from earmark.trainer.features.spectrum import (
+    FLOOR_BANDS,
+    FLOORS,
+    FRAMES_PER_SECOND,
+    REFERENCE_RATE,
+    Floors,
+    log_spectrum,
+)
+from earmark.trainer.features.streams import Resampler, Side
+from earmark.trainer.features.waveform import (
+    DEFECTS,
+    ISOLATION_FRAMES,
+    LEVEL_COLUMNS,
+    MEASURED,
+    MEASURED_FUTURE,
+    MEASURED_PAST,
+    OFFSET_FUTURE,
+    SLICES,
+    Centring,
+    Defects,
+    measured,
+)
 
 Samples: TypeAlias = Float32[np.ndarray, " _"]
 View: TypeAlias = Callable[[Samples, int], tuple[Samples, int]]  # audio and its rate, to other ones
 
-FRAMES_PER_SECOND = 1000 // FRAME_MS
-
-WINDOW_SECONDS = 0.025
-REFERENCE_RATE = 16_000
-MEL_FLOOR = 1e-8  # below the power of one 16-bit step, so that room tone and digital silence differ
-
-FLOOR_BANDS = 8
-FLOOR_FRAMES = 41
-MEDIAN_STEPS = 101  # of 100 ms: the floor's running median covers the last ten seconds
-MEDIAN_AHEAD = 2
-FLOORS = 2 * FLOOR_BANDS
 
 SPECTRUM = MEL_BANDS + HIGH_BANDS + 1
 FEATURES = SPECTRUM + FLOORS + DEFECTS + REPEATS + VOICES
@@ -62,12 +70,18 @@ AMPLITUDE_COLUMNS = tuple(SPECTRUM + FLOORS + column for column in LEVEL_COLUMNS
 HIGHEST_LEVEL = 16.0
 BLOCK_FRAMES = 12_000  # two minutes: bounds the memory, and a block starts on a whole sample at every rate
 PAST_FRAMES = 1_200  # more than any feature looks back
-LOOKAHEAD_FRAMES = 61
+LOOKAHEAD_FRAMES = 61  # what is further away shows in no feature
+DELAY_FRAMES = OFFSET_FUTURE + MEASURED_FUTURE + ISOLATION_FRAMES  # and the rest of the step of STEP_FRAMES
 
 
 def frame_count(samples: int, sample_rate: int) -> int:
     """The last frame may be incomplete: ceil(samples * 100 / sample_rate)."""
     return -(-samples * FRAMES_PER_SECOND // sample_rate)
+
+
+def frame_of(sample: int, sample_rate: int) -> int:
+    """The number of the frame that has this sample."""
+    return -(-(sample + 1) * FRAMES_PER_SECOND // sample_rate) - 1
 
 
 def features(
@@ -77,83 +91,141 @@ def features(
 
     With a view, they are those of the audio that it returns, block by block.
     """
-    result = np.empty((frame_count(len(audio), sample_rate), FEATURES), np.float16)
-    for first, values in feature_blocks(audio, sample_rate, view):
-        result[first : first + len(values)] = values
-    return result
+    blocks = [values.astype(np.float16) for _, values in feature_blocks(audio, sample_rate, view)]
+    return np.concatenate(blocks)
 
 
 def feature_blocks(
     audio: Float32[np.ndarray, " samples"], sample_rate: int, view: View | None = None
 ) -> Iterator[tuple[int, Float32[np.ndarray, "_ features"]]]:
     """Yield the number of the first frame of each block, and the features of its frames; see `features`."""
+    if view is None:
+        yield from _stream_blocks(audio, sample_rate)
+        return
     frames = frame_count(len(audio), sample_rate)
     for first in range(0, frames, BLOCK_FRAMES):
         last = min(frames, first + BLOCK_FRAMES)
         begin, end = max(0, first - PAST_FRAMES), min(frames, last + LOOKAHEAD_FRAMES)
         block = audio[begin * sample_rate // FRAMES_PER_SECOND : end * sample_rate // FRAMES_PER_SECOND + 1]
-        if not np.isfinite(block.sum()):
-            block = np.nan_to_num(block, posinf=HIGHEST_LEVEL, neginf=-HIGHEST_LEVEL)
-        block = block.clip(-HIGHEST_LEVEL, HIGHEST_LEVEL)
-        values = _block_features(*(view(block, sample_rate) if view else (block, sample_rate)), end - begin)
+        seen, rate = view(limited(block), sample_rate)
+        # A codec may add or lack a few samples.
+        size = (end - begin) * rate // FRAMES_PER_SECOND
+        seen = np.pad(seen[:size], (0, max(0, size - len(seen))), mode="symmetric")
+        values = np.concatenate([values for _, values in _stream_blocks(seen, rate)])
         yield first, values[first - begin : last - begin]
 
 
-def _block_features(
-    audio: Float32[np.ndarray, " samples"], rate: int, frames: int
-) -> Float32[np.ndarray, "frames features"]:
-    hop = -(-rate // FRAMES_PER_SECOND)
-    starts = np.arange(frames) * rate // FRAMES_PER_SECOND
-    end = frames * rate // FRAMES_PER_SECOND
-    # A last frame that is incomplete goes on with its last sample; a codec may add or lack a few samples.
-    audio = np.pad(audio[:end], (0, max(0, end - len(audio))), mode="symmetric")
-    signal = centred(audio, starts, hop)
-    low = resampled(signal, rate, PITCH_RATE, frames * PITCH_RATE // FRAMES_PER_SECOND)
-    spectrum = log_spectrum(signal, rate, starts)
-    columns = [
-        spectrum,
-        np.full((frames, 1), math.log(min(rate, 2 * TOP_HZ) / REFERENCE_RATE)),
-        floors(spectrum[:, :MEL_BANDS]),
-        defects(signal, audio, starts, hop),
-        repeats(low, PITCH_RATE, frames),
-        voices(low, PITCH_RATE, frames),
-    ]
-    return np.concatenate(columns, axis=1, dtype=np.float32)
+def _stream_blocks(
+    audio: Float32[np.ndarray, " samples"], rate: int
+) -> Iterator[tuple[int, Float32[np.ndarray, "_ features"]]]:
+    front_end, first = FrontEnd(rate), 0
+    size = BLOCK_FRAMES * rate // FRAMES_PER_SECOND
+    for begin in range(0, len(audio), size):
+        block = front_end.push(limited(audio[begin : begin + size]))
+        yield first, block
+        first += len(block)
+    yield first, front_end.finish()
 
 
-def floors(mel: Float32[np.ndarray, "frames mel_bands"]) -> Float32[np.ndarray, "frames floors"]:
-    """Compute the level that a band does not fall below for FLOOR_FRAMES.
+def limited(audio: Float32[np.ndarray, "*samples"]) -> Float32[np.ndarray, "*samples"]:
+    """Return the audio without numbers that are not finite, or beyond any level that audio has."""
+    if not np.isfinite(audio.sum()):
+        audio = np.nan_to_num(audio, posinf=HIGHEST_LEVEL, neginf=-HIGHEST_LEVEL)
+    result: np.ndarray = audio.clip(-HIGHEST_LEVEL, HIGHEST_LEVEL)
+    return result
 
-    Noise, reverberation and a second voice fill the gaps in speech. The columns are the floors of eight
-    groups of bands, then the height of each floor above its running median over the last ten seconds.
+
+class FrontEnd:
+    """Computes the features of a channel that comes in parts. They do not depend on how it is cut.
+
+    A frame has its features once DELAY_FRAMES after it are there. What is kept does not grow.
     """
-    lowest = ndimage.minimum_filter1d(mel, FLOOR_FRAMES, axis=0, mode="nearest")
-    floor = lowest.reshape(len(mel), FLOOR_BANDS, -1).mean(axis=2)
-    coarse = np.pad(floor[::10], ((MEDIAN_STEPS - 1 - MEDIAN_AHEAD, MEDIAN_AHEAD), (0, 0)), mode="edge")
-    median = np.median(sliding_window_view(coarse, MEDIAN_STEPS, axis=0), axis=-1)
-    return np.concatenate([floor, floor - np.repeat(median, 10, axis=0)[: len(mel)]], axis=1)
 
+    def __init__(self, sample_rate: int) -> None:
+        self._rate = sample_rate
+        self._hop = -(-sample_rate // FRAMES_PER_SECOND)
+        self._bandwidth = math.log(min(sample_rate, 2 * TOP_HZ) / REFERENCE_RATE)
+        self._samples = self._low_samples = 0
+        # The audio, and the same without its offset as far as it is known, both from frame `_begin` on.
+        self._audio = self._signal = np.empty(0, np.float32)
+        self._begin = 0
+        self._averaged = self._centred = self._measured = self._frames = 0  # frames so far
+        self._centring = Centring(self._hop)
+        self._low = Resampler(sample_rate, PITCH_RATE)
+        self._floors, self._defects = Floors(), Defects()
+        self._repeats, self._voices = Repeats(), Voices()
+        self._columns = Side()
 
-def log_spectrum(
-    signal: Float32[np.ndarray, " samples"], rate: int, starts: Int64[np.ndarray, " frames"]
-) -> Float32[np.ndarray, "frames bands"]:
-    """Compute ln(power + MEL_FLOOR) per band, in 25 ms Hann windows centred on their frames.
+    def push(self, audio: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, "frames features"]:
+        """Take the next samples, full scale 1, and return the features of the next frames."""
+        self._samples += len(audio)
+        self._audio = np.concatenate([self._audio, audio])
+        return self._advance(frame_of(self._samples, self._rate), last=False)
 
-    Frame i begins at sample `starts[i]`. The power is as large as in windows of 400 samples at 16 kHz.
-    """
-    size = round(WINDOW_SECONDS * rate)
-    length = round(rate / BIN_HZ)
-    margin = (size - rate // FRAMES_PER_SECOND) // 2
-    padded = np.pad(signal, (margin, 2 * size))
-    window = np.hanning(size + 1)[:-1].astype(np.float32)
-    scale = (REFERENCE_RATE / rate) ** 2
-    windows = sliding_window_view(padded, size)
-    bins = min(length // 2 + 1, BINS)
-    bank = filterbank()[:, :bins].T * np.float32(scale)
-    power = np.empty((len(starts), MEL_BANDS + HIGH_BANDS), np.float32)
-    for first in range(0, len(starts), FRAMES_AT_A_TIME):
-        part = slice(first, first + FRAMES_AT_A_TIME)
-        spectrum = fft.rfft(windows[starts[part]] * window, length)[:, :bins]
-        power[part] = (spectrum.real**2 + spectrum.imag**2) @ bank
-    logarithm: np.ndarray = np.log(power + np.float32(MEL_FLOOR))
-    return logarithm
+    def finish(self) -> Float32[np.ndarray, "frames features"]:
+        """Return the features of the last frames. The last of all may be incomplete: it is mirrored."""
+        frames = frame_count(self._samples, self._rate)
+        missing = frames * self._rate // FRAMES_PER_SECOND - self._samples
+        if missing:
+            self._audio = np.pad(self._audio, (0, missing), mode="symmetric")
+        left = frames - self._frames
+        return self._advance(frames, last=True)[:left]
+
+    def _advance(self, whole: int, *, last: bool) -> Float32[np.ndarray, "frames features"]:
+        """Compute what can be, once so many frames are there."""
+        low = self._low.push(self._centre(whole, last=last), last=last)
+        self._low_samples += len(low)
+        if last:
+            low = np.pad(low, (0, -(-whole // STEP_FRAMES) * PITCH_HOP - self._low_samples))
+        spectrum, measurements = self._measure(last=last)
+        of_steps = (each.push(low, last=last) for each in (self._repeats, self._voices))
+        result = self._columns.push(
+            spectrum,
+            np.full((len(spectrum), 1), self._bandwidth, np.float32),
+            self._floors.push(spectrum[:, :MEL_BANDS], last=last),
+            self._defects.push(measurements, last=last),
+            *(np.repeat(rows, STEP_FRAMES, axis=0) for rows in of_steps),
+        ).astype(np.float32, copy=False)
+        self._frames += len(result)
+        return result
+
+    def _centre(self, whole: int, *, last: bool) -> Float32[np.ndarray, " samples"]:
+        """Remove the offset of further frames, and return their signal."""
+        starts = self._starts(self._averaged, whole + 1)
+        lines = self._centring.lines(self._audio[: starts[-1]], starts, last=last)
+        self._averaged = whole
+        starts = self._starts(self._centred, self._centred + len(lines) + 1)
+        audio = self._audio[starts[0] : starts[-1]]
+        signal = self._centring.removed(audio, starts, lines)
+        self._centred += len(lines)
+        self._signal = np.concatenate([self._signal, signal])
+        return signal
+
+    def _measure(
+        self, *, last: bool
+    ) -> tuple[Float32[np.ndarray, "frames bands"], Float32[np.ndarray, "frames columns"]]:
+        """Measure further frames whose surroundings are known: their spectrum, and their waveform."""
+        first = self._measured
+        end = self._centred if last else max(first, self._centred - MEASURED_FUTURE)
+        if first == end:
+            return np.empty((0, MEL_BANDS + HIGH_BANDS), np.float32), np.empty(
+                (0, MEASURED + SLICES), np.float32
+            )
+        starts, own = self._starts(self._begin, self._centred), slice(first - self._begin, end - self._begin)
+        audio = self._audio[: len(self._signal)]
+        spectrum = log_spectrum(self._signal, self._rate, starts)[own]
+        measurements = measured(self._signal, audio, starts, self._hop)[own]
+        self._measured = end
+        self._forget(max(self._begin, end - MEASURED_PAST))
+        return spectrum, measurements
+
+    def _forget(self, begin: int) -> None:
+        """Keep nothing before frame `begin`."""
+        samples = self._starts(begin, begin + 1)[0]
+        self._audio, self._signal = self._audio[samples:].copy(), self._signal[samples:].copy()
+        self._begin = begin
+
+    def _starts(self, first: int, end: int) -> Int64[np.ndarray, " _"]:
+        """Where frames begin in the buffers."""
+        frames = np.arange(first, end)
+        return frames * self._rate // FRAMES_PER_SECOND - self._begin * self._rate // FRAMES_PER_SECOND

@@ -7,31 +7,38 @@ for echoes. This module does no input or output.
 """
 
 import math
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
-import soxr  # type: ignore[import-untyped]  # it has no stubs
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float32
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import fft, ndimage  # type: ignore[import-untyped]  # it has no stubs
+
+from earmark.trainer.features.streams import Grouped, Rows, Side, Window, product
 
 STEPS_PER_SECOND = 25
 STEP_FRAMES = 4  # frames of the front end in one step
 
-LAG_RATE = 4_000
+PITCH_RATE = 8_000
+LAG_RATE = PITCH_RATE // 2
 LAG_HOP = LAG_RATE // STEPS_PER_SECOND
 TEMPLATE = LAG_RATE * 80 // 1000
 SHORTEST_LAG = LAG_RATE * 80 // 1000
 LONGEST_LAG = LAG_RATE * 420 // 1000
+LAGS = LONGEST_LAG - SHORTEST_LAG
 LAG_BANDS = 8
+CORRELATED_STEPS = -(-(LONGEST_LAG + TEMPLATE) // LAG_HOP)
 SMOOTHING_STEPS = (1, 5, 13)  # an echo keeps its lag longer than a similarity by chance does
+AVERAGE_REACH = SMOOTHING_STEPS[-1] // 2
 LAG_LEVEL = 1e-2  # a tenth of a whitened signal's level: quieter passages resemble nothing
+HALVING_REACH = 80  # samples at PITCH_RATE
+HALVING_CUTOFF, HALVING_BETA = 1_875 / PITCH_RATE, 7.86
 WHITENING_WINDOW = LAG_RATE * 40 // 1000
 WHITENING_BINS = 3  # the envelope of the spectrum is its average over so many bins: 75 Hz
 WHITENING_LEVEL = 3e-5
 REPEATS = len(SMOOTHING_STEPS) * (LAG_BANDS + 1) + 1
 
-PITCH_RATE = 8_000
 PITCH_HOP = PITCH_RATE // STEPS_PER_SECOND
 PITCH_WINDOW = PITCH_RATE * 40 // 1000
 # Lags in samples that correspond to 400 down to 62.5 Hz.
@@ -39,33 +46,74 @@ PITCH_EDGES: list[int] = np.geomspace(PITCH_RATE / 400, PITCH_RATE / 62.5, 17).a
 PITCH_LEVEL = 3e-5  # the amplitude below which a signal counts as having no pitch
 PERIOD_FACTORS = (0.5, 1, 2, 3, 4)
 PERIOD_TOLERANCE = 4  # samples
+PITCH_REACH = PITCH_WINDOW + 2 * PITCH_EDGES[-1]
 VOICES = len(PITCH_EDGES) + 3
 
 STEPS_AT_A_TIME = 128
-AVERAGED = 32  # steps per matrix product
+AVERAGED = 32  # steps that stay in a cache
 
 
-def repeats(
-    audio: Float32[np.ndarray, " samples"], rate: int, frames: int
-) -> Float64[np.ndarray, "frames repeats"]:
-    """Compare the last 80 ms with the signal 80-420 ms earlier, every 20 ms.
+class Repeats:
+    """Compares the last 80 ms with the signal 80-420 ms earlier, every 40 ms.
 
-    The measure is the normalised cross-correlation (-1..1) of the whitened mean of the channels. It is taken
-    three times: unsmoothed, and averaged per lag over 220 and over 500 ms. The columns of each are its maxima
-    in eight equal bands of lag, and its maximum over all lags. The last column is the lag of the maximum of
-    the 220 ms average, as a share of the range of lags (0-1).
+    The measure is the normalised cross-correlation (-1..1) of the whitened signal. It is taken three times:
+    unsmoothed, and averaged per lag over 220 and over 500 ms. The columns of each are its maxima in eight
+    equal bands of lag, and its maximum over all lags. The last column is the lag of the maximum of the 220 ms
+    average, as a share of the range of lags (0-1).
     """
-    steps = -(-frames // STEP_FRAMES)
-    signal = whitened(resampled(audio, rate, LAG_RATE, steps * LAG_HOP))
-    correlation = lag_correlation(signal, steps)
+
+    def __init__(self) -> None:
+        half = WHITENING_WINDOW // 2
+        self._blocks = Grouped(half * PITCH_RATE // LAG_RATE)
+        self._halved = Window(_halved_rows, 1, 1, half)
+        self._whitened = Window(_whitened_rows, 1, 1, half)
+        self._steps = Grouped(LAG_HOP)
+        self._correlation = Window(_correlated_rows, CORRELATED_STEPS, 0, LAGS)
+        self._columns = Window(_repeat_columns, AVERAGE_REACH, AVERAGE_REACH, REPEATS)
+
+    def push(self, signal: Float32[np.ndarray, " _"], *, last: bool = False) -> Rows:
+        """Return (steps, REPEATS) of a signal at PITCH_RATE, with the `last` part for every whole step."""
+        halved = self._halved.push(self._blocks.push(signal), last=last)
+        steps = self._steps.push(self._whitened.push(halved, last=last).reshape(-1))
+        return self._columns.push(self._correlation.push(steps, last=last), last=last)
+
+
+def _halved_rows(blocks: np.ndarray, part: slice) -> np.ndarray:
+    """From PITCH_RATE to LAG_RATE, by a filter with less delay than that of a resampler."""
+    size = blocks.shape[1]
+    padded = np.pad(blocks.reshape(-1), HALVING_REACH)
+    segments = sliding_window_view(padded, size + 2 * HALVING_REACH)[::size][part]
+    return product(segments, _halving(size))
+
+
+@cache
+def _halving(size: int) -> Float32[np.ndarray, "samples halved"]:
+    """Kaiser's window with 80 dB: it passes what is below 1.75 kHz, and stops what is above 2 kHz."""
+    places = np.arange(-HALVING_REACH, HALVING_REACH + 1)
+    taps = np.sinc(2 * HALVING_CUTOFF * places) * np.kaiser(len(places), HALVING_BETA)
+    matrix = np.zeros((size + 2 * HALVING_REACH, size // 2), np.float32)
+    for column in range(size // 2):
+        matrix[2 * column : 2 * column + len(taps), column] = taps / taps.sum()
+    return matrix
+
+
+def _whitened_rows(halves: np.ndarray, part: slice) -> np.ndarray:
+    return whitened(halves.reshape(-1)).reshape(halves.shape)[part]
+
+
+def _correlated_rows(steps: np.ndarray, part: slice) -> np.ndarray:
+    return lag_correlation(steps.reshape(-1), part)
+
+
+def _repeat_columns(correlation: np.ndarray, part: slice) -> np.ndarray:
     columns = []
     for width in SMOOTHING_STEPS:
-        smooth = moving_average(correlation, width)
-        bands = smooth.reshape(steps, LAG_BANDS, -1).max(axis=2)
+        smooth = moving_average(correlation, width, part)
+        bands = smooth.reshape(len(smooth), LAG_BANDS, -1).max(axis=2)
         columns += [bands, bands.max(axis=1, keepdims=True)]
         if width == SMOOTHING_STEPS[1]:
-            best = smooth.argmax(axis=1)[:, None] / smooth.shape[1]
-    return np.repeat(np.concatenate([*columns, best], axis=1), STEP_FRAMES, axis=0)[:frames]
+            best = smooth.argmax(axis=1)[:, None] / np.float32(smooth.shape[1])
+    return np.concatenate([*columns, best], axis=1)
 
 
 def whitened(signal: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, " samples"]:
@@ -83,64 +131,81 @@ def whitened(signal: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, " s
     return result[hop : hop + len(signal)]
 
 
-def lag_correlation(signal: Float32[np.ndarray, " samples"], steps: int) -> Float32[np.ndarray, "steps lags"]:
+def lag_correlation(
+    signal: Float32[np.ndarray, " samples"], part: slice
+) -> Float32[np.ndarray, "steps lags"]:
     """Correlate a template of TEMPLATE samples with the signal before it, from the longest lag down.
 
-    The template of step i ends at sample (i + 1) * LAG_HOP. The correlation is circular, but the lags that
-    are returned do not wrap around.
+    The template of step i ends at sample (i + 1) * LAG_HOP; `part` are the steps that are returned. The
+    correlation is circular, but the lags that are returned do not wrap around.
     """
-    lags = LONGEST_LAG - SHORTEST_LAG
-    reach = lags + TEMPLATE
+    reach = LAGS + TEMPLATE
     padded = np.pad(signal, (LONGEST_LAG + TEMPLATE - LAG_HOP, 0))
-    energy = np.concatenate([[0], np.cumsum(padded.astype(np.float64) ** 2)])
-    power = np.sqrt(np.maximum(energy[TEMPLATE:] - energy[:-TEMPLATE], 0)) + LAG_LEVEL * math.sqrt(TEMPLATE)
-    inverse = (1 / power).astype(np.float32)
     size = fft.next_fast_len(reach, real=True)
-    templates, segments = sliding_window_view(padded, TEMPLATE), sliding_window_view(padded, reach)
-    scales = sliding_window_view(inverse, lags)
-    result = np.empty((steps, lags), np.float32)
-    for first in range(0, steps, STEPS_AT_A_TIME):
-        starts = np.arange(first, min(steps, first + STEPS_AT_A_TIME)) * LAG_HOP
+    result = np.empty((part.stop - part.start, LAGS), np.float32)
+    for first in range(part.start, part.stop, STEPS_AT_A_TIME):
+        last = min(part.stop, first + STEPS_AT_A_TIME)
+        samples = padded[first * LAG_HOP : (last - 1) * LAG_HOP + LONGEST_LAG + TEMPLATE]
+        energy = np.concatenate([[0], np.cumsum(samples.astype(np.float64) ** 2)])
+        power = np.sqrt(np.maximum(energy[TEMPLATE:] - energy[:-TEMPLATE], 0))
+        inverse = (1 / (power + LAG_LEVEL * math.sqrt(TEMPLATE))).astype(np.float32)
+        starts = np.arange(last - first) * LAG_HOP
         present = starts + LONGEST_LAG
+        templates, segments = sliding_window_view(samples, TEMPLATE), sliding_window_view(samples, reach)
         product = fft.rfft(segments[starts], size) * np.conj(fft.rfft(templates[present], size))
-        correlation = fft.irfft(product, size)[:, :lags]
-        result[first : first + len(starts)] = correlation * scales[starts] * inverse[present, None]
+        correlation = fft.irfft(product, size)[:, :LAGS]
+        scales = sliding_window_view(inverse, LAGS)[starts]
+        result[first - part.start : last - part.start] = correlation * scales * inverse[present, None]
     return result
 
 
-def moving_average(values: Float[np.ndarray, "steps n"], width: int) -> Float[np.ndarray, "steps n"]:
-    """Average over the `width` (odd) steps around each step; beyond the ends the values count as 0."""
+def moving_average(values: Float[np.ndarray, "steps n"], width: int, part: slice) -> Float[np.ndarray, "_ n"]:
+    """Average over the `width` (odd) steps around each step of `part`; beyond the ends, values count as 0."""
     if width == 1:
-        return values
-    padded = np.pad(values.astype(np.float32, copy=False), ((width // 2, width // 2 + AVERAGED), (0, 0)))
-    rows = np.arange(AVERAGED)
-    # A band of a matrix product: faster than running sums.
-    in_window = (np.arange(AVERAGED + width - 1)[None] - rows[:, None]) % (AVERAGED + width) < width
-    band = in_window.astype(np.float32) / np.float32(width)
-    average = np.empty(values.shape, np.float32)
-    for first in range(0, len(values), AVERAGED):
-        part = average[first : first + AVERAGED]
-        part[:] = (band @ padded[first : first + AVERAGED + width - 1])[: len(part)]
+        return values[part]
+    padded = np.pad(values.astype(np.float32, copy=False), ((width // 2, width // 2), (0, 0)))
+    average = np.empty((part.stop - part.start, values.shape[1]), np.float32)
+    for first in range(0, len(average), AVERAGED):
+        rows = average[first : first + AVERAGED]
+        begin = part.start + first
+        # One after the other, and not a product of matrices, whose rounding depends on the place of a row.
+        rows[:] = padded[begin : begin + len(rows)]
+        for step in range(begin + 1, begin + width):
+            rows += padded[step : step + len(rows)]
+        rows /= np.float32(width)
     return average
 
 
-def voices(
-    audio: Float32[np.ndarray, " samples"], rate: int, frames: int
-) -> Float32[np.ndarray, "frames voices"]:
-    """Measure the pitch, and the residual after its cancellation, in 40 ms of audio every 20 ms.
+class Voices:
+    """Measures the pitch, and the residual after its cancellation, in 40 ms of audio every 40 ms.
 
-    The first columns are the maxima of the normalised autocorrelation of the mean of the channels, in sixteen
-    bands of lag that are equal on a logarithmic scale, and over all lags. Then the strongest pitch is
-    cancelled: the signal one period later is subtracted (de Cheveigné, Separation of concurrent harmonic
-    sounds, 1993). A second voice survives this. The last columns are the share of the amplitude that remains,
-    and the periodicity of the residual at other lags, unsmoothed and averaged over 500 ms.
+    The first columns are the maxima of the normalised autocorrelation, in sixteen bands of lag that are equal
+    on a logarithmic scale, and over all lags. Then the strongest pitch is cancelled: the signal one period
+    later is subtracted (de Cheveigné, Separation of concurrent harmonic sounds, 1993). A second voice
+    survives this. The last columns are the share of the amplitude that remains, and the periodicity of the
+    residual at other lags, unsmoothed and averaged over 500 ms.
     """
-    steps = -(-frames // STEP_FRAMES)
-    signal = resampled(audio, rate, PITCH_RATE, steps * PITCH_HOP)
-    longest = PITCH_EDGES[-1]
-    reach = PITCH_WINDOW + 2 * longest
-    segments = sliding_window_view(np.pad(signal, (reach // 2, reach)), reach)[::PITCH_HOP][:steps]
-    present = segments[:, : PITCH_WINDOW + longest]
+
+    def __init__(self) -> None:
+        self._steps = Grouped(PITCH_HOP)
+        self._pitches = Window(_pitch_columns, 1, 1, VOICES - 1)
+        self._average = Window(_averaged, AVERAGE_REACH, AVERAGE_REACH, 1)
+        self._joined = Side()
+
+    def push(self, signal: Float32[np.ndarray, " _"], *, last: bool = False) -> Rows:
+        """Return (steps, VOICES) of a signal at PITCH_RATE, with the `last` part for every whole step."""
+        pitches = self._pitches.push(self._steps.push(signal), last=last)
+        return self._joined.push(pitches, self._average.push(pitches[:, -1:], last=last))
+
+
+def _averaged(values: np.ndarray, part: slice) -> np.ndarray:
+    return moving_average(values, SMOOTHING_STEPS[-1], part)
+
+
+def _pitch_columns(steps: np.ndarray, part: slice) -> np.ndarray:
+    padded = np.pad(steps.reshape(-1), (PITCH_REACH // 2, PITCH_REACH))
+    segments = sliding_window_view(padded, PITCH_REACH)[::PITCH_HOP][part]
+    present = segments[:, : PITCH_WINDOW + PITCH_EDGES[-1]]
     correlation = _autocorrelation(present)
     bands = [correlation[:, a:b].max(axis=1) for a, b in pairwise(PITCH_EDGES)]
     period = correlation.argmax(axis=1)[:, None]
@@ -151,9 +216,8 @@ def voices(
     np.put_along_axis(residual_correlation, near, 0, axis=1)
     second = residual_correlation.max(axis=1, keepdims=True)
     amplitude = _rms(residual) / (_rms(present) + PITCH_LEVEL)
-    average = moving_average(second, SMOOTHING_STEPS[-1])
-    columns = [*(band[:, None] for band in bands), np.max(bands, axis=0)[:, None], amplitude, second, average]
-    return np.repeat(np.concatenate(columns, axis=1).astype(np.float32), STEP_FRAMES, axis=0)[:frames]
+    columns = [*(band[:, None] for band in bands), np.max(bands, axis=0)[:, None], amplitude, second]
+    return np.concatenate(columns, axis=1).astype(np.float32)
 
 
 def _autocorrelation(segments: np.ndarray) -> np.ndarray:
@@ -183,10 +247,3 @@ def _multiples(period: np.ndarray, lags: int) -> np.ndarray:
 def _rms(segments: np.ndarray) -> np.ndarray:
     rms: np.ndarray = np.sqrt((segments**2).mean(axis=1, keepdims=True))
     return rms
-
-
-def resampled(signal: np.ndarray, rate: int, target: int, length: int) -> np.ndarray:
-    """Resample a signal (samples,) to `target` Hz, and cut or pad it with zeros to (length,) float32."""
-    if rate != target:
-        signal = soxr.resample(signal, rate, target)
-    return np.pad(signal[:length], (0, max(0, length - len(signal)))).astype(np.float32, copy=False)

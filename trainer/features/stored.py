@@ -14,7 +14,7 @@ import numpy as np
 import safetensors.numpy
 from jaxtyping import Float16, Float32
 
-from earmark.trainer.features.frontend import FEATURES, View, feature_blocks, frame_count
+from earmark.trainer.features.frontend import FEATURES, View, feature_blocks, frame_count, frame_of
 from earmark.trainer.features.version import FRONTEND_VERSION
 
 COMPARED_SAMPLES = 1 << 20  # at a time
@@ -29,17 +29,19 @@ class OutdatedFeaturesError(ValueError):
 class FileFeatures:
     """The features of a file's tracks, and the channels, counted from 0, that each track is.
 
-    `views` are features of the same tracks as they might be heard elsewhere, to train on.
+    `begins` are the first frames that count of each track: see `signal_begins`. `views` are features of the
+    same tracks as they might be heard elsewhere, to train on.
     """
 
     tracks: Float16[np.ndarray, "tracks frames features"]
     channels: tuple[tuple[int, ...], ...]
+    begins: tuple[int, ...]
     views: Float16[np.ndarray, "views tracks frames features"]
 
     @classmethod
     def of_mono(cls, values: Float16[np.ndarray, "frames features"]) -> "FileFeatures":
         """The features of a file with one channel, without views."""
-        return cls(values[None], ((0,),), np.empty((0, 1, *values.shape), np.float16))
+        return cls(values[None], ((0,),), (0,), np.empty((0, 1, *values.shape), np.float16))
 
     @property
     def frames(self) -> int:
@@ -60,7 +62,7 @@ def file_features(
     every = np.empty((1 + len(views), len(channels), *shape), np.float16)
     for view, track, first, values in _computed(audio, rate, channels, views):
         every[view, track, first : first + len(values)] = values
-    return FileFeatures(every[0], channels, every[1:])
+    return FileFeatures(every[0], channels, signal_begins(audio, channels, rate), every[1:])
 
 
 def write_features(
@@ -75,7 +77,7 @@ def write_features(
     size = math.prod(shape) * np.dtype(np.float16).itemsize
     header = json.dumps(
         {
-            "__metadata__": _metadata(channels),
+            "__metadata__": _metadata(channels, signal_begins(audio, channels, rate)),
             "features": {"dtype": "F16", "shape": shape, "data_offsets": [0, size]},
             "views": {
                 "dtype": "F16",
@@ -120,7 +122,31 @@ def same_channels(audio: Float32[np.ndarray, "channels samples"]) -> tuple[tuple
 
 def is_dead(channel: Float32[np.ndarray, " samples"]) -> bool:
     """Whether the channel has no signal: every sample is the same."""
-    return all((part == channel[0]).all() for part in _parts(channel))
+    return first_change(channel) is None
+
+
+def first_change(channel: Float32[np.ndarray, " samples"]) -> int | None:
+    """Return the number of the first sample that differs from those before it, None if there is none."""
+    for number, part in enumerate(_parts(channel)):
+        differs = part != channel[0]
+        if differs.any():
+            return number * COMPARED_SAMPLES + int(differs.argmax())
+    return None
+
+
+def signal_begins(
+    audio: Float32[np.ndarray, "channels samples"], tracks: Sequence[Sequence[int]], rate: int
+) -> tuple[int, ...]:
+    """Return the frame in which the signal of each track begins: what lies before does not count.
+
+    A lone channel counts from its start. This does not depend on what comes later, so that a live stream can
+    have it too.
+    """
+    if len(audio) == 1:
+        return (0,)
+    changes = (first_change(audio[channels[0]]) for channels in tracks)
+    frames = frame_count(audio.shape[1], rate)
+    return tuple(frames if change is None else frame_of(change, rate) for change in changes)
 
 
 def _equal(one: np.ndarray, other: np.ndarray) -> bool:
@@ -134,11 +160,15 @@ def _parts(channel: np.ndarray) -> Sequence[np.ndarray]:
 def pack_features(values: FileFeatures) -> bytes:
     """Return the features as the bytes of a safetensors file that names the front end's version."""
     arrays = {"features": values.tracks, "views": values.views}
-    return safetensors.numpy.save(arrays, _metadata(values.channels))
+    return safetensors.numpy.save(arrays, _metadata(values.channels, values.begins))
 
 
-def _metadata(channels: Sequence[Sequence[int]]) -> dict[str, str]:
-    return {"frontend": FRONTEND_VERSION, "channels": json.dumps(channels)}
+def _metadata(channels: Sequence[Sequence[int]], begins: Sequence[int]) -> dict[str, str]:
+    return {
+        "frontend": FRONTEND_VERSION,
+        "channels": json.dumps(channels),
+        "begins": json.dumps(begins),
+    }
 
 
 def unpack_features(data: bytes) -> FileFeatures:
@@ -153,6 +183,7 @@ def unpack_features(data: bytes) -> FileFeatures:
         arrays = safetensors.numpy.load(data)
         tracks, views = arrays["features"], arrays["views"]
         channels = tuple(map(tuple, json.loads(metadata["channels"])))
+        begins = tuple(json.loads(metadata["begins"]))
     except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ValueError("these bytes are not stored features") from error
     if version != FRONTEND_VERSION or tracks.shape[2:] != (FEATURES,):
@@ -160,6 +191,6 @@ def unpack_features(data: bytes) -> FileFeatures:
             f"features are of front end {version}, this trainer has {FRONTEND_VERSION}: "
             "they are computed again once all trainers have the same",
         )
-    if len(tracks) != len(channels) or views.shape[1:] != tracks.shape:
+    if not len(tracks) == len(channels) == len(begins) or views.shape[1:] != tracks.shape:
         raise ValueError("these bytes are not stored features")
-    return FileFeatures(tracks, channels, views)
+    return FileFeatures(tracks, channels, begins, views)

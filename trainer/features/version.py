@@ -5,4 +5,4 @@ A module of its own: the front names it, and imports none of the libraries that 
 
 # Another one makes the gateways compute every file's features again, and the models unusable: see "A new
 # front end" in docs/operations.md.
-FRONTEND_VERSION = "3"
+FRONTEND_VERSION = "4"

@@ -11,6 +11,8 @@ from jaxtyping import Float, Float32, Int64
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import fft, ndimage  # type: ignore[import-untyped]  # it has no stubs
 
+from earmark.trainer.features.streams import Rows, Side, Window, product
+
 DEFECTS = 21
 LEVEL_COLUMNS = (0, 1, 2, 3, 11)  # ln amplitudes: these columns follow the signal's level
 LEVEL_FLOOR = 1e-5  # a third of one 16-bit step
@@ -30,9 +32,15 @@ SLICES = 10  # per frame: a click is over within one millisecond
 IMPULSES = ((4, 25, 0.5), (4, 25, 0.8), (8, 40, 0.8))
 AVERAGE_FRAMES = 200
 AVERAGE_ORIGIN = 50  # the average is of the last 1.5 s and of the next half second
+MEASURED = 11  # columns of a frame that need next to no context
+MEASURED_PAST, MEASURED_FUTURE = 8, 4  # of LOCAL_FRAMES and of PREDICTOR_FRAMES, and the frames around these
+ISOLATION_FRAMES = 50
+IMPULSE_FRAMES = 4  # that contain the surroundings of a click
 FRAMES_AT_A_TIME = 128  # whose samples stay in a cache
 OFFSET_FRAMES, OFFSET_PASSES = 33, 3  # together about a second
 OFFSET_ORIGIN = 13  # each pass looks three frames forward and the others back
+OFFSET_PAST = OFFSET_PASSES * (OFFSET_FRAMES // 2 + OFFSET_ORIGIN)
+OFFSET_FUTURE = OFFSET_PASSES * (OFFSET_FRAMES // 2 - OFFSET_ORIGIN) + 1
 SMALLEST_OFFSET = 1e-7
 PREDICTION_FLOOR = 1e-4  # share of the power that is added, so that silence has a predictor too
 
@@ -52,37 +60,55 @@ def framed(values: np.ndarray, starts: np.ndarray, hop: int) -> np.ndarray:
     return result
 
 
-def centred(
-    audio: Float32[np.ndarray, " samples"], starts: Int64[np.ndarray, " frames"], hop: int
-) -> Float32[np.ndarray, " samples"]:
-    """Remove a constant offset, and what moves as slowly: the average of the second before each sample.
+class Centring:
+    """Removes a constant offset, and what moves as slowly: the average of the second before each sample.
 
-    It is averaged OFFSET_PASSES times, so that speech does not leak into it. Frame i begins at `starts[i]`,
-    and the longest one has `hop` samples.
+    It is averaged OFFSET_PASSES times, so that speech does not leak into it. The longest frame has `hop`
+    samples.
     """
-    counts = np.diff(starts, append=len(audio))
-    offset = np.add.reduceat(audio, starts, dtype=np.float64) / counts
+
+    def __init__(self, hop: int) -> None:
+        self._hop = hop
+        self._lines = Window(_offset_lines, OFFSET_PAST, OFFSET_FUTURE, 2)
+
+    def lines(
+        self, audio: Float32[np.ndarray, " samples"], starts: Int64[np.ndarray, " _"], *, last: bool
+    ) -> Float32[np.ndarray, "frames 2"]:
+        """Take further audio. Return the offset at the start of each frame that has one now, and its rise.
+
+        The frames of the audio begin at `starts`, whose last is the end of the audio.
+        """
+        sums = np.add.reduceat(audio, starts[:-1], dtype=np.float64) if len(starts) > 1 else np.empty(0)
+        means: np.ndarray = (sums / np.diff(starts))[:, None]
+        return self._lines.push(means, last=last)
+
+    def removed(
+        self,
+        audio: Float32[np.ndarray, " samples"],
+        starts: Int64[np.ndarray, " _"],
+        lines: Float32[np.ndarray, "frames 2"],
+    ) -> Float32[np.ndarray, " samples"]:
+        """Return the audio of these frames without the offset."""
+        if not lines.any():
+            return audio
+        places = np.arange(self._hop, dtype=np.float32)[None]
+        offsets = lines[:, 1:] / np.float32(self._hop) * places + lines[:, :1]
+        inside = places < np.diff(starts)[:, None]
+        centred: np.ndarray = audio - (offsets.reshape(-1) if inside.all() else offsets[inside])
+        return centred
+
+
+def _offset_lines(means: np.ndarray, part: slice) -> np.ndarray:
+    offset = means[:, 0]
     for _ in range(OFFSET_PASSES):
         offset = ndimage.uniform_filter1d(offset, OFFSET_FRAMES, mode="nearest", origin=OFFSET_ORIGIN)
-    if np.abs(offset).max() < SMALLEST_OFFSET:
-        return audio
-    steps = (np.diff(offset, append=offset[-1:]) / hop).astype(np.float32)
-    lines: np.ndarray = steps[:, None] * np.arange(hop, dtype=np.float32)[None]
-    lines += offset.astype(np.float32)[:, None]
-    has_all = len(audio) == lines.size
-    centred: np.ndarray = audio - (
-        lines.reshape(-1) if has_all else lines[np.arange(hop)[None] < counts[:, None]]
-    )
-    return centred
+    offset = np.where(np.abs(offset) < SMALLEST_OFFSET, 0, offset)
+    rise = np.diff(offset, append=offset[-1:])
+    return np.stack([offset, rise], axis=1)[part].astype(np.float32)
 
 
-def defects(
-    signal: Float32[np.ndarray, " samples"],
-    audio: Float32[np.ndarray, " samples"],
-    starts: Int64[np.ndarray, " frames"],
-    hop: int,
-) -> Float32[np.ndarray, "frames defects"]:
-    """Measure the traces of defects in each 10 ms frame. `signal` is the audio without its offset.
+class Defects:
+    """Measures the traces of defects in each 10 ms frame.
 
     Columns: ln peak, ln rms, ln of the largest first and of the largest second difference, the latter against
     its running median, share of samples that repeat the one before, share of samples in long runs of them,
@@ -92,45 +118,89 @@ def defects(
     unpredicted milliseconds within 25 ms (with two quantiles) and 40 ms, and the largest unpredicted sample
     against the average level of two seconds.
     """
-    parts = [
-        _measured(signal, audio, starts, hop, slice(first, min(len(starts), first + FRAMES_AT_A_TIME)))
-        for first in range(0, len(starts), FRAMES_AT_A_TIME)
-    ]
-    peak, power, slope, bend, bend_power, repeated, frozen, flat, plateau, *near_peak = (
-        np.concatenate(columns) for columns in zip(*parts, strict=True)
-    )
-    residual = _log(unpredicted(signal, starts, hop))
-    rms = np.sqrt(power)
+
+    def __init__(self) -> None:
+        self._columns = Window(_defect_columns, ISOLATION_FRAMES, ISOLATION_FRAMES, DEFECTS - 1)
+        self._averages = Window(
+            _level_columns, AVERAGE_FRAMES // 2 + AVERAGE_ORIGIN, AVERAGE_FRAMES // 2 - AVERAGE_ORIGIN, 1
+        )
+        self._joined = Side()
+
+    def push(self, measured: Rows, *, last: bool = False) -> Rows:
+        """Return (frames, DEFECTS) from what `measured` returned."""
+        return self._joined.push(
+            self._columns.push(measured, last=last), self._averages.push(measured, last=last)
+        )
+
+
+def _defect_columns(measured: np.ndarray, part: slice) -> np.ndarray:
+    peak, power, slope, bend, bend_power, *shares = measured[:, :MEASURED].T
+    repeated, frozen, flat, plateau, *near_peak = (column[part] for column in shares)
+    largest_residual = measured[:, MEASURED:].max(axis=1)
+    rms = _log(np.sqrt(power[part]))
     largest_bend = _log(bend)
-    largest_residual = residual.reshape(-1, SLICES).max(axis=1)
-    average = ndimage.uniform_filter1d(power, AVERAGE_FRAMES, mode="reflect", origin=AVERAGE_ORIGIN)
     columns = [
-        _log(peak),
-        _log(rms),
-        _log(slope),
-        largest_bend,
-        largest_bend - ndimage.median_filter(largest_bend, MEDIAN_FRAMES, mode="nearest"),
+        _log(peak)[part],
+        rms,
+        _log(slope)[part],
+        largest_bend[part],
+        (largest_bend - ndimage.median_filter(largest_bend, MEDIAN_FRAMES, mode="nearest"))[part],
         repeated,
         frozen,
         flat,
-        _log(peak) - _log(rms),
-        _log(np.sqrt(bend_power)) - _log(rms),
+        _log(peak)[part] - rms,
+        _log(np.sqrt(bend_power[part])) - rms,
         plateau,
-        largest_residual,
+        largest_residual[part],
         *near_peak,
-        isolation(largest_residual, 7, 50, 0.95),
-        isolation(largest_residual, 7, 25, 1.0),
-        isolation(_log(peak), 7, 50, 0.95),
-        *(isolation(residual, *surroundings).reshape(-1, SLICES).max(axis=1) for surroundings in IMPULSES),
-        largest_residual - _log(np.sqrt(average)),
+        isolation(largest_residual, 7, ISOLATION_FRAMES, 0.95)[part],
+        isolation(largest_residual, 7, ISOLATION_FRAMES // 2, 1.0)[part],
+        isolation(_log(peak), 7, ISOLATION_FRAMES, 0.95)[part],
+        *_impulses(measured[:, MEASURED:], part),
     ]
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _measured(
-    signal: np.ndarray, audio: np.ndarray, starts: np.ndarray, hop: int, part: slice
-) -> tuple[np.ndarray, ...]:
-    """Measure some of the frames, so few that their samples stay in a cache: columns (frames,)."""
+def _impulses(residual: np.ndarray, part: slice) -> list[np.ndarray]:
+    begin, end = max(0, part.start - IMPULSE_FRAMES), part.stop + IMPULSE_FRAMES
+    slices, own = residual[begin:end].reshape(-1), slice(part.start - begin, part.stop - begin)
+    return [
+        isolation(slices, *surroundings).reshape(-1, SLICES).max(axis=1)[own] for surroundings in IMPULSES
+    ]
+
+
+def _level_columns(measured: np.ndarray, part: slice) -> np.ndarray:
+    power, largest_residual = measured[:, 1], measured[part, MEASURED:].max(axis=1)
+    # Of the frames that there are: beyond the ends, nothing counts.
+    total, frames = (
+        ndimage.uniform_filter1d(each, AVERAGE_FRAMES, mode="constant", origin=AVERAGE_ORIGIN)[part]
+        for each in (power.astype(np.float64), np.ones(len(power)))
+    )
+    level: np.ndarray = largest_residual - _log(np.sqrt(np.maximum(total, 0) / frames))
+    return level[:, None]
+
+
+def measured(
+    signal: Float32[np.ndarray, " samples"],
+    audio: Float32[np.ndarray, " samples"],
+    starts: Int64[np.ndarray, " frames"],
+    hop: int,
+) -> Float32[np.ndarray, "frames columns"]:
+    """Measure each frame, with no more context than MEASURED_PAST and MEASURED_FUTURE frames.
+
+    `signal` is the audio without its offset. The columns are MEASURED of the waveform, then ln of the largest
+    unpredicted sample of each millisecond.
+    """
+    parts = [
+        _measured(signal, audio, starts, hop, slice(first, min(len(starts), first + FRAMES_AT_A_TIME)))
+        for first in range(0, len(starts), FRAMES_AT_A_TIME)
+    ]
+    residual = _log(unpredicted(signal, starts, hop)).reshape(-1, SLICES)
+    return np.concatenate([np.concatenate(parts), residual], axis=1, dtype=np.float32)
+
+
+def _measured(signal: np.ndarray, audio: np.ndarray, starts: np.ndarray, hop: int, part: slice) -> np.ndarray:
+    """Measure some of the frames, so few that their samples stay in a cache: (frames, MEASURED)."""
     nearby = slice(max(0, part.start - LOCAL_FRAMES), min(len(starts), part.stop + LOCAL_FRAMES))
     own = slice(part.start - nearby.start, part.stop - nearby.start)
     first, last = int(starts[nearby.start]), min(len(signal), int(starts[nearby.stop - 1]) + hop)
@@ -145,7 +215,7 @@ def _measured(
     slopes, bends = framed(slope, places, hop), framed(bend, places, hop)
     repeated, level = slope == 0, np.abs(slope) <= PLATEAU_STEP
     plateau = framed(_long_runs(level, PLATEAU_RUN), places, hop)
-    return (
+    columns = (
         samples.max(axis=1),
         np.einsum("fh,fh->f", samples, samples) / hop,
         np.maximum(slopes.max(axis=1), -slopes.min(axis=1)),
@@ -157,6 +227,7 @@ def _measured(
         _share(plateau & (samples >= PLATEAU_SHARE * local) & (local > PLATEAU_LEVEL)),
         *(_share(samples >= share * local) for share in NEAR_PEAK),
     )
+    return np.stack(columns, axis=1)
 
 
 def _share(values: np.ndarray) -> np.ndarray:
@@ -238,7 +309,7 @@ def _autocorrelation(windows: np.ndarray) -> np.ndarray:
     samples = windows.shape[1]
     size = fft.next_fast_len(samples + PREDICTION_ORDER, real=True)
     spectrum = fft.rfft(windows * np.hanning(samples).astype(np.float32), size)
-    correlation: np.ndarray = (spectrum.real**2 + spectrum.imag**2) @ _cosines(size)
+    correlation = product(spectrum.real**2 + spectrum.imag**2, _cosines(size))
     return correlation.astype(np.float64)
 
 

@@ -18,7 +18,8 @@ from jaxtyping import Array, Float16, Float32, Int32, Key, UInt8
 
 from earmark.trainer.chunks import Grid, core_weights
 from earmark.trainer.features.filterbank import MEL_BANDS
-from earmark.trainer.features.frontend import AMPLITUDE_COLUMNS, FEATURES, MEL_FLOOR, POWER_COLUMNS
+from earmark.trainer.features.frontend import AMPLITUDE_COLUMNS, FEATURES, POWER_COLUMNS
+from earmark.trainer.features.spectrum import MEL_FLOOR
 from earmark.trainer.network import Architecture, Weights, logits
 from earmark.trainer.regions import CERTAIN
 

@@ -43,7 +43,7 @@ def scores_of_files(
     raw = iter(raw_scores(model, [track for features, _ in files for track in features.tracks], check))
     for features, duration_ms in files:
         tracks = [cleaned(next(raw), model.types) for _ in features.tracks]
-        yield Scores(np.stack(tracks), features.channels, duration_ms)
+        yield Scores(np.stack(tracks), features.channels, tuple(features.begins), duration_ms)
 
 
 def frame_scores(
@@ -91,7 +91,7 @@ def raw_scores(
             check()
             yield (
                 batch,
-                _tile_scores(
+                tile_scores(
                     model.parameters,
                     *_padded(files, batch, past),
                     model.mean,
@@ -100,8 +100,8 @@ def raw_scores(
                 ),
             )
 
-    for batch, tile_scores in _prefetched(scored()):
-        scores = np.asarray(tile_scores)[:, past : TILE - future]
+    for batch, of_tiles in _prefetched(scored()):
+        scores = np.asarray(of_tiles)[:, past : TILE - future]
         for row, (number, first) in enumerate(filter(None, batch)):
             part = result[number][first : first + useful]
             part[:] = scores[row, : len(part), : len(model.types)]
@@ -162,7 +162,7 @@ def _prefetched(items: Iterator[T]) -> Iterator[T]:
 
 
 @partial(jax.jit, static_argnames=("architecture",))
-def _tile_scores(
+def tile_scores(
     parameters: Weights,
     x: Float16[Array, "tiles frames features"],
     valid: Bool[Array, "tiles frames"],
@@ -171,5 +171,6 @@ def _tile_scores(
     *,
     architecture: Architecture,
 ) -> Float32[Array, "tiles frames outputs"]:
+    """The scores of frames, of which `valid` ones are in the audio. It is compiled for each shape."""
     normalised = (x.astype(jnp.float32) - mean[None, None]) / deviation[None, None]
     return jax.nn.sigmoid(logits(architecture, parameters, normalised, valid))

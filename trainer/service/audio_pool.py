@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from earmark.trainer.service.changes import Changes
+from earmark.trainer.service.errors import CallError
 from earmark.trainer.service.processes import Child, ProcessLostError
 from earmark.trainer.settings import TrainerSettings
 from earmark.trainer.workers.wire import (
@@ -124,6 +125,7 @@ class AudioPool:
         self._waiting = 0
         self._protections_reported = False
         self._busy: set[_PooledProcess] = set()
+        self._live: set[_PooledProcess] = set()
         self._idle = [self._start()]
 
     @property
@@ -164,9 +166,40 @@ class AudioPool:
             featured = await decoding.featured()
             return featured if isinstance(featured, Failed) else decoding.decoded
 
+    @asynccontextmanager
+    async def live(self) -> AsyncIterator[Child]:
+        """Yields a process for one stream, which never waits for files. It is killed at the end.
+
+        Raises CallError if there are too many streams, and ProcessLostError if a process cannot start.
+        """
+        if len(self._live) >= self._settings.live_streams:
+            raise CallError(
+                "NO_FREE_SLOT",
+                f"this trainer has {self._settings.live_streams} live streams (EARMARK_LIVE_STREAMS), and "
+                "takes no more",
+            )
+        process = self._warm()
+        self._live.add(process)
+        if not self._idle:  # the next stream does not wait for its start
+            self._idle.append(self._start())
+        try:
+            await asyncio.shield(process.ready)
+            yield process.child
+        finally:
+            process.child.kill()
+            self._live.discard(process)
+
+    async def decoded_live(self, child: Child) -> Decoded | Failed:
+        """Returns the result of a LiveRequest."""
+        try:
+            result = await _receive(child, Decoded, DecodeFailed)
+        except ProcessLostError as error:
+            return process_lost(child, error)
+        return Failed(result.reason, result.message) if isinstance(result, DecodeFailed) else result
+
     async def close(self) -> None:
         """Ends every process."""
-        await asyncio.gather(*(process.child.close() for process in {*self._idle, *self._busy}))
+        await asyncio.gather(*(process.child.close() for process in {*self._idle, *self._busy, *self._live}))
 
     @asynccontextmanager
     async def _long_file(
@@ -299,7 +332,7 @@ class Decoding:
             async with asyncio.timeout(self._seconds):
                 result = await _receive(self._child, DecodeFailed, *kinds)
         except ProcessLostError as error:
-            return self._process_lost(error)
+            return process_lost(self._child, error)
         except TimeoutError:
             self._child.kill()
             return Failed("TRAINER_LOST", f"decoding has not ended within {self._seconds:g} s")
@@ -311,22 +344,23 @@ class Decoding:
             return Failed("INTERNAL", failed.message)
         return Failed(failed.reason, failed.message)
 
-    def _process_lost(self, error: ProcessLostError) -> Failed:
-        log.warning("an audio process was lost while decoding", child=self._child.pid, error=str(error))
-        if error.signal == signal.SIGXCPU:
-            return Failed(
-                "INVALID_AUDIO",
-                "decoding took too long (EARMARK_AUDIO_MIN_SPEED): the file is damaged or was made to be "
-                "slow to decode; convert it and upload it again",
-            )
-        if error.signal in CRASH_SIGNALS:
-            return Failed(
-                "INVALID_AUDIO",
-                f"the file crashed the decoder (it {error}): the file is damaged; "
-                "convert it and upload it again",
-            )
-        # Somebody else ended it, such as the kernel when memory is short: that says nothing about the file.
-        return Failed("TRAINER_LOST", f"the process that decoded it {error}")
+
+def process_lost(child: Child, error: ProcessLostError) -> Failed:
+    """What the loss of a process says about what it decoded."""
+    log.warning("an audio process was lost while decoding", child=child.pid, error=str(error))
+    if error.signal == signal.SIGXCPU:
+        return Failed(
+            "INVALID_AUDIO",
+            "decoding took too long (EARMARK_AUDIO_MIN_SPEED): the file is damaged or was made to be "
+            "slow to decode; convert it and upload it again",
+        )
+    if error.signal in CRASH_SIGNALS:
+        return Failed(
+            "INVALID_AUDIO",
+            f"the file crashed the decoder (it {error}): the file is damaged; convert it and upload it again",
+        )
+    # Somebody else ended it, such as the kernel when memory is short: that says nothing about the file.
+    return Failed("TRAINER_LOST", f"the process that decoded it {error}")
 
 
 def _is_writable(folder: Path) -> bool:

@@ -1,13 +1,15 @@
 """Requests to the detection process. Those for the files of jobs do not delay others."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from earmark.trainer.service.detection_job import DetectionJob
 from earmark.trainer.service.errors import CallError
-from earmark.trainer.service.processes import ProcessLostError
+from earmark.trainer.service.processes import Child, ProcessLostError
 from earmark.trainer.service.supervisor import Supervisor
 from earmark.trainer.workers.wire import (
     DetectedArtifact,
@@ -15,6 +17,10 @@ from earmark.trainer.workers.wire import (
     DetectionRequest,
     Failed,
     FileRequest,
+    LiveClosed,
+    LiveFeatures,
+    LiveProgress,
+    LiveStart,
     ModelRequest,
     Outcome,
     Scored,
@@ -22,6 +28,8 @@ from earmark.trainer.workers.wire import (
 )
 
 START_SECONDS = 60.0  # a new process imports JAX and starts the device, mostly in 2 to 10 s
+
+Request: TypeAlias = DetectionRequest | ModelRequest | FileRequest | LiveStart | LiveFeatures
 
 
 class DetectionProcess:
@@ -87,26 +95,48 @@ class DetectionProcess:
         )
         return outcome
 
-    async def _answer(self, request: Callable[[int], DetectionRequest | ModelRequest | FileRequest]) -> Any:
-        """Sends the request that has this number. Returns the outcome, or raises it as a CallError."""
+    @asynccontextmanager
+    async def live(
+        self, weights: str, model_config: str, sha256: str, config: dict[str, Any], begun: tuple[bool, ...]
+    ) -> AsyncIterator["LiveDetection"]:
+        """Opens a stream for the block. The arguments are those of LiveStart. Raises CallError."""
+        child, number = await self._warm(), self._next_number()
+        try:
+            request = LiveStart(number, weights, model_config, sha256, config, begun)
+            yield LiveDetection(self, child, number, await self.ask(child, request))
+        finally:
+            await child.send(LiveClosed(number))
+
+    async def _answer(self, request: Callable[[int], Request]) -> Any:
+        """Sends the request that has a new number. Returns the outcome. Raises CallError."""
+        return await self.ask(await self._warm(), request(self._next_number()))
+
+    async def _warm(self) -> Child:
         try:
             async with asyncio.timeout(START_SECONDS):
-                child = await self._supervisor.wait_until_warm()
+                return await self._supervisor.wait_until_warm()
         except TimeoutError:
             raise CallError(
                 "DEVICE_FAILED",
                 f"the detection process of this trainer has not started within {START_SECONDS:g} s: "
                 "the trainer's log says why",
             ) from None
+
+    def _next_number(self) -> int:
         self._last_number += 1
-        number = self._last_number
+        return self._last_number
+
+    async def ask(self, child: Child, request: Request) -> Any:
+        """Returns the outcome. Raises CallError if it is a failure, or if the process has ended."""
+        if not child.alive:
+            raise CallError("TRAINER_LOST", "the detection process has ended")
         pending: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._pending[number] = pending
+        self._pending[request.number] = pending
         try:
-            await child.send(request(number))
+            await child.send(request)
             outcome = await pending
         finally:
-            self._pending.pop(number, None)
+            self._pending.pop(request.number, None)
         if isinstance(outcome, Failed):
             raise CallError(outcome.reason, outcome.message)
         return outcome
@@ -119,3 +149,19 @@ class DetectionProcess:
         pending = self._pending.get(number)
         if pending is not None and not pending.done():
             pending.set_result(outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveDetection:
+    """An open stream in the detection process. `start` is its progress before any audio."""
+
+    process: DetectionProcess
+    child: Child
+    number: int
+    start: LiveProgress
+
+    async def judge(self, features: bytes, duration_ms: int | None = None) -> LiveProgress:
+        """Returns the progress with the next features; see LiveFeatures. Raises CallError."""
+        part = LiveFeatures(self.number, features, duration_ms)
+        progress: LiveProgress = await self.process.ask(self.child, part)
+        return progress

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeAlias
 
@@ -20,10 +21,12 @@ from earmark.trainer.features.version import FRONTEND_VERSION
 from earmark.trainer.service import messages
 from earmark.trainer.service.audio_pool import AudioFiles
 from earmark.trainer.service.detection_job import JobFile
+from earmark.trainer.service.detection_process import LiveDetection
 from earmark.trainer.service.errors import CallError, StoppingError
 from earmark.trainer.service.file_detection import FileDetection
 from earmark.trainer.service.interruptible import interruptible, read_request
 from earmark.trainer.service.keys import check_below, check_written
+from earmark.trainer.service.live import LiveAudio, live_audio
 from earmark.trainer.service.processes import ProcessLostError
 from earmark.trainer.service.runtime import Runtime
 from earmark.trainer.service.scratch import write_file
@@ -195,6 +198,9 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         if first is None or first.WhichOneof("content") != "start":
             raise CallError("INVALID_FIELD", "the first message must be the start", "start")
         check_below("jobs", weights=first.start.weights, model_config=first.start.model_config)
+        if first.start.HasField("live"):
+            await self._detect_live(first.start, requests, context)
+            return
         with self.runtime.scratch.folder() as folder:
             files = AudioFiles(folder)
             await write_file(files.source, self._recording(requests))
@@ -212,6 +218,68 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
             detected = await interruptible(self._grace_over, detecting)
         for artifact in detected:
             await context.write(pb.DetectResponse(detection=messages.to_detection(artifact)))
+        summary = pb.DetectResponse.Summary(duration_ms=decoded.duration_ms)
+        await context.write(pb.DetectResponse(summary=summary))
+
+    async def _detect_live(
+        self, start: pb.DetectRequest.Start, requests: AsyncIterator[pb.DetectRequest], context: Context
+    ) -> None:
+        """Detects artifacts in audio as it comes. It may never end, so a trainer that stops hands it back."""
+        request = messages.from_live(start.live)
+        begun = tuple(number in request.begun for number in range(request.channels))
+        async with (
+            live_audio(self.runtime.audio_pool, request) as audio,
+            self.runtime.detection_process.live(
+                start.weights,
+                start.model_config,
+                start.sha256,
+                messages.from_detection_config(start.config),
+                begun,
+            ) as stream,
+        ):
+            feeding = asyncio.create_task(self._feed(audio, requests))
+            judging = asyncio.create_task(self._judge(audio, stream, start.live.start_ms, context))
+            try:
+                await asyncio.wait({feeding, judging}, return_when=asyncio.FIRST_EXCEPTION)
+                for task in (feeding, judging):
+                    if task.done():
+                        task.result()
+            finally:
+                for task in (feeding, judging):
+                    task.cancel()
+                await asyncio.wait({feeding, judging})
+
+    async def _feed(self, audio: LiveAudio, requests: AsyncIterator[pb.DetectRequest]) -> None:
+        while (request := await read_request(self._stopping, requests, self._longest_wait)) is not None:
+            if request.WhichOneof("content") != "data":
+                raise CallError("INVALID_FIELD", "every message but the first must be data", "data")
+            await audio.write(request.data)
+        audio.end()
+
+    async def _judge(self, audio: LiveAudio, stream: LiveDetection, start_ms: int, context: Context) -> None:
+        """Writes detections, and a heartbeat after each part of the audio and each interval without any.
+
+        A caller that reads slowly is waited for, and with it the features and the audio.
+        """
+        progress, features = stream.start, asyncio.ensure_future(audio.read())
+        try:
+            while True:
+                done, _ = await asyncio.wait({features}, timeout=self._heartbeat)
+                if done and not (data := features.result()):
+                    break
+                progress = await stream.judge(data) if done else replace(progress, detections=())
+                for response in messages.to_progress(progress, start_ms):
+                    await context.write(response)
+                if done:
+                    features = asyncio.ensure_future(audio.read())
+        finally:
+            features.cancel()
+        decoded = await audio.decoded()
+        if isinstance(decoded, Failed):
+            raise CallError(decoded.reason, decoded.message, "data")
+        progress = await stream.judge(b"", decoded.duration_ms)
+        for response in messages.to_progress(progress, start_ms)[:-1]:
+            await context.write(response)
         summary = pb.DetectResponse.Summary(duration_ms=decoded.duration_ms)
         await context.write(pb.DetectResponse(summary=summary))
 

@@ -24,7 +24,7 @@ from earmark.trainer.service.detection_job import (
 )
 from earmark.trainer.service.errors import CallError
 from earmark.trainer.service.keys import check_below
-from earmark.trainer.workers.wire import DetectedArtifact
+from earmark.trainer.workers.wire import DetectedArtifact, LiveProgress, LiveRequest
 from earmark.v1 import detection_pb2, metrics_pb2, training_config_pb2, training_service_pb2
 
 DOMAIN = "earmark"
@@ -288,6 +288,32 @@ def to_figures(figures: events.Figures) -> metrics_pb2.DetectionFigures:
         f1_score=figures.f1_score,
         support=figures.support,
     )
+
+
+def from_live(live: detection_pb2.LiveAudio) -> LiveRequest:
+    """Converts what a caller says about live audio. In one that goes on, the signal of channels has begun."""
+    silent = set(live.silent_channels) if live.start_ms else set(range(live.pcm.channels))
+    return LiveRequest(
+        live.pcm.sample_rate_hz,
+        live.pcm.channels,
+        live.pcm.encoding == detection_pb2.PCM_ENCODING_F32LE,
+        sorted(set(range(live.pcm.channels)) - silent),
+    )
+
+
+def to_progress(progress: LiveProgress, start_ms: int) -> list[pb.DetectResponse]:
+    """The next detections of live audio, and a heartbeat. The audio begins at `start_ms`."""
+    detections = [to_detection(artifact) for artifact in progress.detections]
+    for detection in detections:
+        detection.start_ms += start_ms
+        detection.end_ms += start_ms
+    heartbeat = detection_pb2.DetectionHeartbeat(
+        judged_until_ms=start_ms + progress.judged_ms, silent_channels=progress.silent_channels
+    )
+    return [
+        *(pb.DetectResponse(detection=detection) for detection in detections),
+        pb.DetectResponse(heartbeat=heartbeat),
+    ]
 
 
 def to_detection(artifact: DetectedArtifact) -> detection_pb2.Detection:

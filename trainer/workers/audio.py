@@ -22,6 +22,7 @@ from earmark.trainer.workers import sources
 from earmark.trainer.workers.containers.errors import UnusableAudioError
 from earmark.trainer.workers.decoding import OPEN_CPU_SECONDS, DecodeFiles, LongFileError, decode
 from earmark.trainer.workers.limits import limit_cpu, limit_resources
+from earmark.trainer.workers.live_audio import process_live
 from earmark.trainer.workers.packets import PacketConnection
 from earmark.trainer.workers.sandbox import confine
 from earmark.trainer.workers.wire import (
@@ -31,6 +32,7 @@ from earmark.trainer.workers.wire import (
     DecodeRequest,
     DecoderReady,
     Featured,
+    LiveRequest,
     Long,
 )
 
@@ -41,7 +43,7 @@ log = structlog.get_logger()
 
 
 def serve(connection: PacketConnection, limits: DecodeLimits) -> None:
-    """Sends DecoderReady, then answers each DecodeRequest with Decoded and Featured.
+    """Sends DecoderReady. Answers each DecodeRequest with Decoded and Featured, a LiveRequest with Decoded.
 
     DecodeFailed replaces either, and Long both. Raises EOFError when the front has closed its end.
     """
@@ -51,10 +53,15 @@ def serve(connection: PacketConnection, limits: DecodeLimits) -> None:
     connection.send(DecoderReady(confine()))
     while True:
         request, descriptors = connection.recv_with_descriptors()
-        files = DecodeFiles(*descriptors)
-        for message in process_file(request, files, limits):
-            connection.send(message)
-        files.close()
+        if isinstance(request, LiveRequest):
+            (descriptor,) = descriptors
+            connection.send(answer_live(request, descriptor, limits))
+            os.close(descriptor)
+        else:
+            files = DecodeFiles(*descriptors)
+            for message in process_file(request, files, limits):
+                connection.send(message)
+            files.close()
         limit_cpu(None)
 
 
@@ -104,6 +111,18 @@ def process_file(
         yield DecodeFailed(reason, f"decoding stopped ({type(error).__name__})")
     else:
         yield Featured()
+
+
+def answer_live(request: LiveRequest, descriptor: int, limits: DecodeLimits) -> Decoded | DecodeFailed:
+    """Computes the features of live audio to its end. Returns how long it was, or why there is no more."""
+    limit_cpu(OPEN_CPU_SECONDS)
+    try:
+        return process_live(request, descriptor, limits)
+    except UnusableAudioError as error:
+        return DecodeFailed("INVALID_AUDIO", str(error))
+    except Exception as error:
+        log.exception("computing the features of live audio crashed")
+        return DecodeFailed("INTERNAL", f"decoding stopped ({type(error).__name__})")
 
 
 def free_bytes(descriptor: int) -> int:

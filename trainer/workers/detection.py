@@ -1,9 +1,15 @@
-"""The detection process. It is separate from training, so that a recording never waits for a job."""
+"""The detection process. It is separate from training, so that a recording never waits for a job.
 
-import sys
+Live audio never waits for files: one thread judges what all streams have, and another opens streams, which
+may have to read a model and to compile code for it. A third one scores the files of jobs.
+"""
+
+import queue
 import threading
+from collections.abc import Callable
 from dataclasses import astuple
 from multiprocessing.connection import Connection
+from typing import TypeVar
 
 from earmark.scores import DetectionConfig
 from earmark.storage.objects import ObjectStore
@@ -14,57 +20,135 @@ from earmark.trainer.settings import TrainerSettings
 from earmark.trainer.workers.answers import ModelCache, failed
 from earmark.trainer.workers.device import warm_up
 from earmark.trainer.workers.file_scorer import FileScorer
+from earmark.trainer.workers.live_detection import LiveStreams, Part
 from earmark.trainer.workers.wire import (
     DetectedArtifact,
     DetectionReply,
     DetectionRequest,
     Failed,
     FileRequest,
+    LiveProgress,
+    LiveStart,
     Loaded,
     ModelRequest,
     Outcome,
     Ready,
 )
 
+Answer = TypeVar("Answer")
+
 
 def serve(connection: Connection, settings: TrainerSettings) -> None:
-    """Sends Ready, then answers each request. Another thread answers those for the files of jobs.
+    """Sends Ready, then answers each request; see _Lanes.
 
     Raises EOFError when the front has closed its end, and SystemExit after a failure of the device.
     """
     configure_logging(settings.log_level)
     models = ModelCache(ObjectStore.open(settings.object_store_url))
     connection.send(Ready(warm_up()))
-    sending = threading.Lock()
+    lanes = _Lanes(connection, models)
+    for work in (lanes.read, lanes.start_streams, lanes.judge_streams, lanes.score_files):
+        threading.Thread(target=work, daemon=True).start()
+    lanes.answer()
 
-    def reply(number: int, outcome: Outcome) -> None:
-        with sending:
-            connection.send(DetectionReply(number, outcome))
 
-    scorer = FileScorer(models, reply)
-    threading.Thread(target=scorer.run, name="files of jobs", daemon=True).start()
-    while True:
-        request: DetectionRequest | ModelRequest | FileRequest = connection.recv()
-        if isinstance(request, FileRequest):
-            scorer.add(request)
-            continue
-        outcome = answer(request, models)
-        reply(request.number, outcome)
+class _Lanes:
+    """What waits to be answered, for each kind of work that must not wait for the others."""
+
+    def __init__(self, connection: Connection, models: ModelCache) -> None:
+        self._connection = connection
+        self._models = models
+        self._sending = threading.Lock()
+        self._streams = LiveStreams()
+        self._scorer = FileScorer(models, self._reply)
+        self._requests: queue.SimpleQueue[DetectionRequest | ModelRequest | BaseException] = (
+            queue.SimpleQueue()
+        )
+        self._starts: queue.SimpleQueue[LiveStart] = queue.SimpleQueue()
+        self._parts: queue.SimpleQueue[Part] = queue.SimpleQueue()
+
+    def read(self) -> None:
+        """Sorts the requests into the lanes. Their end is an exception in the main thread."""
+        try:
+            while True:
+                request = self._connection.recv()
+                if isinstance(request, DetectionRequest | ModelRequest):
+                    self._requests.put(request)
+                elif isinstance(request, FileRequest):
+                    self._scorer.add(request)
+                elif isinstance(request, LiveStart):
+                    self._starts.put(request)
+                else:
+                    self._parts.put(request)
+        except Exception as error:  # noqa: BLE001 the main thread raises it
+            self._requests.put(error)
+
+    def answer(self) -> None:
+        """Answers what is about one recording or a model. Raises what ends the process."""
+        while True:
+            request = self._requests.get()
+            if isinstance(request, BaseException):
+                raise request
+            self._reply(request.number, answer(request, self._models))
+
+    def score_files(self) -> None:
+        """Scores the files of jobs."""
+        self._scorer.run()
+
+    def start_streams(self) -> None:
+        """Opens streams."""
+        while True:
+            request = self._starts.get()
+            self._reply(request.number, answer_start(request, self._streams, self._models))
+
+    def judge_streams(self) -> None:
+        """Judges all parts that there are at a time."""
+        while True:
+            parts = [self._parts.get()]
+            while not self._parts.empty():
+                parts.append(self._parts.get())
+            outcome = outcome_of(lambda: self._streams.take(parts))  # noqa: B023 it is called at once
+            for part in parts:
+                if isinstance(outcome, Failed):
+                    self._reply(part.number, outcome)
+                elif part.number in outcome:
+                    self._reply(part.number, outcome[part.number])
+
+    def _reply(self, number: int, outcome: Outcome) -> None:
+        with self._sending:
+            self._connection.send(DetectionReply(number, outcome))
         if isinstance(outcome, Failed) and outcome.ends_process:
-            sys.exit(f"this process ends: {outcome.message}")
+            self._requests.put(SystemExit(f"this process ends: {outcome.message}"))
 
 
 def answer(
     request: DetectionRequest | ModelRequest, models: ModelCache
 ) -> tuple[DetectedArtifact, ...] | Loaded | Failed:
     """Returns the detections by start, or that the model is loaded, or the failure. Raises nothing."""
+    if isinstance(request, DetectionRequest):
+        return outcome_of(lambda: detected_artifacts(request, models))
+    return outcome_of(lambda: loaded(request, models))
+
+
+def answer_start(request: LiveStart, streams: LiveStreams, models: ModelCache) -> LiveProgress | Failed:
+    """Opens a stream, or returns the failure. Raises nothing."""
+    return outcome_of(
+        lambda: streams.start(request, models.get(request.weights, request.model_config, request.sha256))
+    )
+
+
+def outcome_of(work: Callable[[], Answer]) -> Answer | Failed:
+    """Returns what `work` returns, or its failure."""
     try:
-        if isinstance(request, DetectionRequest):
-            return detected_artifacts(request, models)
-        models.get(request.weights, request.model_config, request.sha256)
-        return Loaded()
+        return work()
     except Exception as error:  # noqa: BLE001 it becomes a failure, and a line in the log if it is unknown
         return failed(error)
+
+
+def loaded(request: ModelRequest, models: ModelCache) -> Loaded:
+    """Loads the model. Raises what load_model raises."""
+    models.get(request.weights, request.model_config, request.sha256)
+    return Loaded()
 
 
 def detected_artifacts(request: DetectionRequest, models: ModelCache) -> tuple[DetectedArtifact, ...]:

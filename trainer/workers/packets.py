@@ -20,6 +20,7 @@ from earmark.trainer.workers.wire import (
     DecodeRequest,
     DecoderReady,
     Featured,
+    LiveRequest,
     Long,
 )
 
@@ -28,7 +29,16 @@ MAX_DESCRIPTORS = 8
 LENGTH = struct.Struct("!I")
 KINDS: dict[bytes, TypeAdapter[Any]] = {
     kind.__name__.encode(): TypeAdapter(kind)
-    for kind in (Decoded, DecodeFailed, DecodeLimits, DecodeRequest, DecoderReady, Featured, Long)
+    for kind in (
+        Decoded,
+        DecodeFailed,
+        DecodeLimits,
+        DecodeRequest,
+        DecoderReady,
+        Featured,
+        LiveRequest,
+        Long,
+    )
 }
 
 

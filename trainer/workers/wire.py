@@ -75,6 +75,21 @@ class DecodeRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveRequest:
+    """To an audio process: compute the features of live audio.
+
+    With it comes the descriptor of a socket, from which the process reads samples until their end, and to
+    which it writes the features of each frame: float16, and after those of each channel whether its signal
+    has begun. `begun` are the channels of which it had before. Then it sends Decoded.
+    """
+
+    sample_rate: int
+    channels: int
+    is_float: bool
+    begun: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Long:
     """From an audio process: the file is long, and was to be decoded only if it is short."""
 
@@ -180,7 +195,47 @@ class Unreadable:
     message: str
 
 
-Outcome: TypeAlias = tuple[DetectedArtifact, ...] | Loaded | Scored | Unreadable | Failed
+@dataclass(frozen=True, slots=True)
+class LiveStart:
+    """To the detection process: live audio begins. See DetectionRequest. `begun`: of each channel."""
+
+    number: int
+    weights: str
+    model_config: str
+    sha256: str
+    config: dict[str, Any]
+    begun: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFeatures:
+    """To the detection process: the next bytes that an audio process wrote, of the stream of this number.
+
+    With the `duration_ms`, they are the last ones.
+    """
+
+    number: int
+    data: bytes
+    duration_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveClosed:
+    """To the detection process: forget the stream of this number. It has no reply."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveProgress:
+    """The next detections of a stream by start, and how far it is judged; see scoring.live.LiveStream."""
+
+    detections: tuple[DetectedArtifact, ...]
+    judged_ms: int
+    silent_channels: tuple[int, ...]
+
+
+Outcome: TypeAlias = tuple[DetectedArtifact, ...] | LiveProgress | Loaded | Scored | Unreadable | Failed
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from earmark.client.backoff import Backoff
 from earmark.client.calls import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, channel_options
 from earmark.client.channel import Client, connect
 from earmark.client.errors import EarmarkError, Explanation, FieldViolation, PreconditionViolation, explain
+from earmark.client.live import detect_live
 from earmark.client.parts import Detections, IncompleteReplyError
 from earmark.client.positions import TERMINAL_STATUSES, FileEvent, JobEvent
 from earmark.client.transfer import detect, download, list_detections, upload, upload_recording
@@ -36,6 +37,7 @@ __all__ = [
     "channel_options",
     "connect",
     "detect",
+    "detect_live",
     "download",
     "explain",
     "list_detections",

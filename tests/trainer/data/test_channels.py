@@ -18,7 +18,7 @@ REGION = Region(0, 0, 100, (HERE, THERE, SOMEWHERE, NOWHERE))
 
 def features(tracks=2):
     values = np.zeros((tracks, 100, FEATURES), np.float16)
-    return FileFeatures(values, CHANNELS[:tracks], np.empty((0, *values.shape), np.float16))
+    return FileFeatures(values, CHANNELS[:tracks], (0,) * tracks, np.empty((0, *values.shape), np.float16))
 
 
 def unknown():

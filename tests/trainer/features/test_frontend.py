@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 import soxr
@@ -7,23 +9,23 @@ from hypothesis import strategies as st
 from earmark.trainer.features import frontend
 from earmark.trainer.features.filterbank import MEL_BANDS, filterbank, made
 from earmark.trainer.features.frontend import (
+    DELAY_FRAMES,
     FEATURES,
     FLOOR_BANDS,
     FLOORS,
     LOOKAHEAD_FRAMES,
     PAST_FRAMES,
     SPECTRUM,
+    FrontEnd,
     features,
     frame_count,
 )
-from earmark.trainer.features.similarity import REPEATS
-from earmark.trainer.features.waveform import DEFECTS
+from earmark.trainer.features.similarity import STEP_FRAMES
 from tests.sounds import RATE, speech
 
 DEFECT = SPECTRUM + FLOORS
 RMS = DEFECT + 1
 HIGH, BANDWIDTH = slice(MEL_BANDS, SPECTRUM - 1), SPECTRUM - 1
-LAG = DEFECT + DEFECTS + REPEATS - 1
 FLOOR, ABOVE_MEDIAN = slice(SPECTRUM, SPECTRUM + FLOOR_BANDS), slice(SPECTRUM + FLOOR_BANDS, DEFECT)
 RATES = [8_000, 16_000, 44_100, 48_000, 96_000]
 WAVES = {
@@ -63,15 +65,65 @@ def test_a_file_of_a_few_samples_has_features(samples):
 
 @pytest.mark.parametrize("rate", [*RATES, 11_025])
 def test_features_do_not_depend_on_block_borders(monkeypatch, rate):
-    """With blocks of 8 s, the last block ends with the file, and a border is in the middle of its margin."""
     audio = speech(27.123, seed=1, rate=rate)
-    whole = features(audio, rate).astype(float)
+    whole = features(audio, rate)
     monkeypatch.setattr(frontend, "BLOCK_FRAMES", 800)
-    cut = features(audio, rate).astype(float)
-    smooth = np.arange(FEATURES) != LAG
-    np.testing.assert_allclose(cut[:, smooth], whole[:, smooth], rtol=2e-3, atol=5e-3)
-    # If several lags have the same maximum, the column may have any of them.
-    assert np.mean(np.abs(cut[:, LAG] - whole[:, LAG]) > 1e-3) < 0.005
+    np.testing.assert_array_equal(features(audio, rate), whole)
+
+
+def in_parts(audio, rate, cuts):
+    front_end = FrontEnd(rate)
+    blocks = [front_end.push(part) for part in np.split(audio, sorted(cuts))]
+    return np.concatenate([*blocks, front_end.finish()]).astype(np.float16)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rate=st.sampled_from([8000, 11025, 16000, 22050, 44100, 48000]) | st.integers(8000, 50_000),
+    milliseconds=st.integers(1, 6000),
+    shares=st.lists(st.floats(0, 1), max_size=60),
+    seed=st.integers(0, 5),
+)
+def test_features_are_those_of_the_whole_however_the_audio_is_cut(rate, milliseconds, shares, seed):
+    """Bit for bit: with an offset, silence and clicks, which earlier or later audio could shine through."""
+    audio = speech(milliseconds / 1000, seed, rate)
+    audio[len(audio) // 4 : len(audio) // 3] += 0.2
+    audio[len(audio) // 2 : len(audio) * 3 // 4] = 0
+    audio[:: rate // 2] += 0.5
+    cut = in_parts(audio, rate, [int(share * len(audio)) for share in shares])
+    np.testing.assert_array_equal(cut, in_parts(audio, rate, []))
+
+
+@pytest.mark.parametrize("rate", [11_025, 48_000])
+def test_a_stream_has_its_features_soon_and_keeps_little(rate):
+    """Of what is kept, all is there after the ten seconds of the longest running median."""
+    front_end, second = FrontEnd(rate), speech(1, seed=3, rate=rate)
+    frames, sizes = 0, []
+    for number in range(1, 40):
+        frames += len(front_end.push(second))
+        assert 100 * number - frames <= DELAY_FRAMES + STEP_FRAMES
+        sizes.append(len(pickle.dumps(list(arrays_in(front_end)))))
+    assert max(sizes[25:]) <= 1.01 * max(sizes[12:25])
+
+
+def arrays_in(thing):
+    """Every array that an object keeps."""
+    if isinstance(thing, np.ndarray):
+        yield thing
+    elif isinstance(thing, list | tuple):
+        for each in thing:
+            yield from arrays_in(each)
+    elif type(thing).__module__.startswith("earmark"):
+        yield from arrays_in(list(vars(thing).values()))
+
+
+@pytest.mark.parametrize("rate", [11_025, 44_100])
+def test_after_the_past_a_stream_that_began_later_has_the_same_features(rate):
+    """So a broken stream goes on elsewhere, from a whole second on."""
+    audio, later = speech(20, seed=2, rate=rate), 3
+    whole, resumed = in_parts(audio, rate, []), in_parts(audio[later * rate :], rate, [5000])
+    same = resumed[PAST_FRAMES:].astype(np.float16) == whole[100 * later + PAST_FRAMES :].astype(np.float16)
+    assert same.all()
 
 
 def test_no_feature_looks_further_than_it_says():

@@ -16,12 +16,13 @@ from earmark.trainer.features.similarity import (
     STEP_FRAMES,
     STEPS_PER_SECOND,
     VOICES,
+    Repeats,
+    Voices,
     lag_correlation,
     moving_average,
-    repeats,
-    voices,
     whitened,
 )
+from earmark.trainer.features.streams import Resampler
 from tests.sounds import RATE, speech
 
 OVER_ALL = [number * (LAG_BANDS + 1) + LAG_BANDS for number in range(len(SMOOTHING_STEPS))]
@@ -41,9 +42,10 @@ def buzz(hertz, seed=0, glide=0.0):
     return (0.2 * voice / np.abs(voice).max()).astype(np.float32)
 
 
-def columns_of(audio, compute=repeats):
+def columns_of(audio, kind=Repeats):
     """(frames, columns) float64 of audio at RATE."""
-    return compute(audio, RATE, len(audio) * 100 // RATE).astype(np.float64)
+    low = Resampler(RATE, PITCH_RATE).push(audio, last=True)
+    return np.repeat(kind().push(low, last=True), STEP_FRAMES, axis=0).astype(np.float64)
 
 
 def band_of(lag_ms):
@@ -68,9 +70,8 @@ def test_an_exact_repeat_is_seen_at_its_lag(lag_ms):
 def test_a_vowel_resembles_its_other_periods_less_than_a_repeat_does(hertz):
     """Without whitening, it would resemble them as much."""
     vowel = buzz(hertz, glide=0.02)
-    plain = lag_correlation(10 * vowel[:: RATE // LAG_RATE], len(vowel) * STEPS_PER_SECOND // RATE).max(
-        axis=1
-    )
+    steps = slice(0, len(vowel) * STEPS_PER_SECOND // RATE)
+    plain = lag_correlation(10 * vowel[:: RATE // LAG_RATE], steps).max(axis=1)
     assert np.median(plain[STEPS_PER_SECOND // 2 : -STEPS_PER_SECOND // 2]) > 0.8
     assert np.median(columns_of(vowel)[50:150, UNSMOOTHED]) < 0.7
 
@@ -94,7 +95,7 @@ def test_an_echo_shows_in_the_averages_and_keeps_its_lag(lag_ms):
 
 @pytest.mark.parametrize("hertz", [80, 160, 300])
 def test_a_pitch_is_seen_from_the_band_of_its_period_on(hertz):
-    values = columns_of(buzz(hertz), voices)[50:150]
+    values = columns_of(buzz(hertz), Voices)[50:150]
     band = np.searchsorted(PITCH_EDGES, PITCH_RATE / hertz, "right") - 1
     assert values[:, band].min() > 0.8
     assert values[:, : max(0, band - 1)].max(initial=0) < 0.4
@@ -103,21 +104,21 @@ def test_a_pitch_is_seen_from_the_band_of_its_period_on(hertz):
 
 @pytest.mark.parametrize(("first", "second"), [(100, 130), (110, 170), (150, 210)])
 def test_two_voices_leave_a_second_period_and_one_does_not(first, second):
-    one = columns_of(buzz(first), voices)[50:150]
-    two = columns_of(buzz(first) + buzz(second, seed=1), voices)[50:150]
+    one = columns_of(buzz(first), Voices)[50:150]
+    two = columns_of(buzz(first) + buzz(second, seed=1), Voices)[50:150]
     for column in (RESIDUAL, SECOND, SECOND_AVERAGE):
         assert np.median(two[:, column]) > np.median(one[:, column]) + 0.2
 
 
 def test_noise_has_no_pitch():
     noise = np.random.default_rng(0).normal(0, 0.1, 2 * RATE).astype(np.float32)
-    assert columns_of(noise, voices)[50:150, STRONGEST].max() < 0.5
+    assert columns_of(noise, Voices)[50:150, STRONGEST].max() < 0.5
 
 
 @pytest.mark.parametrize("level", [0, 1e-9, 1 / (1 << 16)], ids=["zeros", "denormal", "dither"])
 def test_silence_resembles_nothing(level):
     audio = (level * np.random.default_rng(0).choice([-1, 1], 2 * RATE)).astype(np.float32)
-    again, pitch = columns_of(audio), columns_of(audio, voices)
+    again, pitch = columns_of(audio), columns_of(audio, Voices)
     assert np.isfinite(again).all()
     assert np.isfinite(pitch).all()
     assert again[:, OVER_ALL].max() < 0.3
@@ -132,5 +133,8 @@ def test_silence_after_speech_does_not_resemble_the_speech():
 
 def test_a_moving_average_counts_zeros_beyond_the_ends():
     values = np.arange(1.0, 8)[:, None]
-    np.testing.assert_allclose(moving_average(values, 3)[:, 0], [1, 2, 3, 4, 5, 6, 13 / 3], rtol=1e-6)
-    assert moving_average(values, 1) is values
+    everything = slice(0, 7)
+    average = moving_average(values, 3, everything)[:, 0]
+    np.testing.assert_allclose(average, [1, 2, 3, 4, 5, 6, 13 / 3], rtol=1e-6)
+    np.testing.assert_array_equal(moving_average(values, 1, everything), values)
+    np.testing.assert_array_equal(moving_average(values, 3, slice(2, 5))[:, 0], average[2:5])

@@ -9,6 +9,7 @@ from earmark.trainer.features.stored import (
     file_features,
     pack_features,
     same_channels,
+    signal_begins,
     unpack_features,
     write_features,
 )
@@ -21,6 +22,7 @@ def test_packed_features_can_be_unpacked_and_other_bytes_are_refused():
     values = file_features(np.stack([speech(1, seed=7), speech(1, seed=8)]), RATE, views=VIEWS)
     again = unpack_features(pack_features(values))
     assert again.channels == values.channels == ((0,), (1,))
+    assert again.begins == values.begins == (0, 0)
     np.testing.assert_array_equal(again.tracks, values.tracks)
     np.testing.assert_array_equal(again.views, values.views)
     for data in (b"\x08\0\0\0\0\0\0\0nonsense", b"", pack_features(values)[:-1]):
@@ -41,6 +43,7 @@ def test_written_features_are_those_that_are_packed(tmp_path, views):
         )
     )
     assert written.channels == packed.channels == ((0,), (2,))
+    assert written.begins == packed.begins == (0, 0)
     np.testing.assert_array_equal(written.tracks, packed.tracks)
     np.testing.assert_array_equal(written.views, packed.views)
 
@@ -74,3 +77,15 @@ def test_channels_are_compared_to_their_last_sample(monkeypatch):
     late = np.zeros_like(one)
     late[-1] = 0.5
     assert same_channels(np.stack([one, other, late])) == ((0,), (1,), (2,))
+
+
+def test_a_track_counts_from_the_frame_in_which_its_signal_begins_on():
+    """A lone channel counts from its start, and one that stays silent among others never."""
+    one, frames = speech(1, seed=1), 100
+    late, muted = one.copy(), np.full_like(one, 0.25)
+    late[: RATE // 2 + 1] = late[0]
+    both = np.stack([one, late])
+    begins = {"both": file_features(both, RATE).begins, "one": file_features(late[None], RATE).begins}
+    assert begins == {"both": (0, 50), "one": (0,)}
+    assert file_features(np.stack([muted, muted]), RATE).begins == (frames,)
+    assert signal_begins(both, ((1,), (0,)), RATE) == (50, 0)

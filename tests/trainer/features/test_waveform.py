@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from earmark.trainer.features.waveform import DEFECTS, LEVEL_COLUMNS, defects, isolation, unpredicted
+from earmark.trainer.features.streams import product
+from earmark.trainer.features.waveform import (
+    DEFECTS,
+    LEVEL_COLUMNS,
+    Defects,
+    isolation,
+    measured,
+    unpredicted,
+)
 from tests.sounds import RATE, speech
 
 PEAK, RMS, _, SHARPEST, PROMINENCE, _, REPEATED, FLAT, _, TREBLE, PLATEAU = range(11)
@@ -15,7 +23,7 @@ RATES = [8_000, 11_025, 16_000, 44_100, 48_000, 96_000]
 def columns_of(audio, rate=RATE):
     """(frames, DEFECTS) float64; the last frame may be incomplete."""
     starts = np.arange(-(-len(audio) * 100 // rate)) * rate // 100
-    return defects(audio, audio, starts, -(-rate // 100)).astype(np.float64)
+    return Defects().push(measured(audio, audio, starts, -(-rate // 100)), last=True).astype(np.float64)
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -110,3 +118,13 @@ def test_one_level_above_all_is_isolated_by_that_much(place, height):
 def test_a_step_is_not_isolated():
     level = np.repeat([0.0, 5.0, 0.0], 100)
     assert isolation(level, 7, 50, 0.95).max() == 0
+
+
+@given(st.integers(1, 300), st.integers(0, 200))
+def test_a_product_is_the_same_wherever_its_row_is(rows, before):
+    rng = np.random.default_rng(rows)
+    matrix, values = (
+        rng.normal(size=shape).astype(np.float32) for shape in ((481, 17), (before + rows, 481))
+    )
+    np.testing.assert_array_equal(product(values, matrix)[before:], product(values[before:], matrix))
+    np.testing.assert_allclose(product(values, matrix), values @ matrix, rtol=1e-3, atol=1e-3)

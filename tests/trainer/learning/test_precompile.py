@@ -7,7 +7,7 @@ from earmark.storage.objects import ObjectStore
 from earmark.trainer.learning.loop import train
 from earmark.trainer.learning.precompile import DEFAULT, precompile
 from earmark.trainer.learning.step import run_steps
-from earmark.trainer.scoring.detection import _tile_scores
+from earmark.trainer.scoring.detection import tile_scores
 from tests.sounds import annotated_speech
 from tests.trainer.jobs import never, stored_file, training_job
 
@@ -19,7 +19,7 @@ def test_precompile_uses_the_settings_that_gateways_send_by_default():
 @pytest.mark.parametrize("network", ["standard", "tiny"])
 def test_a_job_with_default_settings_compiles_nothing_more(tmp_path, network):
     precompile(network)
-    compiled = run_steps._cache_size(), _tile_scores._cache_size()
+    compiled = run_steps._cache_size(), tile_scores._cache_size()
     objects = ObjectStore.open(str(tmp_path))
     files = [stored_file(objects, f"file-{number}", *annotated_speech(60, number)) for number in range(6)]
     types = ("gone", "noisy")
@@ -29,4 +29,4 @@ def test_a_job_with_default_settings_compiles_nothing_more(tmp_path, network):
         config=replace(DEFAULT, artifact_types=types, epochs=1, seed=5),
     )
     list(train(job, objects, never, network))
-    assert (run_steps._cache_size(), _tile_scores._cache_size()) == compiled
+    assert (run_steps._cache_size(), tile_scores._cache_size()) == compiled

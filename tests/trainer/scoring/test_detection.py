@@ -4,22 +4,22 @@ from itertools import pairwise
 import jax
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from earmark.scores import FRAME_MS, DetectionConfig, detections, merged, rounded, runs
+from earmark.scores import FRAME_MS, DetectionConfig, Findings, detections, merged, rounded, runs
 from earmark.trainer.features.frontend import FEATURES
 from earmark.trainer.features.stored import FileFeatures
 from earmark.trainer.model import LearnedType, Model
 from earmark.trainer.network import Architecture, initial_parameters, logits
 from earmark.trainer.scoring.detection import (
     TILE,
-    _tile_scores,
     cleaned,
     detect,
     frame_scores,
     raw_scores,
     shifted,
+    tile_scores,
 )
 
 SCORES = st.lists(st.floats(0, 1, width=32), max_size=80).map(
@@ -38,7 +38,7 @@ def scores_of(*spans, duration_ms=2000, level=0.9):
 
 def mono(scores, types, duration_ms, config):
     """The detections in the scores (frames, types) of the only channel."""
-    return detections(rounded(scores)[None], ((0,),), types, duration_ms, config)
+    return detections(rounded(scores)[None], ((0,),), (0,), types, duration_ms, config)
 
 
 def detected(scores, duration_ms=2000, **config):
@@ -222,6 +222,53 @@ def test_cleaning_scores_before_or_after_the_threshold_gives_the_same(scores, th
     np.testing.assert_array_equal(before, after)
 
 
+SCORED = st.integers(1, 3).flatmap(
+    lambda tracks: st.lists(
+        st.lists(st.sampled_from([0.0, 0.3, 0.5, 0.9, 1.0]), min_size=2 * tracks, max_size=2 * tracks),
+        max_size=60,
+    ).map(lambda rows: np.array(rows, np.float32).reshape(-1, tracks, 2).swapaxes(0, 1))
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(SCORED, st.lists(st.integers(0, 60)), st.integers(0, 120), st.integers(0, 60), st.data())
+def test_detections_of_a_stream_are_those_of_the_whole_each_once_and_by_start(
+    scores, cuts, window, shortest, data
+):
+    """However the scores are cut; the second type is behind the first."""
+    tracks, frames = scores.shape[:2]
+    config = DetectionConfig(0.5, {}, window, shortest)
+    begins = data.draw(st.lists(st.integers(0, 60), min_size=tracks, max_size=tracks))
+    channels, duration = tuple((number,) for number in range(tracks)), max(0, frames * FRAME_MS - 3)
+    findings, given_, judged = Findings(channels, TWO, config), [], 0
+    for part in np.split(scores, sorted(min(cut, frames) for cut in cuts), axis=1):
+        findings.add(0, part[:, :, 0], begins)
+        given_ += (now := findings.take())
+        assert all(detection.start_ms >= judged for detection in now)
+        findings.add(1, part[:, :, 1], begins)
+        given_ += findings.take()
+        judged = findings.judged_ms
+    given_ += (last := findings.finish(duration))
+    assert all(detection.start_ms >= judged for detection in last)
+    assert given_ == detections(scores, channels, begins, TWO, duration, config)
+
+
+def test_a_detection_is_given_as_soon_as_its_window_has_passed_and_not_before():
+    findings = Findings(((0,),), ONE, DetectionConfig(merge_window_ms=30))
+    scores = scores_of((100, 200), duration_ms=240).T
+    findings.add(0, scores[:, :23], (0,))
+    assert (findings.take(), findings.judged_ms) == ([], 100)
+    findings.add(0, scores[:, 23:], (0,))
+    assert [(d.start_ms, d.end_ms) for d in findings.take()] == [(100, 200)]
+    assert findings.judged_ms == 240
+
+
+def test_a_track_counts_from_its_begin_on():
+    scores = np.stack([scores_of((0, 500)), scores_of((0, 500))])
+    result = detections(scores, ((0,), (1,)), (30, 200), ONE, 2000, DetectionConfig())
+    assert [(d.start_ms, d.end_ms, d.channels) for d in result] == [(300, 500, (0,))]
+
+
 LENGTHS = [1, 2, 9, 767, 768, 769, TILE - 1, TILE, TILE + 1, 1537, 3001]
 
 
@@ -289,10 +336,10 @@ def test_many_files_at_once_have_the_same_scores_as_one_at_a_time(model, audio):
 def test_nothing_is_compiled_for_a_length_or_a_number_of_files(model, audio):
     frame_scores(model, audio)
     frame_scores(model, audio[:1])
-    compiled = _tile_scores._cache_size()
+    compiled = tile_scores._cache_size()
     for files in (audio[:3], audio[3:4], audio * 5):
         frame_scores(model, files)
-    assert _tile_scores._cache_size() == compiled
+    assert tile_scores._cache_size() == compiled
 
 
 def test_an_offset_moves_only_the_logits_of_its_type(model, audio):

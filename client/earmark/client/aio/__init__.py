@@ -10,6 +10,7 @@ Cancelling a task cancels the call that it waits for, and closing a watch (`aclo
 """
 
 from earmark.client.aio.channel import Client, connect, interceptors
+from earmark.client.aio.live import detect_live
 from earmark.client.aio.transfer import detect, download, list_detections, upload, upload_recording
 from earmark.client.aio.watch import (
     wait_until_ready,
@@ -41,6 +42,7 @@ __all__ = [
     "channel_options",
     "connect",
     "detect",
+    "detect_live",
     "download",
     "explain",
     "interceptors",

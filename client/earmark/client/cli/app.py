@@ -13,10 +13,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from earmark.client import DEFAULT_ADDRESS, EarmarkError, connect, explain, upload, wait_until_ready
+from earmark.client import (
+    DEFAULT_ADDRESS,
+    EarmarkError,
+    connect,
+    detect_live,
+    explain,
+    upload,
+    wait_until_ready,
+)
 from earmark.client.cli.follow import follow, follow_all
-from earmark.client.cli.search import Format, search, text, write_labels
+from earmark.client.cli.search import Format, Found, json_line, search, text, write_labels
 from earmark.client.cli.tables import (
+    detection_line,
     detection_table,
     job_counts,
     outdated_files,
@@ -30,7 +39,7 @@ from earmark.v1 import admin_service_pb2 as admin
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import model_service_pb2
 from earmark.v1 import training_service_pb2 as training
-from earmark.v1.detection_pb2 import DetectionConfig
+from earmark.v1.detection_pb2 import PCM_ENCODING_S16LE, DetectionConfig, LiveAudio
 
 app = typer.Typer(
     name="earmark",
@@ -201,9 +210,13 @@ def upload_files(
 
 @app.command("detect")
 def detect_files(
-    files: Annotated[list[Path], typer.Argument(help="Audio files.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Audio files, or - for live audio from standard input.")
+    ],
     *,
     model: Annotated[str, typer.Option(help="The model's id, or an alias; it must be active.")],
+    rate: Annotated[int, typer.Option(help="Samples per second of live audio, of 16 bits.")] = 16_000,
+    channels: Annotated[int, typer.Option(help="Channels of live audio.")] = 1,
     threshold: Annotated[float | None, typer.Option(help="Lowest confidence, 0 to 1 [0.5].")] = None,
     merge_window_ms: Annotated[
         int | None, typer.Option(help="Joins detections no further apart [each type's own].")
@@ -219,7 +232,7 @@ def detect_files(
     ] = None,
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
-    """Find artifacts in recordings; exits with 1 if one of them cannot be used."""
+    """Find artifacts in recordings, or in live audio; exits with 1 if a recording cannot be used."""
     labels = form in (Format.AUDACITY, Format.RAVEN)
     if labels and out is None:
         raise typer.BadParameter(f"--format {form} needs --out FOLDER")
@@ -228,6 +241,12 @@ def detect_files(
     )
     errors = Console(stderr=True, soft_wrap=True)
     with errors_on_stderr(), connect(address) as client:
+        if files == [Path("-")]:
+            pcm = LiveAudio.Pcm(sample_rate_hz=rate, channels=channels, encoding=PCM_ENCODING_S16LE)
+            for detection in detect_live(client, model, _standard_input(), pcm, config):
+                found_now = Found.of(files[0], detection)
+                typer.echo(json_line(found_now) if form is Format.JSON else detection_line(found_now))
+            return
         result = search(client, errors, model, files, config)
         if result.model_id != model:
             errors.print(f"{model} is model {result.model_id}", highlight=False)
@@ -275,3 +294,9 @@ def report(
 def protos() -> None:
     """Print the folder of the .proto files, the only include root that a compiler needs."""
     typer.echo(Path(__file__).parents[2] / "protos")
+
+
+def _standard_input() -> Iterator[bytes]:
+    """Yield what comes, as soon as it comes."""
+    while data := sys.stdin.buffer.read1(1 << 16):  # type: ignore[union-attr]  # it is buffered
+        yield data

@@ -140,6 +140,11 @@ def text(found: Sequence[Found], form: Format) -> str:
     return buffer.getvalue().rstrip("\n")
 
 
+def json_line(found: Found) -> str:
+    """A detection in live audio as a JSON object, which has no file."""
+    return json.dumps({name: value for name, value in asdict(found).items() if name != "file"})
+
+
 def write_labels(found: Sequence[Found], files: Sequence[Path], form: Format, folder: Path) -> list[Path]:
     """Writes one file of labels for each recording, also for one without detections."""
     folder.mkdir(parents=True, exist_ok=True)

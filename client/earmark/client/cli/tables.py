@@ -44,6 +44,13 @@ def detection_table(detections: Iterable[Found], *, with_files: bool) -> Table:
     return table
 
 
+def detection_line(detection: Found) -> str:
+    """Return a detection as one line, for output that goes on."""
+    times = f"{seconds(detection.start_ms)} - {seconds(detection.end_ms)}"
+    channels = ", ".join(map(str, detection.channels))
+    return f"{times}  {detection.artifact_type}  {detection.confidence:.2f}  channels {channels}"
+
+
 def trainer_table(trainers: Iterable[Trainer]) -> Table:
     """Return a table with one row for each trainer; unknown slots are a dash."""
     table = Table()

@@ -1,9 +1,19 @@
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class PcmEncoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PCM_ENCODING_UNSPECIFIED: _ClassVar[PcmEncoding]
+    PCM_ENCODING_S16LE: _ClassVar[PcmEncoding]
+    PCM_ENCODING_F32LE: _ClassVar[PcmEncoding]
+PCM_ENCODING_UNSPECIFIED: PcmEncoding
+PCM_ENCODING_S16LE: PcmEncoding
+PCM_ENCODING_F32LE: PcmEncoding
 
 class Detection(_message.Message):
     __slots__ = ("artifact_type", "start_ms", "end_ms", "confidence", "channels")
@@ -18,6 +28,33 @@ class Detection(_message.Message):
     confidence: float
     channels: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, artifact_type: _Optional[str] = ..., start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ..., confidence: _Optional[float] = ..., channels: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class LiveAudio(_message.Message):
+    __slots__ = ("pcm", "start_ms", "silent_channels")
+    class Pcm(_message.Message):
+        __slots__ = ("sample_rate_hz", "channels", "encoding")
+        SAMPLE_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+        CHANNELS_FIELD_NUMBER: _ClassVar[int]
+        ENCODING_FIELD_NUMBER: _ClassVar[int]
+        sample_rate_hz: int
+        channels: int
+        encoding: PcmEncoding
+        def __init__(self, sample_rate_hz: _Optional[int] = ..., channels: _Optional[int] = ..., encoding: _Optional[_Union[PcmEncoding, str]] = ...) -> None: ...
+    PCM_FIELD_NUMBER: _ClassVar[int]
+    START_MS_FIELD_NUMBER: _ClassVar[int]
+    SILENT_CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    pcm: LiveAudio.Pcm
+    start_ms: int
+    silent_channels: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, pcm: _Optional[_Union[LiveAudio.Pcm, _Mapping]] = ..., start_ms: _Optional[int] = ..., silent_channels: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class DetectionHeartbeat(_message.Message):
+    __slots__ = ("judged_until_ms", "silent_channels")
+    JUDGED_UNTIL_MS_FIELD_NUMBER: _ClassVar[int]
+    SILENT_CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    judged_until_ms: int
+    silent_channels: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, judged_until_ms: _Optional[int] = ..., silent_channels: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class DetectionConfig(_message.Message):
     __slots__ = ("threshold", "thresholds", "merge_window_ms", "min_duration_ms", "merge_windows_ms", "min_durations_ms")

@@ -418,12 +418,14 @@ class DownloadDetectionsResponse(_message.Message):
 class DetectRequest(_message.Message):
     __slots__ = ("start", "data")
     class Start(_message.Message):
-        __slots__ = ("model_id", "config")
+        __slots__ = ("model_id", "config", "live")
         MODEL_ID_FIELD_NUMBER: _ClassVar[int]
         CONFIG_FIELD_NUMBER: _ClassVar[int]
+        LIVE_FIELD_NUMBER: _ClassVar[int]
         model_id: str
         config: _detection_pb2.DetectionConfig
-        def __init__(self, model_id: _Optional[str] = ..., config: _Optional[_Union[_detection_pb2.DetectionConfig, _Mapping]] = ...) -> None: ...
+        live: _detection_pb2.LiveAudio
+        def __init__(self, model_id: _Optional[str] = ..., config: _Optional[_Union[_detection_pb2.DetectionConfig, _Mapping]] = ..., live: _Optional[_Union[_detection_pb2.LiveAudio, _Mapping]] = ...) -> None: ...
     START_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     start: DetectRequest.Start
@@ -431,7 +433,7 @@ class DetectRequest(_message.Message):
     def __init__(self, start: _Optional[_Union[DetectRequest.Start, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class DetectResponse(_message.Message):
-    __slots__ = ("detection", "summary")
+    __slots__ = ("detection", "summary", "heartbeat")
     class Summary(_message.Message):
         __slots__ = ("duration_ms", "detection_count", "model_id")
         DURATION_MS_FIELD_NUMBER: _ClassVar[int]
@@ -443,6 +445,8 @@ class DetectResponse(_message.Message):
         def __init__(self, duration_ms: _Optional[int] = ..., detection_count: _Optional[int] = ..., model_id: _Optional[str] = ...) -> None: ...
     DETECTION_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     detection: _detection_pb2.Detection
     summary: DetectResponse.Summary
-    def __init__(self, detection: _Optional[_Union[_detection_pb2.Detection, _Mapping]] = ..., summary: _Optional[_Union[DetectResponse.Summary, _Mapping]] = ...) -> None: ...
+    heartbeat: _detection_pb2.DetectionHeartbeat
+    def __init__(self, detection: _Optional[_Union[_detection_pb2.Detection, _Mapping]] = ..., summary: _Optional[_Union[DetectResponse.Summary, _Mapping]] = ..., heartbeat: _Optional[_Union[_detection_pb2.DetectionHeartbeat, _Mapping]] = ...) -> None: ...

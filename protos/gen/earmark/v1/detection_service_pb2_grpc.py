@@ -101,6 +101,11 @@ class DetectionServiceServicer(object):
         The reply is the detections in order of their start, then the summary. A recording without detections is not an
         error.
 
+        With `live`, the data is audio without an end in sight. Each detection comes as soon as nothing later can change
+        it: about two seconds after the audio that has its end and its merge window. They are those that the whole audio
+        has as a file. Heartbeats say how far the audio is judged. Closing the sending side gives the rest and the summary.
+        If the stream ends with UNAVAILABLE, another one can go on: see LiveAudio.start_ms.
+
         With grpcurl, a small file in two messages (the data is base64):
 
         (printf '{"start": {"model_id": "calls@production"}}'; printf '{"data": "%s"}' $(base64 -w0 call.wav)) | grpcurl -plaintext -d @ localhost:50051 earmark.v1.DetectionService/Detect

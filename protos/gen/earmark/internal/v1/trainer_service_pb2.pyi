@@ -259,16 +259,18 @@ class ProcessAudioResponse(_message.Message):
 class DetectRequest(_message.Message):
     __slots__ = ("start", "data")
     class Start(_message.Message):
-        __slots__ = ("weights", "model_config", "config", "sha256")
+        __slots__ = ("weights", "model_config", "config", "sha256", "live")
         WEIGHTS_FIELD_NUMBER: _ClassVar[int]
         MODEL_CONFIG_FIELD_NUMBER: _ClassVar[int]
         CONFIG_FIELD_NUMBER: _ClassVar[int]
         SHA256_FIELD_NUMBER: _ClassVar[int]
+        LIVE_FIELD_NUMBER: _ClassVar[int]
         weights: str
         model_config: str
         config: _detection_pb2.DetectionConfig
         sha256: str
-        def __init__(self, weights: _Optional[str] = ..., model_config: _Optional[str] = ..., config: _Optional[_Union[_detection_pb2.DetectionConfig, _Mapping]] = ..., sha256: _Optional[str] = ...) -> None: ...
+        live: _detection_pb2.LiveAudio
+        def __init__(self, weights: _Optional[str] = ..., model_config: _Optional[str] = ..., config: _Optional[_Union[_detection_pb2.DetectionConfig, _Mapping]] = ..., sha256: _Optional[str] = ..., live: _Optional[_Union[_detection_pb2.LiveAudio, _Mapping]] = ...) -> None: ...
     START_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     start: DetectRequest.Start
@@ -276,7 +278,7 @@ class DetectRequest(_message.Message):
     def __init__(self, start: _Optional[_Union[DetectRequest.Start, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class DetectResponse(_message.Message):
-    __slots__ = ("detection", "summary")
+    __slots__ = ("detection", "summary", "heartbeat")
     class Summary(_message.Message):
         __slots__ = ("duration_ms",)
         DURATION_MS_FIELD_NUMBER: _ClassVar[int]
@@ -284,9 +286,11 @@ class DetectResponse(_message.Message):
         def __init__(self, duration_ms: _Optional[int] = ...) -> None: ...
     DETECTION_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     detection: _detection_pb2.Detection
     summary: DetectResponse.Summary
-    def __init__(self, detection: _Optional[_Union[_detection_pb2.Detection, _Mapping]] = ..., summary: _Optional[_Union[DetectResponse.Summary, _Mapping]] = ...) -> None: ...
+    heartbeat: _detection_pb2.DetectionHeartbeat
+    def __init__(self, detection: _Optional[_Union[_detection_pb2.Detection, _Mapping]] = ..., summary: _Optional[_Union[DetectResponse.Summary, _Mapping]] = ..., heartbeat: _Optional[_Union[_detection_pb2.DetectionHeartbeat, _Mapping]] = ...) -> None: ...
 
 class DetectFilesRequest(_message.Message):
     __slots__ = ("job", "file")

@@ -114,7 +114,7 @@ class TrainerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Detect(self, request_iterator, context):
-        """Finds artifacts in one recording.
+        """Finds artifacts in one recording, or in live audio as it comes.
 
         grpcurl -plaintext -d '{"start": {"weights": "models/019a9f50/model.safetensors", "model_config": "models/019a9f50/model.json"}}' localhost:50052 earmark.internal.v1.TrainerService/Detect
         """

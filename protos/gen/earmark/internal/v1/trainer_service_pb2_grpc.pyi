@@ -58,7 +58,7 @@ class TrainerServiceStub:
         grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "source": "audio/019a9f40/source"}' localhost:50052 earmark.internal.v1.TrainerService/ProcessAudio
     """
     Detect: _grpc.StreamStreamMultiCallable[_trainer_service_pb2.DetectRequest, _trainer_service_pb2.DetectResponse]
-    """Finds artifacts in one recording.
+    """Finds artifacts in one recording, or in live audio as it comes.
 
         grpcurl -plaintext -d '{"start": {"weights": "models/019a9f50/model.safetensors", "model_config": "models/019a9f50/model.json"}}' localhost:50052 earmark.internal.v1.TrainerService/Detect
     """
@@ -112,7 +112,7 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
         grpcurl -plaintext -d '{"audio_file_id": "019a9f40-1d2e-7a10-8f33-5b9f0f5d1c22", "source": "audio/019a9f40/source"}' localhost:50052 earmark.internal.v1.TrainerService/ProcessAudio
     """
     Detect: _aio.StreamStreamMultiCallable[_trainer_service_pb2.DetectRequest, _trainer_service_pb2.DetectResponse]  # type: ignore[assignment]
-    """Finds artifacts in one recording.
+    """Finds artifacts in one recording, or in live audio as it comes.
 
         grpcurl -plaintext -d '{"start": {"weights": "models/019a9f50/model.safetensors", "model_config": "models/019a9f50/model.json"}}' localhost:50052 earmark.internal.v1.TrainerService/Detect
     """
@@ -183,7 +183,7 @@ class TrainerServiceServicer:
         request_iterator: _MaybeAsyncIterator[_trainer_service_pb2.DetectRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_trainer_service_pb2.DetectResponse], _abc.AsyncIterator[_trainer_service_pb2.DetectResponse]]:
-        """Finds artifacts in one recording.
+        """Finds artifacts in one recording, or in live audio as it comes.
 
             grpcurl -plaintext -d '{"start": {"weights": "models/019a9f50/model.safetensors", "model_config": "models/019a9f50/model.json"}}' localhost:50052 earmark.internal.v1.TrainerService/Detect
         """
