@@ -3,18 +3,17 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import grpc
 import typer
 from google.protobuf import json_format
 from rich.console import Console
 from rich.markup import escape
 
-from earmark.client import DEFAULT_ADDRESS, EarmarkError, connect, detect, explain, upload, wait_until_ready
+from earmark.client import DEFAULT_ADDRESS, connect, detect, upload, wait_until_ready
+from earmark.client.cli import aliases
+from earmark.client.cli.common import Address, errors_on_stderr
 from earmark.client.cli.follow import follow, follow_all
 from earmark.client.cli.tables import (
     detection_table,
@@ -38,25 +37,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-Address = Annotated[str, typer.Option(envvar="EARMARK_ADDRESS", help="The gateway's host:port.")]
+app.add_typer(aliases.app, name="alias")
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-
-
-@contextmanager
-def errors_on_stderr() -> Iterator[None]:
-    """Print an error to stderr for people and exit with code 1, or 130 after Ctrl-C."""
-    try:
-        yield
-    except grpc.RpcError as error:
-        message = str(explain(error))
-    except (EarmarkError, OSError) as error:
-        message = str(error)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    else:
-        return
-    Console(stderr=True, soft_wrap=True).print(f"[red]error:[/red] {escape(message)}")
-    raise typer.Exit(1)
 
 
 @app.command()
