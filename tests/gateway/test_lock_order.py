@@ -1,6 +1,7 @@
 """Two changes that lock the same rows lock them in the same order, so that neither is undone as a deadlock.
 
-A dataset comes before its jobs, and a job before its model; rows of one table are in the order of their ids.
+A dataset comes before its jobs, a job before its model, and a model before its aliases; rows of one table are
+in the order of their ids.
 """
 
 import asyncio
@@ -8,7 +9,7 @@ import asyncio
 from earmark.storage.database import Connection, Database
 from earmark.storage.queries import orphans
 from earmark.storage.queries.orphans import FinishedJob
-from earmark.v1.model_service_pb2 import DeleteModelRequest
+from earmark.v1.model_service_pb2 import DeleteModelRequest, SetModelAliasRequest
 from earmark.v1.model_service_pb2_grpc import ModelServiceStub
 from tests.gateway import scripted_trainer as script
 from tests.gateway.jobs import build_one, create, gateway, summaries, until_epoch, watched
@@ -50,6 +51,22 @@ async def test_the_end_of_a_job_locks_its_dataset_first(database_url, tmp_path) 
             await _until_one_waits(connection)
             await _lock(connection, "training_jobs")
         assert summaries(await watched(channel, job.id))[-1] == "completed"
+
+
+async def test_the_move_of_an_alias_locks_the_model_first(database_url, tmp_path) -> None:
+    first, second = [await one_model(database_url, active=True) for _ in range(2)]
+    async with gateway(database_url, tmp_path) as channel, Database(database_url) as database:
+        stub = ModelServiceStub(channel)
+        alias = "calls@production"
+        set_alias = SetModelAliasRequest(alias=alias, model_id=first)
+        etag = (await stub.SetModelAlias(set_alias)).model_alias.etag
+        async with database.transaction() as connection:
+            await connection.execute("SELECT FROM models FOR UPDATE")
+            request = SetModelAliasRequest(alias=alias, model_id=second, etag=etag)
+            move = asyncio.ensure_future(_done(stub.SetModelAlias(request)))
+            await _until_one_waits(connection)
+            await _lock(connection, "model_aliases")
+        await move
 
 
 async def test_a_sweep_locks_jobs_in_the_order_of_their_ids(database_url) -> None:

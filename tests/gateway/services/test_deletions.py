@@ -211,7 +211,7 @@ async def test_an_unfinished_job_prevents_the_deletion_of_its_base_model(trained
 
 
 @pytest.mark.parametrize("kind", ["dataset", "annotation_set", "training_job", "model"])
-async def test_an_alias_is_named_as_a_keeper_and_removed_and_counted_with_force(trained, kind) -> None:
+async def test_an_alias_is_named_without_force_and_removed_and_counted_with_it(trained, kind) -> None:
     models, alias = ModelServiceStub(trained.gateway.channel), "calls@production"
     await trained.gateway.execute("UPDATE models SET is_active = true")
     await models.SetModelAlias(model_service_pb2.SetModelAliasRequest(alias=alias, model_id=trained.model_id))

@@ -3,25 +3,18 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
-import grpc
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from earmark.client import (
-    DEFAULT_ADDRESS,
-    EarmarkError,
-    connect,
-    detect_live,
-    explain,
-    upload,
-    wait_until_ready,
-)
+from earmark.client import connect, detect_live, upload, wait_until_ready
+from earmark.client.cli import aliases
+from earmark.client.cli.common import Address, errors_on_stderr
 from earmark.client.cli.follow import follow, follow_all
 from earmark.client.cli.search import Format, Found, json_line, search, text, write_labels
 from earmark.client.cli.tables import (
@@ -48,25 +41,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-Address = Annotated[str, typer.Option(envvar="EARMARK_ADDRESS", help="The gateway's host:port.")]
+app.add_typer(aliases.app, name="alias")
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-
-
-@contextmanager
-def errors_on_stderr() -> Iterator[None]:
-    """Print an error to stderr for people and exit with code 1, or 130 after Ctrl-C."""
-    try:
-        yield
-    except grpc.RpcError as error:
-        message = str(explain(error))
-    except (EarmarkError, OSError) as error:
-        message = str(error)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    else:
-        return
-    Console(stderr=True, soft_wrap=True).print(f"[red]error:[/red] {escape(message)}")
-    raise typer.Exit(1)
 
 
 @app.command()

@@ -115,7 +115,7 @@ class ModelServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateModel(self, request, context):
-        """Changes name, description or is_active. A model that an alias names stays active.
+        """Changes name, description or is_active. A model that an alias names cannot be made inactive.
 
         grpcurl -plaintext -d '{"model": {"id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", "name": "Dropouts v1", "is_active": true}, "update_mask": "name,isActive"}' localhost:50051 earmark.v1.ModelService/UpdateModel
         """

@@ -44,7 +44,7 @@ class ModelServiceStub:
         grpcurl -plaintext -d '{"is_active": true, "artifact_types": ["dropout"], "name_prefix": "calls"}' localhost:50051 earmark.v1.ModelService/ListModels
     """
     UpdateModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.UpdateModelRequest, _model_service_pb2.UpdateModelResponse]
-    """Changes name, description or is_active. A model that an alias names stays active.
+    """Changes name, description or is_active. A model that an alias names cannot be made inactive.
 
         grpcurl -plaintext -d '{"model": {"id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", "name": "Dropouts v1", "is_active": true}, "update_mask": "name,isActive"}' localhost:50051 earmark.v1.ModelService/UpdateModel
     """
@@ -110,7 +110,7 @@ class ModelServiceAsyncStub(ModelServiceStub):
         grpcurl -plaintext -d '{"is_active": true, "artifact_types": ["dropout"], "name_prefix": "calls"}' localhost:50051 earmark.v1.ModelService/ListModels
     """
     UpdateModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.UpdateModelRequest, _model_service_pb2.UpdateModelResponse]  # type: ignore[assignment]
-    """Changes name, description or is_active. A model that an alias names stays active.
+    """Changes name, description or is_active. A model that an alias names cannot be made inactive.
 
         grpcurl -plaintext -d '{"model": {"id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", "name": "Dropouts v1", "is_active": true}, "update_mask": "name,isActive"}' localhost:50051 earmark.v1.ModelService/UpdateModel
     """
@@ -188,7 +188,7 @@ class ModelServiceServicer:
         request: _model_service_pb2.UpdateModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.UpdateModelResponse, _abc.Awaitable[_model_service_pb2.UpdateModelResponse]]:
-        """Changes name, description or is_active. A model that an alias names stays active.
+        """Changes name, description or is_active. A model that an alias names cannot be made inactive.
 
             grpcurl -plaintext -d '{"model": {"id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", "name": "Dropouts v1", "is_active": true}, "update_mask": "name,isActive"}' localhost:50051 earmark.v1.ModelService/UpdateModel
         """
