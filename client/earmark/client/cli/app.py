@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from earmark.client import connect, detect_live, upload, wait_until_ready
+from earmark.client import DEFAULT_ADDRESS, connect, detect_live, upload, wait_until_ready
 from earmark.client.cli import aliases
 from earmark.client.cli.common import Address, errors_on_stderr
 from earmark.client.cli.follow import follow, follow_all
