@@ -12,6 +12,7 @@ _KINDS = {
     "/earmark.v1.AudioService/UploadAudio": "uploads",
     "/earmark.v1.AudioService/DownloadAudio": "downloads",
     "/earmark.v1.DetectionService/Detect": "detections",
+    "/earmark.v1.ModelService/ExportModel": "downloads",
 }
 MESSAGE_BYTES = "message_bytes"
 

@@ -7,11 +7,18 @@ from typing import Any
 from earmark.trainer.service.errors import CallError
 from earmark.trainer.service.processes import ProcessLostError
 from earmark.trainer.service.supervisor import Supervisor
-from earmark.trainer.workers.wire import DetectedArtifact, DetectionReply, DetectionRequest, Failed
+from earmark.trainer.workers.wire import (
+    DetectedArtifact,
+    DetectionReply,
+    DetectionRequest,
+    Exported,
+    ExportRequest,
+    Failed,
+)
 
 START_SECONDS = 60.0  # a new process imports JAX and starts the device, mostly in 2 to 10 s
 
-Outcome = tuple[DetectedArtifact, ...] | Failed
+Outcome = tuple[DetectedArtifact, ...] | Exported | Failed
 
 
 class DetectionProcess:
@@ -48,6 +55,28 @@ class DetectionProcess:
         config: dict[str, Any],
     ) -> tuple[DetectedArtifact, ...]:
         """Returns the detections by start. The arguments are those of DetectionRequest. Raises CallError."""
+        outcome = await self._ask(
+            DetectionRequest(
+                self._next_number(), weights, model_config, sha256, features, duration_ms, config
+            )
+        )
+        assert isinstance(outcome, tuple)
+        return outcome
+
+    async def export(self, weights: str, model_config: str, sha256: str, file: Path) -> Exported:
+        """Writes the file. The arguments are those of ExportRequest. Raises CallError."""
+        outcome = await self._ask(ExportRequest(self._next_number(), weights, model_config, sha256, file))
+        assert isinstance(outcome, Exported)
+        return outcome
+
+    def _next_number(self) -> int:
+        self._last_number += 1
+        return self._last_number
+
+    async def _ask(
+        self, request: DetectionRequest | ExportRequest
+    ) -> tuple[DetectedArtifact, ...] | Exported:
+        """Returns the reply to a request. Raises CallError."""
         try:
             async with asyncio.timeout(START_SECONDS):
                 child = await self._supervisor.wait_until_warm()
@@ -57,10 +86,6 @@ class DetectionProcess:
                 f"the detection process of this trainer has not started within {START_SECONDS:g} s: "
                 "the trainer's log says why",
             ) from None
-        self._last_number += 1
-        request = DetectionRequest(
-            self._last_number, weights, model_config, sha256, features, duration_ms, config
-        )
         pending: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._pending[request.number] = pending
         try:

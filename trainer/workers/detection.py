@@ -1,5 +1,6 @@
 """The detection process. It is separate from training, so that a recording never waits for a job."""
 
+import hashlib
 import sys
 from collections import OrderedDict
 from dataclasses import astuple
@@ -8,13 +9,22 @@ from multiprocessing.connection import Connection
 import structlog
 
 from earmark.storage.objects import ObjectNotFoundError, ObjectStore, ObjectStoreError
+from earmark.trainer.export.native import archive
 from earmark.trainer.features.stored import unpack_features
 from earmark.trainer.logs import configure_logging
-from earmark.trainer.model import Model, UnreadableModelError, load_model
+from earmark.trainer.model import Model, ModelFiles, UnreadableModelError, load_model, read_files
 from earmark.trainer.scoring.detection import DetectionConfig, detect
 from earmark.trainer.settings import TrainerSettings
 from earmark.trainer.workers.device import device_failure, warm_up
-from earmark.trainer.workers.wire import DetectedArtifact, DetectionReply, DetectionRequest, Failed, Ready
+from earmark.trainer.workers.wire import (
+    DetectedArtifact,
+    DetectionReply,
+    DetectionRequest,
+    Exported,
+    ExportRequest,
+    Failed,
+    Ready,
+)
 
 CACHED_MODELS = 8
 
@@ -22,7 +32,7 @@ log = structlog.get_logger()
 
 
 class ModelCache:
-    """The models used most recently. They never become stale, because stored models never change."""
+    """Stored models, the ones used most recently in memory. They never become stale, because none changes."""
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
@@ -38,9 +48,13 @@ class ModelCache:
             self._loaded.popitem(last=False)
         return self._loaded[key]
 
+    def files(self, weights: str, config: str, sha256: str) -> ModelFiles:
+        """Returns the files of the model stored under these keys. Raises what read_files raises."""
+        return read_files(self._objects.identified(), weights, config, sha256)
+
 
 def serve(connection: Connection, settings: TrainerSettings) -> None:
-    """Sends Ready, then answers each DetectionRequest.
+    """Sends Ready, then answers each request.
 
     Raises EOFError when the front has closed its end, and SystemExit after a failure of the device.
     """
@@ -48,17 +62,19 @@ def serve(connection: Connection, settings: TrainerSettings) -> None:
     models = ModelCache(ObjectStore.open(settings.object_store_url))
     connection.send(Ready(warm_up()))
     while True:
-        request: DetectionRequest = connection.recv()
+        request: DetectionRequest | ExportRequest = connection.recv()
         outcome = answer(request, models)
         connection.send(DetectionReply(request.number, outcome))
         if isinstance(outcome, Failed) and outcome.ends_process:
             sys.exit(f"this process ends: {outcome.message}")
 
 
-def answer(request: DetectionRequest, models: ModelCache) -> tuple[DetectedArtifact, ...] | Failed:
-    """Returns the detections by start, or the failure. Raises nothing."""
+def answer(
+    request: DetectionRequest | ExportRequest, models: ModelCache
+) -> tuple[DetectedArtifact, ...] | Exported | Failed:
+    """Returns the detections by start, what was exported, or the failure. Raises nothing."""
     try:
-        return detected_artifacts(request, models)
+        return result(request, models)
     except ObjectStoreError as error:
         return Failed("OBJECT_STORE_UNAVAILABLE", str(error))
     except ObjectNotFoundError as error:
@@ -68,11 +84,20 @@ def answer(request: DetectionRequest, models: ModelCache) -> tuple[DetectedArtif
     except UnreadableModelError as error:
         return Failed(error.reason, str(error))
     except FileNotFoundError:
-        return Failed("INTERNAL", "the features are gone: was the call cancelled?")
+        return Failed("INTERNAL", "the call's files are gone: was it cancelled?")
     except Exception as error:
-        log.exception("detection crashed", weights=request.weights)
-        crashed = Failed("INTERNAL", "detection crashed: the trainer's log has the traceback")
+        log.exception("a request crashed", weights=request.weights)
+        crashed = Failed("INTERNAL", "the detection process crashed: the trainer's log has the traceback")
         return device_failure(error) or crashed
+
+
+def result(
+    request: DetectionRequest | ExportRequest, models: ModelCache
+) -> tuple[DetectedArtifact, ...] | Exported:
+    """Returns the detections by start, or what was exported. Raises what these raise."""
+    if isinstance(request, ExportRequest):
+        return exported(request, models)
+    return detected_artifacts(request, models)
 
 
 def detected_artifacts(request: DetectionRequest, models: ModelCache) -> tuple[DetectedArtifact, ...]:
@@ -86,3 +111,10 @@ def detected_artifacts(request: DetectionRequest, models: ModelCache) -> tuple[D
         DetectedArtifact(*astuple(detection))
         for detection in detect(model, features, request.duration_ms, DetectionConfig(**request.config))
     )
+
+
+def exported(request: ExportRequest, models: ModelCache) -> Exported:
+    """Writes the file. Raises what read_files raises, and FileNotFoundError if the call has ended."""
+    data = archive(models.files(request.weights, request.model_config, request.sha256))
+    request.file.write_bytes(data)
+    return Exported(len(data), hashlib.sha256(data).hexdigest())

@@ -120,6 +120,28 @@ class DetectionRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """To the detection process: write a file with which a stored model can be run elsewhere.
+
+    The reply has the same `number`. `weights`, `model_config` and `sha256` are those of a DetectionRequest.
+    """
+
+    number: int
+    weights: str
+    model_config: str
+    sha256: str
+    file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The file of an ExportRequest is written. `sha256` is the digest of its bytes, in hex."""
+
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class DetectedArtifact:
     """One detection; `confidence` is 0-1. `channels` are those with it, from 0, ascending.
 
@@ -136,7 +158,7 @@ class DetectedArtifact:
 
 @dataclass(frozen=True, slots=True)
 class DetectionReply:
-    """The reply to the DetectionRequest of this number: the detections by start, or the failure."""
+    """The reply to the request of this number: the detections by start, what was exported, or the failure."""
 
     number: int
-    outcome: tuple[DetectedArtifact, ...] | Failed
+    outcome: tuple[DetectedArtifact, ...] | Exported | Failed

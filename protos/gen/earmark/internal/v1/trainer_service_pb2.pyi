@@ -1,5 +1,6 @@
 from earmark.v1 import detection_pb2 as _detection_pb2
 from earmark.v1 import metrics_pb2 as _metrics_pb2
+from earmark.v1 import model_service_pb2 as _model_service_pb2
 from earmark.v1 import training_config_pb2 as _training_config_pb2
 from earmark.v1 import training_service_pb2 as _training_service_pb2
 from google.protobuf.internal import containers as _containers
@@ -279,6 +280,33 @@ class DetectResponse(_message.Message):
     detection: _detection_pb2.Detection
     summary: DetectResponse.Summary
     def __init__(self, detection: _Optional[_Union[_detection_pb2.Detection, _Mapping]] = ..., summary: _Optional[_Union[DetectResponse.Summary, _Mapping]] = ...) -> None: ...
+
+class ExportModelRequest(_message.Message):
+    __slots__ = ("weights", "model_config", "sha256", "format")
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    weights: str
+    model_config: str
+    sha256: str
+    format: _model_service_pb2.ModelFormat
+    def __init__(self, weights: _Optional[str] = ..., model_config: _Optional[str] = ..., sha256: _Optional[str] = ..., format: _Optional[_Union[_model_service_pb2.ModelFormat, str]] = ...) -> None: ...
+
+class ExportModelResponse(_message.Message):
+    __slots__ = ("file", "data")
+    class File(_message.Message):
+        __slots__ = ("size_bytes", "sha256")
+        SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+        SHA256_FIELD_NUMBER: _ClassVar[int]
+        size_bytes: int
+        sha256: str
+        def __init__(self, size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    file: ExportModelResponse.File
+    data: bytes
+    def __init__(self, file: _Optional[_Union[ExportModelResponse.File, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class GetCapacityRequest(_message.Message):
     __slots__ = ()

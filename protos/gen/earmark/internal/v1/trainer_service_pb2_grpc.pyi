@@ -62,6 +62,11 @@ class TrainerServiceStub:
 
         grpcurl -plaintext -d '{"start": {"weights": "models/019a9f50/model.safetensors", "model_config": "models/019a9f50/model.json"}}' localhost:50052 earmark.internal.v1.TrainerService/Detect
     """
+    ExportModel: _grpc.UnaryStreamMultiCallable[_trainer_service_pb2.ExportModelRequest, _trainer_service_pb2.ExportModelResponse]
+    """Sends a file with which a stored model can be run elsewhere: first its size and digest, then its bytes.
+
+        grpcurl -plaintext -d '{"weights": "jobs/019a9f45/model.safetensors", "model_config": "jobs/019a9f45/model.json", "format": "MODEL_FORMAT_NATIVE"}' localhost:50052 earmark.internal.v1.TrainerService/ExportModel
+    """
     GetCapacity: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.GetCapacityRequest, _trainer_service_pb2.GetCapacityResponse]
     """Returns the trainer's capacity and how much of it is free.
 
@@ -106,6 +111,11 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     """Finds artifacts in one recording.
 
         grpcurl -plaintext -d '{"start": {"weights": "models/019a9f50/model.safetensors", "model_config": "models/019a9f50/model.json"}}' localhost:50052 earmark.internal.v1.TrainerService/Detect
+    """
+    ExportModel: _aio.UnaryStreamMultiCallable[_trainer_service_pb2.ExportModelRequest, _trainer_service_pb2.ExportModelResponse]  # type: ignore[assignment]
+    """Sends a file with which a stored model can be run elsewhere: first its size and digest, then its bytes.
+
+        grpcurl -plaintext -d '{"weights": "jobs/019a9f45/model.safetensors", "model_config": "jobs/019a9f45/model.json", "format": "MODEL_FORMAT_NATIVE"}' localhost:50052 earmark.internal.v1.TrainerService/ExportModel
     """
     GetCapacity: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.GetCapacityRequest, _trainer_service_pb2.GetCapacityResponse]  # type: ignore[assignment]
     """Returns the trainer's capacity and how much of it is free.
@@ -168,6 +178,16 @@ class TrainerServiceServicer:
         """Finds artifacts in one recording.
 
             grpcurl -plaintext -d '{"start": {"weights": "models/019a9f50/model.safetensors", "model_config": "models/019a9f50/model.json"}}' localhost:50052 earmark.internal.v1.TrainerService/Detect
+        """
+
+    def ExportModel(
+        self,
+        request: _trainer_service_pb2.ExportModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_trainer_service_pb2.ExportModelResponse], _abc.AsyncIterator[_trainer_service_pb2.ExportModelResponse]]:
+        """Sends a file with which a stored model can be run elsewhere: first its size and digest, then its bytes.
+
+            grpcurl -plaintext -d '{"weights": "jobs/019a9f45/model.safetensors", "model_config": "jobs/019a9f45/model.json", "format": "MODEL_FORMAT_NATIVE"}' localhost:50052 earmark.internal.v1.TrainerService/ExportModel
         """
 
     def GetCapacity(
