@@ -9,9 +9,11 @@ from earmark.storage.records import Model
 from earmark.v1 import metrics_pb2, training_config_pb2
 from earmark.v1 import model_service_pb2 as pb
 
+DEFAULT_SAMPLE_RATE_HZ = 16_000
 # The ending of an exported file's name, and its media type.
 _FILES: Mapping[pb.ModelFormat, tuple[str, str]] = {
     pb.MODEL_FORMAT_NATIVE: ("zip", "application/zip"),
+    pb.MODEL_FORMAT_ONNX: ("onnx", "application/octet-stream"),
 }
 
 
@@ -43,7 +45,11 @@ def model_message(model: Model, view: MetricsView = metrics_pb2.METRICS_VIEW_FUL
 def export_request(model: Model, request: pb.ExportModelRequest) -> trainer_pb.ExportModelRequest:
     """What a trainer is asked for: the model's objects, and what the caller wants to have."""
     return trainer_pb.ExportModelRequest(
-        weights=model.weights, model_config=model.model_config, sha256=model.sha256, format=request.format
+        weights=model.weights,
+        model_config=model.model_config,
+        sha256=model.sha256,
+        format=request.format,
+        sample_rate_hz=request.sample_rate_hz or DEFAULT_SAMPLE_RATE_HZ,
     )
 
 

@@ -63,9 +63,13 @@ class DetectionProcess:
         assert isinstance(outcome, tuple)
         return outcome
 
-    async def export(self, weights: str, model_config: str, sha256: str, file: Path) -> Exported:
+    async def export(
+        self, weights: str, model_config: str, sha256: str, file: Path, onnx_rate: int | None
+    ) -> Exported:
         """Writes the file. The arguments are those of ExportRequest. Raises CallError."""
-        outcome = await self._ask(ExportRequest(self._next_number(), weights, model_config, sha256, file))
+        outcome = await self._ask(
+            ExportRequest(self._next_number(), weights, model_config, sha256, file, onnx_rate)
+        )
         assert isinstance(outcome, Exported)
         return outcome
 

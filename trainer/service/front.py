@@ -221,7 +221,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         with self.runtime.scratch.folder() as folder:
             path = folder / "exported"
             exporting = self.runtime.detection_process.export(
-                request.weights, request.model_config, request.sha256, path
+                request.weights, request.model_config, request.sha256, path, messages.onnx_rate(request)
             )
             exported = await interruptible(self._grace_over, exporting)
             file = pb.ExportModelResponse.File(size_bytes=exported.size_bytes, sha256=exported.sha256)

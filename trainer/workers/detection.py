@@ -10,6 +10,7 @@ import structlog
 
 from earmark.storage.objects import ObjectNotFoundError, ObjectStore, ObjectStoreError
 from earmark.trainer.export.native import archive
+from earmark.trainer.export.onnx import onnx_model
 from earmark.trainer.features.stored import unpack_features
 from earmark.trainer.logs import configure_logging
 from earmark.trainer.model import Model, ModelFiles, UnreadableModelError, load_model, read_files
@@ -114,7 +115,11 @@ def detected_artifacts(request: DetectionRequest, models: ModelCache) -> tuple[D
 
 
 def exported(request: ExportRequest, models: ModelCache) -> Exported:
-    """Writes the file. Raises what read_files raises, and FileNotFoundError if the call has ended."""
-    data = archive(models.files(request.weights, request.model_config, request.sha256))
+    """Writes the file. Raises what load_model raises, and FileNotFoundError if the call has ended."""
+    keys = (request.weights, request.model_config, request.sha256)
+    if request.onnx_rate is None:
+        data = archive(models.files(*keys))
+    else:
+        data = onnx_model(models.get(*keys), request.onnx_rate)
     request.file.write_bytes(data)
     return Exported(len(data), hashlib.sha256(data).hexdigest())

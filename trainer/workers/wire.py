@@ -124,6 +124,7 @@ class ExportRequest:
     """To the detection process: write a file with which a stored model can be run elsewhere.
 
     The reply has the same `number`. `weights`, `model_config` and `sha256` are those of a DetectionRequest.
+    `onnx_rate` is the sample rate of the PCM that the ONNX form takes; None for the native form.
     """
 
     number: int
@@ -131,6 +132,7 @@ class ExportRequest:
     model_config: str
     sha256: str
     file: Path
+    onnx_rate: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import grpc
+import numpy as np
+import onnxruntime
 import pytest
 import safetensors.numpy
 from grpc import aio
@@ -73,15 +75,17 @@ async def serving(front: Front):
         await server.stop(None)
 
 
-def export(gateway: Gateway, model_id: str, model_format: str = "NATIVE"):
-    request = pb.ExportModelRequest(model_id=model_id, format=f"MODEL_FORMAT_{model_format}")
+def export(gateway: Gateway, model_id: str, model_format: str = "NATIVE", **fields):
+    request = pb.ExportModelRequest(model_id=model_id, format=f"MODEL_FORMAT_{model_format}", **fields)
     return ModelServiceStub(gateway.channel).ExportModel(request)
 
 
-async def when_a_trainer_is_available(gateway: Gateway, model_id: str, model_format: str = "NATIVE"):
+async def when_a_trainer_is_available(
+    gateway: Gateway, model_id: str, model_format: str = "NATIVE", **fields
+):
     """The call and its first response, once the gateway has found its trainer."""
     while True:
-        call = export(gateway, model_id, model_format)
+        call = export(gateway, model_id, model_format, **fields)
         try:
             return call, await call.read()
         except aio.AioRpcError as error:
@@ -89,9 +93,9 @@ async def when_a_trainer_is_available(gateway: Gateway, model_id: str, model_for
                 raise
 
 
-async def exported(gateway: Gateway, model_id: str, model_format: str = "NATIVE"):
+async def exported(gateway: Gateway, model_id: str, model_format: str = "NATIVE", **fields):
     """What the file is, and its bytes."""
-    call, first = await when_a_trainer_is_available(gateway, model_id, model_format)
+    call, first = await when_a_trainer_is_available(gateway, model_id, model_format, **fields)
     parts: list[bytes] = []
     while (response := await call.read()) is not aio.EOF:
         parts.append(response.data)
@@ -112,6 +116,32 @@ async def test_the_native_export_has_the_stored_files(real, database_url) -> Non
     assert weights in data, "the archive is not compressed"
     assert safetensors.numpy.load(weights)["head/kernel/value"].shape == (8, 16)
     assert [learned["name"] for learned in json.loads(config)["artifact_types"]] == ["glitch", "echo"]
+
+
+async def test_the_onnx_export_takes_pcm_at_the_rate_that_was_asked_for(real, database_url) -> None:
+    model_id = await untrained_model(database_url, real.objects)
+    async with opened(database_url, real.data_dir, trainers=real.address) as gateway:
+        file, data = await exported(gateway, model_id, "ONNX", sample_rate_hz=22_050)
+        _, default = await exported(gateway, model_id, "ONNX")
+    assert (file.filename, file.media_type) == (f"{model_id}.onnx", "application/octet-stream")
+    assert (file.size_bytes, file.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    session = onnxruntime.InferenceSession(data)
+    [scores] = session.run(["scores"], {"pcm": np.zeros(22_050, np.float32)})
+    assert scores.shape == (100, 2)
+    assert (scores == 0.5).all(), "this model has the same score for everything"
+    rates = [rate_of(each) for each in (data, default)]
+    assert rates == ["22050", "16000"]
+
+
+def rate_of(data: bytes) -> str:
+    return onnxruntime.InferenceSession(data).get_modelmeta().custom_metadata_map["sample_rate_hz"]
+
+
+@pytest.mark.parametrize("rate", [-1, 7_975, 16_001, 48_025])
+async def test_a_sample_rate_that_no_graph_takes_is_refused(gateway, rate) -> None:
+    call = export(gateway, str(uuid7()), "ONNX", sample_rate_hz=rate).read()
+    refusal = await refused(call, "INVALID_ARGUMENT", "INVALID_FIELD")
+    assert list(refusal.fields) == ["sample_rate_hz"]
 
 
 async def test_an_archived_and_inactive_model_is_exported(real, database_url) -> None:

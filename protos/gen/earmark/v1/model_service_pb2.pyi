@@ -14,8 +14,10 @@ class ModelFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     MODEL_FORMAT_UNSPECIFIED: _ClassVar[ModelFormat]
     MODEL_FORMAT_NATIVE: _ClassVar[ModelFormat]
+    MODEL_FORMAT_ONNX: _ClassVar[ModelFormat]
 MODEL_FORMAT_UNSPECIFIED: ModelFormat
 MODEL_FORMAT_NATIVE: ModelFormat
+MODEL_FORMAT_ONNX: ModelFormat
 
 class Model(_message.Message):
     __slots__ = ("id", "training_job_id", "dataset_id", "name", "description", "artifact_types", "eval_metrics", "recommended_thresholds", "is_active", "created_at", "updated_at", "deleted_at", "etag", "size_bytes", "sha256", "config", "best_epoch", "merge_windows_ms", "min_durations_ms")
@@ -172,12 +174,14 @@ class UndeleteModelResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
 
 class ExportModelRequest(_message.Message):
-    __slots__ = ("model_id", "format")
+    __slots__ = ("model_id", "format", "sample_rate_hz")
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     format: ModelFormat
-    def __init__(self, model_id: _Optional[str] = ..., format: _Optional[_Union[ModelFormat, str]] = ...) -> None: ...
+    sample_rate_hz: int
+    def __init__(self, model_id: _Optional[str] = ..., format: _Optional[_Union[ModelFormat, str]] = ..., sample_rate_hz: _Optional[int] = ...) -> None: ...
 
 class ExportModelResponse(_message.Message):
     __slots__ = ("file", "data")

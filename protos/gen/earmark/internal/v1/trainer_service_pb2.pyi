@@ -282,16 +282,18 @@ class DetectResponse(_message.Message):
     def __init__(self, detection: _Optional[_Union[_detection_pb2.Detection, _Mapping]] = ..., summary: _Optional[_Union[DetectResponse.Summary, _Mapping]] = ...) -> None: ...
 
 class ExportModelRequest(_message.Message):
-    __slots__ = ("weights", "model_config", "sha256", "format")
+    __slots__ = ("weights", "model_config", "sha256", "format", "sample_rate_hz")
     WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     MODEL_CONFIG_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
     weights: str
     model_config: str
     sha256: str
     format: _model_service_pb2.ModelFormat
-    def __init__(self, weights: _Optional[str] = ..., model_config: _Optional[str] = ..., sha256: _Optional[str] = ..., format: _Optional[_Union[_model_service_pb2.ModelFormat, str]] = ...) -> None: ...
+    sample_rate_hz: int
+    def __init__(self, weights: _Optional[str] = ..., model_config: _Optional[str] = ..., sha256: _Optional[str] = ..., format: _Optional[_Union[_model_service_pb2.ModelFormat, str]] = ..., sample_rate_hz: _Optional[int] = ...) -> None: ...
 
 class ExportModelResponse(_message.Message):
     __slots__ = ("file", "data")
