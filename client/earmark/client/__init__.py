@@ -16,7 +16,7 @@ from earmark.client.channel import Client, connect
 from earmark.client.errors import EarmarkError, Explanation, FieldViolation, PreconditionViolation, explain
 from earmark.client.parts import IncompleteReplyError
 from earmark.client.positions import TERMINAL_STATUSES, FileEvent, JobEvent
-from earmark.client.transfer import detect, download, upload
+from earmark.client.transfer import detect, download, export, upload
 from earmark.client.watch import wait_until_ready, watch, watch_audio_files, watch_jobs
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "detect",
     "download",
     "explain",
+    "export",
     "upload",
     "wait_until_ready",
     "watch",

@@ -10,7 +10,7 @@ Cancelling a task cancels the call that it waits for, and closing a watch (`aclo
 """
 
 from earmark.client.aio.channel import Client, connect, interceptors
-from earmark.client.aio.transfer import detect, download, upload
+from earmark.client.aio.transfer import detect, download, export, upload
 from earmark.client.aio.watch import wait_until_ready, watch, watch_audio_files, watch_jobs
 from earmark.client.backoff import Backoff
 from earmark.client.calls import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, channel_options
@@ -36,6 +36,7 @@ __all__ = [
     "detect",
     "download",
     "explain",
+    "export",
     "interceptors",
     "upload",
     "wait_until_ready",

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,16 @@ from google.protobuf import json_format
 from rich.console import Console
 from rich.markup import escape
 
-from earmark.client import DEFAULT_ADDRESS, EarmarkError, connect, detect, explain, upload, wait_until_ready
+from earmark.client import (
+    DEFAULT_ADDRESS,
+    EarmarkError,
+    connect,
+    detect,
+    explain,
+    export,
+    upload,
+    wait_until_ready,
+)
 from earmark.client.cli.follow import follow, follow_all
 from earmark.client.cli.tables import (
     detection_table,
@@ -30,7 +40,17 @@ from earmark.v1 import admin_service_pb2 as admin
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import training_service_pb2 as training
 from earmark.v1.detection_pb2 import Detection, DetectionConfig
+from earmark.v1.model_service_pb2 import MODEL_FORMAT_NATIVE, MODEL_FORMAT_ONNX
 
+
+class ExportFormat(StrEnum):
+    """A name for each ModelFormat."""
+
+    NATIVE = "native"
+    ONNX = "onnx"
+
+
+MODEL_FORMATS = {ExportFormat.NATIVE: MODEL_FORMAT_NATIVE, ExportFormat.ONNX: MODEL_FORMAT_ONNX}
 app = typer.Typer(
     name="earmark",
     help="Trains custom detectors of audio artifacts and serves them over gRPC.",
@@ -225,6 +245,26 @@ def detect_file(
             Console().print(detection_table(detections))
         else:
             typer.echo("nothing found")
+
+
+@app.command("export")
+def export_model(
+    model: Annotated[str, typer.Argument(help="The model's id.")],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    model_format: Annotated[
+        ExportFormat, typer.Option("--format", help="native is a zip of what is stored; see docs/export.md.")
+    ] = ExportFormat.NATIVE,
+    sample_rate: Annotated[
+        int, typer.Option(help="Of the PCM that the ONNX form takes, in Hz [16000].", show_default=False)
+    ] = 0,
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Write a file with which a model can be run elsewhere."""
+    chosen = MODEL_FORMATS[model_format]
+    with errors_on_stderr(), connect(address) as client:
+        path = export(client, model, output, model_format=chosen, sample_rate_hz=sample_rate)
+        typer.echo(f"{path}  {path.stat().st_size} bytes")
 
 
 @app.command()
