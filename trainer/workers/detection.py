@@ -10,7 +10,6 @@ import structlog
 
 from earmark.storage.objects import ObjectNotFoundError, ObjectStore, ObjectStoreError
 from earmark.trainer.export.native import archive
-from earmark.trainer.export.onnx import onnx_model
 from earmark.trainer.features.stored import unpack_features
 from earmark.trainer.logs import configure_logging
 from earmark.trainer.model import Model, ModelFiles, UnreadableModelError, load_model, read_files
@@ -120,6 +119,9 @@ def exported(request: ExportRequest, models: ModelCache) -> Exported:
     if request.onnx_rate is None:
         data = archive(models.files(*keys))
     else:
+        # Importing ONNX takes up to a second, for a rare request.
+        from earmark.trainer.export.onnx import onnx_model  # noqa: PLC0415
+
         data = onnx_model(models.get(*keys), request.onnx_rate)
     request.file.write_bytes(data)
     return Exported(len(data), hashlib.sha256(data).hexdigest())
