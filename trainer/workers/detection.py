@@ -86,8 +86,9 @@ def answer(
     except FileNotFoundError:
         return Failed("INTERNAL", "the call's files are gone: was it cancelled?")
     except Exception as error:
-        log.exception("a request crashed", weights=request.weights)
-        crashed = Failed("INTERNAL", "the detection process crashed: the trainer's log has the traceback")
+        what = "the export" if isinstance(request, ExportRequest) else "detection"
+        log.exception("a request crashed", work=what, weights=request.weights)
+        crashed = Failed("INTERNAL", f"{what} crashed: the trainer's log has the traceback")
         return device_failure(error) or crashed
 
 
