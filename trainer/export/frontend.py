@@ -54,8 +54,8 @@ def floors(mel: Value, frames: Value) -> Value:
     half = frontend.FLOOR_FRAMES // 2
     lowest = -(-by_band).op("MaxPool", kernel_shape=[frontend.FLOOR_FRAMES], pads=[half, half])
     floor = lowest.reshape(frontend.FLOOR_BANDS, MEL_BANDS // frontend.FLOOR_BANDS, -1).reduce("Mean", 1)
-    ahead = frontend.MEDIAN_AHEAD
-    coarse = floor.cut(0, axis=1, step=10).pad(frontend.MEDIAN_STEPS - 1 - ahead, ahead, 1, "edge")
+    after = frontend.MEDIAN_AHEAD
+    coarse = floor.cut(0, axis=1, step=10).pad(frontend.MEDIAN_STEPS - 1 - after, after, 1, "edge")
     count = coarse.length(1) - (frontend.MEDIAN_STEPS - 1)
     windows = coarse.take(count.range().new_axis(1) + np.arange(frontend.MEDIAN_STEPS), axis=1)
     median = windows.largest(frontend.MEDIAN_STEPS // 2 + 1).transpose(1, 0).repeated(10, frames)

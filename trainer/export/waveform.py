@@ -59,9 +59,9 @@ def centred(audio: Value, frames: Frames) -> Value:
     """See the twin."""
     inside = frames.inside()
     offset = (frames.framed(audio) * inside).reduce("Sum") / frames.lengths.cast(np.float32)
-    ahead = waveform.OFFSET_FRAMES // 2 - waveform.OFFSET_ORIGIN
+    after = waveform.OFFSET_FRAMES // 2 - waveform.OFFSET_ORIGIN
     for _ in range(waveform.OFFSET_PASSES):
-        padded = offset.pad(waveform.OFFSET_FRAMES - 1 - ahead, ahead, mode="edge")
+        padded = offset.pad(waveform.OFFSET_FRAMES - 1 - after, after, mode="edge")
         offset = padded.sliding(waveform.OFFSET_FRAMES).reduce("Mean")
     steps = (offset.cut(1).join(offset.cut(-1), axis=0) - offset) / frames.hop
     within = frames.samples.range() - frames.spread(frames.starts)
