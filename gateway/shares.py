@@ -14,6 +14,7 @@ _KINDS = {
     "/earmark.v1.DetectionService/Detect": "detections",
     "/earmark.v1.DetectionService/DownloadDetections": "downloads",
     "/earmark.v1.DetectionService/UploadRecording": "uploads",
+    "/earmark.v1.ModelService/ExportModel": "downloads",
 }
 MESSAGE_BYTES = "message_bytes"
 

@@ -17,7 +17,18 @@ from earmark.storage.migrations import migrate
 from tests import typechecking
 
 # In this process, the shapes, the dtypes and all other types of these modules are checked at every call.
-TYPE_CHECKED = ("chunks", "data", "features", "learning", "model", "network", "pytrees", "regions", "scoring")
+TYPE_CHECKED = (
+    "chunks",
+    "data",
+    "export",
+    "features",
+    "learning",
+    "model",
+    "network",
+    "pytrees",
+    "regions",
+    "scoring",
+)
 install_import_hook([f"earmark.trainer.{name}" for name in TYPE_CHECKED], f"{typechecking.__name__}.check")
 
 # Every trainer of the run, in this process and in others, compiles what no other has compiled before.

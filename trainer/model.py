@@ -5,7 +5,8 @@ The weights are a safetensors file, everything else is JSON. Nothing is pickled.
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -79,6 +80,14 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model as it is stored: its JSON configuration, and its weights as a safetensors file."""
+
+    config: bytes
+    weights: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class StoredModel:
     """Where a model is stored. `size_bytes` and `sha256` are those of the weights."""
 
@@ -119,20 +128,33 @@ def store_model(
     return StoredModel(weights_key, config_key, len(weights), hashlib.sha256(weights).hexdigest())
 
 
-def load_model(objects: ObjectStore, weights_key: str, config_key: str, sha256: str) -> Model:
-    """Reads a stored model. `sha256` is the digest of its weights.
+def read_files(objects: ObjectStore, weights_key: str, config_key: str, sha256: str) -> ModelFiles:
+    """Reads the files of a stored model. `sha256` is the digest of its weights.
 
     Raises ObjectNotFoundError, OutdatedModelError if it is of another version, and UnreadableModelError if it
     is not what was stored.
     """
-    config, weights = objects.get(config_key), objects.get(weights_key)
-    if hashlib.sha256(weights).hexdigest() != sha256:
+    files = ModelFiles(objects.get(config_key), objects.get(weights_key))
+    if hashlib.sha256(files.weights).hexdigest() != sha256:
         raise UnreadableModelError(f"the weights {weights_key} are damaged: their SHA-256 is another one")
+    with _readable(config_key):
+        _check_version(json.loads(files.config))
+        _check_config(files.config, files.weights)
+    return files
+
+
+def load_model(objects: ObjectStore, weights_key: str, config_key: str, sha256: str) -> Model:
+    """Reads a stored model. `sha256` is the digest of its weights. Raises what read_files raises."""
+    files = read_files(objects, weights_key, config_key, sha256)
+    with _readable(config_key):
+        return _model(json.loads(files.config), safetensors.numpy.load(files.weights))
+
+
+@contextmanager
+def _readable(config_key: str) -> Iterator[None]:
+    """Raises UnreadableModelError if what is stored is no model."""
     try:
-        description = json.loads(config)
-        _check_version(description)
-        _check_config(config, weights)
-        return _model(description, safetensors.numpy.load(weights))
+        yield
     except OutdatedModelError:
         raise
     except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:

@@ -1,10 +1,20 @@
-"""Converts models from records to messages."""
+"""Converts models from records to messages, and their exports between the two contracts."""
+
+from collections.abc import Mapping
 
 from earmark.gateway.convert.metrics import MetricsView, eval_metrics_message
 from earmark.gateway.convert.values import etag, from_json, timestamp
+from earmark.internal.v1 import trainer_service_pb2 as trainer_pb
 from earmark.storage.records import Model, ModelAlias, ModelAliasMove, ModelUsage
 from earmark.v1 import metrics_pb2, training_config_pb2
 from earmark.v1 import model_service_pb2 as pb
+
+DEFAULT_SAMPLE_RATE_HZ = 16_000
+# The ending of an exported file's name, and its media type.
+_FILES: Mapping[pb.ModelFormat, tuple[str, str]] = {
+    pb.MODEL_FORMAT_NATIVE: ("zip", "application/zip"),
+    pb.MODEL_FORMAT_ONNX: ("onnx", "application/octet-stream"),
+}
 
 
 def model_message(model: Model, view: MetricsView = metrics_pb2.METRICS_VIEW_FULL) -> pb.Model:
@@ -73,4 +83,32 @@ def model_usage_message(model: Model, usage: ModelUsage) -> pb.ModelUsage:
         derived_model_count=usage.derived_model_count,
         detection_count=usage.detection_count,
         last_detected_at=timestamp(usage.last_detected_at),
+    )
+
+
+def export_request(model: Model, request: pb.ExportModelRequest) -> trainer_pb.ExportModelRequest:
+    """What a trainer is asked for: the model's objects, and what the caller wants to have."""
+    return trainer_pb.ExportModelRequest(
+        weights=model.weights,
+        model_config=model.model_config,
+        sha256=model.sha256,
+        format=request.format,
+        sample_rate_hz=request.sample_rate_hz or DEFAULT_SAMPLE_RATE_HZ,
+    )
+
+
+def export_response(
+    model: Model, request: pb.ExportModelRequest, response: trainer_pb.ExportModelResponse
+) -> pb.ExportModelResponse:
+    """A trainer's message as the caller gets it: the file with a name and a media type, or its next bytes."""
+    if not response.HasField("file"):
+        return pb.ExportModelResponse(data=response.data)
+    ending, media_type = _FILES[request.format]
+    return pb.ExportModelResponse(
+        file=pb.ExportModelResponse.File(
+            filename=f"{model.id}.{ending}",
+            size_bytes=response.file.size_bytes,
+            sha256=response.file.sha256,
+            media_type=media_type,
+        )
     )

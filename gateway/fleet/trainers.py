@@ -183,7 +183,10 @@ class Trainers:
         return versions.pop() if len(versions) == 1 else None
 
     def pick_for_detection(self) -> Trainer:
-        """Picks the available trainers that are well in turn. Raises UnavailableError if there are none."""
+        """Picks the available trainers that are well in turn, also for an export.
+
+        Raises UnavailableError if there are none.
+        """
         available = [trainer for trainer in self.available() if not trainer.capacity.problem]
         if not available:
             log.warning("no trainer for a detection", entries=self._discovery.entries())

@@ -9,14 +9,8 @@ from grpc import aio
 
 from earmark.gateway import lookup
 from earmark.gateway.convert.detections import detect_start_request, detect_summary_response
-from earmark.gateway.errors import (
-    EarmarkError,
-    FieldViolation,
-    InvalidArgumentError,
-    StoredObjectDamagedError,
-    model_outdated,
-)
-from earmark.gateway.fleet.failures import failure_of
+from earmark.gateway.errors import EarmarkError, FieldViolation, InvalidArgumentError
+from earmark.gateway.fleet.failures import error_of_model, failure_of
 from earmark.gateway.fleet.trainers import Trainer, TrainerLostError, send, unavailable
 from earmark.gateway.rules.detection import check_types
 from earmark.gateway.rules.models import check_usable
@@ -130,17 +124,8 @@ async def _send_all(
 def _to_earmark_error(error: aio.AioRpcError, trainer: Trainer, model: Model) -> EarmarkError | None:
     """The caller's error for a trainer's status; None for a status that no trainer should return."""
     details, failure = error.details() or "", failure_of(error)
-    if failure.reason == "STORED_DATA_DAMAGED":
-        log.error("a model is damaged", model=str(model.id), cause=details)
-        return StoredObjectDamagedError(
-            f"the stored files of model {model.id} are missing or damaged: train it again"
-        )
-    if failure.reason == "MODEL_OUTDATED":
-        return model_outdated(
-            str(model.id),
-            f"model {model.id} is outdated: {details}, with the dataset and the config of training job "
-            f"{model.training_job_id}, and without base_model_id",
-        )
+    if (of_model := error_of_model(model, failure, details)) is not None:
+        return of_model
     if failure.kind == trainer_service_pb2.FAILURE_KIND_DATA:
         return InvalidArgumentError([FieldViolation("data", details)], reason="INVALID_AUDIO")
     if failure.kind == trainer_service_pb2.FAILURE_KIND_ATTEMPT and failure.reason == "INTERNAL":

@@ -1,14 +1,20 @@
 """earmark.v1.ModelService."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 from uuid import UUID
+
+import structlog
+from grpc import aio
 
 from earmark.gateway import lookup
 from earmark.gateway.app import App
 from earmark.gateway.caller import caller, tenant
 from earmark.gateway.convert.models import (
+    export_request,
+    export_response,
     model_alias_message,
     model_alias_move_message,
     model_message,
@@ -16,16 +22,21 @@ from earmark.gateway.convert.models import (
 )
 from earmark.gateway.errors import NotFoundError
 from earmark.gateway.field_masks import check_etag, masked_paths
+from earmark.gateway.fleet.failures import error_of_model, failure_of
+from earmark.gateway.fleet.trainers import unavailable
 from earmark.gateway.idempotency import run_once
 from earmark.gateway.paging import PageRequest
 from earmark.gateway.reports.model import model_report
 from earmark.gateway.rules import models as rules
 from earmark.gateway.rules.deletions import check_deletable
+from earmark.internal.v1 import trainer_service_pb2
 from earmark.storage.database import Connection
 from earmark.storage.queries import deletions, events, model_aliases, model_usage, models
 from earmark.storage.records import Model
 from earmark.v1 import model_service_pb2 as pb
 from earmark.v1 import model_service_pb2_grpc
+
+log = structlog.get_logger("gateway")
 
 EDITABLE = ("name", "description", "is_active")
 # How many users of a model of each kind GetModelUsage names.
@@ -33,7 +44,7 @@ MOST_USERS = 100
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """Reads, names, changes, archives and restores models, which completed training jobs produce."""
+    """Reads, names, changes, archives, restores and exports models, which completed training jobs produce."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -166,6 +177,31 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         if not page.messages:
             raise NotFoundError("model_alias", request.alias, "it never existed; see ListModelAliases")
         return pb.ListModelAliasMovesResponse(moves=page.messages, next_page_token=page.next_page_token)
+
+    async def ExportModel(
+        self, request: pb.ExportModelRequest, _: Any
+    ) -> AsyncIterator[pb.ExportModelResponse]:
+        async with self._app.database.connection() as connection:
+            model = await lookup.named_model(connection, request.model_id)
+        call = self._app.trainers.pick_for_detection().stub.ExportModel(export_request(model, request))
+        try:
+            async for response in call:
+                yield export_response(model, request, response)
+        except aio.AioRpcError as error:
+            raise _export_error(error, model) from None
+        finally:
+            call.cancel()
+
+
+def _export_error(error: aio.AioRpcError, model: Model) -> Exception:
+    """The caller's error for a trainer's status; the status itself if no trainer should return it."""
+    details, failure = error.details() or "", failure_of(error)
+    if (of_model := error_of_model(model, failure, details)) is not None:
+        return of_model
+    if failure.kind == trainer_service_pb2.FAILURE_KIND_ATTEMPT and failure.reason == "INTERNAL":
+        return error
+    log.warning("trainer lost during an export", cause=details)
+    return unavailable("the trainer was lost during the export: begin it again")
 
 
 async def _update(connection: Connection, old: Model, new: pb.Model, paths: frozenset[str]) -> None:

@@ -12,10 +12,11 @@ from grpc_status import rpc_status
 
 from earmark.client import Backoff, Client
 from earmark.v1 import admin_service_pb2_grpc as admin
-from earmark.v1 import audio_service_pb2, detection_pb2, detection_service_pb2
+from earmark.v1 import audio_service_pb2, detection_pb2, detection_service_pb2, model_service_pb2
 from earmark.v1 import audio_service_pb2_grpc as audio
 from earmark.v1 import dataset_service_pb2_grpc as datasets
 from earmark.v1 import detection_service_pb2_grpc as detection
+from earmark.v1 import model_service_pb2_grpc as models
 from earmark.v1 import training_service_pb2_grpc as training
 
 Serve = Callable[..., Client]
@@ -26,6 +27,7 @@ _REGISTER = {
     audio.AudioServiceServicer: audio.add_AudioServiceServicer_to_server,
     datasets.DatasetServiceServicer: datasets.add_DatasetServiceServicer_to_server,
     detection.DetectionServiceServicer: detection.add_DetectionServiceServicer_to_server,
+    models.ModelServiceServicer: models.add_ModelServiceServicer_to_server,
     training.TrainingServiceServicer: training.add_TrainingServiceServicer_to_server,
 }
 
@@ -113,6 +115,21 @@ class Store(audio.AudioServiceServicer):
             yield audio_service_pb2.DownloadAudioResponse(
                 offset=offset, data=self.sent_back[offset : offset + 100_000]
             )
+
+
+class Exporter(models.ModelServiceServicer):
+    """Exports `sent`, which should be CONTENT, and keeps the requests."""
+
+    def __init__(self, sent: bytes = CONTENT) -> None:
+        self.sent = sent
+        self.requests: list[model_service_pb2.ExportModelRequest] = []
+
+    def ExportModel(self, request: Any, _context: grpc.ServicerContext) -> Iterator[Any]:
+        self.requests.append(request)
+        sha256 = hashlib.sha256(CONTENT).hexdigest()
+        yield model_service_pb2.ExportModelResponse(file={"size_bytes": len(CONTENT), "sha256": sha256})
+        for offset in range(0, len(self.sent), 100_000):
+            yield model_service_pb2.ExportModelResponse(data=self.sent[offset : offset + 100_000])
 
 
 class Finder(detection.DetectionServiceServicer):

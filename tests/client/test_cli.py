@@ -20,7 +20,8 @@ from earmark.v1 import admin_service_pb2_grpc, training_service_pb2_grpc
 from earmark.v1 import training_service_pb2 as training
 from earmark.v1.detection_pb2 import DetectionConfig
 from earmark.v1.error_reason_pb2 import ERROR_REASON_LOSS_NOT_FINITE
-from tests.client.small_gateway import Finder, Serve, Store, refuse
+from earmark.v1.model_service_pb2 import MODEL_FORMAT_NATIVE, MODEL_FORMAT_ONNX
+from tests.client.small_gateway import CONTENT, Exporter, Finder, Serve, Store, refuse
 
 COMPLETED = training.TRAINING_JOB_STATUS_COMPLETED
 FAILED = training.TRAINING_JOB_STATUS_FAILED
@@ -360,3 +361,24 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert result.exit_code == 1
     assert 'no-such-thing, which is not installed: pip install "earmark[gateway]"' in result.stderr
+
+
+def test_export_writes_the_file_and_prints_its_size(serve: Serve, tmp_path: Path) -> None:
+    client, path = serve(exporter := Exporter()), tmp_path / "model.onnx"
+
+    result = run(client, "export", "m", "--format", "onnx", "--sample-rate", "8000", "-o", str(path))
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{path}  {len(CONTENT)} bytes\n"
+    assert path.read_bytes() == CONTENT
+    run(client, "export", "m", "--output", str(path))
+    sent = [(request.model_id, request.format, request.sample_rate_hz) for request in exporter.requests]
+    assert sent == [("m", MODEL_FORMAT_ONNX, 8_000), ("m", MODEL_FORMAT_NATIVE, 0)]
+
+
+def test_an_export_that_breaks_off_is_an_error_and_leaves_no_file(serve: Serve, tmp_path: Path) -> None:
+    result = run(serve(Exporter(CONTENT[:1000])), "export", "m", "-o", str(tmp_path / "model.zip"))
+
+    assert result.exit_code == 1
+    assert "the export of model m does not match its 2560000 bytes" in result.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -7,8 +7,9 @@ import pytest
 
 from earmark.client import IncompleteReplyError
 from earmark.v1 import detection_pb2
+from earmark.v1.model_service_pb2 import MODEL_FORMAT_ONNX
 from tests.client.both import Reach
-from tests.client.small_gateway import CONTENT, QUICK, Finder, Store, cut, unavailable
+from tests.client.small_gateway import CONTENT, QUICK, Exporter, Finder, Store, cut, unavailable
 
 
 def test_an_upload_sends_metadata_and_parts(reach: Reach, recording: Path) -> None:
@@ -59,6 +60,29 @@ def test_an_incomplete_download_leaves_no_file(reach: Reach, tmp_path: Path) -> 
     short = Store(sent_back=CONTENT[:-1])
     with pytest.raises(IncompleteReplyError, match="2560000 bytes"):
         reach(short).result(lambda api, client: api.download(client, "file", tmp_path / "back.wav"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_is_complete(reach: Reach, tmp_path: Path) -> None:
+    exporter, path = Exporter(), tmp_path / "model.onnx"
+
+    written = reach(exporter).result(
+        lambda api, client: api.export(
+            client, "model", path, model_format=MODEL_FORMAT_ONNX, sample_rate_hz=22_050
+        )
+    )
+
+    assert written == path
+    assert path.read_bytes() == CONTENT
+    assert list(tmp_path.iterdir()) == [path]
+    [request] = exporter.requests
+    assert (request.model_id, request.format, request.sample_rate_hz) == ("model", MODEL_FORMAT_ONNX, 22_050)
+
+
+def test_an_incomplete_export_leaves_no_file(reach: Reach, tmp_path: Path) -> None:
+    short = Exporter(CONTENT[:-1])
+    with pytest.raises(IncompleteReplyError, match="the export of model 1 does not match its 2560000 bytes"):
+        reach(short).result(lambda api, client: api.export(client, "1", tmp_path / "model.zip"))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -24,9 +24,9 @@ from tests.fuzz.known import Known
 from tests.fuzz.messages import Maker
 
 CALL_SECONDS = 5.0
-# Of a call that decodes a file, or waits for a job's last checkpoint, with as many others beside it.
+# Of a call that decodes a file, exports a model or waits for a job's last checkpoint, beside many others.
 WORK_SECONDS = 60.0
-WORK = ("ProcessAudio", "Detect", "DetectFiles", "HandBack")
+WORK = ("ProcessAudio", "Detect", "DetectFiles", "ExportModel", "HandBack")
 # What every error has.
 DETAILS = {
     "earmark.v1": [error_details_pb2.ErrorInfo],

@@ -15,6 +15,8 @@ from earmark.trainer.workers.wire import (
     DetectedArtifact,
     DetectionReply,
     DetectionRequest,
+    Exported,
+    ExportRequest,
     Failed,
     FileRequest,
     LiveClosed,
@@ -29,7 +31,7 @@ from earmark.trainer.workers.wire import (
 
 START_SECONDS = 60.0  # a new process imports JAX and starts the device, mostly in 2 to 10 s
 
-Request: TypeAlias = DetectionRequest | ModelRequest | FileRequest | LiveStart | LiveFeatures
+Request: TypeAlias = DetectionRequest | ModelRequest | FileRequest | LiveStart | LiveFeatures | ExportRequest
 
 
 class DetectionProcess:
@@ -106,6 +108,15 @@ class DetectionProcess:
             yield LiveDetection(self, child, number, await self.ask(child, request))
         finally:
             await child.send(LiveClosed(number))
+
+    async def export(
+        self, weights: str, model_config: str, sha256: str, file: Path, onnx_rate: int | None
+    ) -> Exported:
+        """Writes the file. The arguments are those of ExportRequest. Raises CallError."""
+        exported: Exported = await self._answer(
+            lambda number: ExportRequest(number, weights, model_config, sha256, file, onnx_rate)
+        )
+        return exported
 
     async def _answer(self, request: Callable[[int], Request]) -> Any:
         """Sends the request that has a new number. Returns the outcome. Raises CallError."""

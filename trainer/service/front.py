@@ -14,7 +14,7 @@ from grpc_status import rpc_status
 from earmark.disk import is_of_disk
 from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
-from earmark.storage.objects import ObjectNotFoundError, ObjectStoreError
+from earmark.storage.objects import PART_BYTES, ObjectNotFoundError, ObjectStoreError
 from earmark.trainer.events import Completed
 from earmark.trainer.failures import FailureKind, kind_of
 from earmark.trainer.features.version import FRONTEND_VERSION
@@ -282,6 +282,23 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
             await context.write(response)
         summary = pb.DetectResponse.Summary(duration_ms=decoded.duration_ms)
         await context.write(pb.DetectResponse(summary=summary))
+
+    @rpc
+    async def ExportModel(self, request: pb.ExportModelRequest, context: Context) -> None:
+        """Writes what the exported file is, then its bytes, each part once the one before is on its way."""
+        self._refuse_if_stopping()
+        check_below("jobs", weights=request.weights, model_config=request.model_config)
+        with self.runtime.scratch.folder() as folder:
+            path = folder / "exported"
+            exporting = self.runtime.detection_process.export(
+                request.weights, request.model_config, request.sha256, path, messages.onnx_rate(request)
+            )
+            exported = await interruptible(self._grace_over, exporting)
+            file = pb.ExportModelResponse.File(size_bytes=exported.size_bytes, sha256=exported.sha256)
+            await context.write(pb.ExportModelResponse(file=file))
+            with path.open("rb") as opened:
+                while part := await asyncio.to_thread(opened.read, PART_BYTES):
+                    await context.write(pb.ExportModelResponse(data=part))
 
     async def _recording(self, requests: AsyncIterator[pb.DetectRequest]) -> AsyncIterator[bytes]:
         """Yields the bytes of the recording. Raises CallError if there are too many."""

@@ -25,7 +25,13 @@ from earmark.trainer.service.detection_job import (
 from earmark.trainer.service.errors import CallError
 from earmark.trainer.service.keys import check_below
 from earmark.trainer.workers.wire import DetectedArtifact, LiveProgress, LiveRequest
-from earmark.v1 import detection_pb2, metrics_pb2, training_config_pb2, training_service_pb2
+from earmark.v1 import (
+    detection_pb2,
+    metrics_pb2,
+    model_service_pb2,
+    training_config_pb2,
+    training_service_pb2,
+)
 
 DOMAIN = "earmark"
 EARMARK_VERSION = version("earmark")
@@ -47,6 +53,7 @@ CODES_OF_KINDS = {
     FailureKind.ENVIRONMENT: code_pb2.UNAVAILABLE,
     FailureKind.HANDED_BACK: code_pb2.UNAVAILABLE,
 }
+ONNX_RATES = range(8_000, 48_001, 25)
 OPTIONAL_FIELDS = frozenset({"early_stopping_epochs"})
 
 
@@ -133,6 +140,25 @@ def _file(file: pb.TrainRequest.File) -> TrainingFile:
 def _annotation(sent: pb.TrainRequest.Annotation) -> Annotation:
     channel = sent.channel if sent.HasField("channel") else None
     return Annotation(sent.artifact_type, sent.start_ms, sent.end_ms, sent.confidence, channel)
+
+
+def onnx_rate(request: pb.ExportModelRequest) -> int | None:
+    """Returns the sample rate of an export to ONNX, None for the native form. Raises CallError."""
+    match request.format:
+        case model_service_pb2.MODEL_FORMAT_NATIVE:
+            return None
+        case model_service_pb2.MODEL_FORMAT_ONNX:
+            rate = request.sample_rate_hz
+            if rate not in ONNX_RATES:
+                raise CallError(
+                    "INVALID_FIELD",
+                    f"the sample rate {rate} is no multiple of {ONNX_RATES.step} from {ONNX_RATES.start} to "
+                    f"{ONNX_RATES.stop - 1}",
+                    "sample_rate_hz",
+                )
+            return rate
+        case _:
+            raise CallError("INVALID_FIELD", "the gateway must say what to export", "format")
 
 
 def from_detection_config(config: detection_pb2.DetectionConfig) -> dict[str, object]:

@@ -7,7 +7,7 @@ import structlog
 
 from earmark.disk import is_of_disk
 from earmark.storage.objects import ObjectNotFoundError, ObjectStore, ObjectStoreError
-from earmark.trainer.model import Model, UnreadableModelError, load_model
+from earmark.trainer.model import Model, ModelFiles, UnreadableModelError, load_model, read_files
 from earmark.trainer.workers.device import device_failure
 from earmark.trainer.workers.wire import Failed
 
@@ -38,6 +38,10 @@ class ModelCache:
                 self._loaded.popitem(last=False)
             return self._loaded[key]
 
+    def files(self, weights: str, config: str, sha256: str) -> ModelFiles:
+        """Returns the files of the model stored under these keys. Raises what read_files raises."""
+        return read_files(self._objects.identified(), weights, config, sha256)
+
 
 def failed(error: Exception) -> Failed:
     """The failure that an error of loading a model, of reading features or of scoring them is."""
@@ -51,7 +55,7 @@ def failed(error: Exception) -> Failed:
         case UnreadableModelError():
             return Failed(error.reason, str(error))
         case FileNotFoundError():
-            return Failed("INTERNAL", "the features are gone: was the call cancelled?")
+            return Failed("INTERNAL", "the call's files are gone: was it cancelled?")
         case OSError() if is_of_disk(error):
             return Failed("DISK_FULL", f"the trainer's disk fails: {error}")
     log.error("detection crashed", exc_info=error)

@@ -1,9 +1,11 @@
 """The detection process. It is separate from training, so that a recording never waits for a job.
 
 Live audio never waits for files: one thread judges what all streams have, and another opens streams, which
-may have to read a model and to compile code for it. A third one scores the files of jobs.
+may have to read a model and to compile code for it. A third one scores the files of jobs, and a fourth writes
+exports.
 """
 
+import hashlib
 import queue
 import threading
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from typing import TypeVar
 
 from earmark.scores import DetectionConfig
 from earmark.storage.objects import ObjectStore
+from earmark.trainer.export.native import archive
 from earmark.trainer.features.stored import unpack_features
 from earmark.trainer.logs import configure_logging
 from earmark.trainer.scoring.detection import detect
@@ -25,6 +28,8 @@ from earmark.trainer.workers.wire import (
     DetectedArtifact,
     DetectionReply,
     DetectionRequest,
+    Exported,
+    ExportRequest,
     Failed,
     FileRequest,
     LiveProgress,
@@ -47,7 +52,7 @@ def serve(connection: Connection, settings: TrainerSettings) -> None:
     models = ModelCache(ObjectStore.open(settings.object_store_url))
     connection.send(Ready(warm_up()))
     lanes = _Lanes(connection, models)
-    for work in (lanes.read, lanes.start_streams, lanes.judge_streams, lanes.score_files):
+    for work in (lanes.read, lanes.start_streams, lanes.judge_streams, lanes.score_files, lanes.export):
         threading.Thread(target=work, daemon=True).start()
     lanes.answer()
 
@@ -64,6 +69,7 @@ class _Lanes:
         self._requests: queue.SimpleQueue[DetectionRequest | ModelRequest | BaseException] = (
             queue.SimpleQueue()
         )
+        self._exports: queue.SimpleQueue[ExportRequest] = queue.SimpleQueue()
         self._starts: queue.SimpleQueue[LiveStart] = queue.SimpleQueue()
         self._parts: queue.SimpleQueue[Part] = queue.SimpleQueue()
 
@@ -76,6 +82,8 @@ class _Lanes:
                     self._requests.put(request)
                 elif isinstance(request, FileRequest):
                     self._scorer.add(request)
+                elif isinstance(request, ExportRequest):
+                    self._exports.put(request)
                 elif isinstance(request, LiveStart):
                     self._starts.put(request)
                 else:
@@ -94,6 +102,12 @@ class _Lanes:
     def score_files(self) -> None:
         """Scores the files of jobs."""
         self._scorer.run()
+
+    def export(self) -> None:
+        """Writes the files of exports."""
+        while True:
+            request = self._exports.get()
+            self._reply(request.number, answer(request, self._models))
 
     def start_streams(self) -> None:
         """Opens streams."""
@@ -122,12 +136,16 @@ class _Lanes:
 
 
 def answer(
-    request: DetectionRequest | ModelRequest, models: ModelCache
-) -> tuple[DetectedArtifact, ...] | Loaded | Failed:
-    """Returns the detections by start, or that the model is loaded, or the failure. Raises nothing."""
-    if isinstance(request, DetectionRequest):
-        return outcome_of(lambda: detected_artifacts(request, models))
-    return outcome_of(lambda: loaded(request, models))
+    request: DetectionRequest | ModelRequest | ExportRequest, models: ModelCache
+) -> tuple[DetectedArtifact, ...] | Loaded | Exported | Failed:
+    """Returns the detections by start, or what was done, or the failure. Raises nothing."""
+    match request:
+        case DetectionRequest():
+            return outcome_of(lambda: detected_artifacts(request, models))
+        case ExportRequest():
+            return outcome_of(lambda: exported(request, models))
+        case ModelRequest():
+            return outcome_of(lambda: loaded(request, models))
 
 
 def answer_start(request: LiveStart, streams: LiveStreams, models: ModelCache) -> LiveProgress | Failed:
@@ -151,6 +169,15 @@ def loaded(request: ModelRequest, models: ModelCache) -> Loaded:
     return Loaded()
 
 
+def result(
+    request: DetectionRequest | ExportRequest, models: ModelCache
+) -> tuple[DetectedArtifact, ...] | Exported:
+    """Returns the detections by start, or what was exported. Raises what these raise."""
+    if isinstance(request, ExportRequest):
+        return exported(request, models)
+    return detected_artifacts(request, models)
+
+
 def detected_artifacts(request: DetectionRequest, models: ModelCache) -> tuple[DetectedArtifact, ...]:
     """Returns the detections by start.
 
@@ -162,3 +189,17 @@ def detected_artifacts(request: DetectionRequest, models: ModelCache) -> tuple[D
         DetectedArtifact(*astuple(detection))
         for detection in detect(model, features, request.duration_ms, DetectionConfig(**request.config))
     )
+
+
+def exported(request: ExportRequest, models: ModelCache) -> Exported:
+    """Writes the file. Raises what load_model raises, and FileNotFoundError if the call has ended."""
+    keys = (request.weights, request.model_config, request.sha256)
+    if request.onnx_rate is None:
+        data = archive(models.files(*keys))
+    else:
+        # Importing ONNX takes up to a second, for a rare request.
+        from earmark.trainer.export.onnx import onnx_model  # noqa: PLC0415
+
+        data = onnx_model(models.get(*keys), request.onnx_rate)
+    request.file.write_bytes(data)
+    return Exported(len(data), hashlib.sha256(data).hexdigest())

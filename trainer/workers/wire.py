@@ -135,6 +135,30 @@ class DetectionRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """To the detection process: write a file with which a stored model can be run elsewhere.
+
+    The reply has the same `number`. `weights`, `model_config` and `sha256` are those of a DetectionRequest.
+    `onnx_rate` is the sample rate of the PCM that the ONNX form takes; None for the native form.
+    """
+
+    number: int
+    weights: str
+    model_config: str
+    sha256: str
+    file: Path
+    onnx_rate: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The file of an ExportRequest is written. `sha256` is the digest of its bytes, in hex."""
+
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRequest:
     """To the detection process: load a model. For the fields, see DetectionRequest."""
 
@@ -235,7 +259,9 @@ class LiveProgress:
     silent_channels: tuple[int, ...]
 
 
-Outcome: TypeAlias = tuple[DetectedArtifact, ...] | LiveProgress | Loaded | Scored | Unreadable | Failed
+Outcome: TypeAlias = (
+    tuple[DetectedArtifact, ...] | LiveProgress | Exported | Loaded | Scored | Unreadable | Failed
+)
 
 
 @dataclass(frozen=True, slots=True)

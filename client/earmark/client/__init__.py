@@ -17,7 +17,7 @@ from earmark.client.errors import EarmarkError, Explanation, FieldViolation, Pre
 from earmark.client.live import detect_live
 from earmark.client.parts import Detections, IncompleteReplyError
 from earmark.client.positions import TERMINAL_STATUSES, FileEvent, JobEvent
-from earmark.client.transfer import detect, download, list_detections, upload, upload_recording
+from earmark.client.transfer import detect, download, export, list_detections, upload, upload_recording
 from earmark.client.watch import wait_until_ready, watch, watch_audio_files, watch_detection_job, watch_jobs
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "detect_live",
     "download",
     "explain",
+    "export",
     "list_detections",
     "upload",
     "upload_recording",

@@ -1,4 +1,4 @@
-"""Audio in parts: the requests that send a recording, and what is made of the parts of a reply.
+"""Files in parts: the requests that send a recording, and what is made of the parts of a reply.
 
 None of this makes a call, so the sync and the asyncio client share it.
 """
@@ -17,6 +17,7 @@ from earmark.client.errors import EarmarkError
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import detection_pb2
 from earmark.v1.detection_service_pb2 import DetectRequest, DetectResponse, UploadRecordingRequest
+from earmark.v1.model_service_pb2 import ExportModelRequest, ExportModelResponse
 
 Message = TypeVar("Message")
 _PART_BYTES = 1024 * 1024
@@ -116,10 +117,12 @@ def _parts(path: Path) -> Iterator[tuple[int, bytes]]:
 class PartialFile:
     """A file that is written under another name, and gets its own only if all of its bytes have arrived."""
 
-    def __init__(self, path: Path, expected: audio.AudioFile) -> None:
+    def __init__(self, path: Path, content: str) -> None:
+        """`content`: what the file has, in words."""
         self._path = path
         self._partial = path.with_name(path.name + ".part")
-        self._expected = expected
+        self._content = content
+        self._size_bytes, self._sha256 = 0, ""
         self._digest = hashlib.sha256()
 
     def __enter__(self) -> Self:
@@ -132,20 +135,42 @@ class PartialFile:
         self._file.close()
         self._partial.unlink(missing_ok=True)
 
-    def write(self, part: audio.DownloadAudioResponse) -> None:
+    def expect(self, size_bytes: int, sha256: str) -> None:
+        """Set the size and the digest, in hex, that the whole file must have."""
+        self._size_bytes, self._sha256 = size_bytes, sha256
+
+    def write(self, data: bytes) -> None:
         """Append the bytes of a part."""
-        self._file.write(part.data)
-        self._digest.update(part.data)
+        self._file.write(data)
+        self._digest.update(data)
 
     def complete(self) -> Path:
         """Give the file its name and return its path. Raises IncompleteReplyError if bytes are missing."""
-        if self._digest.hexdigest() != self._expected.sha256:
+        if self._digest.hexdigest() != self._sha256:
             raise IncompleteReplyError(
-                f"the download of audio file {self._expected.id} does not match its "
-                f"{self._expected.size_bytes} bytes; try again"
+                f"{self._content} does not match its {self._size_bytes} bytes; try again"
             )
         self._file.close()
         return self._partial.replace(self._path)
+
+    def add(self, response: ExportModelResponse) -> None:
+        """Add a response of an export: what the file is, or its next bytes."""
+        if response.HasField("file"):
+            self.expect(response.file.size_bytes, response.file.sha256)
+        else:
+            self.write(response.data)
+
+
+def partial_download(path: str | Path, file: audio.AudioFile) -> PartialFile:
+    """Return the file that the download of an audio file writes."""
+    partial = PartialFile(Path(path), f"the download of audio file {file.id}")
+    partial.expect(file.size_bytes, file.sha256)
+    return partial
+
+
+def partial_export(path: str | Path, request: ExportModelRequest) -> PartialFile:
+    """Return the file that an export writes, whose responses say its size and digest."""
+    return PartialFile(Path(path), f"the export of model {request.model_id}")
 
 
 def detect_requests(

@@ -1,4 +1,4 @@
-"""Transfers of audio: upload, download, and detection in one recording."""
+"""Transfers: upload and download of audio, export of a model, and detection in one recording."""
 
 import time
 from collections.abc import Generator
@@ -11,9 +11,10 @@ from earmark.client.channel import Client
 from earmark.client.parts import (
     Detections,
     DetectReply,
-    PartialFile,
     Sending,
     detect_requests,
+    partial_download,
+    partial_export,
     recording_metadata,
     recording_requests,
     upload_metadata,
@@ -22,6 +23,7 @@ from earmark.client.parts import (
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import detection_pb2
 from earmark.v1 import detection_service_pb2 as detection
+from earmark.v1 import model_service_pb2 as models
 
 
 def upload(
@@ -59,9 +61,30 @@ def download(client: Client, audio_file_id: str, path: str | Path) -> Path:
     """
     request = audio.GetAudioFileRequest(audio_file_id=audio_file_id)
     expected = client.audio.GetAudioFile(request).audio_file
-    with PartialFile(Path(path), expected) as file:
+    with partial_download(path, expected) as file:
         for part in client.audio.DownloadAudio(audio.DownloadAudioRequest(audio_file_id=audio_file_id)):
-            file.write(part)
+            file.write(part.data)
+        return file.complete()
+
+
+def export(
+    client: Client,
+    model_id: str,
+    path: str | Path,
+    *,
+    model_format: models.ModelFormat = models.MODEL_FORMAT_NATIVE,
+    sample_rate_hz: int = 0,
+) -> Path:
+    """Write a file with which a model can be run elsewhere to `path` and return the path; see docs/export.md.
+
+    `sample_rate_hz` is that of the PCM which the ONNX form takes; 0 means 16,000. Raises
+    IncompleteReplyError, and writes nothing to `path`, unless all bytes arrive. Raises OSError and
+    grpc.RpcError.
+    """
+    request = models.ExportModelRequest(model_id=model_id, format=model_format, sample_rate_hz=sample_rate_hz)
+    with partial_export(path, request) as file:
+        for response in client.models.ExportModel(request):
+            file.add(response)
         return file.complete()
 
 

@@ -3,6 +3,8 @@ import re
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from earmark.internal.v1 import trainer_service_pb2 as pb
 from tests.sounds import bursts, encoded
@@ -81,3 +83,17 @@ def test_the_first_message_must_be_the_start(trainer):
     with pytest.raises(grpc.RpcError) as caught:
         list(trainer.stub.Detect(iter([pb.DetectRequest(data=b"x")])))
     assert failure(caught.value) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [({}, "format"), ({"format": "MODEL_FORMAT_ONNX", "sample_rate_hz": 16_001}, "sample_rate_hz")],
+)
+def test_an_export_that_the_gateway_did_not_check_is_refused(trainer, fields, field):
+    keys = {"weights": "jobs/no/weights", "model_config": "jobs/no/config"}
+    with pytest.raises(grpc.RpcError) as caught:
+        list(trainer.stub.ExportModel(pb.ExportModelRequest(**keys, **fields)))
+    assert failure(caught.value) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    violations = error_details_pb2.BadRequest()
+    assert any(detail.Unpack(violations) for detail in rpc_status.from_call(caught.value).details)
+    assert [violation.field for violation in violations.field_violations] == [field]

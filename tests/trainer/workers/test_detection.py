@@ -2,7 +2,7 @@
 
 from earmark.trainer.workers.answers import ModelCache
 from earmark.trainer.workers.detection import answer
-from earmark.trainer.workers.wire import DetectionRequest, Failed
+from earmark.trainer.workers.wire import DetectionRequest, ExportRequest, Failed
 
 
 def test_a_crash_is_answered_in_words_of_our_own(objects, tmp_path, monkeypatch):
@@ -11,3 +11,10 @@ def test_a_crash_is_answered_in_words_of_our_own(objects, tmp_path, monkeypatch)
     monkeypatch.setattr(models, "get", lambda *_keys: None)
     outcome = answer(DetectionRequest(1, "weights", "config", "hash", features, 1000, {}), models)
     assert outcome == Failed("INTERNAL", "detection crashed: the trainer's log has the traceback")
+
+
+def test_a_crash_of_an_export_is_named_as_one(objects, tmp_path, monkeypatch):
+    models = ModelCache(objects)
+    monkeypatch.setattr(models, "files", lambda *_keys: None)
+    outcome = answer(ExportRequest(1, "weights", "config", "hash", tmp_path / "exported", None), models)
+    assert outcome == Failed("INTERNAL", "the export crashed: the trainer's log has the traceback")

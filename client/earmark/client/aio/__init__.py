@@ -11,7 +11,7 @@ Cancelling a task cancels the call that it waits for, and closing a watch (`aclo
 
 from earmark.client.aio.channel import Client, connect, interceptors
 from earmark.client.aio.live import detect_live
-from earmark.client.aio.transfer import detect, download, list_detections, upload, upload_recording
+from earmark.client.aio.transfer import detect, download, export, list_detections, upload, upload_recording
 from earmark.client.aio.watch import (
     wait_until_ready,
     watch,
@@ -45,6 +45,7 @@ __all__ = [
     "detect_live",
     "download",
     "explain",
+    "export",
     "interceptors",
     "list_detections",
     "upload",

@@ -1,4 +1,4 @@
-"""Transfers of audio for asyncio. Files are read and written in threads, so the event loop goes on."""
+"""Transfers for asyncio. Files are read and written in threads, so the event loop goes on."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -12,9 +12,10 @@ from earmark.client.backoff import Backoff, Retries, was_cut_off
 from earmark.client.parts import (
     Detections,
     DetectReply,
-    PartialFile,
     Sending,
     detect_requests,
+    partial_download,
+    partial_export,
     recording_metadata,
     recording_requests,
     upload_metadata,
@@ -23,6 +24,7 @@ from earmark.client.parts import (
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import detection_pb2
 from earmark.v1 import detection_service_pb2 as detection
+from earmark.v1 import model_service_pb2 as models
 
 
 async def upload(
@@ -51,10 +53,27 @@ async def download(client: Client, audio_file_id: str, path: str | Path) -> Path
     request = audio.GetAudioFileRequest(audio_file_id=audio_file_id)
     expected = (await client.audio.GetAudioFile(request)).audio_file
     parts_request = audio.DownloadAudioRequest(audio_file_id=audio_file_id)
-    with PartialFile(Path(path), expected) as file:
+    with partial_download(path, expected) as file:
         async with responses_of(client.audio.DownloadAudio(parts_request)) as parts:
             async for part in parts:
-                await asyncio.to_thread(file.write, part)
+                await asyncio.to_thread(file.write, part.data)
+        return file.complete()
+
+
+async def export(
+    client: Client,
+    model_id: str,
+    path: str | Path,
+    *,
+    model_format: models.ModelFormat = models.MODEL_FORMAT_NATIVE,
+    sample_rate_hz: int = 0,
+) -> Path:
+    """Write a file with which a model can be run elsewhere to `path`, see `earmark.client.export`."""
+    request = models.ExportModelRequest(model_id=model_id, format=model_format, sample_rate_hz=sample_rate_hz)
+    with partial_export(path, request) as file:
+        async with responses_of(client.models.ExportModel(request)) as responses:
+            async for response in responses:
+                await asyncio.to_thread(file.add, response)
         return file.complete()
 
 

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from earmark.client import DEFAULT_ADDRESS, connect, detect_live, upload, wait_until_ready
+from earmark.client import DEFAULT_ADDRESS, connect, detect_live, export, upload, wait_until_ready
 from earmark.client.cli import aliases
 from earmark.client.cli.common import Address, errors_on_stderr
 from earmark.client.cli.follow import follow, follow_all
@@ -33,7 +34,17 @@ from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import model_service_pb2
 from earmark.v1 import training_service_pb2 as training
 from earmark.v1.detection_pb2 import PCM_ENCODING_S16LE, DetectionConfig, LiveAudio
+from earmark.v1.model_service_pb2 import MODEL_FORMAT_NATIVE, MODEL_FORMAT_ONNX
 
+
+class ExportFormat(StrEnum):
+    """A name for each ModelFormat."""
+
+    NATIVE = "native"
+    ONNX = "onnx"
+
+
+MODEL_FORMATS = {ExportFormat.NATIVE: MODEL_FORMAT_NATIVE, ExportFormat.ONNX: MODEL_FORMAT_ONNX}
 app = typer.Typer(
     name="earmark",
     help="Trains custom detectors of audio artifacts and serves them over gRPC.",
@@ -264,6 +275,26 @@ def report(
         request = model_service_pb2.GetModelReportRequest(model_id=model)
         path.write_text(client.models.GetModelReport(request).html, encoding="utf-8")
     typer.echo(path)
+
+
+@app.command("export")
+def export_model(
+    model: Annotated[str, typer.Argument(help="The model's id.")],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    model_format: Annotated[
+        ExportFormat, typer.Option("--format", help="native is a zip of what is stored; see docs/export.md.")
+    ] = ExportFormat.NATIVE,
+    sample_rate: Annotated[
+        int, typer.Option(help="Of the PCM that the ONNX form takes, in Hz [16000].", show_default=False)
+    ] = 0,
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Write a file with which a model can be run elsewhere."""
+    chosen = MODEL_FORMATS[model_format]
+    with errors_on_stderr(), connect(address) as client:
+        path = export(client, model, output, model_format=chosen, sample_rate_hz=sample_rate)
+        typer.echo(f"{path}  {path.stat().st_size} bytes")
 
 
 @app.command()

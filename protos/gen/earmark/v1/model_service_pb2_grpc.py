@@ -90,6 +90,11 @@ class ModelServiceStub(object):
                 request_serializer=earmark_dot_v1_dot_model__service__pb2.ListModelAliasMovesRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_model__service__pb2.ListModelAliasMovesResponse.FromString,
                 _registered_method=True)
+        self.ExportModel = channel.unary_stream(
+                '/earmark.v1.ModelService/ExportModel',
+                request_serializer=earmark_dot_v1_dot_model__service__pb2.ExportModelRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_model__service__pb2.ExportModelResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer(object):
@@ -200,6 +205,16 @@ class ModelServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportModel(self, request, context):
+        """Streams a file with which a model can be run elsewhere, also if the model is archived or not active: first what the
+        file is, then its bytes. docs/export.md has what is in it.
+
+        grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", "format": "MODEL_FORMAT_NATIVE"}' localhost:50051 earmark.v1.ModelService/ExportModel
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -257,6 +272,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.ListModelAliasMoves,
                     request_deserializer=earmark_dot_v1_dot_model__service__pb2.ListModelAliasMovesRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_model__service__pb2.ListModelAliasMovesResponse.SerializeToString,
+            ),
+            'ExportModel': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportModel,
+                    request_deserializer=earmark_dot_v1_dot_model__service__pb2.ExportModelRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_model__service__pb2.ExportModelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -557,6 +577,33 @@ class ModelService(object):
             '/earmark.v1.ModelService/ListModelAliasMoves',
             earmark_dot_v1_dot_model__service__pb2.ListModelAliasMovesRequest.SerializeToString,
             earmark_dot_v1_dot_model__service__pb2.ListModelAliasMovesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/earmark.v1.ModelService/ExportModel',
+            earmark_dot_v1_dot_model__service__pb2.ExportModelRequest.SerializeToString,
+            earmark_dot_v1_dot_model__service__pb2.ExportModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

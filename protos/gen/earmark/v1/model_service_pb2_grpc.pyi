@@ -93,6 +93,12 @@ class ModelServiceStub:
 
         grpcurl -plaintext -d '{"alias": "calls@production"}' localhost:50051 earmark.v1.ModelService/ListModelAliasMoves
     """
+    ExportModel: _grpc.UnaryStreamMultiCallable[_model_service_pb2.ExportModelRequest, _model_service_pb2.ExportModelResponse]
+    """Streams a file with which a model can be run elsewhere, also if the model is archived or not active: first what the
+    file is, then its bytes. docs/export.md has what is in it.
+
+        grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", "format": "MODEL_FORMAT_NATIVE"}' localhost:50051 earmark.v1.ModelService/ExportModel
+    """
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -158,6 +164,12 @@ class ModelServiceAsyncStub(ModelServiceStub):
     also after the alias was removed or its models were deleted.
 
         grpcurl -plaintext -d '{"alias": "calls@production"}' localhost:50051 earmark.v1.ModelService/ListModelAliasMoves
+    """
+    ExportModel: _aio.UnaryStreamMultiCallable[_model_service_pb2.ExportModelRequest, _model_service_pb2.ExportModelResponse]  # type: ignore[assignment]
+    """Streams a file with which a model can be run elsewhere, also if the model is archived or not active: first what the
+    file is, then its bytes. docs/export.md has what is in it.
+
+        grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", "format": "MODEL_FORMAT_NATIVE"}' localhost:50051 earmark.v1.ModelService/ExportModel
     """
 
 class ModelServiceServicer:
@@ -276,6 +288,17 @@ class ModelServiceServicer:
         also after the alias was removed or its models were deleted.
 
             grpcurl -plaintext -d '{"alias": "calls@production"}' localhost:50051 earmark.v1.ModelService/ListModelAliasMoves
+        """
+
+    def ExportModel(
+        self,
+        request: _model_service_pb2.ExportModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_model_service_pb2.ExportModelResponse], _abc.AsyncIterator[_model_service_pb2.ExportModelResponse]]:
+        """Streams a file with which a model can be run elsewhere, also if the model is archived or not active: first what the
+        file is, then its bytes. docs/export.md has what is in it.
+
+            grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", "format": "MODEL_FORMAT_NATIVE"}' localhost:50051 earmark.v1.ModelService/ExportModel
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

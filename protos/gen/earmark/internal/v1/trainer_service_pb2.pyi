@@ -1,5 +1,6 @@
 from earmark.v1 import detection_pb2 as _detection_pb2
 from earmark.v1 import metrics_pb2 as _metrics_pb2
+from earmark.v1 import model_service_pb2 as _model_service_pb2
 from earmark.v1 import training_config_pb2 as _training_config_pb2
 from earmark.v1 import training_service_pb2 as _training_service_pb2
 from google.protobuf.internal import containers as _containers
@@ -379,6 +380,35 @@ class DetectFilesResponse(_message.Message):
     failed: DetectFilesResponse.Failed
     heartbeat: DetectFilesResponse.Heartbeat
     def __init__(self, accepted: _Optional[_Union[DetectFilesResponse.Accepted, _Mapping]] = ..., started: _Optional[_Union[DetectFilesResponse.Started, _Mapping]] = ..., scores: _Optional[_Union[DetectFilesResponse.Scores, _Mapping]] = ..., completed: _Optional[_Union[DetectFilesResponse.Completed, _Mapping]] = ..., failed: _Optional[_Union[DetectFilesResponse.Failed, _Mapping]] = ..., heartbeat: _Optional[_Union[DetectFilesResponse.Heartbeat, _Mapping]] = ...) -> None: ...
+
+class ExportModelRequest(_message.Message):
+    __slots__ = ("weights", "model_config", "sha256", "format", "sample_rate_hz")
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    weights: str
+    model_config: str
+    sha256: str
+    format: _model_service_pb2.ModelFormat
+    sample_rate_hz: int
+    def __init__(self, weights: _Optional[str] = ..., model_config: _Optional[str] = ..., sha256: _Optional[str] = ..., format: _Optional[_Union[_model_service_pb2.ModelFormat, str]] = ..., sample_rate_hz: _Optional[int] = ...) -> None: ...
+
+class ExportModelResponse(_message.Message):
+    __slots__ = ("file", "data")
+    class File(_message.Message):
+        __slots__ = ("size_bytes", "sha256")
+        SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+        SHA256_FIELD_NUMBER: _ClassVar[int]
+        size_bytes: int
+        sha256: str
+        def __init__(self, size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    file: ExportModelResponse.File
+    data: bytes
+    def __init__(self, file: _Optional[_Union[ExportModelResponse.File, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class GetCapacityRequest(_message.Message):
     __slots__ = ()

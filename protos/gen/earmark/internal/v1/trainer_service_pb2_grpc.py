@@ -62,6 +62,11 @@ class TrainerServiceStub(object):
                 request_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectFilesRequest.SerializeToString,
                 response_deserializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectFilesResponse.FromString,
                 _registered_method=True)
+        self.ExportModel = channel.unary_stream(
+                '/earmark.internal.v1.TrainerService/ExportModel',
+                request_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.ExportModelRequest.SerializeToString,
+                response_deserializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.ExportModelResponse.FromString,
+                _registered_method=True)
         self.GetCapacity = channel.unary_unary(
                 '/earmark.internal.v1.TrainerService/GetCapacity',
                 request_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.GetCapacityRequest.SerializeToString,
@@ -135,6 +140,15 @@ class TrainerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportModel(self, request, context):
+        """Sends a file with which a stored model can be run elsewhere: first its size and digest, then its bytes.
+
+        grpcurl -plaintext -d '{"weights": "jobs/019a9f45/model.safetensors", "model_config": "jobs/019a9f45/model.json", "format": "MODEL_FORMAT_NATIVE"}' localhost:50052 earmark.internal.v1.TrainerService/ExportModel
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCapacity(self, request, context):
         """Returns the trainer's capacity and how much of it is free.
 
@@ -180,6 +194,11 @@ def add_TrainerServiceServicer_to_server(servicer, server):
                     servicer.DetectFiles,
                     request_deserializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectFilesRequest.FromString,
                     response_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectFilesResponse.SerializeToString,
+            ),
+            'ExportModel': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportModel,
+                    request_deserializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.ExportModelRequest.FromString,
+                    response_serializer=earmark_dot_internal_dot_v1_dot_trainer__service__pb2.ExportModelResponse.SerializeToString,
             ),
             'GetCapacity': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCapacity,
@@ -330,6 +349,33 @@ class TrainerService(object):
             '/earmark.internal.v1.TrainerService/DetectFiles',
             earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectFilesRequest.SerializeToString,
             earmark_dot_internal_dot_v1_dot_trainer__service__pb2.DetectFilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/earmark.internal.v1.TrainerService/ExportModel',
+            earmark_dot_internal_dot_v1_dot_trainer__service__pb2.ExportModelRequest.SerializeToString,
+            earmark_dot_internal_dot_v1_dot_trainer__service__pb2.ExportModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -71,6 +71,11 @@ class TrainerServiceStub:
 
         grpcurl -plaintext -d '{"job": {"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "attempt": 1}}' localhost:50052 earmark.internal.v1.TrainerService/DetectFiles
     """
+    ExportModel: _grpc.UnaryStreamMultiCallable[_trainer_service_pb2.ExportModelRequest, _trainer_service_pb2.ExportModelResponse]
+    """Sends a file with which a stored model can be run elsewhere: first its size and digest, then its bytes.
+
+        grpcurl -plaintext -d '{"weights": "jobs/019a9f45/model.safetensors", "model_config": "jobs/019a9f45/model.json", "format": "MODEL_FORMAT_NATIVE"}' localhost:50052 earmark.internal.v1.TrainerService/ExportModel
+    """
     GetCapacity: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.GetCapacityRequest, _trainer_service_pb2.GetCapacityResponse]
     """Returns the trainer's capacity and how much of it is free.
 
@@ -124,6 +129,11 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     elsewhere, cancel the call.
 
         grpcurl -plaintext -d '{"job": {"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "attempt": 1}}' localhost:50052 earmark.internal.v1.TrainerService/DetectFiles
+    """
+    ExportModel: _aio.UnaryStreamMultiCallable[_trainer_service_pb2.ExportModelRequest, _trainer_service_pb2.ExportModelResponse]  # type: ignore[assignment]
+    """Sends a file with which a stored model can be run elsewhere: first its size and digest, then its bytes.
+
+        grpcurl -plaintext -d '{"weights": "jobs/019a9f45/model.safetensors", "model_config": "jobs/019a9f45/model.json", "format": "MODEL_FORMAT_NATIVE"}' localhost:50052 earmark.internal.v1.TrainerService/ExportModel
     """
     GetCapacity: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.GetCapacityRequest, _trainer_service_pb2.GetCapacityResponse]  # type: ignore[assignment]
     """Returns the trainer's capacity and how much of it is free.
@@ -200,6 +210,16 @@ class TrainerServiceServicer:
         elsewhere, cancel the call.
 
             grpcurl -plaintext -d '{"job": {"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "attempt": 1}}' localhost:50052 earmark.internal.v1.TrainerService/DetectFiles
+        """
+
+    def ExportModel(
+        self,
+        request: _trainer_service_pb2.ExportModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_trainer_service_pb2.ExportModelResponse], _abc.AsyncIterator[_trainer_service_pb2.ExportModelResponse]]:
+        """Sends a file with which a stored model can be run elsewhere: first its size and digest, then its bytes.
+
+            grpcurl -plaintext -d '{"weights": "jobs/019a9f45/model.safetensors", "model_config": "jobs/019a9f45/model.json", "format": "MODEL_FORMAT_NATIVE"}' localhost:50052 earmark.internal.v1.TrainerService/ExportModel
         """
 
     def GetCapacity(

@@ -1,0 +1,98 @@
+"""The examples give the product's own features, scores and detections."""
+
+import importlib
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from earmark.storage.objects import ObjectStore
+from earmark.trainer.export.native import archive
+from earmark.trainer.export.onnx import onnx_model
+from earmark.trainer.features.frontend import features
+from earmark.trainer.features.stored import FileFeatures
+from earmark.trainer.job import TrainingConfig
+from earmark.trainer.model import load_model, read_files, store_model
+from earmark.trainer.scoring.detection import DetectionConfig, detect, frame_scores
+from tests.sounds import RATE
+from tests.trainer.export.models import ITS_LAG, random_model, sound, surely_similar
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The model as it is loaded from the store, and the path of its native export."""
+    folder = tmp_path_factory.mktemp("exported")
+    objects = ObjectStore.open(str(folder / "objects"))
+    config = TrainingConfig(("gone", "noisy", "clicking"), 1, 0.2, 0.001, 8, 500, 250, 0)
+    stored = store_model(objects, "jobs/random", random_model(), config, 1, {})
+    keys = (stored.weights, stored.config, stored.sha256)
+    path = folder / "model.zip"
+    path.write_bytes(archive(read_files(objects, *keys)))
+    return load_model(objects, *keys), path
+
+
+@pytest.fixture
+def example(monkeypatch):
+    """The modules of the example."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return importlib.import_module("front_end"), importlib.import_module("run_model")
+
+
+@pytest.mark.parametrize("name", ["run_model.py", "front_end.py"])
+def test_the_example_needs_numpy_only(name):
+    lines = (EXAMPLES / name).read_text().splitlines()
+    imported = {line.split()[1].partition(".")[0] for line in lines if line.startswith(("import", "from"))}
+    assert imported - {"front_end"} - sys.stdlib_module_names == {"numpy"}
+
+
+def test_its_scores_from_stored_features_are_the_products(example, exported):
+    model, path = exported
+    values = features(sound(), RATE)
+    config, weights = example[1].read_model(path)
+    [expected] = frame_scores(model, [values])
+    scores = example[1].frame_scores(config, weights, values)
+    assert expected.std(axis=0).min() > 0.05
+    assert np.abs(scores - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
+def test_its_front_end_is_the_products(example, rate):
+    pcm = sound(rate)
+    expected = features(pcm, rate).astype(np.float32)
+    difference = np.abs(example[0].features(pcm, rate) - expected)
+    assert (difference[surely_similar(expected), ITS_LAG] > 0.05).mean() < 0.1
+    assert (np.delete(difference, ITS_LAG, axis=1) > 0.05).mean() < 1e-3
+
+
+@pytest.mark.parametrize("script", ["run_model.py", "run_onnx.py"])
+def test_the_detections_from_audio_are_the_products(exported, tmp_path, script):
+    model, path = exported
+    pcm = sound()
+    soundfile.write(tmp_path / "recording.wav", pcm, RATE, subtype="PCM_16")
+    if script == "run_onnx.py":
+        path = tmp_path / "model.onnx"
+        path.write_bytes(onnx_model(model, RATE))
+    command = [sys.executable, EXAMPLES / script, path, tmp_path / "recording.wav"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = [(kind, int(onset), int(end)) for kind, onset, end, _ in map(str.split, done.stdout.splitlines())]
+    duration_ms = len(pcm) * 1000 // RATE
+    expected = detect(model, FileFeatures.of_mono(features(pcm, RATE)), duration_ms, DetectionConfig())
+    assert len(expected) > 10
+    places = [(each.artifact_type, each.start_ms, each.end_ms) for each in expected]
+    assert len(set(found) ^ set(places)) < 0.1 * len(places)
+
+
+def test_a_model_of_another_front_end_is_refused(example, exported, tmp_path):
+    with zipfile.ZipFile(exported[1]) as archived, zipfile.ZipFile(tmp_path / "old.zip", "w") as old:
+        config = json.loads(archived.read("model.json")) | {"frontend": "2"}
+        old.writestr("model.json", json.dumps(config))
+        old.writestr("model.safetensors", archived.read("model.safetensors"))
+    with pytest.raises(ValueError, match="front end 3"):
+        example[1].read_model(tmp_path / "old.zip")

@@ -1,0 +1,1 @@
+"""A stored model to a file that can be run elsewhere."""
