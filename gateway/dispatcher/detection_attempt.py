@@ -137,6 +137,7 @@ class ResultRecorder:
     def _complete(self, completed: pb.DetectFilesResponse.Completed) -> None:
         file_id = UUID(completed.file_id)
         scores = bytes(self._scores.pop(file_id, b""))
+        self._app.detection_counts.add(self._job.model_id)
         self._results.append(FileResult(file_id, completed.duration_ms, completed.detection_count, scores))
 
     def _fail(self, failed: pb.DetectFilesResponse.Failed) -> None:
