@@ -11,7 +11,7 @@ from earmark.trainer import events
 from earmark.trainer.failures import FailureKind, kind_of
 from earmark.trainer.job import Annotation, BaseModel, TrainingConfig, TrainingFile, TrainingJob
 from earmark.trainer.service.errors import CallError
-from earmark.trainer.workers.wire import DetectedArtifact, LiveProgress, LiveRequest
+from earmark.trainer.workers.wire import DetectedArtifact, LivePcm, LiveProgress, LiveRequest
 from earmark.v1 import detection_pb2, metrics_pb2, training_config_pb2, training_service_pb2
 
 DOMAIN = "earmark"
@@ -234,13 +234,9 @@ def to_figures(figures: events.Figures) -> metrics_pb2.DetectionFigures:
 
 def from_live(live: detection_pb2.LiveAudio) -> LiveRequest:
     """Converts what a caller says about live audio. In one that goes on, the signal of channels has begun."""
-    silent = set(live.silent_channels) if live.start_ms else set(range(live.pcm.channels))
-    return LiveRequest(
-        live.pcm.sample_rate_hz,
-        live.pcm.channels,
-        live.pcm.encoding == detection_pb2.PCM_ENCODING_F32LE,
-        sorted(set(range(live.pcm.channels)) - silent),
-    )
+    is_float = live.pcm.encoding == detection_pb2.PCM_ENCODING_F32LE
+    pcm = LivePcm(live.pcm.sample_rate_hz, live.pcm.channels, is_float) if live.HasField("pcm") else None
+    return LiveRequest(pcm, list(live.silent_channels) if live.start_ms else None)
 
 
 def to_progress(progress: LiveProgress, start_ms: int) -> list[pb.DetectResponse]:
