@@ -32,8 +32,8 @@ CORRELATED_STEPS = -(-(LONGEST_LAG + TEMPLATE) // LAG_HOP)
 SMOOTHING_STEPS = (1, 5, 13)  # an echo keeps its lag longer than a similarity by chance does
 AVERAGE_REACH = SMOOTHING_STEPS[-1] // 2
 LAG_LEVEL = 1e-2  # a tenth of a whitened signal's level: quieter passages resemble nothing
-HALVING_REACH = 80  # samples at PITCH_RATE
-HALVING_CUTOFF, HALVING_BETA = 1_875 / PITCH_RATE, 7.86
+HALVING_REACH = 120  # samples at PITCH_RATE
+HALVING_CUTOFF, HALVING_BETA = 1_916 / PITCH_RATE, 7.86
 WHITENING_WINDOW = LAG_RATE * 40 // 1000
 WHITENING_BINS = 3  # the envelope of the spectrum is its average over so many bins: 75 Hz
 WHITENING_LEVEL = 3e-5
@@ -88,7 +88,7 @@ def _halved_rows(blocks: np.ndarray, part: slice) -> np.ndarray:
 
 @cache
 def _halving(size: int) -> Float32[np.ndarray, "samples halved"]:
-    """Kaiser's window with 80 dB: it passes what is below 1.75 kHz, and stops what is above 2 kHz."""
+    """Kaiser's window with 80 dB: it passes what is below 1.83 kHz, and stops what is above 2 kHz."""
     places = np.arange(-HALVING_REACH, HALVING_REACH + 1)
     taps = np.sinc(2 * HALVING_CUTOFF * places) * np.kaiser(len(places), HALVING_BETA)
     matrix = np.zeros((size + 2 * HALVING_REACH, size // 2), np.float32)

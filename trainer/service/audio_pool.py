@@ -189,10 +189,10 @@ class AudioPool:
             process.child.kill()
             self._live.discard(process)
 
-    async def decoded_live(self, child: Child) -> Decoded | Failed:
-        """Returns the result of a LiveRequest."""
+    async def live_result(self, child: Child, kind: type) -> Any:
+        """Returns the next result of a LiveRequest, which is of this kind or Failed."""
         try:
-            result = await _receive(child, Decoded, DecodeFailed)
+            result = await _receive(child, kind, DecodeFailed)
         except ProcessLostError as error:
             return process_lost(child, error)
         return Failed(result.reason, result.message) if isinstance(result, DecodeFailed) else result

@@ -225,20 +225,9 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         self, start: pb.DetectRequest.Start, requests: AsyncIterator[pb.DetectRequest], context: Context
     ) -> None:
         """Detects artifacts in audio as it comes. It may never end, so a trainer that stops hands it back."""
-        request = messages.from_live(start.live)
-        begun = tuple(number in request.begun for number in range(request.channels))
-        async with (
-            live_audio(self.runtime.audio_pool, request) as audio,
-            self.runtime.detection_process.live(
-                start.weights,
-                start.model_config,
-                start.sha256,
-                messages.from_detection_config(start.config),
-                begun,
-            ) as stream,
-        ):
+        async with live_audio(self.runtime.audio_pool, messages.from_live(start.live)) as audio:
             feeding = asyncio.create_task(self._feed(audio, requests))
-            judging = asyncio.create_task(self._judge(audio, stream, start.live.start_ms, context))
+            judging = asyncio.create_task(self._judge(audio, start, context))
             try:
                 await asyncio.wait({feeding, judging}, return_when=asyncio.FIRST_EXCEPTION)
                 for task in (feeding, judging):
@@ -256,7 +245,32 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
             await audio.write(request.data)
         audio.end()
 
-    async def _judge(self, audio: LiveAudio, stream: LiveDetection, start_ms: int, context: Context) -> None:
+    async def _judge(self, audio: LiveAudio, start: pb.DetectRequest.Start, context: Context) -> None:
+        """Writes the detections and heartbeats of live audio, and its summary."""
+        opened = await audio.opened()
+        if isinstance(opened, Failed):
+            raise CallError(opened.reason, opened.message, "data")
+        silent = set(start.live.silent_channels) if start.live.start_ms else set(range(opened.channels))
+        async with self.runtime.detection_process.live(
+            start.weights,
+            start.model_config,
+            start.sha256,
+            messages.from_detection_config(start.config),
+            tuple(number not in silent for number in range(opened.channels)),
+        ) as stream:
+            await self._write_progress(audio, stream, start.live.start_ms, context)
+            decoded = await audio.decoded()
+            if isinstance(decoded, Failed):
+                raise CallError(decoded.reason, decoded.message, "data")
+            progress = await stream.judge(b"", decoded.duration_ms)
+        for response in messages.to_progress(progress, start.live.start_ms)[:-1]:
+            await context.write(response)
+        summary = pb.DetectResponse.Summary(duration_ms=decoded.duration_ms)
+        await context.write(pb.DetectResponse(summary=summary))
+
+    async def _write_progress(
+        self, audio: LiveAudio, stream: LiveDetection, start_ms: int, context: Context
+    ) -> None:
         """Writes detections, and a heartbeat after each part of the audio and each interval without any.
 
         A caller that reads slowly is waited for, and with it the features and the audio.
@@ -266,7 +280,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
             while True:
                 done, _ = await asyncio.wait({features}, timeout=self._heartbeat)
                 if done and not (data := features.result()):
-                    break
+                    return
                 progress = await stream.judge(data) if done else replace(progress, detections=())
                 for response in messages.to_progress(progress, start_ms):
                     await context.write(response)
@@ -274,14 +288,6 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
                     features = asyncio.ensure_future(audio.read())
         finally:
             features.cancel()
-        decoded = await audio.decoded()
-        if isinstance(decoded, Failed):
-            raise CallError(decoded.reason, decoded.message, "data")
-        progress = await stream.judge(b"", decoded.duration_ms)
-        for response in messages.to_progress(progress, start_ms)[:-1]:
-            await context.write(response)
-        summary = pb.DetectResponse.Summary(duration_ms=decoded.duration_ms)
-        await context.write(pb.DetectResponse(summary=summary))
 
     @rpc
     async def ExportModel(self, request: pb.ExportModelRequest, context: Context) -> None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from earmark.trainer.service.audio_pool import AudioPool
 from earmark.trainer.service.processes import Child
-from earmark.trainer.workers.wire import Decoded, Failed, LiveRequest
+from earmark.trainer.workers.wire import Decoded, Failed, LiveOpened, LiveRequest
 
 READ_BYTES = 1 << 18  # of features, at a time: 8 s of one channel
 WAITING_BYTES = 1 << 16  # of audio that the process has not read
@@ -44,9 +44,15 @@ class LiveAudio:
         except ConnectionError:
             return b""
 
+    async def opened(self) -> LiveOpened | Failed:
+        """Returns what the audio is, before the first features."""
+        opened: LiveOpened | Failed = await self._pool.live_result(self._child, LiveOpened)
+        return opened
+
     async def decoded(self) -> Decoded | Failed:
         """Returns what the audio was, after the last features."""
-        return await self._pool.decoded_live(self._child)
+        decoded: Decoded | Failed = await self._pool.live_result(self._child, Decoded)
+        return decoded
 
 
 @asynccontextmanager

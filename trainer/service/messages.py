@@ -24,7 +24,7 @@ from earmark.trainer.service.detection_job import (
 )
 from earmark.trainer.service.errors import CallError
 from earmark.trainer.service.keys import check_below
-from earmark.trainer.workers.wire import DetectedArtifact, LiveProgress, LiveRequest
+from earmark.trainer.workers.wire import DetectedArtifact, LivePcm, LiveProgress, LiveRequest
 from earmark.v1 import (
     detection_pb2,
     metrics_pb2,
@@ -318,13 +318,9 @@ def to_figures(figures: events.Figures) -> metrics_pb2.DetectionFigures:
 
 def from_live(live: detection_pb2.LiveAudio) -> LiveRequest:
     """Converts what a caller says about live audio. In one that goes on, the signal of channels has begun."""
-    silent = set(live.silent_channels) if live.start_ms else set(range(live.pcm.channels))
-    return LiveRequest(
-        live.pcm.sample_rate_hz,
-        live.pcm.channels,
-        live.pcm.encoding == detection_pb2.PCM_ENCODING_F32LE,
-        sorted(set(range(live.pcm.channels)) - silent),
-    )
+    is_float = live.pcm.encoding == detection_pb2.PCM_ENCODING_F32LE
+    pcm = LivePcm(live.pcm.sample_rate_hz, live.pcm.channels, is_float) if live.HasField("pcm") else None
+    return LiveRequest(pcm, list(live.silent_channels) if live.start_ms else None)
 
 
 def to_progress(progress: LiveProgress, start_ms: int) -> list[pb.DetectResponse]:

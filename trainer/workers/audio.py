@@ -32,6 +32,7 @@ from earmark.trainer.workers.wire import (
     DecodeRequest,
     DecoderReady,
     Featured,
+    LiveOpened,
     LiveRequest,
     Long,
 )
@@ -43,7 +44,8 @@ log = structlog.get_logger()
 
 
 def serve(connection: PacketConnection, limits: DecodeLimits) -> None:
-    """Sends DecoderReady. Answers each DecodeRequest with Decoded and Featured, a LiveRequest with Decoded.
+    """Sends DecoderReady. Answers each DecodeRequest with Decoded and Featured, a LiveRequest with
+    LiveOpened and Decoded.
 
     DecodeFailed replaces either, and Long both. Raises EOFError when the front has closed its end.
     """
@@ -55,7 +57,8 @@ def serve(connection: PacketConnection, limits: DecodeLimits) -> None:
         request, descriptors = connection.recv_with_descriptors()
         if isinstance(request, LiveRequest):
             (descriptor,) = descriptors
-            connection.send(answer_live(request, descriptor, limits))
+            for answer in answer_live(request, descriptor, limits):
+                connection.send(answer)
             os.close(descriptor)
         else:
             files = DecodeFiles(*descriptors)
@@ -113,16 +116,20 @@ def process_file(
         yield Featured()
 
 
-def answer_live(request: LiveRequest, descriptor: int, limits: DecodeLimits) -> Decoded | DecodeFailed:
-    """Computes the features of live audio to its end. Returns how long it was, or why there is no more."""
+def answer_live(
+    request: LiveRequest, descriptor: int, limits: DecodeLimits
+) -> Iterator[LiveOpened | Decoded | DecodeFailed]:
+    """Computes the features of live audio. Yields LiveOpened and Decoded, or why there is no more."""
     limit_cpu(OPEN_CPU_SECONDS)
     try:
-        return process_live(request, descriptor, limits)
+        yield from process_live(request, descriptor, limits)
     except UnusableAudioError as error:
-        return DecodeFailed("INVALID_AUDIO", str(error))
+        yield DecodeFailed("INVALID_AUDIO", str(error))
+    except sources.NoDecoderError as error:
+        yield DecodeFailed("INTERNAL", str(error))
     except Exception as error:
         log.exception("computing the features of live audio crashed")
-        return DecodeFailed("INTERNAL", f"decoding stopped ({type(error).__name__})")
+        yield DecodeFailed("INTERNAL", f"decoding stopped ({type(error).__name__})")
 
 
 def free_bytes(descriptor: int) -> int:

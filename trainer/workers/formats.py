@@ -88,6 +88,17 @@ def sniff(source: BinaryIO) -> Sniffed:
     return Sniffed(container, min(start, size), size)
 
 
+def sniff_head(head: bytes) -> str:
+    """Recognises the container by the first bytes of a stream. Raises UnusableAudioError for any other."""
+    container = "MP3" if head.startswith(b"ID3") else _container(head)
+    if container is None:
+        raise UnusableAudioError(
+            f"this is not audio in a known format (it begins with {head[:8].hex(' ')}): send {SUPPORTED}, or "
+            "raw samples with LiveAudio.pcm"
+        )
+    return container
+
+
 def _read(source: BinaryIO, position: int) -> bytes:
     source.seek(position)
     return source.read(HEAD_BYTES)

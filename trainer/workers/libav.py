@@ -4,6 +4,7 @@ Its wheel has GPL libraries: nothing but the process that decodes may import thi
 itself: it reads what it is given, by one demuxer and with codecs that are on a list. It logs nothing.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -56,6 +57,10 @@ CODECS = frozenset(
 )
 MAX_STREAMS = 64
 COARSE_BYTES = 2  # a lossless codec's samples of more are stored with 24 bits
+LIVE_OPTIONS = {
+    "analyzeduration": "500000",
+    "probesize": "65536",
+}  # half a second is enough, or so many bytes
 MAX_GAP_SECONDS = 0.05  # recorders' timestamps are off by less
 MAX_SILENCE_MINUTES = 10  # more is a damaged timestamp rather than a muted microphone
 MAX_PADDING = 1 << 13  # samples; an encoder fills its last frame, and may add another
@@ -98,11 +103,32 @@ DEMUXERS = {
 }
 
 
+LIVE_DEMUXERS = {
+    **{name: DEMUXERS[name] for name in ("MP3", "OGG", "FLAC", "AAC", "AMR", "MP4", "WebM/Matroska")},
+    "WAV": Demuxer("WAV", "wav"),
+}
+
+
+class Incoming:
+    """Bytes that come as they are made, and cannot be read again."""
+
+    def __init__(self, descriptor: int, head: bytes) -> None:
+        self._descriptor = descriptor
+        self._head = head
+
+    def read(self, size: int) -> bytes:
+        """Returns what there is, at most so many bytes; none at the end."""
+        if self._head:
+            data, self._head = self._head[:size], self._head[size:]
+            return data
+        return os.read(self._descriptor, size)
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """What is decoded as a stream of its own, and the number of samples after which it ends, if known."""
 
-    file: Spliced
+    file: Spliced | Incoming
     end: int | None = None
 
 
@@ -253,14 +279,17 @@ class LibavSource:
 
 
 @contextmanager
-def _opened(part: Spliced, demuxer: Demuxer) -> Iterator[InputContainer]:
-    part.seek(0)
+def _opened(part: Spliced | Incoming, demuxer: Demuxer) -> Iterator[InputContainer]:
     options = {
         "format_whitelist": demuxer.name,
         "codec_whitelist": ",".join(sorted(CODECS)),
         "protocol_whitelist": "none",
         "max_streams": str(MAX_STREAMS),
     }
+    if isinstance(part, Spliced):
+        part.seek(0)
+    else:
+        options |= LIVE_OPTIONS
     with av.open(
         part, "r", demuxer.name, container_options=options, metadata_errors="replace", io_open=_refuse
     ) as container:

@@ -10,7 +10,8 @@ from jaxtyping import Float32
 from earmark.trainer.features.frontend import FEATURES, FrontEnd, frame_of, limited
 from earmark.trainer.workers.decoding import OPEN_CPU_SECONDS, check_enough, check_rates, check_values
 from earmark.trainer.workers.limits import limit_cpu
-from earmark.trainer.workers.wire import Decoded, DecodeLimits, LiveRequest
+from earmark.trainer.workers.sources import Source, open_live
+from earmark.trainer.workers.wire import Decoded, DecodeLimits, LiveOpened, LiveRequest
 
 READ_BYTES = 1 << 18
 PARTS_PER_SECOND = 7  # of the audio: shorter parts cost more, longer ones delay detections
@@ -45,11 +46,18 @@ class PcmSource:
         return values if self.is_float else values / np.float32(1 << 15)
 
 
-def process_live(request: LiveRequest, descriptor: int, limits: DecodeLimits) -> Decoded:
-    """Computes features until the samples end. Raises UnusableAudioError, and OSError if nobody reads."""
-    source = PcmSource(descriptor, request.sample_rate, request.channels, request.is_float)
+def process_live(
+    request: LiveRequest, descriptor: int, limits: DecodeLimits
+) -> Iterator[LiveOpened | Decoded]:
+    """Computes features until the audio ends.
+
+    Raises UnusableAudioError, NoDecoderError, MemoryError, and OSError if nobody reads.
+    """
+    source = _opened(request, descriptor)
     check_rates(source, limits)
-    channels = [_Channel(source.sample_rate, number in request.begun) for number in range(source.channels)]
+    yield LiveOpened(source.channels)
+    silent = range(source.channels) if request.silent is None else request.silent
+    channels = [_Channel(source.sample_rate, number not in silent) for number in range(source.channels)]
     count = 0
     for block in source.blocks(source.sample_rate // PARTS_PER_SECOND):
         # A decoder that yields nothing more is ended; one that does may go on for hours.
@@ -61,7 +69,13 @@ def process_live(request: LiveRequest, descriptor: int, limits: DecodeLimits) ->
         )
     check_enough(count, source)
     _write(descriptor, [channel.finish() for channel in channels])
-    return Decoded(count * 1000 // source.sample_rate, source.sample_rate, source.channels)
+    yield Decoded(count * 1000 // source.sample_rate, source.sample_rate, source.channels)
+
+
+def _opened(request: LiveRequest, descriptor: int) -> Source:
+    if request.pcm is None:
+        return open_live(descriptor)
+    return PcmSource(descriptor, request.pcm.sample_rate, request.pcm.channels, request.pcm.is_float)
 
 
 class _Channel:

@@ -20,6 +20,7 @@ from earmark.trainer.workers.wire import (
     DecodeRequest,
     DecoderReady,
     Featured,
+    LiveOpened,
     LiveRequest,
     Long,
 )
@@ -36,6 +37,7 @@ KINDS: dict[bytes, TypeAdapter[Any]] = {
         DecodeRequest,
         DecoderReady,
         Featured,
+        LiveOpened,
         LiveRequest,
         Long,
     )

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from earmark.trainer.workers.containers import asf, boxes, chunks, flac, matroska, mpeg, ogg
+from earmark.trainer.workers.containers.errors import UnusableAudioError
 from earmark.trainer.workers.containers.spliced import Spliced
-from earmark.trainer.workers.formats import Sniffed, sniff
+from earmark.trainer.workers.formats import Sniffed, sniff, sniff_head
 from earmark.trainer.workers.libsndfile import SndfileSource
 
 try:
@@ -18,6 +19,7 @@ except ModuleNotFoundError:  # a machine without PyAV
     libav = None  # type: ignore[assignment]
 
 MPEG_CODES = frozenset({0x50, 0x55})  # of MP2 and MP3 in WAV, mmreg.h
+LIVE_HEAD_BYTES = 256  # enough to recognise a format
 FLAC_BITS = frozenset({8, 16, 24})  # that libsndfile reads
 
 
@@ -107,6 +109,23 @@ def _open_libav(
     whole = [([range(found.start, found.end)], None)]
     streams = [libav.Link(Spliced(file.fileno(), parts), end) for parts, end in links or whole]
     return libav.LibavSource(streams, libav.DEMUXERS[found.container], announced, least)
+
+
+def open_live(descriptor: int) -> Source:
+    """What comes, in a format that can be decoded as it comes. Raises what open_source raises."""
+    head = b""
+    while len(head) < LIVE_HEAD_BYTES and (data := os.read(descriptor, LIVE_HEAD_BYTES)):
+        head += data
+    container = sniff_head(head)
+    if libav is None:
+        raise NoDecoderError(f"this trainer cannot decode {container}: install the package av on it")
+    if container not in libav.LIVE_DEMUXERS:
+        supported = ", ".join(libav.LIVE_DEMUXERS)
+        raise UnusableAudioError(
+            f"{container} cannot be decoded as it comes, only {supported}, and raw samples with LiveAudio.pcm"
+        )
+    incoming = libav.Incoming(descriptor, head)
+    return libav.LibavSource([libav.Link(incoming)], libav.LIVE_DEMUXERS[container])
 
 
 OPENERS: dict[str, Callable[[BinaryIO, Sniffed], Source]] = {

@@ -75,18 +75,33 @@ class DecodeRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class LiveRequest:
-    """To an audio process: compute the features of live audio.
-
-    With it comes the descriptor of a socket, from which the process reads samples until their end, and to
-    which it writes the features of each frame: float16, and after those of each channel whether its signal
-    has begun. `begun` are the channels of which it had before. Then it sends Decoded.
-    """
+class LivePcm:
+    """How samples without a header are encoded; integers have 16 bits, floating point numbers 32."""
 
     sample_rate: int
     channels: int
     is_float: bool
-    begun: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRequest:
+    """To an audio process: compute the features of live audio.
+
+    With it comes the descriptor of a socket, from which the process reads bytes until their end: samples if
+    there is a `pcm`. It sends LiveOpened, and writes the features of each frame to the socket: float16, and
+    after those of each channel whether its signal has begun. In the channels of `silent` it had not before;
+    None for all. Then it sends Decoded.
+    """
+
+    pcm: LivePcm | None
+    silent: list[int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOpened:
+    """From an audio process: live audio has so many channels."""
+
+    channels: Annotated[int, Field(gt=0, le=256)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Live audio through a gateway to a real trainer, and to fake ones that stall or end the call."""
 
 import asyncio
+import hashlib
 import threading
 
 import grpc
@@ -21,7 +22,8 @@ from tests.gateway.services.test_detection import (
     serving,
     start,
 )
-from tests.gateway.untrained import loud_model, store_loud_model, untrained_model
+from tests.gateway.untrained import LOUD_KEYS, loud_model, store_loud_model, untrained_model
+from tests.trainer.process import failure
 from tests.trainer.process import running as trainer_process
 
 RATE = 8_000
@@ -67,7 +69,7 @@ async def test_detections_and_heartbeats_come_while_the_stream_is_open(real, dat
 
         with grpc.insecure_channel(address) as channel:
             responses = DetectionServiceStub(channel).Detect(requests(), timeout=SECONDS)
-            seen = [next(responses) for _ in range(3)]
+            seen = []
             while not any(response.HasField("detection") for response in seen):
                 seen.append(next(responses))
             came.set()
@@ -80,7 +82,9 @@ async def test_detections_and_heartbeats_come_while_the_stream_is_open(real, dat
     assert [d.artifact_type for d in found] == ["glitch", "glitch"]
     assert np.abs(np.array([d.start_ms for d in found]) - [6_000, 8_000]).max() <= 40
     assert np.abs(np.array([d.end_ms for d in found]) - [6_300, 8_300]).max() <= 40
-    assert [response.HasField("heartbeat") for response in seen].count(True) > 3
+    judged = [r.heartbeat.judged_until_ms for r in seen if r.HasField("heartbeat")]
+    assert judged == sorted(judged)
+    assert 5_000 <= judged[0] <= judged[-1] <= 11_000
     assert (last.summary.duration_ms, last.summary.detection_count) == (6_000, 2)
 
 
@@ -210,3 +214,24 @@ async def test_a_stream_whose_trainer_is_killed_goes_on_elsewhere_with_the_same_
     assert len(whole) == 20
     assert [(d.start_ms, d.end_ms) for d in resumed] == [(d.start_ms, d.end_ms) for d in whole]
     np.testing.assert_allclose([d.confidence for d in resumed], [d.confidence for d in whole], atol=1e-4)
+
+
+def test_a_trainer_that_stops_ends_its_live_streams_at_once_so_that_they_go_on_elsewhere(tmp_path) -> None:
+    ended = threading.Event()
+    with trainer_process(tmp_path) as trainer:
+        store_loud_model(trainer.objects)
+        sha256 = hashlib.sha256(trainer.objects.get(LOUD_KEYS["weights"])).hexdigest()
+        first = trainer_service_pb2.DetectRequest(start={**LOUD_KEYS, "sha256": sha256, "live": {"pcm": PCM}})
+
+        def requests():
+            yield first
+            yield trainer_service_pb2.DetectRequest(data=glitches(3))
+            ended.wait(SECONDS)
+
+        call = trainer.stub.Detect(requests(), timeout=SECONDS)
+        next(call)
+        trainer.process.terminate()
+        with pytest.raises(grpc.RpcError) as caught:
+            list(call)
+        ended.set()
+    assert failure(caught.value) == (grpc.StatusCode.UNAVAILABLE, "STOPPING")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65\x61rmark/v1/detection.proto\x12\nearmark.v1\"\x9e\x01\n\tDetection\x12#\n\rartifact_type\x18\x01 \x01(\tR\x0c\x61rtifactType\x12\x19\n\x08start_ms\x18\x02 \x01(\x03R\x07startMs\x12\x15\n\x06\x65nd_ms\x18\x03 \x01(\x03R\x05\x65ndMs\x12\x1e\n\nconfidence\x18\x04 \x01(\x01R\nconfidence\x12\x1a\n\x08\x63hannels\x18\x05 \x03(\x05R\x08\x63hannels\"\xc3\x02\n\tLiveAudio\x12\x33\n\x03pcm\x18\x01 \x01(\x0b\x32\x19.earmark.v1.LiveAudio.PcmB\x06\xbaH\x03\xc8\x01\x01R\x03pcm\x12\"\n\x08start_ms\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x07startMs\x12\x39\n\x0fsilent_channels\x18\x03 \x03(\x05\x42\x10\xbaH\r\x92\x01\n\x10\x08\"\x06\x1a\x04\x18\x07(\x00R\x0esilentChannels\x1a\xa1\x01\n\x03Pcm\x12\x32\n\x0esample_rate_hz\x18\x01 \x01(\x05\x42\x0c\xbaH\t\x1a\x07\x18\x80\xdc\x0b(\xc0>R\x0csampleRateHz\x12%\n\x08\x63hannels\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x08(\x01R\x08\x63hannels\x12?\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32\x17.earmark.v1.PcmEncodingB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x08\x65ncoding\"e\n\x12\x44\x65tectionHeartbeat\x12&\n\x0fjudged_until_ms\x18\x01 \x01(\x03R\rjudgedUntilMs\x12\'\n\x0fsilent_channels\x18\x02 \x03(\x05R\x0esilentChannels\"\x86\x06\n\x0f\x44\x65tectionConfig\x12:\n\tthreshold\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\tthreshold\x88\x01\x01\x12l\n\nthresholds\x18\x02 \x03(\x0b\x32+.earmark.v1.DetectionConfig.ThresholdsEntryB\x1f\xbaH\x1c\x9a\x01\x19\x10\xc8\x01*\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00R\nthresholds\x12\x37\n\x0fmerge_window_ms\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x88\'(\x00H\x01R\rmergeWindowMs\x88\x01\x01\x12\x37\n\x0fmin_duration_ms\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00H\x02R\rminDurationMs\x88\x01\x01\x12m\n\x10merge_windows_ms\x18\x05 \x03(\x0b\x32/.earmark.v1.DetectionConfig.MergeWindowsMsEntryB\x12\xbaH\x0f\x9a\x01\x0c\x10\xc8\x01*\x07\x1a\x05\x18\x88\'(\x00R\x0emergeWindowsMs\x12m\n\x10min_durations_ms\x18\x06 \x03(\x0b\x32/.earmark.v1.DetectionConfig.MinDurationsMsEntryB\x12\xbaH\x0f\x9a\x01\x0c\x10\xc8\x01*\x07\x1a\x05\x18\xe8\x07(\x00R\x0eminDurationsMs\x1a=\n\x0fThresholdsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value:\x02\x38\x01\x1a\x41\n\x13MergeWindowsMsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\x1a\x41\n\x13MinDurationsMsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\x42\x0c\n\n_thresholdB\x12\n\x10_merge_window_msB\x12\n\x10_min_duration_ms*[\n\x0bPcmEncoding\x12\x1c\n\x18PCM_ENCODING_UNSPECIFIED\x10\x00\x12\x16\n\x12PCM_ENCODING_S16LE\x10\x01\x12\x16\n\x12PCM_ENCODING_F32LE\x10\x02\x42\x31\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65\x61rmark/v1/detection.proto\x12\nearmark.v1\"\x9e\x01\n\tDetection\x12#\n\rartifact_type\x18\x01 \x01(\tR\x0c\x61rtifactType\x12\x19\n\x08start_ms\x18\x02 \x01(\x03R\x07startMs\x12\x15\n\x06\x65nd_ms\x18\x03 \x01(\x03R\x05\x65ndMs\x12\x1e\n\nconfidence\x18\x04 \x01(\x01R\nconfidence\x12\x1a\n\x08\x63hannels\x18\x05 \x03(\x05R\x08\x63hannels\"\xbb\x02\n\tLiveAudio\x12+\n\x03pcm\x18\x01 \x01(\x0b\x32\x19.earmark.v1.LiveAudio.PcmR\x03pcm\x12\"\n\x08start_ms\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x07startMs\x12\x39\n\x0fsilent_channels\x18\x03 \x03(\x05\x42\x10\xbaH\r\x92\x01\n\x10\x08\"\x06\x1a\x04\x18\x07(\x00R\x0esilentChannels\x1a\xa1\x01\n\x03Pcm\x12\x32\n\x0esample_rate_hz\x18\x01 \x01(\x05\x42\x0c\xbaH\t\x1a\x07\x18\x80\xdc\x0b(\xc0>R\x0csampleRateHz\x12%\n\x08\x63hannels\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x08(\x01R\x08\x63hannels\x12?\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32\x17.earmark.v1.PcmEncodingB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x08\x65ncoding\"e\n\x12\x44\x65tectionHeartbeat\x12&\n\x0fjudged_until_ms\x18\x01 \x01(\x03R\rjudgedUntilMs\x12\'\n\x0fsilent_channels\x18\x02 \x03(\x05R\x0esilentChannels\"\x86\x06\n\x0f\x44\x65tectionConfig\x12:\n\tthreshold\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\tthreshold\x88\x01\x01\x12l\n\nthresholds\x18\x02 \x03(\x0b\x32+.earmark.v1.DetectionConfig.ThresholdsEntryB\x1f\xbaH\x1c\x9a\x01\x19\x10\xc8\x01*\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00R\nthresholds\x12\x37\n\x0fmerge_window_ms\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x88\'(\x00H\x01R\rmergeWindowMs\x88\x01\x01\x12\x37\n\x0fmin_duration_ms\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00H\x02R\rminDurationMs\x88\x01\x01\x12m\n\x10merge_windows_ms\x18\x05 \x03(\x0b\x32/.earmark.v1.DetectionConfig.MergeWindowsMsEntryB\x12\xbaH\x0f\x9a\x01\x0c\x10\xc8\x01*\x07\x1a\x05\x18\x88\'(\x00R\x0emergeWindowsMs\x12m\n\x10min_durations_ms\x18\x06 \x03(\x0b\x32/.earmark.v1.DetectionConfig.MinDurationsMsEntryB\x12\xbaH\x0f\x9a\x01\x0c\x10\xc8\x01*\x07\x1a\x05\x18\xe8\x07(\x00R\x0eminDurationsMs\x1a=\n\x0fThresholdsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value:\x02\x38\x01\x1a\x41\n\x13MergeWindowsMsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\x1a\x41\n\x13MinDurationsMsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\x42\x0c\n\n_thresholdB\x12\n\x10_merge_window_msB\x12\n\x10_min_duration_ms*[\n\x0bPcmEncoding\x12\x1c\n\x18PCM_ENCODING_UNSPECIFIED\x10\x00\x12\x16\n\x12PCM_ENCODING_S16LE\x10\x01\x12\x16\n\x12PCM_ENCODING_F32LE\x10\x02\x42\x31\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,8 +38,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LIVEAUDIO_PCM'].fields_by_name['channels']._serialized_options = b'\272H\006\032\004\030\010(\001'
   _globals['_LIVEAUDIO_PCM'].fields_by_name['encoding']._loaded_options = None
   _globals['_LIVEAUDIO_PCM'].fields_by_name['encoding']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
-  _globals['_LIVEAUDIO'].fields_by_name['pcm']._loaded_options = None
-  _globals['_LIVEAUDIO'].fields_by_name['pcm']._serialized_options = b'\272H\003\310\001\001'
   _globals['_LIVEAUDIO'].fields_by_name['start_ms']._loaded_options = None
   _globals['_LIVEAUDIO'].fields_by_name['start_ms']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_LIVEAUDIO'].fields_by_name['silent_channels']._loaded_options = None
@@ -62,22 +60,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DETECTIONCONFIG'].fields_by_name['merge_windows_ms']._serialized_options = b'\272H\017\232\001\014\020\310\001*\007\032\005\030\210\'(\000'
   _globals['_DETECTIONCONFIG'].fields_by_name['min_durations_ms']._loaded_options = None
   _globals['_DETECTIONCONFIG'].fields_by_name['min_durations_ms']._serialized_options = b'\272H\017\232\001\014\020\310\001*\007\032\005\030\350\007(\000'
-  _globals['_PCMENCODING']._serialized_start=1409
-  _globals['_PCMENCODING']._serialized_end=1500
+  _globals['_PCMENCODING']._serialized_start=1401
+  _globals['_PCMENCODING']._serialized_end=1492
   _globals['_DETECTION']._serialized_start=43
   _globals['_DETECTION']._serialized_end=201
   _globals['_LIVEAUDIO']._serialized_start=204
-  _globals['_LIVEAUDIO']._serialized_end=527
-  _globals['_LIVEAUDIO_PCM']._serialized_start=366
-  _globals['_LIVEAUDIO_PCM']._serialized_end=527
-  _globals['_DETECTIONHEARTBEAT']._serialized_start=529
-  _globals['_DETECTIONHEARTBEAT']._serialized_end=630
-  _globals['_DETECTIONCONFIG']._serialized_start=633
-  _globals['_DETECTIONCONFIG']._serialized_end=1407
-  _globals['_DETECTIONCONFIG_THRESHOLDSENTRY']._serialized_start=1158
-  _globals['_DETECTIONCONFIG_THRESHOLDSENTRY']._serialized_end=1219
-  _globals['_DETECTIONCONFIG_MERGEWINDOWSMSENTRY']._serialized_start=1221
-  _globals['_DETECTIONCONFIG_MERGEWINDOWSMSENTRY']._serialized_end=1286
-  _globals['_DETECTIONCONFIG_MINDURATIONSMSENTRY']._serialized_start=1288
-  _globals['_DETECTIONCONFIG_MINDURATIONSMSENTRY']._serialized_end=1353
+  _globals['_LIVEAUDIO']._serialized_end=519
+  _globals['_LIVEAUDIO_PCM']._serialized_start=358
+  _globals['_LIVEAUDIO_PCM']._serialized_end=519
+  _globals['_DETECTIONHEARTBEAT']._serialized_start=521
+  _globals['_DETECTIONHEARTBEAT']._serialized_end=622
+  _globals['_DETECTIONCONFIG']._serialized_start=625
+  _globals['_DETECTIONCONFIG']._serialized_end=1399
+  _globals['_DETECTIONCONFIG_THRESHOLDSENTRY']._serialized_start=1150
+  _globals['_DETECTIONCONFIG_THRESHOLDSENTRY']._serialized_end=1211
+  _globals['_DETECTIONCONFIG_MERGEWINDOWSMSENTRY']._serialized_start=1213
+  _globals['_DETECTIONCONFIG_MERGEWINDOWSMSENTRY']._serialized_end=1278
+  _globals['_DETECTIONCONFIG_MINDURATIONSMSENTRY']._serialized_start=1280
+  _globals['_DETECTIONCONFIG_MINDURATIONSMSENTRY']._serialized_end=1345
 # @@protoc_insertion_point(module_scope)
