@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.metrics_messages import to_metrics
 from earmark.trainer import events
 from earmark.trainer.failures import FailureKind, kind_of
 from earmark.trainer.features.version import FRONTEND_VERSION
@@ -25,7 +26,7 @@ from earmark.trainer.service.detection_job import (
 from earmark.trainer.service.errors import CallError
 from earmark.trainer.service.keys import check_below
 from earmark.trainer.workers.wire import DetectedArtifact
-from earmark.v1 import detection_pb2, metrics_pb2, training_config_pb2, training_service_pb2
+from earmark.v1 import detection_pb2, training_config_pb2, training_service_pb2
 
 DOMAIN = "earmark"
 EARMARK_VERSION = version("earmark")
@@ -241,52 +242,6 @@ def to_completed(event: events.Completed) -> pb.TrainResponse.Completed:
         audio_duration_ms=event.audio_duration_ms,
         earmark_version=EARMARK_VERSION,
         frontend_version=FRONTEND_VERSION,
-    )
-
-
-def to_metrics(metrics: events.EvalMetrics) -> metrics_pb2.EvalMetrics:
-    """Leaves a figure that is None unset."""
-    return metrics_pb2.EvalMetrics(
-        overall=to_figures(metrics.overall),
-        per_type={name: to_type_metrics(of_type) for name, of_type in metrics.per_type.items()},
-        macro_f1_score=metrics.macro_f1_score,
-        chunk=to_figures(metrics.chunk),
-        segment=to_figures(metrics.segment),
-        f1_score_interval=to_interval(metrics.f1_score_interval),
-    )
-
-
-def to_type_metrics(metrics: events.TypeMetrics) -> metrics_pb2.TypeMetrics:
-    """Puts the event-level figures at the top, and those of chunks and segments into their own fields."""
-    return metrics_pb2.TypeMetrics(
-        precision=metrics.event.precision,
-        recall=metrics.event.recall,
-        f1_score=metrics.event.f1_score,
-        support=metrics.event.support,
-        chunk=to_figures(metrics.chunk),
-        average_precision=metrics.average_precision,
-        best_threshold=metrics.best_threshold,
-        segment=to_figures(metrics.segment),
-        precision_recall_curve=[
-            metrics_pb2.OperatingPoint(threshold=p.threshold, precision=p.precision, recall=p.recall)
-            for p in metrics.precision_recall_curve
-        ],
-        f1_score_interval=to_interval(metrics.f1_score_interval),
-    )
-
-
-def to_interval(interval: events.Interval | None) -> metrics_pb2.ConfidenceInterval | None:
-    """Leaves the field unset if there is no interval."""
-    return metrics_pb2.ConfidenceInterval(low=interval.low, high=interval.high) if interval else None
-
-
-def to_figures(figures: events.Figures) -> metrics_pb2.DetectionFigures:
-    """Leaves a figure that is None unset."""
-    return metrics_pb2.DetectionFigures(
-        precision=figures.precision,
-        recall=figures.recall,
-        f1_score=figures.f1_score,
-        support=figures.support,
     )
 
 
