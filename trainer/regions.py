@@ -9,13 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float16, Int64
+from jaxtyping import Float16
 
-from earmark.scores import FRAME_MS, Spans, same_artifacts
+from earmark.scores import FRAME_MS, LIKELY, Spans, by_type
 from earmark.trainer.job import Annotation, TrainingFile
 
 CERTAIN = 255  # the label of an event that the annotator is sure of
-LIKELY = 0.5  # the confidence from which an annotation counts as an event; training uses the others too
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +52,7 @@ class Region:
 
     def spans(self) -> dict[str, Spans]:
         """The likely events of each type that has any, by onset. One in several channels counts once."""
-        by_type: dict[str, list[Spans]] = defaultdict(list)
-        for (name, _), of_channel in self.spans_by_channel().items():
-            by_type[name].append(of_channel)
-        return {name: across_channels(channels) for name, channels in by_type.items()}
+        return by_type(self.spans_by_channel())
 
     def spans_by_channel(self) -> dict[tuple[str, int | None], Spans]:
         """The likely events of each type and channel that has any, by onset."""
@@ -82,16 +78,6 @@ class ValidationRegion:
     tracks: tuple[Float16[np.ndarray, "frames features"], ...]
     events: Mapping[str, Spans]
     duration_ms: int
-
-
-def across_channels(channels: Sequence[Int64[np.ndarray, "_ 2"]]) -> Int64[np.ndarray, "artifacts 2"]:
-    """The artifacts of one type in a file, from the spans in each channel. One in several channels is one."""
-    if len(channels) == 1:
-        return channels[0]
-    groups = same_artifacts(channels)
-    spans = np.concatenate(channels)
-    joined = [(int(spans[group, 0].min()), int(spans[group, 1].max())) for group in groups]
-    return np.array(joined, np.int64).reshape(-1, 2)
 
 
 def draw_region(

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from bench.tools.folder import Row
+from earmark.matching import close_pairs
+from earmark.metrics import Counts, event_counts, segment_counts
 from earmark.scores import FRAME_MS
-from earmark.trainer.scoring.metrics import Counts, close_pairs, event_counts, segment_counts
 
 Spans = dict[tuple[str, str], np.ndarray]  # (events, 2), onsets and offsets in ms, by filename and type
 NO_SPANS = np.empty((0, 2), np.int64)

@@ -19,6 +19,7 @@ MAX_UNPACKED_BYTES = 1 << 30
 
 SAME_SHARE = 0.5  # of the time that the spans of two channels cover together
 NO_SPANS = np.empty((0, 2), np.int64)
+LIKELY = 0.5  # the confidence from which an annotation counts as an event; training uses the others too
 
 Spans = npt.NDArray[np.int64]  # onsets and offsets in ms, one row each
 FrameScores = npt.NDArray[np.float32]  # 0-1
@@ -318,6 +319,24 @@ def merged(spans: Spans, window_ms: int) -> Spans:
 def begins_apart(spans: Spans, window_ms: int) -> npt.NDArray[np.bool_]:
     """Which spans begin further than `window_ms` after the end of the one before."""
     return np.append(True, spans[1:, 0] - spans[:-1, 1] > window_ms)
+
+
+def across_channels(channels: Sequence[Spans]) -> Spans:
+    """The artifacts of one type in a file, from the spans in each channel. One in several channels is one."""
+    if len(channels) == 1:
+        return channels[0]
+    groups = same_artifacts(channels)
+    spans = np.concatenate([NO_SPANS, *channels])
+    joined = [(int(spans[group, 0].min()), int(spans[group, 1].max())) for group in groups]
+    return np.array(joined, np.int64).reshape(-1, 2)
+
+
+def by_type(of_channels: Mapping[tuple[str, int | None], Spans]) -> dict[str, Spans]:
+    """The artifacts of each type, from the spans of each type and channel; None is an unknown channel."""
+    channels: dict[str, list[Spans]] = {}
+    for (name, _), spans in of_channels.items():
+        channels.setdefault(name, []).append(spans)
+    return {name: across_channels(of_type) for name, of_type in channels.items()}
 
 
 def same_artifacts(channels: Sequence[Spans]) -> list[list[int]]:

@@ -14,7 +14,9 @@ from earmark.gateway.fleet.failures import error_of_model, failure_of
 from earmark.gateway.fleet.trainers import Trainer, TrainerLostError, send, unavailable
 from earmark.gateway.rules.detection import check_types
 from earmark.gateway.rules.models import check_usable
+from earmark.gateway.services.comparison import ComparisonService
 from earmark.gateway.services.detection_jobs import DetectionJobService
+from earmark.gateway.services.evaluation import EvaluationService
 from earmark.internal.v1 import trainer_service_pb2
 from earmark.storage.records import Model
 from earmark.v1 import detection_service_pb2 as pb
@@ -24,8 +26,8 @@ log = structlog.get_logger("gateway")
 MAX_BYTES = 524_288_000
 
 
-class DetectionService(DetectionJobService):
-    """Finds artifacts in recordings that callers send, at once or in jobs."""
+class DetectionService(DetectionJobService, EvaluationService, ComparisonService):
+    """Finds artifacts in recordings that callers send, at once or in jobs, and evaluates what jobs found."""
 
     async def Detect(
         self, requests: AsyncIterator[pb.DetectRequest], _: Any

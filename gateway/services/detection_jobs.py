@@ -175,7 +175,7 @@ class DetectionJobService(detection_service_pb2_grpc.DetectionServiceServicer):
         async with self._app.lane.connection() as connection:
             job = await lookup.detection_job(connection, UUID(request.detection_job_id))
             _check_settings(job, request)
-            found = JobDetections(job, settings(job, request), _filter(request))
+            found = JobDetections(job, settings(job, request), _filter(request)).pages()
             page = await page_request.page(partial(found.after, connection), _message, lambda row: row.place)
         return pb.ListDetectionsResponse(detections=page.messages, next_page_token=page.next_page_token)
 

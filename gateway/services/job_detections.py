@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import structlog
-
 from earmark.gateway.convert.detection_jobs import settings_of
 from earmark.gateway.convert.values import from_json
-from earmark.gateway.errors import StoredObjectDamagedError
 from earmark.gateway.paging import Pair
-from earmark.scores import Detection, DetectionConfig, Scores
+from earmark.gateway.services.scored_files import FILES_AT_ONCE, FileRows, learned, unpacked
+from earmark.scores import Detection, DetectionConfig
 from earmark.storage.database import Connection, Database
 from earmark.storage.queries import detection_jobs
 from earmark.storage.queries.detection_jobs import ScoredFile
@@ -23,19 +21,7 @@ from earmark.storage.records import DetectionJob
 from earmark.v1 import detection_service_pb2 as pb
 from earmark.v1.detection_pb2 import DetectionConfig as Message
 
-FILES_AT_ONCE = 20
 COLUMNS = ("file_id", "filename", "artifact_type", "start_ms", "end_ms", "confidence", "channels")
-
-log = structlog.get_logger("gateway")
-
-
-@dataclass(frozen=True, slots=True)
-class LearnedType:
-    """What the job's model has learned of a type."""
-
-    name: str
-    merge_window_ms: int
-    min_duration_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,32 +53,16 @@ class Row:
 
 
 class JobDetections:
-    """The wanted detections of one job, by file and onset. What was read last is kept for the next read."""
+    """The wanted detections of one job, by file and onset."""
 
     def __init__(self, job: DetectionJob, config: DetectionConfig, wanted: Filter) -> None:
         self._job_id = job.id
-        self._types = [LearnedType(**learned) for learned in job.types]
+        self._types = learned(job)
         self._config = config
         self._wanted = wanted
-        # The position after that of the last file read, and the rows up to it that may be asked for again.
-        self._next = 0
-        self._read: list[Row] = []
 
-    async def after(self, connection: Connection, place: Pair | None, count: int) -> list[Row]:
-        """At most `count` rows after a place. Raises StoredObjectDamagedError."""
-        if place is not None:
-            self._read = [row for row in self._read if row.place > place]
-            self._next = max(self._next, place[0] if not self._read else 0)
-        while len(self._read) < count:
-            files = await detection_jobs.scores(
-                connection, self._job_id, self._next, FILES_AT_ONCE, self._wanted.file_ids
-            )
-            if not files:
-                break
-            self._next = files[-1].position + 1
-            rows = await asyncio.to_thread(self._rows, files)
-            self._read += [row for row in rows if place is None or row.place > place]
-        return self._read[:count]
+    def pages(self) -> FileRows[Row]:
+        return FileRows(self._job_id, self._wanted.file_ids, self._read)
 
     async def all(self, database: Database) -> AsyncIterator[list[Row]]:
         """Every row, those of some files at a time. No connection is kept while the caller reads."""
@@ -107,27 +77,21 @@ class JobDetections:
             first = files[-1].position + 1
             yield await asyncio.to_thread(self._rows, files)
 
+    async def _read(self, _: Connection, files: Sequence[ScoredFile]) -> list[Row]:
+        return await asyncio.to_thread(self._rows, files)
+
     def _rows(self, files: Sequence[ScoredFile]) -> list[Row]:
         return [
             Row((file.position, number), file, found)
             for file in files
-            for number, found in enumerate(self._detections(file))
+            for number, found in enumerate(unpacked(self._job_id, file).detections(self._types, self._config))
             if self._wanted.selects(found)
         ]
 
-    def _detections(self, file: ScoredFile) -> list[Detection]:
-        try:
-            return Scores.unpack(file.scores).detections(self._types, self._config)
-        except ValueError as error:
-            log.exception("stored scores are damaged", detection_job_id=str(self._job_id))
-            raise StoredObjectDamagedError(
-                f"the stored scores of file {file.file_id} are damaged: search it again"
-            ) from error
 
-
-def settings(job: DetectionJob, request: Any) -> DetectionConfig:
-    """The settings that the request asks for, or the job's own."""
-    return settings_of(request.config if request.HasField("config") else from_json(job.config, Message))
+def settings(job: DetectionJob, request: Any, field: str = "config") -> DetectionConfig:
+    """The settings in this field of the request, or the job's own."""
+    return settings_of(getattr(request, field) if request.HasField(field) else from_json(job.config, Message))
 
 
 def header(form: pb.DetectionsFormat) -> bytes:

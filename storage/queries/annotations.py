@@ -66,6 +66,17 @@ class OutsideAudio:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelSpans:
+    """Where a file's annotations of one type and channel are, by onset. `channel` may be None."""
+
+    audio_file_id: UUID
+    artifact_type: str
+    channel: int | None
+    starts_ms: list[int]
+    ends_ms: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """A dataset's type names in order, and those of the requested files that belong to it."""
 
@@ -200,6 +211,14 @@ async def page(
     filters = (audio_file_ids, artifact_types, channels)
     rows = await connection.fetch(SQL["list"], tenant_id, set_id, *filters, after, limit)
     return [Annotation(**row) for row in rows]
+
+
+async def spans(
+    connection: Connection, set_id: UUID, file_ids: Sequence[UUID], min_confidence: float
+) -> list[ChannelSpans]:
+    """Where the set's annotations in these files are that are at least so sure."""
+    rows = await connection.fetch(SQL["spans"], set_id, file_ids, min_confidence)
+    return [ChannelSpans(**row) for row in rows]
 
 
 async def update(connection: Connection, new: Annotation) -> None:

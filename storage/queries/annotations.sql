@@ -140,6 +140,16 @@ WHERE tenant_id = $1 AND annotation_set_id = $2
 ORDER BY id
 LIMIT $7
 
+-- name: spans
+-- Where a set's annotations in these files are whose confidence is at least $3, by file, type and channel, by onset.
+SELECT audio_file_id, artifact_type, channel,
+    array_agg(start_ms ORDER BY start_ms, end_ms, id) AS starts_ms,
+    array_agg(end_ms ORDER BY start_ms, end_ms, id) AS ends_ms
+FROM annotations
+WHERE annotation_set_id = $1 AND audio_file_id = ANY ($2::uuid[]) AND confidence >= $3
+GROUP BY audio_file_id, artifact_type, channel
+ORDER BY audio_file_id, artifact_type, channel
+
 -- name: update
 -- Replaces everything but an annotation's file.
 UPDATE annotations SET

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from earmark.figures import EvalMetrics
 from earmark.storage.objects import ObjectNotFoundError, ObjectStore
 from earmark.trainer.chunks import chunk_grid, windows_per_step
 from earmark.trainer.data.channels import Shares, Unknown
@@ -22,7 +23,6 @@ from earmark.trainer.events import (
     Checkpoint,
     Completed,
     EpochCompleted,
-    EvalMetrics,
     Event,
     Notice,
     NoticeCode,

@@ -25,7 +25,7 @@ from earmark.trainer.service.detection_process import LiveDetection
 from earmark.trainer.service.errors import CallError, StoppingError
 from earmark.trainer.service.file_detection import FileDetection
 from earmark.trainer.service.interruptible import interruptible, read_request
-from earmark.trainer.service.keys import check_below, check_written
+from earmark.trainer.service.keys import check_below
 from earmark.trainer.service.live import LiveAudio, live_audio
 from earmark.trainer.service.processes import ProcessLostError
 from earmark.trainer.service.runtime import Runtime
@@ -118,7 +118,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         first = await read_request(self._stopping, requests, self._longest_wait)
         if first is None or first.WhichOneof("content") != "job":
             raise CallError("INVALID_FIELD", "the first message must be the job", "job")
-        check_keys_of_job(first.job)
+        messages.check_keys_of_job(first.job)
         with self.runtime.training_slot.claim(first.job.training_job_id, first.job.attempt) as claim:
             accepted = pb.TrainResponse.Accepted(device=self.runtime.device)
             await context.write(pb.TrainResponse(accepted=accepted))
@@ -126,7 +126,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
             while (
                 request := await read_request(claim.hand_back_requested, requests, self._longest_wait)
             ) is not None:
-                add_to(files, request)
+                messages.add_to(files, request)
             await claim.start(await asyncio.to_thread(messages.from_job, first.job, files))
             await self._stream_events(claim, context)
 
@@ -150,7 +150,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     async def ProcessAudio(self, request: pb.ProcessAudioRequest, context: Context) -> None:
         """Decodes one uploaded or stored file, and stores its features, and its audio if it has a key."""
         self._refuse_if_stopping()
-        check_keys_of_audio(request)
+        messages.check_keys_of_audio(request)
         grace_over = self._grace_over
         await context.write(pb.ProcessAudioResponse(normalizing=pb.ProcessAudioResponse.Normalizing()))
         with self.runtime.scratch.folder() as folder:
@@ -374,37 +374,6 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
             detection_slots=1,
             free_detection_slots=int(runtime.detection_slot.free and is_well),
         )
-
-
-def check_keys_of_job(job: pb.TrainRequest.Job) -> None:
-    """Raises CallError for a key that is neither of this job nor of a model's."""
-    own = {name: getattr(job, name) for name in ("prefix", "resume_from")}
-    of_models = {name: getattr(job, name) for name in ("base_weights", "base_model_config")}
-    check_below(f"jobs/{job.training_job_id}", **{name: key for name, key in own.items() if key})
-    check_below("jobs", **{name: key for name, key in of_models.items() if key})
-
-
-def check_keys_of_audio(request: pb.ProcessAudioRequest) -> None:
-    """Raises CallError for a key that is not of this file, or that its upload has."""
-    written = {"features": request.features} | ({"audio": request.audio} if request.audio else {})
-    check_below(f"audio/{request.audio_file_id}", source=request.source, **written)
-    check_written(**written)
-
-
-def add_to(files: list[pb.TrainRequest.File], request: pb.TrainRequest) -> None:
-    """Adds what a later message of a Train call has. Raises CallError for any other message."""
-    match request.WhichOneof("content"):
-        case "file":
-            check_below(f"audio/{request.file.audio_file_id}", features=request.file.features)
-            files.append(request.file)
-        case "more_annotations" if files:
-            files[-1].annotations.extend(request.more_annotations.annotations)
-        case _:
-            raise CallError(
-                "INVALID_FIELD",
-                "every message but the first must be a file, or more annotations of the file before it",
-                "file",
-            )
 
 
 def _embedding(decoded: Decoded) -> pb.ProcessAudioResponse:

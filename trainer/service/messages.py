@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.metrics_messages import to_metrics
 from earmark.trainer import events
 from earmark.trainer.failures import FailureKind, kind_of
 from earmark.trainer.features.version import FRONTEND_VERSION
@@ -23,11 +24,10 @@ from earmark.trainer.service.detection_job import (
     Quiet,
 )
 from earmark.trainer.service.errors import CallError
-from earmark.trainer.service.keys import check_below
+from earmark.trainer.service.keys import check_below, check_written
 from earmark.trainer.workers.wire import DetectedArtifact, LivePcm, LiveProgress, LiveRequest
 from earmark.v1 import (
     detection_pb2,
-    metrics_pb2,
     model_service_pb2,
     training_config_pb2,
     training_service_pb2,
@@ -270,52 +270,6 @@ def to_completed(event: events.Completed) -> pb.TrainResponse.Completed:
     )
 
 
-def to_metrics(metrics: events.EvalMetrics) -> metrics_pb2.EvalMetrics:
-    """Leaves a figure that is None unset."""
-    return metrics_pb2.EvalMetrics(
-        overall=to_figures(metrics.overall),
-        per_type={name: to_type_metrics(of_type) for name, of_type in metrics.per_type.items()},
-        macro_f1_score=metrics.macro_f1_score,
-        chunk=to_figures(metrics.chunk),
-        segment=to_figures(metrics.segment),
-        f1_score_interval=to_interval(metrics.f1_score_interval),
-    )
-
-
-def to_type_metrics(metrics: events.TypeMetrics) -> metrics_pb2.TypeMetrics:
-    """Puts the event-level figures at the top, and those of chunks and segments into their own fields."""
-    return metrics_pb2.TypeMetrics(
-        precision=metrics.event.precision,
-        recall=metrics.event.recall,
-        f1_score=metrics.event.f1_score,
-        support=metrics.event.support,
-        chunk=to_figures(metrics.chunk),
-        average_precision=metrics.average_precision,
-        best_threshold=metrics.best_threshold,
-        segment=to_figures(metrics.segment),
-        precision_recall_curve=[
-            metrics_pb2.OperatingPoint(threshold=p.threshold, precision=p.precision, recall=p.recall)
-            for p in metrics.precision_recall_curve
-        ],
-        f1_score_interval=to_interval(metrics.f1_score_interval),
-    )
-
-
-def to_interval(interval: events.Interval | None) -> metrics_pb2.ConfidenceInterval | None:
-    """Leaves the field unset if there is no interval."""
-    return metrics_pb2.ConfidenceInterval(low=interval.low, high=interval.high) if interval else None
-
-
-def to_figures(figures: events.Figures) -> metrics_pb2.DetectionFigures:
-    """Leaves a figure that is None unset."""
-    return metrics_pb2.DetectionFigures(
-        precision=figures.precision,
-        recall=figures.recall,
-        f1_score=figures.f1_score,
-        support=figures.support,
-    )
-
-
 def from_live(live: detection_pb2.LiveAudio) -> LiveRequest:
     """Converts what a caller says about live audio. In one that goes on, the signal of channels has begun."""
     is_float = live.pcm.encoding == detection_pb2.PCM_ENCODING_F32LE
@@ -347,3 +301,34 @@ def to_detection(artifact: DetectedArtifact) -> detection_pb2.Detection:
         confidence=artifact.confidence,
         channels=artifact.channels,
     )
+
+
+def check_keys_of_job(job: pb.TrainRequest.Job) -> None:
+    """Raises CallError for a key that is neither of this job nor of a model's."""
+    own = {name: getattr(job, name) for name in ("prefix", "resume_from")}
+    of_models = {name: getattr(job, name) for name in ("base_weights", "base_model_config")}
+    check_below(f"jobs/{job.training_job_id}", **{name: key for name, key in own.items() if key})
+    check_below("jobs", **{name: key for name, key in of_models.items() if key})
+
+
+def check_keys_of_audio(request: pb.ProcessAudioRequest) -> None:
+    """Raises CallError for a key that is not of this file, or that its upload has."""
+    written = {"features": request.features} | ({"audio": request.audio} if request.audio else {})
+    check_below(f"audio/{request.audio_file_id}", source=request.source, **written)
+    check_written(**written)
+
+
+def add_to(files: list[pb.TrainRequest.File], request: pb.TrainRequest) -> None:
+    """Adds what a later message of a Train call has. Raises CallError for any other message."""
+    match request.WhichOneof("content"):
+        case "file":
+            check_below(f"audio/{request.file.audio_file_id}", features=request.file.features)
+            files.append(request.file)
+        case "more_annotations" if files:
+            files[-1].annotations.extend(request.more_annotations.annotations)
+        case _:
+            raise CallError(
+                "INVALID_FIELD",
+                "every message but the first must be a file, or more annotations of the file before it",
+                "file",
+            )

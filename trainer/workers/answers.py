@@ -43,8 +43,8 @@ class ModelCache:
         return read_files(self._objects.identified(), weights, config, sha256)
 
 
-def failed(error: Exception) -> Failed:
-    """The failure that an error of loading a model, of reading features or of scoring them is."""
+def failed(error: Exception, work: str = "detection") -> Failed:
+    """The failure that an error is: of loading a model, of reading features, or of this work."""
     match error:
         case ObjectStoreError():
             return Failed("OBJECT_STORE_UNAVAILABLE", str(error))
@@ -58,7 +58,5 @@ def failed(error: Exception) -> Failed:
             return Failed("INTERNAL", "the call's files are gone: was it cancelled?")
         case OSError() if is_of_disk(error):
             return Failed("DISK_FULL", f"the trainer's disk fails: {error}")
-    log.error("detection crashed", exc_info=error)
-    return device_failure(error) or Failed(
-        "INTERNAL", "detection crashed: the trainer's log has the traceback"
-    )
+    log.error("a request crashed", work=work, exc_info=error)
+    return device_failure(error) or Failed("INTERNAL", f"{work} crashed: the trainer's log has the traceback")

@@ -143,7 +143,7 @@ def answer(
         case DetectionRequest():
             return outcome_of(lambda: detected_artifacts(request, models))
         case ExportRequest():
-            return outcome_of(lambda: exported(request, models))
+            return outcome_of(lambda: exported(request, models), "the export")
         case ModelRequest():
             return outcome_of(lambda: loaded(request, models))
 
@@ -155,12 +155,12 @@ def answer_start(request: LiveStart, streams: LiveStreams, models: ModelCache) -
     )
 
 
-def outcome_of(work: Callable[[], Answer]) -> Answer | Failed:
-    """Returns what `work` returns, or its failure."""
+def outcome_of(work: Callable[[], Answer], name: str = "detection") -> Answer | Failed:
+    """Returns what `work`, which has this name, returns, or its failure."""
     try:
         return work()
     except Exception as error:  # noqa: BLE001 it becomes a failure, and a line in the log if it is unknown
-        return failed(error)
+        return failed(error, name)
 
 
 def loaded(request: ModelRequest, models: ModelCache) -> Loaded:

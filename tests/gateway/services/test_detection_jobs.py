@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from earmark.gateway.services.job_detections import LearnedType
+from earmark.gateway.services.scored_files import LearnedType
 from earmark.internal.v1 import trainer_service_pb2 as trainer_pb
 from earmark.scores import DetectionConfig
 from earmark.storage.database import Database

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from earmark.scores import across_channels
 from earmark.trainer.data.channels import Unknown, events_of_track
 from earmark.trainer.data.loading import Dataset
 from earmark.trainer.features.frontend import FEATURES
 from earmark.trainer.features.stored import FileFeatures
 from earmark.trainer.job import TrainingFile
-from earmark.trainer.regions import Region, RegionEvent, across_channels
+from earmark.trainer.regions import Region, RegionEvent
 
 # The first channel has no signal, and the last two are the same.
 CHANNELS = ((1,), (2, 3))

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import safetensors.numpy
 
-from earmark.trainer.events import Checkpoint, EpochCompleted, Figures, Notice, NoticeCode
+from earmark.figures import Figures
+from earmark.trainer.events import Checkpoint, EpochCompleted, Notice, NoticeCode
 from earmark.trainer.learning.loop import train
 from earmark.trainer.scoring.evaluation import evaluate
 from tests.trainer.jobs import never

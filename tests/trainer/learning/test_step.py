@@ -10,11 +10,11 @@ from earmark.trainer.features.filterbank import MEL_BANDS
 from earmark.trainer.features.frontend import (
     AMPLITUDE_COLUMNS,
     FEATURES,
-    MEL_FLOOR,
     POWER_COLUMNS,
     SPECTRUM,
     features,
 )
+from earmark.trainer.features.spectrum import MEL_FLOOR
 from earmark.trainer.learning.step import (
     Shape,
     Shard,

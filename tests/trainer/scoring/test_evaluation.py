@@ -3,14 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from earmark.figures import Figures, OperatingPoint
+from earmark.metrics import THRESHOLDS
 from earmark.scores import DetectionConfig
 from earmark.trainer.chunks import chunk_grid
-from earmark.trainer.events import Figures, OperatingPoint
 from earmark.trainer.features.frontend import FEATURES
 from earmark.trainer.model import LearnedType
 from earmark.trainer.regions import ValidationRegion
 from earmark.trainer.scoring.detection import shifted
-from earmark.trainer.scoring.evaluation import THRESHOLDS, calibrated, evaluate
+from earmark.trainer.scoring.evaluation import calibrated, evaluate
 from tests.trainer.jobs import config
 
 NAMES = ("found", "missed", "absent")

@@ -49,6 +49,8 @@ async def test_a_process_becomes_warm_although_its_supervisor_failed(tmp_path, m
 class Process:
     """A detection process that answers each request at once."""
 
+    alive = True
+
     def __init__(self) -> None:
         self._replies: asyncio.Queue = asyncio.Queue()
 

@@ -5,22 +5,15 @@ from uuid import UUID
 
 import pytest
 
+from earmark.figures import EvalMetrics, Figures, Interval, OperatingPoint, TypeMetrics
 from earmark.gateway.convert.attempts import MESSAGE_ANNOTATIONS, train_file_requests
 from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.metrics_messages import to_metrics
 from earmark.storage.queries.training import ManifestFile
-from earmark.trainer.events import (
-    EvalMetrics,
-    Figures,
-    Interval,
-    Notice,
-    NoticeCode,
-    OperatingPoint,
-    TypeMetrics,
-)
+from earmark.trainer.events import Notice, NoticeCode
 from earmark.trainer.job import BaseModel
 from earmark.trainer.service.errors import CallError
-from earmark.trainer.service.front import add_to
-from earmark.trainer.service.messages import from_job, to_metrics, to_response
+from earmark.trainer.service.messages import add_to, from_job, to_response
 from earmark.v1 import training_service_pb2
 from tests.trainer.process import training_job
 

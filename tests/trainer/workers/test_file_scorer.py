@@ -111,7 +111,7 @@ def test_features_that_cannot_be_read_are_no_fault_of_the_other_files(models, re
     assert scorer.answer_next()
     assert groups == [1]
     assert isinstance(replies[1], Unreadable)
-    assert replies[2] == Failed("INTERNAL", "the features are gone: was the call cancelled?")
+    assert replies[2] == Failed("INTERNAL", "the call's files are gone: was it cancelled?")
     assert replies[3] == Unreadable("they have no frames")
     assert isinstance(replies[4], Scored)
 
@@ -143,7 +143,7 @@ def test_a_file_whose_call_has_ended_is_scored_no_further(models, request_for, m
     scorer.add(request)
     assert scorer.answer_next()
     assert len(batches) == 1
-    assert replies[1] == Failed("INTERNAL", "the features are gone: was the call cancelled?")
+    assert replies[1] == Failed("INTERNAL", "the call's files are gone: was it cancelled?")
 
 
 def test_other_requests_do_not_wait_for_a_file(tmp_path, objects, models, request_for, monkeypatch):

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from earmark.v1 import detection_service_pb2 as earmark_dot_v1_dot_detection__service__pb2
+from earmark.v1 import evaluation_pb2 as earmark_dot_v1_dot_evaluation__pb2
 
 GRPC_GENERATED_VERSION = '1.66.2'
 GRPC_VERSION = grpc.__version__
@@ -89,6 +90,26 @@ class DetectionServiceStub(object):
                 '/earmark.v1.DetectionService/DownloadDetections',
                 request_serializer=earmark_dot_v1_dot_detection__service__pb2.DownloadDetectionsRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_detection__service__pb2.DownloadDetectionsResponse.FromString,
+                _registered_method=True)
+        self.EvaluateDetectionJob = channel.unary_unary(
+                '/earmark.v1.DetectionService/EvaluateDetectionJob',
+                request_serializer=earmark_dot_v1_dot_evaluation__pb2.EvaluateDetectionJobRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_evaluation__pb2.EvaluateDetectionJobResponse.FromString,
+                _registered_method=True)
+        self.ListEvaluationErrors = channel.unary_unary(
+                '/earmark.v1.DetectionService/ListEvaluationErrors',
+                request_serializer=earmark_dot_v1_dot_evaluation__pb2.ListEvaluationErrorsRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_evaluation__pb2.ListEvaluationErrorsResponse.FromString,
+                _registered_method=True)
+        self.CompareDetectionJobs = channel.unary_unary(
+                '/earmark.v1.DetectionService/CompareDetectionJobs',
+                request_serializer=earmark_dot_v1_dot_evaluation__pb2.CompareDetectionJobsRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_evaluation__pb2.CompareDetectionJobsResponse.FromString,
+                _registered_method=True)
+        self.ListFilesToMark = channel.unary_unary(
+                '/earmark.v1.DetectionService/ListFilesToMark',
+                request_serializer=earmark_dot_v1_dot_evaluation__pb2.ListFilesToMarkRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_evaluation__pb2.ListFilesToMarkResponse.FromString,
                 _registered_method=True)
 
 
@@ -211,6 +232,47 @@ class DetectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EvaluateDetectionJob(self, request, context):
+        """Compares what a completed job found in a dataset with a published annotation set of this dataset: the figures of
+        training, and what was detected in place of what. The scores are kept, so nothing is computed again, and a
+        configuration has the effect that it has in ListDetections. Annotations with a confidence below 0.5 do not count.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33"}' localhost:50051 earmark.v1.DetectionService/EvaluateDetectionJob
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEvaluationErrors(self, request, context):
+        """Lists the misses and the false detections in the figures of EvaluateDetectionJob, by file and then by onset.
+        Annotations of types that the model does not have are not missed.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33", "kinds": ["EVALUATION_ERROR_KIND_MISSED"]}' localhost:50051 earmark.v1.DetectionService/ListEvaluationErrors
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareDetectionJobs(self, request, context):
+        """Compares two completed jobs over one dataset with a published annotation set of it: the figures of both, and whether
+        the difference is more than chance.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "other_detection_job_id": "019a9f52-0c4e-7f90-a1b2-3c4d5e6f7a89", "annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33"}' localhost:50051 earmark.v1.DetectionService/CompareDetectionJobs
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFilesToMark(self, request, context):
+        """Lists the files that would help a next training most if somebody marked them: those in which a job is uncertain, or in
+        which two jobs disagree, the best first. Files with a score of 0 are left out.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "page_size": 10}' localhost:50051 earmark.v1.DetectionService/ListFilesToMark
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DetectionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -268,6 +330,26 @@ def add_DetectionServiceServicer_to_server(servicer, server):
                     servicer.DownloadDetections,
                     request_deserializer=earmark_dot_v1_dot_detection__service__pb2.DownloadDetectionsRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_detection__service__pb2.DownloadDetectionsResponse.SerializeToString,
+            ),
+            'EvaluateDetectionJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.EvaluateDetectionJob,
+                    request_deserializer=earmark_dot_v1_dot_evaluation__pb2.EvaluateDetectionJobRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_evaluation__pb2.EvaluateDetectionJobResponse.SerializeToString,
+            ),
+            'ListEvaluationErrors': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEvaluationErrors,
+                    request_deserializer=earmark_dot_v1_dot_evaluation__pb2.ListEvaluationErrorsRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_evaluation__pb2.ListEvaluationErrorsResponse.SerializeToString,
+            ),
+            'CompareDetectionJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareDetectionJobs,
+                    request_deserializer=earmark_dot_v1_dot_evaluation__pb2.CompareDetectionJobsRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_evaluation__pb2.CompareDetectionJobsResponse.SerializeToString,
+            ),
+            'ListFilesToMark': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFilesToMark,
+                    request_deserializer=earmark_dot_v1_dot_evaluation__pb2.ListFilesToMarkRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_evaluation__pb2.ListFilesToMarkResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -568,6 +650,114 @@ class DetectionService(object):
             '/earmark.v1.DetectionService/DownloadDetections',
             earmark_dot_v1_dot_detection__service__pb2.DownloadDetectionsRequest.SerializeToString,
             earmark_dot_v1_dot_detection__service__pb2.DownloadDetectionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EvaluateDetectionJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.DetectionService/EvaluateDetectionJob',
+            earmark_dot_v1_dot_evaluation__pb2.EvaluateDetectionJobRequest.SerializeToString,
+            earmark_dot_v1_dot_evaluation__pb2.EvaluateDetectionJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvaluationErrors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.DetectionService/ListEvaluationErrors',
+            earmark_dot_v1_dot_evaluation__pb2.ListEvaluationErrorsRequest.SerializeToString,
+            earmark_dot_v1_dot_evaluation__pb2.ListEvaluationErrorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareDetectionJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.DetectionService/CompareDetectionJobs',
+            earmark_dot_v1_dot_evaluation__pb2.CompareDetectionJobsRequest.SerializeToString,
+            earmark_dot_v1_dot_evaluation__pb2.CompareDetectionJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFilesToMark(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.DetectionService/ListFilesToMark',
+            earmark_dot_v1_dot_evaluation__pb2.ListFilesToMarkRequest.SerializeToString,
+            earmark_dot_v1_dot_evaluation__pb2.ListFilesToMarkResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from earmark.v1 import detection_service_pb2 as _detection_service_pb2
+from earmark.v1 import evaluation_pb2 as _evaluation_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -104,6 +105,31 @@ class DetectionServiceStub:
 
         grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "format": "DETECTIONS_FORMAT_CSV"}' localhost:50051 earmark.v1.DetectionService/DownloadDetections
     """
+    EvaluateDetectionJob: _grpc.UnaryUnaryMultiCallable[_evaluation_pb2.EvaluateDetectionJobRequest, _evaluation_pb2.EvaluateDetectionJobResponse]
+    """Compares what a completed job found in a dataset with a published annotation set of this dataset: the figures of
+    training, and what was detected in place of what. The scores are kept, so nothing is computed again, and a
+    configuration has the effect that it has in ListDetections. Annotations with a confidence below 0.5 do not count.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33"}' localhost:50051 earmark.v1.DetectionService/EvaluateDetectionJob
+    """
+    ListEvaluationErrors: _grpc.UnaryUnaryMultiCallable[_evaluation_pb2.ListEvaluationErrorsRequest, _evaluation_pb2.ListEvaluationErrorsResponse]
+    """Lists the misses and the false detections in the figures of EvaluateDetectionJob, by file and then by onset.
+    Annotations of types that the model does not have are not missed.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33", "kinds": ["EVALUATION_ERROR_KIND_MISSED"]}' localhost:50051 earmark.v1.DetectionService/ListEvaluationErrors
+    """
+    CompareDetectionJobs: _grpc.UnaryUnaryMultiCallable[_evaluation_pb2.CompareDetectionJobsRequest, _evaluation_pb2.CompareDetectionJobsResponse]
+    """Compares two completed jobs over one dataset with a published annotation set of it: the figures of both, and whether
+    the difference is more than chance.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "other_detection_job_id": "019a9f52-0c4e-7f90-a1b2-3c4d5e6f7a89", "annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33"}' localhost:50051 earmark.v1.DetectionService/CompareDetectionJobs
+    """
+    ListFilesToMark: _grpc.UnaryUnaryMultiCallable[_evaluation_pb2.ListFilesToMarkRequest, _evaluation_pb2.ListFilesToMarkResponse]
+    """Lists the files that would help a next training most if somebody marked them: those in which a job is uncertain, or in
+    which two jobs disagree, the best first. Files with a score of 0 are left out.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "page_size": 10}' localhost:50051 earmark.v1.DetectionService/ListFilesToMark
+    """
 
 @_typing.type_check_only
 class DetectionServiceAsyncStub(DetectionServiceStub):
@@ -180,6 +206,31 @@ class DetectionServiceAsyncStub(DetectionServiceStub):
     """Sends the detections of ListDetections as one file, in parts.
 
         grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "format": "DETECTIONS_FORMAT_CSV"}' localhost:50051 earmark.v1.DetectionService/DownloadDetections
+    """
+    EvaluateDetectionJob: _aio.UnaryUnaryMultiCallable[_evaluation_pb2.EvaluateDetectionJobRequest, _evaluation_pb2.EvaluateDetectionJobResponse]  # type: ignore[assignment]
+    """Compares what a completed job found in a dataset with a published annotation set of this dataset: the figures of
+    training, and what was detected in place of what. The scores are kept, so nothing is computed again, and a
+    configuration has the effect that it has in ListDetections. Annotations with a confidence below 0.5 do not count.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33"}' localhost:50051 earmark.v1.DetectionService/EvaluateDetectionJob
+    """
+    ListEvaluationErrors: _aio.UnaryUnaryMultiCallable[_evaluation_pb2.ListEvaluationErrorsRequest, _evaluation_pb2.ListEvaluationErrorsResponse]  # type: ignore[assignment]
+    """Lists the misses and the false detections in the figures of EvaluateDetectionJob, by file and then by onset.
+    Annotations of types that the model does not have are not missed.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33", "kinds": ["EVALUATION_ERROR_KIND_MISSED"]}' localhost:50051 earmark.v1.DetectionService/ListEvaluationErrors
+    """
+    CompareDetectionJobs: _aio.UnaryUnaryMultiCallable[_evaluation_pb2.CompareDetectionJobsRequest, _evaluation_pb2.CompareDetectionJobsResponse]  # type: ignore[assignment]
+    """Compares two completed jobs over one dataset with a published annotation set of it: the figures of both, and whether
+    the difference is more than chance.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "other_detection_job_id": "019a9f52-0c4e-7f90-a1b2-3c4d5e6f7a89", "annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33"}' localhost:50051 earmark.v1.DetectionService/CompareDetectionJobs
+    """
+    ListFilesToMark: _aio.UnaryUnaryMultiCallable[_evaluation_pb2.ListFilesToMarkRequest, _evaluation_pb2.ListFilesToMarkResponse]  # type: ignore[assignment]
+    """Lists the files that would help a next training most if somebody marked them: those in which a job is uncertain, or in
+    which two jobs disagree, the best first. Files with a score of 0 are left out.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "page_size": 10}' localhost:50051 earmark.v1.DetectionService/ListFilesToMark
     """
 
 class DetectionServiceServicer:
@@ -309,6 +360,51 @@ class DetectionServiceServicer:
         """Sends the detections of ListDetections as one file, in parts.
 
             grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "format": "DETECTIONS_FORMAT_CSV"}' localhost:50051 earmark.v1.DetectionService/DownloadDetections
+        """
+
+    def EvaluateDetectionJob(
+        self,
+        request: _evaluation_pb2.EvaluateDetectionJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evaluation_pb2.EvaluateDetectionJobResponse, _abc.Awaitable[_evaluation_pb2.EvaluateDetectionJobResponse]]:
+        """Compares what a completed job found in a dataset with a published annotation set of this dataset: the figures of
+        training, and what was detected in place of what. The scores are kept, so nothing is computed again, and a
+        configuration has the effect that it has in ListDetections. Annotations with a confidence below 0.5 do not count.
+
+            grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33"}' localhost:50051 earmark.v1.DetectionService/EvaluateDetectionJob
+        """
+
+    def ListEvaluationErrors(
+        self,
+        request: _evaluation_pb2.ListEvaluationErrorsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evaluation_pb2.ListEvaluationErrorsResponse, _abc.Awaitable[_evaluation_pb2.ListEvaluationErrorsResponse]]:
+        """Lists the misses and the false detections in the figures of EvaluateDetectionJob, by file and then by onset.
+        Annotations of types that the model does not have are not missed.
+
+            grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33", "kinds": ["EVALUATION_ERROR_KIND_MISSED"]}' localhost:50051 earmark.v1.DetectionService/ListEvaluationErrors
+        """
+
+    def CompareDetectionJobs(
+        self,
+        request: _evaluation_pb2.CompareDetectionJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evaluation_pb2.CompareDetectionJobsResponse, _abc.Awaitable[_evaluation_pb2.CompareDetectionJobsResponse]]:
+        """Compares two completed jobs over one dataset with a published annotation set of it: the figures of both, and whether
+        the difference is more than chance.
+
+            grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "other_detection_job_id": "019a9f52-0c4e-7f90-a1b2-3c4d5e6f7a89", "annotation_set_id": "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33"}' localhost:50051 earmark.v1.DetectionService/CompareDetectionJobs
+        """
+
+    def ListFilesToMark(
+        self,
+        request: _evaluation_pb2.ListFilesToMarkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evaluation_pb2.ListFilesToMarkResponse, _abc.Awaitable[_evaluation_pb2.ListFilesToMarkResponse]]:
+        """Lists the files that would help a next training most if somebody marked them: those in which a job is uncertain, or in
+        which two jobs disagree, the best first. Files with a score of 0 are left out.
+
+            grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "page_size": 10}' localhost:50051 earmark.v1.DetectionService/ListFilesToMark
         """
 
 def add_DetectionServiceServicer_to_server(servicer: DetectionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.trainer.events import Figures
-from earmark.trainer.scoring.metrics import (
+from earmark.figures import Figures
+from earmark.matching import matched_pairs
+from earmark.metrics import (
     FEWEST_FILES,
     Counts,
     average_precision,
@@ -16,8 +17,7 @@ from earmark.trainer.scoring.metrics import (
     chunk_labels,
     event_counts,
     event_counts_by_region,
-    f1_interval,
-    matched,
+    f1_intervals,
     segment_counts,
 )
 
@@ -60,7 +60,11 @@ def close(event, estimate):
 
 
 def matches(reference, estimated):
-    return matched(reference, estimated).sum()
+    return len(matched_pairs(reference, estimated)[0])
+
+
+def f1_interval(counts):
+    return f1_intervals(counts[:, None])[0]
 
 
 def best_by_trying_all(reference, estimated):
