@@ -53,7 +53,7 @@ def scores(*, click=(), echo=()):
     for column, events in enumerate((click, echo)):
         for start, end, level in events:
             values[0, start // 10 : end // 10, column] = level
-    return Scores(values, ((0,),), 10_000)
+    return Scores(values, ((0,),), (0,), 10_000)
 
 
 def test_misses_and_false_detections_have_what_is_there_instead():

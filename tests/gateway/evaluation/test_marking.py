@@ -15,7 +15,7 @@ def scores(*levels):
     values = np.zeros((1, 100 * len(levels) + 1, 2), np.float32)
     for number, level in enumerate(levels):
         values[0, 100 * number + 20 : 100 * number + 40, 0] = level
-    return Scores(values, ((0,),), 1000 * len(levels))
+    return Scores(values, ((0,),), (0,), 1000 * len(levels))
 
 
 def test_detections_near_the_threshold_are_uncertain_also_below_it():
