@@ -25,20 +25,22 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
         write_wav(tmp_path / f"{name}.wav", 30, seed)
     settings = {"EARMARK_DATA_DIR": str(tmp_path / "data"), "EARMARK_PORT": "0", "EARMARK_TRAINER_PORT": "0"}
     with LocalSystem(settings, lambda _: None) as system, connect(system.address) as client:
-        dataset_id, model_id = trained(client, tmp_path)
+        dataset_id, set_id, model_id = trained(client, tmp_path)
         yield Reader(
             PAGE,
             system.address,
             {
                 "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66": lambda _: model_id,
                 "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11": lambda _: dataset_id,
+                "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33": lambda _: set_id,
+                "019a9f52-0c4e-7f90-a1b2-3c4d5e6f7a89": lambda names: names["searched"].id,
                 "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88": lambda names: names["search"].id,
             },
         )
 
 
-def trained(client: Client, folder: Path) -> tuple[str, str]:
-    """Makes a dataset and an active model that has learnt it; returns the ids of both."""
+def trained(client: Client, folder: Path) -> tuple[str, str, str]:
+    """Makes an annotated dataset and an active model of it; returns the ids of dataset, set and model."""
     request = datasets.CreateDatasetRequest(
         name="calls", artifact_types=[datasets.ArtifactType(name=name) for name in TYPES]
     )
@@ -73,7 +75,7 @@ def trained(client: Client, folder: Path) -> tuple[str, str]:
             model={"id": model_id, "is_active": True}, update_mask={"paths": ["is_active"]}
         )
     )
-    return dataset_id, model_id
+    return dataset_id, set_id, model_id
 
 
 def test_every_block_runs_and_prints_what_is_shown(reader: Reader) -> None:

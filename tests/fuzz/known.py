@@ -14,7 +14,12 @@ from earmark.v1.annotation_service_pb2 import ANNOTATION_SET_STATUS_PUBLISHED, A
 
 MOST = 200  # of each kind; older ones give way
 TOKENS = ("token", "cursor", "etag", "request_id")
-REFERENCES = {"copy_of": "annotation_set_id", "base_model_id": "model_id", "file_id": "audio_file_id"}
+REFERENCES = {
+    "copy_of": "annotation_set_id",
+    "base_model_id": "model_id",
+    "file_id": "audio_file_id",
+    "other_detection_job_id": "detection_job_id",
+}
 WEIGHTS, MODEL_CONFIG = "model.safetensors", "model.json"
 # The kind of the ids of files that are quickly decoded.
 SHORT_FILE = "short_file_id"

@@ -45,7 +45,10 @@ OF_MODEL = {
 # Fields that take only some of the ids of their kind.
 FITTING = {
     ("ProcessAudioRequest", "audio_file_id"): SHORT_FILE,
+    ("CompareDetectionJobsRequest", "annotation_set_id"): PUBLISHED_SET,
     ("CreateTrainingJobRequest", "annotation_set_id"): PUBLISHED_SET,
+    ("EvaluateDetectionJobRequest", "annotation_set_id"): PUBLISHED_SET,
+    ("ListEvaluationErrorsRequest", "annotation_set_id"): PUBLISHED_SET,
 }
 # Numbers that must fit others, or that decide how long a job takes.
 SMALL = {"epochs": (1, 1, 2, 8), "attempt": (1, 1, 2, 8), "stride_ms": (10, 50, 100)}
