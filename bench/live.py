@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median, quantiles
@@ -220,9 +220,10 @@ async def as_fast_as_possible(running: Running, hours: float, show: Callable[[Me
 
 
 def _memory(running: Running, hours: float) -> Memory:
-    trainer = running.trainer.process
-    every = [trainer, *trainer.children(recursive=True)]
-    total = sum(each.memory_info().rss for each in every if each.status() != psutil.STATUS_ZOMBIE)
+    trainer, total = running.trainer.process, 0
+    for each in [trainer, *trainer.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):  # a stream's process may end at any time
+            total += each.memory_info().rss
     return Memory(hours, running.gateway.rss() / 2**20, total / 2**20)
 
 
