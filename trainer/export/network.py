@@ -5,6 +5,7 @@
 
 import numpy as np
 
+from earmark.scores import ONE
 from earmark.trainer.export.graph import Value
 from earmark.trainer.export.waveform import median
 from earmark.trainer.model import LearnedType, Model
@@ -15,7 +16,7 @@ NORM_EPSILON = 1e-6  # of Flax
 
 
 def scores(model: Model, features: Value, frames: Value) -> Value:
-    """Return the cleaned scores (frames, types) of features (frames, features)."""
+    """Return the cleaned and rounded scores (frames, types) of features (frames, features)."""
     architecture, weights = model.architecture, Weights(to_arrays(model.parameters))
     normalised = (features - model.mean) / model.deviation
     valid = (frames.range() * 0 + 1).cast(np.float32).new_axis(1)
@@ -42,7 +43,7 @@ def cleaned(raw: Value, types: tuple[LearnedType, ...]) -> Value:
         median(moved.cut(column, column + 1, axis=1).reshape(-1), learned.smoothing, "constant").new_axis(1)
         for column, learned in enumerate(types)
     ]
-    return columns[0].join(*columns[1:], axis=1)
+    return (columns[0].join(*columns[1:], axis=1) * ONE).op("Round") / ONE
 
 
 class Weights:

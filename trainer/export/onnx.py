@@ -5,11 +5,11 @@ from dataclasses import asdict
 
 import numpy as np
 
+from earmark.scores import FRAME_MS
 from earmark.trainer.export.frontend import features
 from earmark.trainer.export.graph import Graph
 from earmark.trainer.export.network import scores
 from earmark.trainer.export.waveform import Frames
-from earmark.trainer.features.frontend import FRAME_MS
 from earmark.trainer.features.version import FRONTEND_VERSION
 from earmark.trainer.model import Model
 

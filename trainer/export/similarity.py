@@ -1,6 +1,6 @@
 """Similarity and pitch in ONNX.
 
-Each function is the twin of the one of the same name in earmark.trainer.features.similarity.
+Each function is the twin of the function or class of the same name in earmark.trainer.features.similarity.
 """
 
 import math
@@ -12,12 +12,13 @@ from earmark.trainer.export.graph import Value
 from earmark.trainer.features import similarity
 from earmark.trainer.features.similarity import (
     LAG_HOP,
+    LAGS,
     LONGEST_LAG,
     PITCH_EDGES,
     PITCH_HOP,
     PITCH_LEVEL,
+    PITCH_REACH,
     PITCH_WINDOW,
-    SHORTEST_LAG,
     SMOOTHING_STEPS,
     STEP_FRAMES,
     TEMPLATE,
@@ -37,19 +38,26 @@ def filtered(rows: Value, filters: Value) -> Value:
 
 
 def repeats(low: Value, frames: Value) -> Value:
-    """See the twin; `low` is at LAG_RATE."""
-    steps = (frames + (STEP_FRAMES - 1)) / STEP_FRAMES
-    signal = whitened(low.pad(0, steps * LAG_HOP - low.length()))
-    correlation = lag_correlation(signal, steps)
+    """See the twin; `low` has whole steps at PITCH_RATE."""
+    correlation = lag_correlation(whitened(halved(low)), low.length() / PITCH_HOP)
     columns = []
     for width in SMOOTHING_STEPS:
         smooth = moving_average(correlation, width)
-        bands = smooth.reshape(-1, similarity.LAG_BANDS, (LONGEST_LAG - SHORTEST_LAG) // similarity.LAG_BANDS)
+        bands = smooth.reshape(-1, similarity.LAG_BANDS, LAGS // similarity.LAG_BANDS)
         highest = bands.reduce("Max")
         columns += [highest, highest.reduce("Max", keep=True)]
         if width == SMOOTHING_STEPS[1]:
-            best = _argmax(smooth).cast(np.float32) / (LONGEST_LAG - SHORTEST_LAG)
+            best = _argmax(smooth).cast(np.float32) / LAGS
     return columns[0].join(*columns[1:], best, axis=1).repeated(STEP_FRAMES, frames)
+
+
+def halved(low: Value) -> Value:
+    """From PITCH_RATE to LAG_RATE; the filter is that of the twin `_halving`."""
+    reach = similarity.HALVING_REACH
+    places = np.arange(-reach, reach + 1)
+    taps = np.sinc(2 * similarity.HALVING_CUTOFF * places) * np.kaiser(len(places), similarity.HALVING_BETA)
+    kernel = (taps / taps.sum()).astype(np.float32)[None, None]
+    return low.new_axis(0, 1).op("Conv", kernel, strides=[2], pads=[reach, reach]).reshape(-1)
 
 
 def _argmax(values: Value) -> Value:
@@ -83,16 +91,15 @@ def whitened(signal: Value) -> Value:
 
 def lag_correlation(signal: Value, steps: Value) -> Value:
     """See the twin; the correlation is a convolution for each step."""
-    lags = LONGEST_LAG - SHORTEST_LAG
     padded = signal.pad(LONGEST_LAG + TEMPLATE - LAG_HOP, 0)
     power = _window_energy(padded, TEMPLATE).sqrt() + similarity.LAG_LEVEL * math.sqrt(TEMPLATE)
     inverse = 1 / power.cast(np.float32)
     starts = steps.range() * LAG_HOP
     templates = padded.windows(TEMPLATE, starts + LONGEST_LAG)
-    segments = padded.windows(lags + TEMPLATE - 1, starts)
+    segments = padded.windows(LAGS + TEMPLATE - 1, starts)
     correlation = filtered(segments, templates.new_axis(1)).without_axis(1)
     present = inverse.take(starts + LONGEST_LAG).new_axis(1)
-    return correlation * inverse.windows(lags, starts) * present
+    return correlation * inverse.windows(LAGS, starts) * present
 
 
 def _window_energy(values: Value, width: int) -> Value:
@@ -112,12 +119,10 @@ def moving_average(values: Value, width: int) -> Value:
 
 
 def voices(low: Value, frames: Value) -> Value:
-    """See the twin; `low` is at PITCH_RATE."""
-    steps = (frames + (STEP_FRAMES - 1)) / STEP_FRAMES
+    """See the twin; `low` has whole steps at PITCH_RATE."""
+    steps = low.length() / PITCH_HOP
     longest = PITCH_EDGES[-1]
-    reach = PITCH_WINDOW + 2 * longest
-    missing = steps * PITCH_HOP - low.length()
-    segments = low.pad(reach // 2, missing + reach).windows(reach, steps.range() * PITCH_HOP)
+    segments = low.pad(PITCH_REACH // 2, PITCH_REACH).windows(PITCH_REACH, steps.range() * PITCH_HOP)
     present = segments.cut(0, PITCH_WINDOW + longest, axis=1)
     correlation = _autocorrelation(present)
     bands = [correlation.cut(a, b, axis=1).reduce("Max", keep=True) for a, b in pairwise(PITCH_EDGES)]

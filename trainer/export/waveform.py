@@ -1,6 +1,7 @@
 """Traces of defects in the waveform, in ONNX.
 
-Each function is the twin of the one of the same name in earmark.trainer.features.waveform.
+Each function is the twin of the function or class of the same name in earmark.trainer.features.waveform; that
+of `centred` is Centring.
 """
 
 from dataclasses import dataclass
@@ -11,8 +12,7 @@ import numpy as np
 from earmark.trainer.export.graph import Value
 from earmark.trainer.export.similarity import filtered
 from earmark.trainer.features import waveform
-
-FRAMES_PER_SECOND = 100
+from earmark.trainer.features.spectrum import FRAMES_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,10 @@ def centred(audio: Value, frames: Frames) -> Value:
     for _ in range(waveform.OFFSET_PASSES):
         padded = offset.pad(waveform.OFFSET_FRAMES - 1 - after, after, mode="edge")
         offset = padded.sliding(waveform.OFFSET_FRAMES).reduce("Mean")
+    offset = offset.abs().compared("Less", waveform.SMALLEST_OFFSET).where(0, offset)
     steps = (offset.cut(1).join(offset.cut(-1), axis=0) - offset) / frames.hop
     within = frames.samples.range() - frames.spread(frames.starts)
-    lines = frames.spread(offset) + frames.spread(steps) * within.cast(np.float32)
-    has_offset = offset.abs().reduce("Max").compared("GreaterOrEqual", waveform.SMALLEST_OFFSET)
-    return audio - has_offset.where(lines, 0)
+    return audio - (frames.spread(offset) + frames.spread(steps) * within.cast(np.float32))
 
 
 def defects(signal: Value, audio: Value, frames: Frames) -> Value:
@@ -122,14 +121,12 @@ def _differences(values: Value) -> Value:
 
 
 def _surrounding(power: Value) -> Value:
-    """Average over AVERAGE_FRAMES, with the signal mirrored at its ends."""
+    """Average over AVERAGE_FRAMES, of the frames that there are."""
     before = waveform.AVERAGE_FRAMES // 2 + waveform.AVERAGE_ORIGIN
-    length = power.length()
-    places = (length + (waveform.AVERAGE_FRAMES - 1)).range() - before
-    # A number that is not negative, and as far from the first mirror as the place.
-    turns = places.op("Mod", length * 2)
-    padded = power.take(turns.op("Min", length * 2 - 1 - turns))
-    return padded.sliding(waveform.AVERAGE_FRAMES).reduce("Mean")
+    pads = [before, waveform.AVERAGE_FRAMES - 1 - before]
+    row = power.new_axis(0, 1)
+    average = row.op("AveragePool", kernel_shape=[waveform.AVERAGE_FRAMES], pads=pads, count_include_pad=0)
+    return average.reshape(-1)
 
 
 def median(values: Value, width: int, ends: str = "edge") -> Value:

@@ -11,6 +11,7 @@ from earmark.trainer.export.frontend import features as exported_features
 from earmark.trainer.export.graph import Graph
 from earmark.trainer.export.onnx import onnx_model
 from earmark.trainer.features.frontend import FEATURES, features
+from earmark.trainer.features.similarity import STEP_FRAMES
 from earmark.trainer.scoring.detection import frame_scores
 from tests.sounds import RATE
 from tests.trainer.export.models import ITS_LAG, TYPES, random_model, sound, surely_similar
@@ -42,7 +43,8 @@ def test_the_features_are_the_front_ends(rate):
     pcm = sound(rate)
     expected = features(pcm, rate).astype(np.float32)
     difference = np.abs(computed_features(pcm, rate) - expected)
-    assert (difference[surely_similar(expected), ITS_LAG] > 0.05).mean() < 0.01
+    # At 48 kHz, two lags of one step are equally high: 0.320425 and 0.320421.
+    assert (difference[surely_similar(expected), ITS_LAG] > 0.05).sum() <= STEP_FRAMES
     others = np.delete(difference, ITS_LAG, axis=1)
     assert others.max() < 0.3
     assert (others > 0.02).mean() < 1e-3
