@@ -1,4 +1,4 @@
-"""The front end of Earmark, version 3, in NumPy: PCM to features. docs/export.md explains the steps.
+"""The front end of Earmark, version 4, in NumPy: PCM to features. docs/export.md explains the steps.
 
 It is written to be read, and ported: for one channel, in one piece, at rates that are multiples of 100 Hz.
 """
@@ -19,14 +19,15 @@ def features(pcm: np.ndarray, rate: int) -> np.ndarray:
     pcm = np.nan_to_num(pcm.astype(np.float32), posinf=16, neginf=-16).clip(-16, 16)
     pcm = np.pad(pcm, (0, frames * hop - len(pcm)), mode="symmetric")
     signal = without_offset(pcm, hop)
-    low = resampled(signal, rate, 8_000)
+    low = resampled(signal, rate)
+    low = np.pad(low, (0, -(-frames // 4) * 320 - len(low)))
     spectrum = log_spectrum(signal, rate)
     columns = [
         spectrum,
         np.full((frames, 1), np.log(min(rate, 48_000) / 16_000)),
         floors(spectrum[:, :64]),
         defects(signal, pcm, hop),
-        repeats(resampled(low, 8_000, 4_000), frames),
+        repeats(halved(low), frames),
         voices(low, frames),
     ]
     return np.concatenate(columns, axis=1).astype(np.float16)
@@ -41,21 +42,27 @@ def without_offset(pcm: np.ndarray, hop: int) -> np.ndarray:
     offset = pcm.reshape(-1, hop).mean(axis=1, dtype=np.float64)
     for _ in range(3):
         offset = around(offset, 29, 3).mean(axis=1)
-    if np.abs(offset).max() < 1e-7:
-        return pcm
+    offset[np.abs(offset) < 1e-7] = 0
     steps = np.diff(offset, append=offset[-1]) / hop
     return pcm - (offset[:, None] + steps[:, None] * np.arange(hop)).reshape(-1).astype(np.float32)
 
 
-def resampled(signal: np.ndarray, rate: int, target: int) -> np.ndarray:
-    """Take what is above the target's range out of the spectrum, with the transition band of soxr's HQ."""
-    if rate == target:
+def resampled(signal: np.ndarray, rate: int) -> np.ndarray:
+    """Take what is above 4 kHz out of the spectrum, with the transition band of soxr's VHQ."""
+    if rate == 8_000:
         return signal
-    length, size = len(signal) * target // rate, -(-(len(signal) + rate) // rate) * rate
-    spectrum = np.fft.rfft(signal, size)[: size * target // rate // 2 + 1]
+    length, size = len(signal) * 8_000 // rate, -(-(len(signal) + rate) // rate) * rate
+    spectrum = np.fft.rfft(signal, size)[: size * 8_000 // rate // 2 + 1]
     place = np.linspace(0, 1, len(spectrum))
-    spectrum *= np.vectorize(math.erfc)((place - 0.9568) / 0.0165) / 2
-    return (np.fft.irfft(spectrum)[:length] * target / rate).astype(np.float32)
+    spectrum *= np.vectorize(math.erfc)((place - 0.9557) / 0.0143) / 2
+    return (np.fft.irfft(spectrum)[:length] * 8_000 / rate).astype(np.float32)
+
+
+def halved(low: np.ndarray) -> np.ndarray:
+    """From 8 to 4 kHz."""
+    places = np.arange(-80, 81)
+    taps = np.sinc(2 * 1_875 / 8_000 * places) * np.kaiser(161, 7.86)
+    return windows(np.pad(low, 80), 161)[::2] @ (taps / taps.sum())
 
 
 def mel_filters(edges_hz: np.ndarray, bins: int) -> np.ndarray:
@@ -105,6 +112,7 @@ def defects(signal: np.ndarray, pcm: np.ndarray, hop: int) -> np.ndarray:
     largest_bend = log(bends.max(axis=1))
     residual = log(unpredicted(signal, hop))
     largest = residual.reshape(-1, 10).max(axis=1)
+    nearby = windows(np.pad(power, (150, 49), constant_values=np.nan), 200)  # beyond the ends nothing counts
     columns = [
         log(peak),
         log(np.sqrt(power)),
@@ -126,7 +134,7 @@ def defects(signal: np.ndarray, pcm: np.ndarray, hop: int) -> np.ndarray:
         isolation(residual, 4, 25, 0.5).reshape(-1, 10).max(axis=1),
         isolation(residual, 4, 25, 0.8).reshape(-1, 10).max(axis=1),
         isolation(residual, 8, 40, 0.8).reshape(-1, 10).max(axis=1),
-        largest - log(np.sqrt(around(power, 150, 49, "symmetric").mean(axis=1))),
+        largest - log(np.sqrt(np.nanmean(nearby, axis=1))),
     ]
     return np.stack(columns, axis=1)
 
@@ -165,8 +173,7 @@ def unpredicted(signal: np.ndarray, hop: int) -> np.ndarray:
 
 def repeats(low: np.ndarray, frames: int) -> np.ndarray:
     steps = -(-frames // 4)
-    signal = whitened(np.pad(low, (0, steps * 160 - len(low))))
-    padded = np.pad(signal, (1_840, 0))
+    padded = np.pad(whitened(low), (1_840, 0))
     level = np.sqrt((windows(padded, 320).astype(np.float64) ** 2).sum(axis=1)) + 1e-2 * np.sqrt(320)
     similar = np.empty((steps, 1_360))
     for step in range(steps):
@@ -200,10 +207,9 @@ def whitened(signal: np.ndarray) -> np.ndarray:
 
 
 def voices(low: np.ndarray, frames: int) -> np.ndarray:
-    steps = -(-frames // 4)
     edges = np.geomspace(20, 128, 17).astype(int)
-    padded = np.pad(low, (288, steps * 320 - len(low) + 576))
-    segments = windows(padded, 576)[::320][:steps]
+    padded = np.pad(low, (288, 576))
+    segments = windows(padded, 576)[::320][: len(low) // 320]
     present = segments[:, :448]
     correlation = autocorrelation(present)
     bands = np.stack([correlation[:, a:b].max(axis=1) for a, b in pairwise(edges)], axis=1)

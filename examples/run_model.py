@@ -24,8 +24,8 @@ def read_model(path: str | Path) -> tuple[Config, Weights]:
     """Return the configuration, and the weights by their names."""
     with zipfile.ZipFile(path) as archive:
         stored, config = archive.read("model.safetensors"), json.loads(archive.read("model.json"))
-    if (config["format"], config["frontend"]) != (6, "3"):
-        raise ValueError("this script is for models of format 6 and front end 3")
+    if (config["format"], config["frontend"]) != (6, "4"):
+        raise ValueError("this script is for models of format 6 and front end 4")
     size = int.from_bytes(stored[:8], "little")
     header, data = json.loads(stored[8 : 8 + size]), stored[8 + size :]
     weights = {}
@@ -37,7 +37,7 @@ def read_model(path: str | Path) -> tuple[Config, Weights]:
 
 
 def frame_scores(config: Config, weights: Weights, values: np.ndarray) -> np.ndarray:
-    """Return the cleaned scores (frames, types) of features (frames, 158)."""
+    """Return the cleaned and rounded scores (frames, types) of features (frames, 158)."""
     raw = sigmoid(logits(config["architecture"], weights, normalised(config, values)))
     columns = []
     for column, learned in enumerate(config["artifact_types"]):
@@ -46,7 +46,7 @@ def frame_scores(config: Config, weights: Weights, values: np.ndarray) -> np.nda
         half = learned["smoothing"] // 2
         around = np.lib.stride_tricks.sliding_window_view(np.pad(moved, half), 2 * half + 1)
         columns.append(np.median(around, axis=1))
-    return np.stack(columns, axis=1)
+    return np.rint(np.stack(columns, axis=1) * 1000).astype(np.float32) / np.float32(1000)
 
 
 def normalised(config: Config, values: np.ndarray) -> np.ndarray:
@@ -87,11 +87,15 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def detections(
-    types: list[Config], scores: np.ndarray, duration_ms: int, threshold: float = 0.5
+    types: list[Config], scores: np.ndarray, duration_ms: int, begin: int = 0, threshold: float = 0.5
 ) -> Iterator[tuple[str, int, int, float]]:
-    """Yield the type, onset and offset in ms, and confidence of each detection of one channel."""
+    """Yield the type, onset and offset in ms, and confidence of each detection of one channel.
+
+    The channel counts from frame `begin` on.
+    """
     for learned, column in zip(types, scores.T, strict=True):
-        edges = np.diff((column >= threshold).astype(int), prepend=0, append=0)
+        active = (column >= threshold) & (np.arange(len(column)) >= begin)
+        edges = np.diff(active.astype(int), prepend=0, append=0)
         merged: list[list[int]] = []
         for first, end in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
             onset, offset = int(first) * 10, min(int(end) * 10, duration_ms)
@@ -101,21 +105,28 @@ def detections(
                 merged.append([onset, offset])
         for onset, offset in merged:
             if offset - onset >= max(1, learned["min_duration_ms"]):
-                yield learned["name"], onset, offset, float(column[onset // 10 : -(-offset // 10)].max())
+                confidence = float(column[onset // 10 : -(-offset // 10)].max())
+                yield learned["name"], onset, offset, round(confidence, 3)
 
 
-def read_wav(path: str) -> tuple[np.ndarray, int]:
-    """Return the first channel (samples,) of a file of 16 bits, with full scale 1, and its rate."""
+def read_wav(path: str) -> tuple[np.ndarray, int, int]:
+    """Return the first channel (samples,) of a file of 16 bits, with full scale 1, its rate, and its begin.
+
+    In a file of several channels, one begins in the frame of its first sample that differs from those before.
+    """
     with wave.open(path) as file:
-        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")[:: file.getnchannels()]
-        return samples.astype(np.float32) / 32_768, file.getframerate()
+        rate, channels = file.getframerate(), file.getnchannels()
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")[::channels]
+    changes = np.append(np.flatnonzero(samples != samples[0]), len(samples))
+    begin = int(-(-(changes[0] + 1) * 100 // rate) - 1) if channels > 1 else 0
+    return samples.astype(np.float32) / 32_768, rate, begin
 
 
 def main() -> None:
     config, weights = read_model(sys.argv[1])
-    pcm, rate = read_wav(sys.argv[2])
+    pcm, rate, begin = read_wav(sys.argv[2])
     scores = frame_scores(config, weights, features(pcm, rate))
-    for found in detections(config["artifact_types"], scores, len(pcm) * 1000 // rate):
+    for found in detections(config["artifact_types"], scores, len(pcm) * 1000 // rate, begin):
         print(*found)
 
 

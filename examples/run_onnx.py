@@ -15,11 +15,12 @@ from run_model import detections, read_wav
 def main() -> None:
     session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
     metadata = session.get_modelmeta().custom_metadata_map
-    pcm, rate = read_wav(sys.argv[2])
+    pcm, rate, begin = read_wav(sys.argv[2])
     if rate != int(metadata["sample_rate_hz"]):
         sys.exit(f"the model takes {metadata['sample_rate_hz']} Hz, and the recording has {rate}")
     [scores] = session.run(["scores"], {"pcm": pcm})
-    for found in detections(json.loads(metadata["artifact_types"]), scores, len(pcm) * 1000 // rate):
+    types = json.loads(metadata["artifact_types"])
+    for found in detections(types, scores, len(pcm) * 1000 // rate, begin):
         print(*found)
 
 
