@@ -24,7 +24,9 @@ def scored_files(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     tracks, steps = draw(st.integers(1, 3)), draw(st.integers(0, 20))
     values = np.repeat(rng.random((tracks, steps, len(TYPES)), np.float32), 3, axis=1)
-    return Scores(rounded(values), tuple((number,) for number in range(tracks)), 30 * steps)
+    channels = tuple((number,) for number in range(tracks))
+    begins = tuple(draw(st.integers(0, 3 * steps)) for _ in channels)
+    return Scores(rounded(values), channels, begins, 30 * steps)
 
 
 def spans_of(file: Scores, name: str, config: DetectionConfig):
@@ -35,7 +37,7 @@ def spans_of(file: Scores, name: str, config: DetectionConfig):
 @settings(deadline=None)
 @given(st.lists(st.tuples(scored_files(), EVENTS), max_size=5), CONFIGS)
 def test_files_on_a_timeline_are_counted_as_on_their_own(files, config):
-    regions = [ScoredRegion(file.values, events, file.duration_ms) for file, events in files]
+    regions = [ScoredRegion(file.counted, events, file.duration_ms) for file, events in files]
     timeline = Timeline(regions, TYPES, beyond_ms=300)
     counts, estimated = timeline.counts(config), timeline.estimated(config)
     for name in NAMES:

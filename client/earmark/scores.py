@@ -19,6 +19,7 @@ MAX_UNPACKED_BYTES = 1 << 30
 
 SAME_SHARE = 0.5  # of the time that the spans of two channels cover together
 NO_SPANS = np.empty((0, 2), np.int64)
+NOTHING = -1  # a score that reaches no threshold
 LIKELY = 0.5  # the confidence from which an annotation counts as an event; training uses the others too
 
 Spans = npt.NDArray[np.int64]  # onsets and offsets in ms, one row each
@@ -111,6 +112,13 @@ class Scores:
             return cls(by_type.swapaxes(1, 2), channels, tuple(facts["begins"]), facts["duration_ms"])
         except (KeyError, TypeError, ValueError, zlib.error) as error:
             raise ValueError(f"the stored scores are damaged: {error!r}") from error
+
+    @property
+    def counted(self) -> FrameScores:
+        """`values`, with NOTHING in the frames of each track in which its signal has not begun."""
+        frames = np.arange(self.values.shape[1])
+        has_begun = frames >= np.array(self.begins, np.int64).reshape(-1, 1)
+        return np.where(has_begun[:, :, None], self.values, np.float32(NOTHING))
 
     def detections(self, types: Sequence[TypeDefaults], config: DetectionConfig) -> list[Detection]:
         """The detections, by onset."""

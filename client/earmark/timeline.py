@@ -12,6 +12,7 @@ from earmark.metrics import SEGMENT_MS, event_counts_by_region
 from earmark.scores import (
     FRAME_MS,
     NO_SPANS,
+    NOTHING,
     DetectionConfig,
     FrameScores,
     Spans,
@@ -22,12 +23,14 @@ from earmark.scores import (
 )
 
 GAP_MS = 2 * COLLAR_MS  # between regions: no event matches one of another region
-NOTHING = -1  # a score that reaches no threshold
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredRegion:
-    """A stretch of audio: its cleaned `scores` (tracks, frames, types), and what is annotated by type."""
+    """A stretch of audio: its cleaned `scores` (tracks, frames, types), and what is annotated by type.
+
+    A score of NOTHING reaches no threshold.
+    """
 
     scores: FrameScores
     events: Mapping[str, Spans]

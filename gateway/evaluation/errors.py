@@ -48,11 +48,12 @@ def errors(
 
 def _missed(scores: Scores, real: Events, others: Numbers, types: Sequence[str]) -> Iterator[_Found]:
     """`others` are the types of what was detected in place of each annotation, or NONE."""
+    counted = scores.counted
     for event, (start, end), other in zip(
         real.types.tolist(), real.spans.tolist(), others.tolist(), strict=True
     ):
         if event < len(types) and other != event:
-            highest = scores.values[:, start // FRAME_MS : -(-end // FRAME_MS), event].max(initial=0)
+            highest = counted[:, start // FRAME_MS : -(-end // FRAME_MS), event].max(initial=0)
             yield "missed", event, start, end, round(float(highest), 3), other
 
 

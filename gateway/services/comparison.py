@@ -94,7 +94,7 @@ class _Side:
     def regions(self, pairs: Sequence[Sequence[ScoredFile]], real: Annotated) -> Iterator[ScoredRegion]:
         for pair in pairs:
             scores = self.scores(pair)
-            yield ScoredRegion(scores.values, real.get(pair[0].file_id, {}), scores.duration_ms)
+            yield ScoredRegion(scores.counted, real.get(pair[0].file_id, {}), scores.duration_ms)
 
     def found(self, scores: Scores) -> Mapping[str, Spans]:
         """What this job found of each type."""

@@ -125,7 +125,7 @@ def _type_names(job: DetectionJob, annotation_set: AnnotationSet) -> list[str]:
 
 def _region(job_id: UUID, file: ScoredFile, real: Annotated) -> ScoredRegion:
     scores = unpacked(job_id, file)
-    return ScoredRegion(scores.values, real.get(file.file_id, {}), scores.duration_ms)
+    return ScoredRegion(scores.counted, real.get(file.file_id, {}), scores.duration_ms)
 
 
 def _rows(

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from earmark.gateway.services.job_detections import LearnedType
+from earmark.gateway.services.scored_files import LearnedType
 from earmark.internal.v1 import trainer_service_pb2 as trainer_pb
 from earmark.scores import DetectionConfig
 from earmark.storage.database import Database

@@ -111,9 +111,13 @@ async def test_while_the_login_is_refused_the_bus_waits_and_then_works_again(
     async with database.connection() as owner:
         await owner.execute(f"CREATE ROLE {name} LOGIN")
         async with Bus(Database(url)) as here, Bus(database) as there:
-            with here.subscribe("job:1") as local, there.subscribe("job:1") as remote:
-                await woken(local)
-                await woken(remote)
+            with (
+                here.subscribe("job:1") as local,
+                there.subscribe("job:1") as remote,
+                here.subscribe("job:2") as answer,
+            ):
+                for event in (local, remote, answer):
+                    await woken(event)
                 here.publish("job:1")
                 await woken(remote)
                 for change in ("RENAME TO gone", "NOLOGIN"):
@@ -132,9 +136,9 @@ async def test_while_the_login_is_refused_the_bus_waits_and_then_works_again(
                     await woken(local)
                     await woken(remote)
                     assert here.is_listening
-                    there.publish("job:1")
-                    await woken(local)
-                    await woken(remote)
+                    answer.clear()
+                    there.publish("job:2")
+                    await woken(answer)
         await owner.execute(f"DROP ROLE {name}")
 
 
