@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pytest
@@ -18,12 +19,16 @@ from earmark.trainer.export.onnx import onnx_model
 from earmark.trainer.features.frontend import features
 from earmark.trainer.features.stored import FileFeatures, file_features
 from earmark.trainer.job import TrainingConfig
-from earmark.trainer.model import load_model, read_files, store_model
+from earmark.trainer.model import Model, load_model, read_files, store_model
 from earmark.trainer.scoring.detection import DetectionConfig, detect, frame_scores
 from tests.sounds import RATE
 from tests.trainer.export.models import ITS_LAG, random_model, sound, surely_similar
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+# Of a score. In NumPy, the lag of the self-similarity may be another one that is as similar.
+MOST_DIFFERENCE = {"run_model.py": 0.05, "run_onnx.py": 0.005}
+
+Place: TypeAlias = tuple[str, int, int]  # type, onset and offset in ms
 
 
 @pytest.fixture(scope="module")
@@ -90,12 +95,9 @@ def test_its_detections_from_scores_are_the_products(example, exported, begin):
 @pytest.mark.parametrize("script", ["run_model.py", "run_onnx.py"])
 def test_the_detections_from_audio_are_the_products(exported, tmp_path, script):
     pcm = sound()
-    expected = detect(
-        exported[0], FileFeatures.of_mono(features(pcm, RATE)), len(pcm) * 1000 // RATE, DetectionConfig()
-    )
-    places = {(each.artifact_type, each.start_ms, each.end_ms) for each in expected}
-    assert len(places) > 10
-    assert len(printed(script, exported, pcm, tmp_path) ^ places) < 0.1 * len(places)
+    found = printed(script, exported, pcm, tmp_path)
+    assert len(found) > 5
+    check(script, found, exported[0], FileFeatures.of_mono(features(pcm, RATE)), len(pcm))
 
 
 @pytest.mark.parametrize("script", ["run_model.py", "run_onnx.py"])
@@ -105,15 +107,34 @@ def test_one_of_several_channels_counts_from_where_its_signal_begins(exported, t
     pcm[0, :begin] = 0
     both = file_features(pcm, RATE)
     first = FileFeatures(both.tracks[:1], both.channels[:1], both.begins[:1], both.views[:, :1])
-    expected = detect(exported[0], first, pcm.shape[1] * 1000 // RATE, DetectionConfig())
-    places = {(each.artifact_type, each.start_ms, each.end_ms) for each in expected}
     found = printed(script, exported, pcm.T, tmp_path)
     assert min(onset for _, onset, _ in found) == 7_050
-    assert len(found ^ places) < 0.1 * len(places)
+    check(script, found, exported[0], first, pcm.shape[1])
 
 
-def printed(script: str, exported, pcm: np.ndarray, folder: Path) -> set[tuple[str, int, int]]:
-    """The type, onset and offset in ms of what the script finds in PCM (samples,) or (samples, channels)."""
+def check(script: str, found: set[Place], model: Model, heard: FileFeatures, samples: int) -> None:
+    """What is found lies between what the product finds at a higher and at a lower threshold.
+
+    That is so if no score differs by more: for runs of scores, and when they are joined and short ones dropped.
+    """
+    surely, perhaps = (
+        {
+            (each.artifact_type, each.start_ms, each.end_ms)
+            for each in detect(model, heard, samples * 1000 // RATE, DetectionConfig(threshold=threshold))
+        }
+        for threshold in (0.5 + MOST_DIFFERENCE[script], 0.5 - MOST_DIFFERENCE[script])
+    )
+    assert len(surely) > 5
+    assert all(any(is_within(each, one) for one in found) for each in surely)
+    assert all(any(is_within(each, one) for one in perhaps) for each in found)
+
+
+def is_within(one: Place, other: Place) -> bool:
+    return one[0] == other[0] and other[1] <= one[1] and one[2] <= other[2]
+
+
+def printed(script: str, exported, pcm: np.ndarray, folder: Path) -> set[Place]:
+    """The places of what the script finds in PCM (samples,) or (samples, channels)."""
     model, path = exported
     soundfile.write(folder / "recording.wav", pcm, RATE, subtype="PCM_16")
     if script == "run_onnx.py":
