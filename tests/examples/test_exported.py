@@ -115,7 +115,7 @@ def test_one_of_several_channels_counts_from_where_its_signal_begins(exported, t
 def check(script: str, found: set[Place], model: Model, heard: FileFeatures, samples: int) -> None:
     """What is found lies between what the product finds at a higher and at a lower threshold.
 
-    That is so if no score differs by more: for runs of scores, and when they are joined and short ones dropped.
+    That is so if no score differs by more, for runs of scores and also when they are joined or dropped.
     """
     surely, perhaps = (
         {
