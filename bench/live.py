@@ -29,13 +29,13 @@ import psutil  # type: ignore[import-untyped]  # has no stubs
 import typer
 from uuid_utils.compat import uuid7
 
-from bench.load.rows import insert_dataset
+from bench.load.rows import insert_dataset, insert_job
 from bench.load.system import Server, server, system
 from earmark.client.aio import Client, connect, detect_live
 from earmark.gateway.caller import DEFAULT_TENANT
 from earmark.storage.database import Database
 from earmark.storage.objects import ObjectStore
-from earmark.storage.queries import models, training
+from earmark.storage.queries import models
 from earmark.trainer.features.frontend import FEATURES, SPECTRUM
 from earmark.trainer.features.spectrum import FLOORS
 from earmark.trainer.job import TrainingConfig
@@ -56,7 +56,6 @@ SAMPLES = 100
 RMS = SPECTRUM + FLOORS + 1
 LOUD = np.log(0.1)
 TYPES = ("glitch", "dropout")
-CONFIG = {"epochs": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +104,10 @@ def store_loud_model(objects: ObjectStore) -> StoredModel:
 
 async def insert_model(database: Database, stored: StoredModel) -> UUID:
     """The id of an active model."""
-    job_id, model_id = uuid7(), uuid7()
+    model_id = uuid7()
     async with database.transaction() as connection:
         dataset = await insert_dataset(connection, files=0, annotations_per_file=0)
-        await training.create(
-            connection,
-            DEFAULT_TENANT,
-            job_id,
-            dataset.id,
-            dataset.annotation_set_id,
-            CONFIG,
-            {},
-            {"created": {}},
-        )
+        job_id = await insert_job(connection, dataset)
         await models.create(
             connection,
             DEFAULT_TENANT,
@@ -134,7 +124,7 @@ async def insert_model(database: Database, stored: StoredModel) -> UUID:
             model_config=stored.config,
             size_bytes=stored.size_bytes,
             sha256=stored.sha256,
-            config=CONFIG,
+            config={},
             best_epoch=1,
             audio_file_count=0,
             audio_duration_ms=0,

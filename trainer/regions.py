@@ -72,10 +72,11 @@ class Region:
 class ValidationRegion:
     """A region of the validation audio as a recording of its own, with the likely events of each type.
 
-    `tracks` are the features of each track of the file.
+    `tracks` are the features of each track of the file, and `begins` the frames from which they count.
     """
 
     tracks: tuple[Float16[np.ndarray, "frames features"], ...]
+    begins: tuple[int, ...]
     events: Mapping[str, Spans]
     duration_ms: int
 

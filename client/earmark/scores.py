@@ -116,9 +116,7 @@ class Scores:
     @property
     def counted(self) -> FrameScores:
         """`values`, with NOTHING in the frames of each track in which its signal has not begun."""
-        frames = np.arange(self.values.shape[1])
-        has_begun = frames >= np.array(self.begins, np.int64).reshape(-1, 1)
-        return np.where(has_begun[:, :, None], self.values, np.float32(NOTHING))
+        return counted(self.values, self.begins)
 
     def detections(self, types: Sequence[TypeDefaults], config: DetectionConfig) -> list[Detection]:
         """The detections, by onset."""
@@ -129,6 +127,12 @@ def rounded(scores: FrameScores) -> FrameScores:
     """Scores of 0 to 1, rounded to thousandths."""
     result: FrameScores = np.rint(scores * ONE).astype(np.float32) / np.float32(ONE)
     return result
+
+
+def counted(scores: FrameScores, begins: Sequence[int]) -> FrameScores:
+    """Scores (tracks, frames, types), with NOTHING in the frames of each track before its begin."""
+    has_begun = np.arange(scores.shape[1]) >= np.array(begins, np.int64).reshape(-1, 1)
+    return np.where(has_begun[:, :, None], scores, np.float32(NOTHING))
 
 
 def detections(

@@ -80,7 +80,7 @@ class ScriptedTrainer(trainer_service_pb2_grpc.TrainerServiceServicer):
 
 
 @asynccontextmanager
-async def serving(trainer: ScriptedTrainer) -> AsyncIterator[str]:
+async def serving(trainer: trainer_service_pb2_grpc.TrainerServiceServicer) -> AsyncIterator[str]:
     """Serves the trainer inside the block and yields its address."""
     server = aio.server()
     trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server(trainer, server)

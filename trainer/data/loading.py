@@ -128,6 +128,8 @@ def _check_size(hours: float, needed: float, available: float) -> None:
 
 def _validation_region(dataset: Dataset, region: Region) -> ValidationRegion:
     file = dataset.files[region.file]
-    tracks = dataset.features[region.file].tracks[:, region.start : region.end]
+    values = dataset.features[region.file]
+    tracks = values.tracks[:, region.start : region.end]
+    begins = tuple(max(0, begin - region.start) for begin in values.begins)
     duration_ms = min(file.duration_ms - region.start * FRAME_MS, tracks.shape[1] * FRAME_MS)
-    return ValidationRegion(tuple(tracks), region.spans(), duration_ms)
+    return ValidationRegion(tuple(tracks), begins, region.spans(), duration_ms)

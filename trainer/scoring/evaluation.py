@@ -18,7 +18,7 @@ from earmark.metrics import (
     with_curves,
     with_intervals,
 )
-from earmark.scores import FRAME_MS, DetectionConfig
+from earmark.scores import FRAME_MS, DetectionConfig, counted
 from earmark.timeline import ScoredRegion, Timeline
 from earmark.trainer.chunks import Grid, chunk_starts
 from earmark.trainer.model import LearnedType
@@ -35,9 +35,10 @@ def evaluate(
 ) -> EvalMetrics:
     """Event, chunk and segment level figures from the cleaned scores of each region, at default settings."""
     chunk_ms = grid.chunk * FRAME_MS
-    timeline = Timeline(_scored(regions, scores), types, beyond_ms=chunk_ms)
+    scored = _scored(regions, scores)
+    timeline = Timeline(scored, types, beyond_ms=chunk_ms)
     reference, estimated = timeline.reference, timeline.estimated(DetectionConfig())
-    chunk_begins, highest = _chunks(regions, scores, len(types), timeline.starts, grid)
+    chunk_begins, highest = _chunks(scored, len(types), timeline.starts, grid)
     names = [learned.name for learned in types]
     positive = {name: chunk_labels(reference[name], chunk_begins, chunk_ms) for name in names}
     chunks = {
@@ -97,7 +98,7 @@ def recommended_thresholds(metrics: EvalMetrics) -> dict[str, float]:
 
 def _scored(regions: Sequence[ValidationRegion], scores: Sequence[np.ndarray]) -> list[ScoredRegion]:
     return [
-        ScoredRegion(of_region, region.events, region.duration_ms)
+        ScoredRegion(counted(of_region, region.begins), region.events, region.duration_ms)
         for region, of_region in zip(regions, scores, strict=True)
     ]
 
@@ -109,18 +110,14 @@ def _counts(timeline: Timeline, thresholds: Sequence[float]) -> dict[str, np.nda
 
 
 def _chunks(
-    regions: Sequence[ValidationRegion],
-    scores: Sequence[np.ndarray],
-    types: int,
-    region_starts: np.ndarray,
-    grid: Grid,
+    regions: Sequence[ScoredRegion], types: int, region_starts: np.ndarray, grid: Grid
 ) -> tuple[Int64[np.ndarray, " chunks"], Float32[np.ndarray, "chunks types"]]:
     """Where each chunk begins on the timeline in ms, and its highest score of each type."""
     begins, highest = [np.empty(0, np.int64)], [np.empty((0, types), np.float32)]
-    for region, region_scores, start in zip(regions, scores, region_starts, strict=True):
+    for region, start in zip(regions, region_starts, strict=True):
         first_frames = chunk_starts(-(-region.duration_ms // FRAME_MS), grid)
         frames = first_frames[:, None] + np.arange(grid.chunk)
         begins.append(first_frames * FRAME_MS + start)
-        best = region_scores.max(axis=0)
+        best = region.scores.max(axis=0)
         highest.append(best[np.minimum(frames, len(best) - 1)].max(axis=1))
     return np.concatenate(begins), np.concatenate(highest)

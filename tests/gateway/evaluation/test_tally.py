@@ -51,7 +51,7 @@ def tally_of(made, settings=DEFAULTS, parts=1):
 def test_the_figures_are_those_of_training():
     made = regions(8)
     empty = (np.zeros((1000, FEATURES), np.float16),)
-    validation = [ValidationRegion(empty, region.events, region.duration_ms) for region in made]
+    validation = [ValidationRegion(empty, (0,), region.events, region.duration_ms) for region in made]
     expected = evaluate(validation, [region.scores for region in made], TYPES, chunk_grid(config()))
     metrics = tally_of(made).metrics()
     assert (metrics.overall, metrics.segment, metrics.macro_f1_score) == (

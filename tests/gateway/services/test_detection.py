@@ -25,6 +25,7 @@ from earmark.v1 import detection_service_pb2 as pb
 from earmark.v1.detection_service_pb2_grpc import DetectionServiceStub
 from tests.gateway.calls import Refusal, refusal_of
 from tests.gateway.model_rows import one_model
+from tests.gateway.scripted_trainer import serving
 from tests.gateway.untrained import KEYS, store_untrained_model, untrained_model
 from tests.trainer.process import running as trainer_process
 
@@ -121,18 +122,6 @@ class Front(trainer_service_pb2_grpc.TrainerServiceServicer):
         if self._code is not grpc.StatusCode.OK:
             await context.abort(self._code, "what the trainer says")
         yield trainer_service_pb2.DetectResponse(summary={"duration_ms": 7})
-
-
-@asynccontextmanager
-async def serving(front: Front):
-    server = aio.server()
-    trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server(front, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        await server.stop(None)
 
 
 @pytest_asyncio.fixture

@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import zipfile
-from contextlib import asynccontextmanager
 from uuid import UUID
 
 import grpc
@@ -22,6 +21,7 @@ from earmark.v1 import model_service_pb2 as pb
 from earmark.v1.model_service_pb2_grpc import ModelServiceStub
 from tests.gateway.calls import Gateway, opened, refused
 from tests.gateway.model_rows import one_model
+from tests.gateway.scripted_trainer import serving
 from tests.gateway.untrained import KEYS, store_untrained_model, untrained_model
 from tests.trainer.process import running as trainer_process
 
@@ -61,18 +61,6 @@ class Front(trainer_service_pb2_grpc.TrainerServiceServicer):
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
-
-
-@asynccontextmanager
-async def serving(front: Front):
-    server = aio.server()
-    trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server(front, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        await server.stop(None)
 
 
 def export(gateway: Gateway, model_id: str, model_format: str = "NATIVE", **fields):

@@ -19,9 +19,9 @@ TYPES = tuple(LearnedType(name) for name in NAMES)
 GRID = chunk_grid(config())
 
 
-def validation_region(**events):
+def validation_region(begin=0, **events):
     spans = {kind: np.array(pairs).reshape(-1, 2) for kind, pairs in events.items()}
-    return ValidationRegion((np.zeros((1000, FEATURES), np.float16),), spans, 10_000)
+    return ValidationRegion((np.zeros((1000, FEATURES), np.float16),), (begin,), spans, 10_000)
 
 
 def track(*spans, level):
@@ -60,6 +60,16 @@ def test_a_type_without_support_has_no_figures_even_if_it_was_detected():
 def test_average_precision_does_not_depend_on_the_threshold():
     metrics = evaluate(*example(), TYPES, GRID)
     assert metrics.per_type["missed"].average_precision == metrics.per_type["found"].average_precision > 0.5
+
+
+def test_a_channel_counts_from_where_its_signal_begins():
+    spans = [(5000, 5600)]
+    scores = [track((1000, 1400), *spans, level=0.9) for _ in NAMES]
+    arrays = [np.stack(scores, axis=1)[None]]
+    for begin, events in ((0, Figures(0.5, 1.0, 2 / 3, 1)), (300, Figures(1.0, 1.0, 1.0, 1))):
+        found = evaluate([validation_region(begin, found=spans)], arrays, TYPES, GRID).per_type["found"]
+        assert found.event == events
+        assert (found.chunk.precision == 1.0) == (begin == 300)
 
 
 def test_chunks_are_counted_beside_events():
