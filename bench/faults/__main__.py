@@ -20,7 +20,7 @@ def main(
         int, typer.Option(min=0, help="SIGKILLs, spread evenly over gateways, trainers and PostgreSQL.")
     ] = 20,
     faults: Annotated[
-        int, typer.Option(min=0, help="Faults of the object store, of the database's login and of trainers.")
+        int, typer.Option(min=0, help="Faults of the store, the database's login, clocks and trainers.")
     ] = 0,
     seed: Annotated[int, typer.Option(help="Decides the faults and the clients' requests.")] = 0,
     *,

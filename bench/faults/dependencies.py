@@ -1,4 +1,4 @@
-"""The second plan: what the services stand on refuses, fails, is slow or is the wrong one."""
+"""The second plan: what the services stand on refuses, fails, is slow, jumps or is the wrong one."""
 
 import asyncio
 import ctypes
@@ -13,6 +13,7 @@ from typing import cast
 import psutil  # type: ignore[import-untyped]  # has no stubs
 from grpc import aio
 
+from bench.faults.clock import Clock
 from bench.faults.step import Step
 from bench.faults.store import STORE_FAULTS, Store, StoreFault
 from bench.faults.system import ROLE, Postgres, Service, System
@@ -24,9 +25,12 @@ from earmark.storage.objects import ObjectStore
 
 TRAINER_FAULTS = ("other store", "full disk", "jobs die", "decoder dies", "decoder writes garbage")
 LOGIN_REFUSED = "login refused"
+# Seconds. At the end of the fault, the clock jumps the other way.
+JUMPS = {"clock ahead": 7200.0, "clock behind": -7200.0}
 FAULTS = (
     *((fault, Store.kind) for fault in STORE_FAULTS),
     *((fault, "trainer") for fault in TRAINER_FAULTS),
+    *((fault, Clock.kind) for fault in JUMPS),
     (LOGIN_REFUSED, Postgres.kind),
 )
 KINDS = frozenset(kind for kind, _ in FAULTS)
@@ -54,7 +58,7 @@ def plan(seed: int, faults: int) -> Iterator[Step]:
             done += 1
 
 
-async def disturb(system: System, target: Service | Postgres | Store, step: Step) -> None:
+async def disturb(system: System, target: Service | Postgres | Store | Clock, step: Step) -> None:
     """Injects a fault of KINDS. Returns when it is over.
 
     It begins when a file has been uploaded, so that a file has to be processed meanwhile.
@@ -64,6 +68,9 @@ async def disturb(system: System, target: Service | Postgres | Store, step: Step
         await asyncio.to_thread(store.uploaded.wait, UPLOAD_SECONDS)
     if isinstance(target, Store):
         with target.faulty(cast("StoreFault", step.kind)):
+            await asyncio.sleep(step.seconds)
+    elif isinstance(target, Clock):
+        with target.moved(JUMPS[step.kind]):
             await asyncio.sleep(step.seconds)
     elif isinstance(target, Postgres):
         await _refuse_login(target, step.seconds)

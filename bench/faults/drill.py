@@ -22,6 +22,7 @@ from bench.faults import (
     validators,
 )
 from bench.faults.api import Api
+from bench.faults.clock import built
 from bench.faults.dataset import TrainingData, create_training_data
 from bench.faults.faults import Faults, plan
 from bench.faults.job_validators import waits
@@ -87,7 +88,14 @@ async def drill(seed: int, kills: int, refusals: int, folder: Path, log: Log) ->
         store = stack.enter_context(Store(folder / "objects")) if refusals else None
         gateway = GATEWAY | (KILLED if kills else {})
         report_exit = observed.unexpected_exits.append
-        system = System(folder, report_exit, gateway=gateway, trainer=TRAINER, store=store)
+        system = System(
+            folder,
+            report_exit,
+            gateway=gateway,
+            trainer=TRAINER,
+            store=store,
+            clock_library=built(folder) if refusals else None,
+        )
         await stack.enter_async_context(system)
         other = await other_tenant.insert(system.postgres.dsn)
         resources = await asyncio.to_thread(_prepare, system.addresses[0], folder, other)

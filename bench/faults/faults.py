@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from bench.faults import dependencies
+from bench.faults.clock import Clock
 from bench.faults.observations import Fault, Observations
 from bench.faults.proxy import Proxy
 from bench.faults.step import Step
@@ -28,7 +29,7 @@ PROGRESS_SECONDS = 6.0
 # The same after a fault of a plan whose faults come one after the other.
 LONGEST_RECOVERY = 30.0
 
-Target = Service | Postgres | Proxy | Store
+Target = Service | Postgres | Proxy | Store | Clock
 
 
 def plan(seed: int, kills: int) -> Iterator[Step]:
@@ -101,7 +102,8 @@ class Faults:
             await self._freed.wait()
 
     def _all(self, target_kind: str) -> Sequence[Target]:
-        targets: tuple[Target, ...] = (*self._system.processes, *self._system.links, *self._system.stores)
+        system = self._system
+        targets: tuple[Target, ...] = (*system.processes, *system.links, *system.stores, *system.clocks)
         return [target for target in targets if target.kind == target_kind]
 
     async def _inject(self, target: Target, step: Step) -> None:
@@ -110,7 +112,7 @@ class Faults:
         self._history.faults.append(fault)
         if isinstance(target, Proxy):
             await _disturb_link(target, step)
-        elif isinstance(target, Store) or step.kind in dependencies.KINDS:
+        elif isinstance(target, Store | Clock) or step.kind in dependencies.KINDS:
             await dependencies.disturb(self._system, target, step)
         else:
             await _disturb_process(target, step)

@@ -14,6 +14,7 @@ from typing import Self
 
 import psutil  # type: ignore[import-untyped]  # has no stubs
 
+from bench.faults.clock import Clock
 from bench.faults.proxy import Connect, Proxy
 from bench.faults.store import Store
 from earmark.storage.database import Database
@@ -178,7 +179,7 @@ class System:
     """PostgreSQL, trainers and gateways, with a proxy on every link. Every gateway uses every trainer.
 
     `gateway` and `trainer`: settings that differ from the defaults. `report_exit`: see Service. `store`: a
-    running store that they use instead of a folder.
+    running store that they use instead of a folder. `clock_library`: gives each service a clock of its own.
     """
 
     def __init__(
@@ -191,6 +192,7 @@ class System:
         gateway: Mapping[str, str] | None = None,
         trainer: Mapping[str, str] | None = None,
         store: Store | None = None,
+        clock_library: Path | None = None,
     ) -> None:
         ports = _free_ports(gateways + trainers)
         self._gateway_ports, self._trainer_ports = ports[:gateways], ports[gateways:]
@@ -199,6 +201,8 @@ class System:
         self.stores = () if store is None else (store,)
         self._store_settings = store.settings if store else {"EARMARK_OBJECT_STORE": str(self.objects)}
         self.postgres = Postgres(folder)
+        self.clocks: list[Clock] = []
+        self._clock_library = clock_library
         self.trainers: list[Service] = []
         self.gateways: list[Service] = []
         self.client_links: list[Proxy] = []
@@ -268,13 +272,7 @@ class System:
             "JAX_COMPILATION_CACHE_DIR": compiled,
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
         }
-        return Service(
-            f"trainer-{number}",
-            "trainer",
-            self._folder,
-            settings | self._trainer_settings,
-            self._report_exit,
-        )
+        return self._service(f"trainer-{number}", "trainer", settings | self._trainer_settings)
 
     async def _gateway(self, number: int, port: int, stack: AsyncExitStack) -> Service:
         name = f"gateway-{number}"
@@ -291,7 +289,14 @@ class System:
             "EARMARK_DATABASE_URL": f"postgresql://{ROLE}@{database.address}/postgres?sslmode=disable",
             "EARMARK_TRAINERS": ",".join(link.address for link in trainers),
         }
-        return Service(name, "gateway", self._folder, settings | self._gateway_settings, self._report_exit)
+        return self._service(name, "gateway", settings | self._gateway_settings)
+
+    def _service(self, name: str, module: str, settings: dict[str, str]) -> Service:
+        if self._clock_library is not None:
+            clock = Clock(self._clock_library, self._folder, name)
+            self.clocks.append(clock)
+            settings |= clock.settings
+        return Service(name, module, self._folder, settings, self._report_exit)
 
 
 def _to_port(port: int) -> Connect:
