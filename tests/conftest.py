@@ -10,6 +10,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 from earmark.storage.embedded import EmbeddedPostgres
@@ -30,6 +31,10 @@ TYPE_CHECKED = (
     "scoring",
 )
 install_import_hook([f"earmark.trainer.{name}" for name in TYPE_CHECKED], f"{typechecking.__name__}.check")
+
+# A busy machine is no finding.
+settings.register_profile("untimed", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 # Every trainer of the run, in this process and in others, compiles what no other has compiled before.
 if "PYTEST_XDIST_WORKER" not in os.environ:

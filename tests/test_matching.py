@@ -1,7 +1,7 @@
 """The matching is as large as SciPy's, which is the reference."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
@@ -26,13 +26,11 @@ def check(rows, columns):
     assert chosen == sorted(chosen)
 
 
-@settings(deadline=None)
 @given(PAIRS)
 def test_any_pairs_have_a_matching_as_large_as_that_of_scipy(pairs):
     check(*np.array(sorted(pairs), np.int64).reshape(-1, 2).T)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 150), st.integers(500, 20_000))
 def test_dense_events_have_a_matching_as_large_as_that_of_scipy(seed, events, duration_ms):
     rng = np.random.default_rng(seed)

@@ -1,7 +1,7 @@
 """Regions on one timeline give what each of them gives alone."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.metrics import event_counts, segment_counts
@@ -34,7 +34,6 @@ def spans_of(file: Scores, name: str, config: DetectionConfig):
     return np.array(found, np.int64).reshape(-1, 2)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(scored_files(), EVENTS), max_size=5), CONFIGS)
 def test_files_on_a_timeline_are_counted_as_on_their_own(files, config):
     regions = [ScoredRegion(file.counted, events, file.duration_ms) for file, events in files]

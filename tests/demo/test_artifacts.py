@@ -53,7 +53,7 @@ def test_every_type_is_planted_about_equally_often():
     assert max(counts.values()) <= 8
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seconds=st.floats(0, 15),
     rate=st.sampled_from([8_000, 11_025, 16_000, 22_050, 44_100]),

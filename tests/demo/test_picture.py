@@ -77,7 +77,7 @@ events = st.lists(
 )
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seconds=st.sampled_from([0.001, 0.5, 10.0]),
     truth=events,

@@ -104,7 +104,7 @@ async def test_a_whole_batch_is_stored_with_its_free_form_data(gateway) -> None:
     assert len(await annotate(gateway, set_id, *[small] * 10_000, request_id=str(uuid4()))) == 10_000
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.binary(max_size=200), st.sampled_from([pb.BatchCreateAnnotationsRequest, pb.UpdateAnnotationRequest])
 )
@@ -120,7 +120,7 @@ async def test_bytes_that_decode_pass_the_check_and_the_check_ends(data: bytes, 
 LONG = st.text(max_size=50).map(lambda text: text * 300)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(LONG, LONG)
 def test_errors_fit_into_the_metadata_whatever_they_name(name: str, text: str) -> None:
     for error in (
@@ -145,7 +145,7 @@ async def test_a_key_of_any_length_is_refused_in_words(gateway) -> None:
     assert len(next(iter(refusal.fields))) <= 300
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.binary(min_size=24, max_size=24) | st.binary(max_size=60))
 def test_the_numbers_of_a_forged_cursor_are_numbers_of_the_database(data: bytes) -> None:
     text = base64.urlsafe_b64encode(data).decode()

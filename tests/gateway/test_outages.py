@@ -27,10 +27,10 @@ NEVER = 3600
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
     monkeypatch.setattr(bus, "PING_SECONDS", 0.01)
-    monkeypatch.setattr(bus, "PING_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(bus, "PING_TIMEOUT_SECONDS", 2.0)
     monkeypatch.setattr(bus, "RECONNECT_SECONDS", 0.01)
-    monkeypatch.setattr(database, "ACQUIRE_SECONDS", 0.5)
-    monkeypatch.setattr(database, "COMMAND_SECONDS", 0.5)
+    monkeypatch.setattr(database, "ACQUIRE_SECONDS", 2.0)
+    monkeypatch.setattr(database, "COMMAND_SECONDS", 2.0)
 
 
 @pytest_asyncio.fixture

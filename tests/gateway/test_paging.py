@@ -51,7 +51,7 @@ def numbered(
     return response, len(page.messages)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(count=st.integers(0, 60), size=st.integers(1, 70))
 def test_successive_pages_are_the_whole_list(count: int, size: int) -> None:
     ids, listed, request = IDS[:count], [], pb.ListDatasetsRequest(page_size=size)
@@ -64,7 +64,7 @@ def test_successive_pages_are_the_whole_list(count: int, size: int) -> None:
     assert listed == ids
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(sizes=st.lists(st.integers(0, PAGE_BYTES), max_size=12))
 def test_no_page_exceeds_its_bytes_unless_a_single_row_does(sizes: list[int]) -> None:
     request, listed = pb.ListDatasetsRequest(), []
@@ -111,7 +111,7 @@ TEXT = st.text(string.printable, min_size=1, max_size=100)
 BASE64 = st.binary(min_size=1, max_size=60).map(lambda data: base64.urlsafe_b64encode(data).decode())
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(TEXT | BASE64)
 def test_an_invalid_token_is_refused(token: str) -> None:
     with pytest.raises(InvalidArgumentError) as refusal:

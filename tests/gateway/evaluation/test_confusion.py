@@ -1,7 +1,7 @@
 """Each annotation and each detection is counted once, in the place of the best other one."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.gateway.evaluation.confusion import Events, confusion
@@ -36,7 +36,6 @@ def test_a_detection_of_the_right_type_goes_before_one_of_another():
     assert counts(real, found).tolist() == [[0, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
 
 
-@settings(deadline=None)
 @given(SIDES, SIDES)
 def test_every_event_is_counted_once_and_the_right_ones_as_in_the_figures(real, found):
     result = counts(real, found)

@@ -329,7 +329,7 @@ async def test_other_settings_give_what_a_fresh_job_would_find(here):
     job = await at.ended((await at.create()).id)
     file_ids = [file.id for file in await at.files(job.id)]
 
-    @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(CONFIGS, st.integers(1, 7))
     def check(config, page_size):
         future = asyncio.run_coroutine_threadsafe(

@@ -66,7 +66,7 @@ async def test_a_tenant_with_running_jobs_waits_behind_one_without(database) -> 
         assert (await claim(connection)).id == many[2]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     jobs=st.dictionaries(st.sampled_from("abc"), st.integers(1, 4), min_size=1),
     ends=st.lists(st.booleans(), min_size=12, max_size=12),

@@ -66,7 +66,7 @@ def connected(files, copies):
     return set(grown)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(drawn=grouped_files(), share=st.sampled_from([0.1, 0.2, 0.5]), seed=st.integers(0, 50))
 def test_no_group_is_on_both_sides_also_if_copies_connect_groups(drawn, share, seed):
     files, copies = drawn
@@ -86,7 +86,7 @@ def test_no_group_is_on_both_sides_also_if_copies_connect_groups(drawn, share, s
     assert {number for unit in whole for number in unit} <= trained | validated
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(drawn=grouped_files(), seed=st.integers(0, 5))
 def test_the_names_of_groups_and_the_order_of_copies_do_not_matter(drawn, seed):
     files, copies = drawn

@@ -85,7 +85,7 @@ def test_a_type_without_events_is_reported_as_not_trained():
     assert codes(sides) == [NoticeCode.TYPE_NOT_VALIDATED, NoticeCode.TYPE_NOT_TRAINED]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     data=st.data(), seed=st.integers(0, 100), share=st.sampled_from([0.1, 0.2, 0.5]), gap=st.integers(1, 1100)
 )
@@ -96,7 +96,7 @@ def test_few_recordings_are_cut_into_blocks_with_a_gap_and_no_event_in_two(data,
     assert sides.train
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(data=st.data(), seed=st.integers(0, 100), share=st.sampled_from([0.1, 0.2, 0.5]))
 def test_every_type_is_on_both_sides_if_whole_files_allow_it(data, seed, share):
     files, groups = data.draw(recordings(4, 7))
@@ -111,7 +111,6 @@ def test_every_type_is_on_both_sides_if_whole_files_allow_it(data, seed, share):
         assert len(sides.notices) == sum(max(0, 2 - sum(carriers[kind])) for kind in TYPES)
 
 
-@settings(deadline=None)
 @given(data=st.data(), seed=st.integers(0, 5))
 def test_the_order_of_copies_and_of_annotations_does_not_matter(data, seed):
     files, groups = data.draw(st.one_of(few_recordings(), recordings(4, 7)))

@@ -37,7 +37,7 @@ WAVES = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rate=st.sampled_from([8000, 11025, 16000, 22050, 44100, 48000, 96000, 192000])
     | st.integers(8000, 192000),
@@ -77,7 +77,7 @@ def in_parts(audio, rate, cuts):
     return np.concatenate([*blocks, front_end.finish()]).astype(np.float16)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     rate=st.sampled_from([8000, 11025, 16000, 22050, 44100, 48000]) | st.integers(8000, 50_000),
     milliseconds=st.integers(1, 6000),

@@ -230,7 +230,7 @@ SCORED = st.integers(1, 3).flatmap(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SCORED, st.lists(st.integers(0, 60)), st.integers(0, 120), st.integers(0, 60), st.data())
 def test_detections_of_a_stream_are_those_of_the_whole_each_once_and_by_start(
     scores, cuts, window, shortest, data

@@ -50,7 +50,7 @@ def streamed(model, features, begins, cuts, duration_ms):
     return given_ + stream.finish(duration_ms)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 2), st.integers(1, 3000), st.lists(st.floats(0, 1), max_size=12), st.integers(0, 3))
 def test_detections_are_those_of_the_whole_however_the_features_are_cut(model, channels, frames, cuts, seed):
     rng = np.random.default_rng(seed)
