@@ -14,6 +14,7 @@ import psutil  # type: ignore[import-untyped]  # has no stubs
 from grpc import aio
 
 from bench.faults.clock import Clock
+from bench.faults.disk import Disk
 from bench.faults.step import Step
 from bench.faults.store import STORE_FAULTS, Store, StoreFault
 from bench.faults.system import ROLE, Postgres, Service, System
@@ -23,7 +24,7 @@ from earmark.internal.v1.trainer_service_pb2_grpc import TrainerServiceStub
 from earmark.storage.database import Database
 from earmark.storage.objects import ObjectStore
 
-TRAINER_FAULTS = ("other store", "full disk", "jobs die", "decoder dies", "decoder writes garbage")
+TRAINER_FAULTS = ("other store", "trainer's disk full", "jobs die", "decoder dies", "decoder writes garbage")
 LOGIN_REFUSED = "login refused"
 # Seconds. At the end of the fault, the clock jumps the other way.
 JUMPS = {"clock ahead": 7200.0, "clock behind": -7200.0}
@@ -31,6 +32,7 @@ FAULTS = (
     *((fault, Store.kind) for fault in STORE_FAULTS),
     *((fault, "trainer") for fault in TRAINER_FAULTS),
     *((fault, Clock.kind) for fault in JUMPS),
+    ("gateway's disk full", "gateway"),
     (LOGIN_REFUSED, Postgres.kind),
 )
 KINDS = frozenset(kind for kind, _ in FAULTS)
@@ -78,8 +80,8 @@ async def disturb(system: System, target: Service | Postgres | Store | Clock, st
         other = system.other_objects
         await asyncio.to_thread(ObjectStore.open(str(other)).created)
         await _run_with(target, {"EARMARK_OBJECT_STORE": str(other)}, step.seconds)
-    elif step.kind == "full disk":
-        await _run_with(target, {"EARMARK_DISK_RESERVE_MB": ENDLESS_MB}, step.seconds)
+    elif step.kind.endswith("disk full"):
+        await _fill_disk(target, system.disk_of(target), step.seconds)
     else:
         await _break_workers(target, system.trainer_address(target), step)
 
@@ -96,13 +98,21 @@ async def _refuse_login(postgres: Postgres, seconds: float) -> None:
             await connection.execute(f"ALTER ROLE {ROLE} LOGIN")
 
 
-async def _run_with(trainer: Service, settings: dict[str, str], seconds: float) -> None:
-    """Restarts the trainer with wrong settings, and later with its own."""
-    await trainer.stop()
-    await trainer.start(settings)
+async def _fill_disk(target: Service, disk: Disk | None, seconds: float) -> None:
+    if disk is None:
+        await _run_with(target, {"EARMARK_DISK_RESERVE_MB": ENDLESS_MB}, seconds)
+        return
+    with disk.filled():
+        await asyncio.sleep(seconds)
+
+
+async def _run_with(target: Service, settings: dict[str, str], seconds: float) -> None:
+    """Restarts the service with wrong settings, and later with its own."""
+    await target.stop()
+    await target.start(settings)
     await asyncio.sleep(seconds)
-    await trainer.stop()
-    await trainer.start()
+    await target.stop()
+    await target.start()
 
 
 async def _break_workers(trainer: Service, address: str, step: Step) -> None:

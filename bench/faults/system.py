@@ -15,6 +15,7 @@ from typing import Self
 import psutil  # type: ignore[import-untyped]  # has no stubs
 
 from bench.faults.clock import Clock
+from bench.faults.disk import Disk, can_mount
 from bench.faults.proxy import Connect, Proxy
 from bench.faults.store import Store
 from earmark.storage.database import Database
@@ -26,6 +27,8 @@ PORTS = range(20_000, 30_000)
 RELAUNCH_SECONDS = 0.5
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
+# What a service wants to have free on its small disk.
+RESERVE_MB = "4"
 # The services log in with a role of their own: a superuser cannot be refused.
 ROLE = "earmark"
 
@@ -180,6 +183,7 @@ class System:
 
     `gateway` and `trainer`: settings that differ from the defaults. `report_exit`: see Service. `store`: a
     running store that they use instead of a folder. `clock_library`: gives each service a clock of its own.
+    Where this process may mount disks, it gets a small disk of its own, too.
     """
 
     def __init__(
@@ -202,7 +206,9 @@ class System:
         self._store_settings = store.settings if store else {"EARMARK_OBJECT_STORE": str(self.objects)}
         self.postgres = Postgres(folder)
         self.clocks: list[Clock] = []
+        self.disks: list[Disk] = []
         self._clock_library = clock_library
+        self._has_disks = clock_library is not None and can_mount(folder)
         self.trainers: list[Service] = []
         self.gateways: list[Service] = []
         self.client_links: list[Proxy] = []
@@ -214,7 +220,7 @@ class System:
             stack.push_async_callback(self.postgres.stop)
             await self.postgres.create_role()
             for number, port in enumerate(self._trainer_ports):
-                self.trainers.append(self._trainer(number, port))
+                self.trainers.append(self._trainer(number, port, stack))
             for number, port in enumerate(self._gateway_ports):
                 self.gateways.append(await self._gateway(number, port, stack))
                 link = Proxy("client link", f"clients to gateway-{number}", _to_port(port))
@@ -260,11 +266,15 @@ class System:
         """The folder of an object store that is not the system's."""
         return self._folder / "other-objects"
 
+    def disk_of(self, service: Service) -> Disk | None:
+        """The service's small disk, if it has one."""
+        return next((disk for disk in self.disks if disk.service == service.name), None)
+
     def trainer_address(self, trainer: Service) -> str:
         """The address of this trainer, bypassing the proxies."""
         return self.trainer_addresses[self.trainers.index(trainer)]
 
-    def _trainer(self, number: int, port: int) -> Service:
+    def _trainer(self, number: int, port: int, stack: AsyncExitStack) -> Service:
         compiled = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(self._folder / "compiled"))
         settings = {
             "EARMARK_TRAINER_PORT": str(port),
@@ -272,7 +282,7 @@ class System:
             "JAX_COMPILATION_CACHE_DIR": compiled,
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
         }
-        return self._service(f"trainer-{number}", "trainer", settings | self._trainer_settings)
+        return self._service(f"trainer-{number}", "trainer", settings | self._trainer_settings, stack)
 
     async def _gateway(self, number: int, port: int, stack: AsyncExitStack) -> Service:
         name = f"gateway-{number}"
@@ -289,13 +299,17 @@ class System:
             "EARMARK_DATABASE_URL": f"postgresql://{ROLE}@{database.address}/postgres?sslmode=disable",
             "EARMARK_TRAINERS": ",".join(link.address for link in trainers),
         }
-        return self._service(name, "gateway", settings | self._gateway_settings)
+        return self._service(name, "gateway", settings | self._gateway_settings, stack)
 
-    def _service(self, name: str, module: str, settings: dict[str, str]) -> Service:
+    def _service(self, name: str, module: str, settings: dict[str, str], stack: AsyncExitStack) -> Service:
         if self._clock_library is not None:
             clock = Clock(self._clock_library, self._folder, name)
             self.clocks.append(clock)
             settings |= clock.settings
+        if self._has_disks:
+            disk = stack.enter_context(Disk(self._folder / f"disk-of-{name}", name))
+            self.disks.append(disk)
+            settings |= {"EARMARK_DATA_DIR": str(disk.folder), "EARMARK_DISK_RESERVE_MB": RESERVE_MB}
         return Service(name, module, self._folder, settings, self._report_exit)
 
 
