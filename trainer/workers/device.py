@@ -1,6 +1,7 @@
 """Helpers of the two processes that run JAX, training and detection: its start, and its failures."""
 
 import re
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,9 @@ from earmark.trainer.workers.wire import Failed
 # The statuses of errors that the device or its driver causes. After one of them, every later call may fail.
 DEVICE_STATUSES = ("INTERNAL", "UNKNOWN", "ABORTED", "UNAVAILABLE", "DATA_LOSS")
 DEVICE_ERRORS = re.compile(r"CUDA_ERROR|CUDNN_STATUS|CUBLAS_STATUS|cudaError")
-ALLOCATION = re.compile(r"allocat\w+ ([\d.]+ ?(?:bytes|[KMGT]i?B))")
+ALLOCATION = re.compile(r"allocat\w+ ([\d.]+) ?(bytes|[KMGT]i?B)")
+# XLA's message has powers of 1,024, whichever way it writes them.
+UNITS = {"bytes": 1} | {f"{prefix}{i}B": 1024**n for n, prefix in enumerate("KMGT", 1) for i in ("i", "")}
 
 
 def warm_up() -> str:
@@ -37,15 +40,30 @@ def device_failure(error: Exception) -> Failed | None:
 
 def _out_of_memory(text: str) -> str:
     device = jax.devices()[0]
-    allocation = ALLOCATION.search(text)
-    needed = f"{allocation[1]} more were needed" if allocation else _first_line(text)
-    statistics: dict[str, int] = device.memory_stats() or {}
-    use, limit = statistics.get("bytes_in_use"), statistics.get("bytes_limit")
-    has = f", {use / 2**30:.1f} of its {limit / 2**30:.1f} GiB were in use" if use and limit else ""
+    needed = needed_memory(text, device.memory_stats() or {})
     return (
-        f"the memory of the device ({device.device_kind}) ran out: {needed}{has}; train with a smaller "
+        f"the memory of the device ({device.device_kind}) ran out: {needed}; train with a smaller "
         "batch_size, or on a device with more memory"
     )
+
+
+def needed_memory(text: str, statistics: Mapping[str, int]) -> str:
+    """What the work needed and what the device has, as far as XLA and the device say it."""
+    allocation = ALLOCATION.search(text)
+    if allocation is None:
+        return _first_line(text)
+    more = float(allocation[1]) * UNITS[allocation[2]]
+    in_use, limit = statistics.get("bytes_in_use"), statistics.get("bytes_limit")
+    if in_use is None or limit is None:
+        return f"{_gib(more)} more were needed"
+    return (
+        f"{_gib(in_use + more)} were needed, {_gib(more)} more than the {_gib(in_use)} in use, and this "
+        f"process may use {_gib(limit)}"
+    )
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB"
 
 
 def error_summary(error: Exception) -> str:

@@ -13,7 +13,7 @@ from earmark.trainer.service.detection_process import DetectionProcess
 from earmark.trainer.service.errors import CallError
 from earmark.trainer.service.supervisor import Supervisor
 from earmark.trainer.settings import TrainerSettings
-from earmark.trainer.workers.device import device_failure
+from earmark.trainer.workers.device import device_failure, needed_memory
 from tests.sounds import bursts, encoded
 from tests.trainer.process import (
     SECONDS,
@@ -62,7 +62,7 @@ async def train(stub, files):
 @pytest.mark.parametrize(
     ("error", "reason", "words"),
     [
-        (OUT_OF_MEMORY, "DEVICE_OUT_OF_MEMORY", "3221225472 bytes"),
+        (OUT_OF_MEMORY, "DEVICE_OUT_OF_MEMORY", "3.0 GiB more were needed"),
         (STICKY, "DEVICE_FAILED", "ILLEGAL_ADDRESS"),
     ],
 )
@@ -147,3 +147,13 @@ async def test_detect_does_not_wait_for_a_process_that_cannot_start(tmp_path, mo
 
 def test_other_errors_are_not_the_devices():
     assert device_failure(ValueError("INTERNAL: not from the device")) is None
+
+
+@pytest.mark.parametrize("amount", ["3221225472 bytes", "3.00GiB", "3 GB"])
+def test_running_out_of_memory_says_what_was_needed_and_what_there_is(amount):
+    text = f"RESOURCE_EXHAUSTED: Out of memory while trying to allocate {amount}."
+    needed = needed_memory(text, {"bytes_in_use": 7 << 30, "bytes_limit": 9 << 30})
+    assert (
+        needed
+        == "10.0 GiB were needed, 3.0 GiB more than the 7.0 GiB in use, and this process may use 9.0 GiB"
+    )
