@@ -5,8 +5,10 @@ from earmark.storage.records import Model
 from earmark.v1 import detection_service_pb2 as pb
 
 
-def detect_start_request(model: Model, start: pb.DetectRequest.Start) -> trainer_pb.DetectRequest:
-    """The first message to a trainer: the model's objects, and the caller's configuration."""
+def detect_start_request(
+    model: Model, start: pb.DetectRequest.Start, caller: str
+) -> trainer_pb.DetectRequest:
+    """The first message to a trainer: the model's objects, the caller and its configuration."""
     return trainer_pb.DetectRequest(
         start=trainer_pb.DetectRequest.Start(
             weights=model.weights,
@@ -14,6 +16,7 @@ def detect_start_request(model: Model, start: pb.DetectRequest.Start) -> trainer
             config=start.config,
             sha256=model.sha256,
             live=start.live if start.HasField("live") else None,
+            caller=caller,
         )
     )
 

@@ -87,6 +87,7 @@ class AudioProcessing:
             source=object_keys.source(file_id),
             audio=object_keys.normalized(file_id),
             features=object_keys.features(file_id),
+            caller=self._file.tenant_id,
         )
 
     def _ending_after(self, error: aio.AioRpcError) -> Ending:

@@ -60,7 +60,10 @@ class FeatureProcessing(AudioProcessing):
         file_id = self._file.id
         source = object_keys.source if self._file.losses % 2 else object_keys.normalized
         return pb.ProcessAudioRequest(
-            audio_file_id=str(file_id), source=source(file_id), features=object_keys.features(file_id)
+            audio_file_id=str(file_id),
+            source=source(file_id),
+            features=object_keys.features(file_id),
+            caller=self._file.tenant_id,
         )
 
     async def _record(self, response: pb.ProcessAudioResponse) -> bool:

@@ -60,7 +60,7 @@ async def measure(folder: Path, formats: Sequence[Format] = FORMATS) -> list[Mea
 async def _measure(pool: AudioPool, folder: Path, clip: Format) -> Measured:
     files, audio = AudioFiles(folder), sound(clip.rate, clip.channels)
     _write(files, clip.make(audio, clip.rate))
-    async with pool.decoding(files, stores_audio=True) as decoding:
+    async with pool.decoding(files, "a caller", stores_audio=True) as decoding:
         assert await decoding.featured() == Featured(), (clip, decoding.decoded)
     decoded, rate = soundfile.read(files.audio, dtype="float32", always_2d=True)
     assert (rate, decoded.shape[1]) == (clip.rate, clip.channels)

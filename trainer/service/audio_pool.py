@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import structlog
 
 from earmark.trainer.service.changes import Changes
 from earmark.trainer.service.errors import CallError
+from earmark.trainer.service.fair_slots import FairSlots
 from earmark.trainer.service.processes import Child, ProcessLostError
 from earmark.trainer.settings import TrainerSettings
 from earmark.trainer.workers.wire import (
@@ -79,27 +81,6 @@ class AudioFiles:
             yield [file.fileno() for file in (source, samples, *results)]
 
 
-class Slots:
-    """So many slots. If there are several, a file of a job leaves one free: no other file waits for a job."""
-
-    def __init__(self, count: int) -> None:
-        self.free = count
-        self._left_by_jobs = int(count > 1)
-        self._freed = Changes()
-
-    @asynccontextmanager
-    async def one(self, *, of_job: bool) -> AsyncIterator[None]:
-        """Waits for a slot, which the body has."""
-        while self.free <= of_job * self._left_by_jobs:
-            await self._freed.next.wait()
-        self.free -= 1
-        try:
-            yield
-        finally:
-            self.free += 1
-            self._freed.notify()
-
-
 @dataclass(eq=False, slots=True)
 class _PooledProcess:
     child: Child
@@ -111,7 +92,7 @@ class AudioPool:
     """At most `settings.audio_processes` files are decoded at a time, and a short one besides.
 
     Long files wait for each other, and never take the last slot. Files of jobs, of any length, leave one to
-    the others. One process is started in advance, the others when they are first needed.
+    the others. Callers take turns. One process is started in advance, the others when they are first needed.
     """
 
     def __init__(self, settings: TrainerSettings, changes: Changes, module: str = AUDIO) -> None:
@@ -120,9 +101,10 @@ class AudioPool:
         self._changes = changes
         self._module = module
         self._size = settings.audio_processes + 1
-        self._slots = Slots(self._size)
-        self._slots_of_long = Slots(settings.audio_processes)
+        self._slots = FairSlots(self._size)
+        self._slots_of_long = FairSlots(settings.audio_processes)
         self._waiting = 0
+        self._stored_files = 0
         self._protections_reported = False
         self._busy: set[_PooledProcess] = set()
         self._live: set[_PooledProcess] = set()
@@ -130,39 +112,63 @@ class AudioPool:
 
     @property
     def size(self) -> int:
-        """How many files can be in the pool: decoded, and long ones that wait."""
+        """How many stored files can be in the pool: decoded, and long ones that wait."""
         return self._size + self._waiting
 
     @property
     def free(self) -> int:
-        """How many more files can be begun without waiting; a long one may have to wait then."""
-        return self._size - len(self._busy) if self._waiting < MAX_WAITING else 0
+        """How many more stored files can be begun: all processes less those of stored files.
+
+        They take turns with the recordings that other callers send, and long ones wait for each other.
+        """
+        return min(self._size, self.size - self._stored_files) if self._waiting < MAX_WAITING else 0
+
+    @asynccontextmanager
+    async def decoding_stored(
+        self, files: AudioFiles, caller: str, fetch: Fetch
+    ) -> AsyncIterator["Decoding"]:
+        """The same as `decoding` for a file from the object store, which `free` counts."""
+        self._stored_files += 1
+        self._changes.notify()
+        try:
+            async with self.decoding(files, caller, stores_audio=True, fetch=fetch) as decoding:
+                yield decoding
+        finally:
+            self._stored_files -= 1
+            self._changes.notify()
 
     @asynccontextmanager
     async def decoding(
-        self, files: AudioFiles, *, stores_audio: bool, fetch: Fetch | None = None, of_job: bool = False
+        self,
+        files: AudioFiles,
+        caller: str,
+        *,
+        stores_audio: bool = False,
+        fetch: Fetch | None = None,
+        of_job: bool = False,
     ) -> AsyncIterator["Decoding"]:
         """Yields what a process decodes. An error in the body kills the process.
 
         `fetch` writes the source again: if it is given, a long file that waits for its turn is not kept on
         the disk. A file `of_job` lets others go before it. Raises ProcessLostError if a process cannot start.
         """
-        async with self._process(of_job=of_job) as child:
+        turn = partial(self._process, caller, of_job=of_job)
+        async with turn() as child:
             decoding = Decoding(child, files, SHORT_SECONDS)
             await decoding.begin(long=False, stores_audio=stores_audio)
             if not decoding.is_long:
                 yield decoding
                 return
-        async with self._long_file(files, fetch, of_job=of_job), self._process(of_job=of_job) as child:
+        async with self._long_file(files, fetch, caller, of_job=of_job), turn() as child:
             decoding = Decoding(child, files, self._settings.audio_max_seconds)
             await decoding.begin(long=True, stores_audio=stores_audio)
             yield decoding
 
     async def decode(
-        self, files: AudioFiles, *, fetch: Fetch | None = None, of_job: bool = False
+        self, files: AudioFiles, caller: str, *, fetch: Fetch | None = None, of_job: bool = False
     ) -> Decoded | Failed:
         """Computes the features of a file; see `decoding`."""
-        async with self.decoding(files, stores_audio=False, fetch=fetch, of_job=of_job) as decoding:
+        async with self.decoding(files, caller, fetch=fetch, of_job=of_job) as decoding:
             featured = await decoding.featured()
             return featured if isinstance(featured, Failed) else decoding.decoded
 
@@ -203,7 +209,7 @@ class AudioPool:
 
     @asynccontextmanager
     async def _long_file(
-        self, files: AudioFiles, fetch: Fetch | None, *, of_job: bool
+        self, files: AudioFiles, fetch: Fetch | None, caller: str, *, of_job: bool
     ) -> AsyncIterator[None]:
         if fetch is not None:
             files.source.unlink()
@@ -211,7 +217,7 @@ class AudioPool:
             self._waiting += 1
             self._changes.notify()
             try:
-                await stack.enter_async_context(self._slots_of_long.one(of_job=of_job))
+                await stack.enter_async_context(self._slots_of_long.one(caller, of_job=of_job))
             finally:
                 self._waiting -= 1
                 self._changes.notify()
@@ -220,9 +226,9 @@ class AudioPool:
             yield
 
     @asynccontextmanager
-    async def _process(self, *, of_job: bool) -> AsyncIterator[Child]:
+    async def _process(self, caller: str, *, of_job: bool) -> AsyncIterator[Child]:
         """Yields a warm process. An error in the body kills it, since it may still be decoding the file."""
-        async with self._slots.one(of_job=of_job):
+        async with self._slots.one(caller, of_job=of_job):
             process = self._warm()
             self._busy.add(process)
             self._changes.notify()

@@ -34,6 +34,8 @@ WAITING_EVENTS = 16
 # those of one long file, which waits for its scores.
 LARGE_BYTES = 64 << 20
 PART_BYTES = 1 << 20
+# The caller of all files of jobs: there is one job at a time.
+JOB = "job"
 
 log = structlog.get_logger()
 
@@ -157,7 +159,7 @@ class FileDetection:
 
         for _ in range(TRIES):
             await fetch()
-            outcome = await self._runtime.audio_pool.decode(files, fetch=fetch, of_job=True)
+            outcome = await self._runtime.audio_pool.decode(files, JOB, fetch=fetch, of_job=True)
             if isinstance(outcome, Decoded):
                 return outcome.duration_ms
             failed = outcome

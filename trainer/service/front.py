@@ -166,7 +166,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
                     decoding = await interruptible(
                         grace_over,
                         stack.enter_async_context(
-                            self.runtime.audio_pool.decoding(files, stores_audio=True, fetch=fetch)
+                            self.runtime.audio_pool.decoding_stored(files, request.caller, fetch)
                         ),
                     )
                 except ObjectNotFoundError:
@@ -204,7 +204,9 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         with self.runtime.scratch.folder() as folder:
             files = AudioFiles(folder)
             await write_file(files.source, self._recording(requests))
-            decoded = await interruptible(self._grace_over, self.runtime.audio_pool.decode(files))
+            decoded = await interruptible(
+                self._grace_over, self.runtime.audio_pool.decode(files, first.start.caller)
+            )
             if isinstance(decoded, Failed):
                 raise CallError(decoded.reason, decoded.message, "data")
             detecting = self.runtime.detection_process.detect(

@@ -18,6 +18,8 @@ SHORT = encoded(bursts(2, 1)[0], "WAV")
 # libsndfile's MP3 library, which decodes "free format" only, writes about these to stderr; FFmpeg about none.
 FREE_FORMAT = b"".join(b"\xff\xfb\x00\x00" + bytes([number % 251]) * 413 for number in range(2_500))
 BROKEN_FRAMES = FREE_FORMAT.replace(b"\xff\xfb\x00\x00", b"\xff\xfb\x90\x00")
+CALLER = "a caller"
+MEDIUM = encoded(np.zeros((LONG_SAMPLES // 8, 1), np.int16), "FLAC")
 ALMOST_LONG = encoded(np.zeros((LONG_SAMPLES, 1), np.int16), "FLAC")
 LONG = encoded(np.zeros((4 * LONG_SAMPLES, 1), np.int16), "FLAC")
 
@@ -52,25 +54,26 @@ async def until(pool, condition):
 
 
 async def test_short_files_do_not_wait_for_long_ones_and_cancelled_ones_free_their_slots(files_with):
-    fetched = asyncio.Event()
-
-    async def fetch():
-        fetched.set()
+    fetched = []
 
     async def decode(files):
-        async with pool.decoding(files, stores_audio=True, fetch=fetch) as decoding:
+        async def fetch():
+            files.source.write_bytes(LONG)
+            fetched.append(files)
+
+        async with pool.decoding_stored(files, CALLER, fetch) as decoding:
             await decoding.featured()
 
     async with pool_of() as pool:
-        long = [asyncio.create_task(pool.decode(files_with(LONG)))]
+        first, waits = files_with(LONG), files_with(LONG)
+        long = [asyncio.create_task(decode(first))]
         await until(pool, lambda: not pool._slots_of_long.free)
-        waits = files_with(LONG)
         long.append(asyncio.create_task(decode(waits)))
         await until(pool, lambda: pool.size == 3)
         assert not waits.source.exists()
-        assert await pool.decode(files_with(SHORT)) == Decoded(2000, RATE, 1)
+        assert await pool.decode(files_with(SHORT), CALLER) == Decoded(2000, RATE, 1)
         assert not any(task.done() for task in long)
-        assert not fetched.is_set()
+        assert fetched == [first]
         assert pool.free == 1
         for task in reversed(long):
             task.cancel()
@@ -80,23 +83,43 @@ async def test_short_files_do_not_wait_for_long_ones_and_cancelled_ones_free_the
 
 async def test_files_of_a_job_leave_a_process_to_others_which_do_not_wait_for_them(files_with):
     async with pool_of() as pool:
-        job = [asyncio.create_task(pool.decode(files_with(ALMOST_LONG), of_job=True)) for _ in range(3)]
-        await until(pool, lambda: pool.free < pool.size)
+        job = [
+            asyncio.create_task(pool.decode(files_with(ALMOST_LONG), CALLER, of_job=True)) for _ in range(3)
+        ]
+        await until(pool, lambda: pool._busy)
         for _ in range(2):
-            assert await pool.decode(files_with(SHORT)) == Decoded(2000, RATE, 1)
-        assert pool.free == 1
+            assert await pool.decode(files_with(SHORT), CALLER) == Decoded(2000, RATE, 1)
+        assert pool.free == 2
         assert not any(task.done() for task in job)
         for task in job:
             task.cancel()
         await asyncio.wait(job)
+        assert not pool._busy
+
+
+async def test_callers_take_turns_and_stored_files_are_offered_slots_beside_any_number_of_recordings(
+    files_with,
+):
+    async with pool_of() as pool:
+        many = [asyncio.create_task(pool.decode(files_with(MEDIUM), "many")) for _ in range(8)]
+        await until(pool, lambda: len(pool._busy) == pool.size)
         assert pool.free == 2
+        few = asyncio.create_task(pool.decode(files_with(SHORT), "few"))
+        done, _ = await asyncio.wait((*many, few), return_when=asyncio.FIRST_COMPLETED)
+        # The next slot that becomes free is that of the caller who has none.
+        assert await few == Decoded(2000, RATE, 1)
+        assert sum(task.done() for task in many) <= len(done) + pool.size
+        for task in many:
+            task.cancel()
+        await asyncio.wait(many)
+        assert await pool.decode(files_with(SHORT), "many") == Decoded(2000, RATE, 1)
 
 
 async def test_a_process_is_replaced_after_so_many_files(files_with):
     async with pool_of(audio_files_per_process=1) as pool:
         pids = []
         for _ in range(2):
-            async with pool.decoding(files_with(SHORT), stores_audio=True) as decoding:
+            async with pool.decoding(files_with(SHORT), CALLER, stores_audio=True) as decoding:
                 await decoding.featured()
                 pids += [process.child.pid for process in pool._busy]
     assert len({*pids}) == 2
@@ -106,7 +129,7 @@ async def test_what_a_machine_does_not_allow_is_logged_once_and_files_are_decode
     with capture_logs() as logs:
         async with pool_of("tests.trainer.service.unprotected_child", audio_files_per_process=1) as pool:
             for _ in range(2):
-                assert await pool.decode(files_with(SHORT)) == Decoded(2000, RATE, 1)
+                assert await pool.decode(files_with(SHORT), CALLER) == Decoded(2000, RATE, 1)
     (missing,) = [log["missing"] for log in logs if "every protection" in log["event"]]
     assert missing == [
         "no system calls but those of decoding, by seccomp (not known for linux on riscv64)",
@@ -119,8 +142,8 @@ async def test_what_a_library_writes_is_read_up_to_a_limit_and_the_next_file_is_
     monkeypatch.setattr(processes, "STDERR_BYTES", 1000)
     with capture_logs() as logs:
         async with pool_of() as pool:
-            assert (await pool.decode(files_with(FREE_FORMAT))).reason == "INVALID_AUDIO"
-            assert await pool.decode(files_with(SHORT)) == Decoded(2000, RATE, 1)
+            assert (await pool.decode(files_with(FREE_FORMAT), CALLER)).reason == "INVALID_AUDIO"
+            assert await pool.decode(files_with(SHORT), CALLER) == Decoded(2000, RATE, 1)
     written = [log["text"] for log in logs if log["event"] == "an untrusted process wrote"]
     assert [len(text) for text in written] == [1000]
 
@@ -128,5 +151,5 @@ async def test_what_a_library_writes_is_read_up_to_a_limit_and_the_next_file_is_
 async def test_ffmpeg_writes_nothing_about_a_damaged_file(files_with):
     with capture_logs() as logs:
         async with pool_of() as pool:
-            assert (await pool.decode(files_with(BROKEN_FRAMES))).reason == "INVALID_AUDIO"
+            assert (await pool.decode(files_with(BROKEN_FRAMES), CALLER)).reason == "INVALID_AUDIO"
     assert not [log for log in logs if log["event"] == "an untrusted process wrote"]

@@ -44,7 +44,7 @@ def files(tmp_path):
 
 async def process(pool, files, **facts):
     files.source.write_text(json.dumps(facts))
-    async with asyncio.timeout(SECONDS), pool.decoding(files, stores_audio=True) as decoding:
+    async with asyncio.timeout(SECONDS), pool.decoding(files, "a caller", stores_audio=True) as decoding:
         return await decoding.featured()
 
 

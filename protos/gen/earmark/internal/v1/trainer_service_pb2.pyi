@@ -212,16 +212,18 @@ class HandBackResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ProcessAudioRequest(_message.Message):
-    __slots__ = ("audio_file_id", "source", "audio", "features")
+    __slots__ = ("audio_file_id", "source", "audio", "features", "caller")
     AUDIO_FILE_ID_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
+    CALLER_FIELD_NUMBER: _ClassVar[int]
     audio_file_id: str
     source: str
     audio: str
     features: str
-    def __init__(self, audio_file_id: _Optional[str] = ..., source: _Optional[str] = ..., audio: _Optional[str] = ..., features: _Optional[str] = ...) -> None: ...
+    caller: str
+    def __init__(self, audio_file_id: _Optional[str] = ..., source: _Optional[str] = ..., audio: _Optional[str] = ..., features: _Optional[str] = ..., caller: _Optional[str] = ...) -> None: ...
 
 class ProcessAudioResponse(_message.Message):
     __slots__ = ("normalizing", "embedding", "ready", "failed")
@@ -260,18 +262,20 @@ class ProcessAudioResponse(_message.Message):
 class DetectRequest(_message.Message):
     __slots__ = ("start", "data")
     class Start(_message.Message):
-        __slots__ = ("weights", "model_config", "config", "sha256", "live")
+        __slots__ = ("weights", "model_config", "config", "sha256", "live", "caller")
         WEIGHTS_FIELD_NUMBER: _ClassVar[int]
         MODEL_CONFIG_FIELD_NUMBER: _ClassVar[int]
         CONFIG_FIELD_NUMBER: _ClassVar[int]
         SHA256_FIELD_NUMBER: _ClassVar[int]
         LIVE_FIELD_NUMBER: _ClassVar[int]
+        CALLER_FIELD_NUMBER: _ClassVar[int]
         weights: str
         model_config: str
         config: _detection_pb2.DetectionConfig
         sha256: str
         live: _detection_pb2.LiveAudio
-        def __init__(self, weights: _Optional[str] = ..., model_config: _Optional[str] = ..., config: _Optional[_Union[_detection_pb2.DetectionConfig, _Mapping]] = ..., sha256: _Optional[str] = ..., live: _Optional[_Union[_detection_pb2.LiveAudio, _Mapping]] = ...) -> None: ...
+        caller: str
+        def __init__(self, weights: _Optional[str] = ..., model_config: _Optional[str] = ..., config: _Optional[_Union[_detection_pb2.DetectionConfig, _Mapping]] = ..., sha256: _Optional[str] = ..., live: _Optional[_Union[_detection_pb2.LiveAudio, _Mapping]] = ..., caller: _Optional[str] = ...) -> None: ...
     START_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     start: DetectRequest.Start
