@@ -33,7 +33,7 @@ TYPE_CHECKED = (
 install_import_hook([f"earmark.trainer.{name}" for name in TYPE_CHECKED], f"{typechecking.__name__}.check")
 
 # A busy machine is no finding.
-settings.register_profile("untimed", suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 # Every trainer of the run, in this process and in others, compiles what no other has compiled before.
