@@ -132,8 +132,9 @@ class Attempt(ABC, Generic[J]):
         except TrainerLostError:
             pass
         except asyncio.CancelledError:
-            # grpc also raises this if this gateway cancelled the call.
-            if not (self._abandon_reason or self._cancel_requested or self._handing_back):
+            # grpc also raises this if this gateway cancelled the call. A task that is cancelled has to end.
+            is_of_call = self._abandon_reason or self._cancel_requested or self._handing_back
+            if _is_cancelled() or not is_of_call:
                 raise
         return self._interrupted() or self._lost("the connection to its trainer broke")
 
@@ -216,3 +217,8 @@ class Attempt(ABC, Generic[J]):
         else:
             self._cancel_requested = True
         call.cancel()
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,10 +1,15 @@
 """A job's attempts: their outcomes, which of them count as losses, and clean stops."""
 
-from contextlib import AsyncExitStack
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from urllib.parse import urlsplit
 
+import asyncpg
 import grpc
 from grpc import aio
 
+from earmark.gateway.dispatcher import attempt, dispatcher, retries
 from earmark.gateway.dispatcher.outcome import backoff_seconds
 from earmark.gateway.server import running
 from earmark.gateway.settings import GatewaySettings
@@ -156,6 +161,58 @@ async def test_a_gateway_that_stops_makes_the_trainer_store_a_checkpoint(databas
             assert outcomes(done) == ["handed_back", "completed"]
             assert done.attempts[0].reason == "its gateway stopped"
     assert trainer.calls[1].job.resume_from == f"jobs/{job.id}/attempt-1/checkpoint-1"
+
+
+async def test_a_gateway_stops_while_an_attempt_waits_for_the_database(
+    database_url, server_url, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(attempt, "LAST_WRITE_SECONDS", 0.2)
+    monkeypatch.setattr(dispatcher, "LAST_WRITE_SECONDS", 0.2)
+    away, waits = asyncio.Event(), asyncio.Event()
+    monkeypatch.setattr(retries.log, "warning", lambda *_, **__: waits.set(), raising=False)
+
+    async def runs(_call):
+        yield script.accepted()
+        yield script.epoch(1)
+        await away.wait()
+        yield script.epoch(2)
+        await asyncio.Event().wait()
+
+    built = await build_one(database_url)
+    trainer = script.ScriptedTrainer(runs, script.whole)
+    async with script.serving(trainer) as address:
+        async with (
+            AsyncExitStack() as stack,
+            gateway(database_url, tmp_path, address, stop_grace_seconds=0) as channel,
+        ):
+            job = await create(channel, built)
+            await until_epoch(channel, job.id, 1)
+            # It is back when the gateway has stopped.
+            await stack.enter_async_context(renamed(server_url, database_url))
+            away.set()
+            await waits.wait()
+        async with gateway(database_url, tmp_path, address) as channel:
+            assert summaries(await watched(channel, job.id))[-1] == "completed"
+
+
+@asynccontextmanager
+async def renamed(server_url: str, database_url: str) -> AsyncIterator[None]:
+    """The database has another name inside the block, and all connections to it are ended."""
+    name = urlsplit(database_url).path.removeprefix("/")
+    connection = await asyncpg.connect(server_url)
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
+    is_renamed = False
+    while not is_renamed:
+        await connection.execute(end, name)
+        # Those who connect again in between prevent it.
+        with suppress(asyncpg.ObjectInUseError):
+            await connection.execute(f"ALTER DATABASE {name} RENAME TO {name}_away")
+            is_renamed = True
+    try:
+        yield
+    finally:
+        await connection.execute(f"ALTER DATABASE {name}_away RENAME TO {name}")
+        await connection.close()
 
 
 async def test_a_gateway_that_stops_ends_its_watches_with_unavailable(database_url, tmp_path) -> None:

@@ -31,7 +31,7 @@ DEFAULTS = DetectionConfig()
 
 
 @pytest.fixture
-async def stack():
+async def stack(database_url):  # noqa: ARG001 the database outlives what uses it
     async with AsyncExitStack() as stack:
         yield stack
 
