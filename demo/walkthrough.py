@@ -240,6 +240,12 @@ class Walkthrough:
         )
         path.write_bytes(b"".join(part.data for part in client.detection.DownloadDetections(download)))
         self.say(f"written to {path}")
+        html = client.detection.GetDetectionJobReport(
+            detection.GetDetectionJobReportRequest(detection_job_id=job_id)
+        ).html
+        page = self.output / "detection-job.html"
+        page.write_text(html, encoding="utf-8")
+        self.say(f"its report is {page}")
 
     def report(self, client: Client, model_id: str) -> None:
         """Write the model's report, which a browser shows."""

@@ -7,6 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from earmark.gateway.fleet.addresses import parse
 from earmark.storage import urls
+from earmark.storage.sources import Sources
 
 
 class GatewaySettings(BaseSettings):
@@ -40,6 +41,11 @@ class GatewaySettings(BaseSettings):
     database_pool_size: int = Field(10, ge=2, description="Connections to PostgreSQL.")
     object_store: str | None = Field(
         None, description="Folder, s3://, gs:// or az:// of the objects; DATA_DIR/objects if unset."
+    )
+    detection_sources: str = Field(
+        "",
+        description="Places whose objects any caller may have searched by reference, comma-separated:"
+        " file:///FOLDER, s3://, gs:// or az://; none by default. The trainers need the same.",
     )
     trainers: str = Field(
         "127.0.0.1:50052",
@@ -102,6 +108,12 @@ class GatewaySettings(BaseSettings):
             urls.check(url)
         return url
 
+    @field_validator("detection_sources")
+    @classmethod
+    def _check_detection_sources(cls, places: str) -> str:
+        Sources(places)
+        return places
+
     @field_validator("trainers")
     @classmethod
     def _check_trainers(cls, trainers: str) -> str:
@@ -119,6 +131,11 @@ class GatewaySettings(BaseSettings):
             "watches": self.max_caller_watches,
             "message_bytes": self.max_caller_message_mb << 20,
         }
+
+    @property
+    def sources(self) -> Sources:
+        """The places of `detection_sources`."""
+        return Sources(self.detection_sources)
 
     @property
     def object_store_url(self) -> str:

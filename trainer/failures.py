@@ -21,6 +21,7 @@ _KINDS = {
     "BASE_MODEL_UNUSABLE": FailureKind.DATA,
     "MODEL_OUTDATED": FailureKind.DATA,
     "DATASET_TOO_LARGE": FailureKind.DATA,
+    "SOURCE_OBJECT_UNUSABLE": FailureKind.DATA,
     "OBJECT_STORE_UNAVAILABLE": FailureKind.ENVIRONMENT,
     "DISK_FULL": FailureKind.ENVIRONMENT,
     "NO_FREE_SLOT": FailureKind.HANDED_BACK,

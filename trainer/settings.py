@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from earmark.storage.sources import Sources
 from earmark.trainer.job import NetworkSize
 
 
@@ -31,6 +32,11 @@ class TrainerSettings(BaseSettings):
     )
     object_store: str | None = Field(
         None, description="Folder, s3://, gs:// or az:// of the objects; by default DATA_DIR/objects."
+    )
+    detection_sources: str = Field(
+        "",
+        description="Places whose objects detection jobs may search by reference, comma-separated:"
+        " file:///FOLDER, s3://, gs:// or az://; none by default. As the gateways have it.",
     )
     device: str = Field(
         "",
@@ -118,6 +124,12 @@ class TrainerSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level that is logged; logs go to stderr as JSON."
     )
+
+    @field_validator("detection_sources")
+    @classmethod
+    def _check_detection_sources(cls, places: str) -> str:
+        Sources(places)
+        return places
 
     @property
     def object_store_url(self) -> str:

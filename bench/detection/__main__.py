@@ -8,6 +8,7 @@ Prints one line of JSON for each form of the files, which bench/README.md descri
 """
 
 import json
+import os
 import subprocess
 import tempfile
 import time
@@ -19,6 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from bench.detection.files import FORMS, PIECE_SECONDS, make
+from bench.detection.stages import profile, shares, system_cpu_seconds
 from bench.tools.folder import Row, annotations, audio, publish_annotations, upload_folder
 from bench.tools.processes import peak_memory_mib
 from bench.tools.scores import scores
@@ -66,9 +68,9 @@ def measure(client: Client, model_id: str, folder: Path, truth: list[Row]) -> di
     run(client, model_id, upload(client, files[:WARM_FILES]))
     began = time.perf_counter()
     recordings = upload(client, files)
-    uploaded = time.perf_counter()
+    uploaded, used_before = time.perf_counter(), system_cpu_seconds()
     job = run(client, model_id, recordings)
-    completed = time.perf_counter()
+    completed, used = time.perf_counter(), system_cpu_seconds() - used_before
     rows = [_row(each) for each in list_detections(client, job.id)]
     listed = time.perf_counter()
     seconds = len(files) * PIECE_SECONDS
@@ -80,6 +82,13 @@ def measure(client: Client, model_id: str, folder: Path, truth: list[Row]) -> di
         "times_real_time": round(seconds / (completed - uploaded), 1),
         "times_real_time_with_upload": round(seconds / (listed - began), 1),
         "failed_files": job.failed_files,
+        "stages_percent": shares(
+            len(files),
+            completed - uploaded,
+            used,
+            profile(client, model_id, files),
+            len(os.sched_getaffinity(0)),
+        ),
         **_scores(truth, rows, files),
     }
 

@@ -29,6 +29,7 @@ VARIABLES = frozenset(
         "DATABASE_POOL_SIZE",
         "DATABASE_URL",
         "DATA_DIR",
+        "DETECTION_SOURCES",
         "DEVICE",
         "DISK_RESERVE_MB",
         "EVENT_RETENTION_DAYS",

@@ -74,7 +74,9 @@ def detect_files_request(job: DetectionJob, model: Model) -> pb.DetectFilesReque
 def detect_file_request(file: detection_jobs.ManifestFile, frontend: str) -> pb.DetectFilesRequest:
     """A later message of a DetectFiles call: one file, with its features if they are of this front end."""
     request = pb.DetectFilesRequest.File(file_id=str(file.file_id), duration_ms=file.duration_ms)
-    if file.frontend is None:
+    if file.uri is not None:
+        request.uri = file.uri
+    elif file.frontend is None:
         request.source = object_keys.recording_source(file.file_id)
     elif file.frontend == frontend:
         request.features = object_keys.features(file.file_id)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TypeAlias
 from uuid import UUID
 
@@ -40,6 +41,8 @@ class DetectionAttempt(Attempt[DetectionJob]):
         super().__init__(app, trainer, job, detection_jobs.JOBS, DetectionOutcome(app, job))
         self._results = ResultRecorder(app, job)
         self._sending: asyncio.Task[None] | None = None
+        # Why files are left for a later attempt; empty if none is.
+        self._waits_for = ""
 
     async def run(self) -> None:
         """Returns when the attempt's end is recorded, or when the attempt is no longer the current one."""
@@ -60,6 +63,8 @@ class DetectionAttempt(Attempt[DetectionJob]):
         if response.HasField("accepted"):
             # The trainer reads files only as it has room for them, so they are sent beside its answers.
             self._sending = asyncio.create_task(self._send_files(call))
+        if response.HasField("waiting"):
+            self._waits_for = response.waiting.message
         if await self._results.add(response):
             self._trainer.record_success()
         return None
@@ -72,7 +77,7 @@ class DetectionAttempt(Attempt[DetectionJob]):
 
     async def _stream_ended(self) -> Ending:
         self._trainer.record_success()
-        return self._outcome.completed
+        return partial(self._outcome.completed, waits_for=self._waits_for)
 
     def _mark_busy(self) -> None:
         self._trainer.capacity.free_detection_slots = 0

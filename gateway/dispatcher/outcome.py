@@ -17,6 +17,8 @@ from earmark.storage.queries.jobs import Jobs
 from earmark.storage.records import DetectionJob, Job, TrainingJob
 
 LONGEST_BACKOFF_SECONDS = 20.0
+# Before a place that was away is asked again, in times of EARMARK_RETRY_SECONDS.
+PAUSES_FOR_SOURCE = 10.0
 
 J = TypeVar("J", bound=Job)
 
@@ -88,7 +90,7 @@ class Outcome(ABC, Generic[J]):
         self._app.bus.wake_later(topics.QUEUE, pause)
         return "lost"
 
-    async def handed_back(self, connection: Connection, cause: str) -> str | None:
+    async def handed_back(self, connection: Connection, cause: str, pause_seconds: float = 0.0) -> str | None:
         """Queues the job again without counting a loss: nothing went wrong."""
         job = await self._lock(connection)
         if job is None:
@@ -98,8 +100,16 @@ class Outcome(ABC, Generic[J]):
         await self._prepare_next(connection, job, lost=None)
         event = self._changed("queued", cause)
         await self._jobs.requeue(
-            connection, job.id, job.attempt, "handed_back", cause, event, losses=job.losses
+            connection,
+            job.id,
+            job.attempt,
+            "handed_back",
+            cause,
+            event,
+            losses=job.losses,
+            pause_seconds=pause_seconds,
         )
+        self._app.bus.wake_later(topics.QUEUE, pause_seconds)
         return "handed_back"
 
 
@@ -187,12 +197,18 @@ class DetectionOutcome(Outcome[DetectionJob]):
     def __init__(self, app: App, job: DetectionJob) -> None:
         super().__init__(app, job, detection_jobs.JOBS)
 
-    async def completed(self, connection: Connection) -> str | None:
-        """Completes the job if every file has a result; otherwise the attempt was lost."""
+    async def completed(self, connection: Connection, waits_for: str) -> str | None:
+        """Completes the job if every file has a result; otherwise the attempt was lost.
+
+        Files whose place is away, which `waits_for` names, are no loss: the job waits for it.
+        """
         job = await self._lock(connection)
         if job is None:
             return None
         if await detection_jobs.unfinished_files(connection, job.id):
+            if waits_for:
+                pause = min(LONGEST_BACKOFF_SECONDS, PAUSES_FOR_SOURCE * self._app.settings.retry_seconds)
+                return await self.handed_back(connection, waits_for, pause)
             return await self.lost(connection, "its trainer left some of the files out")
         event = self._changed("completed", "every file is completed or failed")
         await self._finish(connection, "completed", event)

@@ -1,4 +1,4 @@
-"""Line charts as SVG elements."""
+"""Line charts and histograms as SVG elements."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -46,6 +46,24 @@ def lines(
         SubElement(svg, "circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r="4")
         on_right = x > (LEFT + WIDTH - RIGHT) / 2
         _text(svg, (x - 8 if on_right else x + 8, y + 14), name, "end" if on_right else "start", "name")
+    return svg
+
+
+def bars(title: str, axes: Axes, counts: Sequence[int], border: float) -> Element:
+    """A histogram whose bars divide the range of x evenly, with a dashed line at `border`."""
+    svg = Element("svg", viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img")
+    SubElement(svg, "title").text = title
+    _text(svg, (LEFT, 15), title, "start", "head")
+    _grid(svg, axes)
+    step = (axes.x[1] - axes.x[0]) / len(counts)
+    for number, count in enumerate(counts):
+        left, top = _place(axes, (axes.x[0] + number * step, count))
+        right, bottom = _place(axes, (axes.x[0] + (number + 1) * step, axes.y[0]))
+        size = {"width": f"{right - left - 1:.1f}", "height": f"{bottom - top:.1f}"}
+        SubElement(svg, "rect", {"x": f"{left:.1f}", "y": f"{top:.1f}", **size, "class": "bar"})
+    x, _ = _place(axes, (border, axes.y[0]))
+    ends = {"x1": f"{x:.1f}", "x2": f"{x:.1f}", "y1": f"{TOP}", "y2": f"{HEIGHT - BOTTOM}"}
+    SubElement(svg, "line", {**ends, "class": "threshold"})
     return svg
 
 

@@ -1,11 +1,13 @@
 """The report of one model: what it was made of, how it learned, and how good it is."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from earmark.gateway.reports.charts import Axes, Point, lines, rounded_up
 from earmark.gateway.reports.page import Page
+from earmark.gateway.reports.strips import EXPLANATION, Strip, drawn
 from earmark.storage.records import Event, Model
 
 THRESHOLD = 0.5  # at which the figures count
@@ -18,8 +20,23 @@ HEADER = (
 Figures = Mapping[str, Any]
 
 
-def model_report(model: Model, epochs: Sequence[Event]) -> str:
-    """The page. `epochs`: the events of the completed epochs of its job, as far as they are kept."""
+@dataclass(frozen=True, slots=True)
+class WorstErrors:
+    """What a detection job of the model over its dataset got wrong, each kind with the worst first."""
+
+    detection_job_id: str
+    files: int
+    missed: int
+    false: int
+    worst_missed: Sequence[Strip]
+    worst_false: Sequence[Strip]
+
+
+def model_report(model: Model, epochs: Sequence[Event], worst: WorstErrors | None) -> str:
+    """The page. `epochs`: the events of the completed epochs of its job, as far as they are kept.
+
+    `worst`: of the newest detection job over its dataset, if there is one.
+    """
     page = Page(model.name)
     page.paragraph(model.description)
     page.facts(_facts(model))
@@ -47,7 +64,29 @@ def model_report(model: Model, epochs: Sequence[Event]) -> str:
         f"point is at {THRESHOLD}."
     )
     page.charts(_curves(model.artifact_types, per_type))
+    _add_errors(page, worst)
     return page.html()
+
+
+def _add_errors(page: Page, worst: WorstErrors | None) -> None:
+    page.heading("Where it is most wrong")
+    if worst is None:
+        page.paragraph(
+            "Not known: no detection job has searched its dataset with this model. After one, this report "
+            "has the worst misses and false detections."
+        )
+        return
+    page.paragraph(
+        f"In the {worst.files} files of its dataset that detection job {worst.detection_job_id} searched, "
+        "most of which it was trained on, against the annotations that it was trained with: "
+        f"{worst.missed} misses and {worst.false} false detections. A mark that is wrong shows here too."
+    )
+    if worst.worst_missed or worst.worst_false:
+        page.paragraph(f"{EXPLANATION} The green bars above are annotations.")
+    for title, strips in (("Misses", worst.worst_missed), ("False detections", worst.worst_false)):
+        if strips:
+            page.subheading(f"{title}, the worst first")
+            page.strips(map(drawn, strips))
 
 
 def _facts(model: Model) -> Iterator[tuple[str, str]]:

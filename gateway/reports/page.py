@@ -16,6 +16,10 @@ tr.all td { font-weight: 600; border-top: 2px solid #9ca3af }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(320px, 1fr)); gap: 1rem }
 svg { width: 100%; border: 1px solid #e5e7eb; border-radius: 6px }
 polyline { fill: none; stroke-width: 2; stroke-linecap: round } svg line { stroke: #e5e7eb }
+table + table, p + table { margin-top: 1rem }
+.strips { display: grid; gap: 1rem; max-width: 860px } polyline.score { stroke: #374151; stroke-width: 1 }
+svg line.threshold { stroke: #dc2626; stroke-dasharray: 4 3 }
+.annotated { fill: #059669 } .detected, .bar { fill: #2563eb }
 circle { fill: #111827 } .tick { font-size: 10px; fill: #6b7280 }
 .head { font-size: 12px; font-weight: 600; fill: #111827 } .name { font-size: 11px }
 """
@@ -37,6 +41,9 @@ class Page:
     def heading(self, text: str) -> None:
         self._add("h2", text)
 
+    def subheading(self, text: str) -> None:
+        self._add("h3", text)
+
     def paragraph(self, text: str) -> None:
         self._add("p", text)
 
@@ -48,8 +55,10 @@ class Page:
             for cell in row:
                 SubElement(line, "td").text = cell
 
-    def table(self, header: Sequence[str], rows: Iterable[Sequence[str]], last: Sequence[str]) -> None:
-        """A table whose last row is about all."""
+    def table(
+        self, header: Sequence[str], rows: Iterable[Sequence[str]], last: Sequence[str] | None = None
+    ) -> None:
+        """A table, perhaps with a last row that is about all."""
         table = SubElement(self._body, "table")
         line = SubElement(SubElement(table, "thead"), "tr")
         for cell in header:
@@ -57,10 +66,14 @@ class Page:
         body = SubElement(table, "tbody")
         for row in rows:
             _fill(SubElement(body, "tr"), row)
-        _fill(SubElement(body, "tr", {"class": "all"}), last)
+        if last is not None:
+            _fill(SubElement(body, "tr", {"class": "all"}), last)
 
     def charts(self, charts: Iterable[Element]) -> None:
         SubElement(self._body, "div", {"class": "charts"}).extend(charts)
+
+    def strips(self, strips: Iterable[Element]) -> None:
+        SubElement(self._body, "div", {"class": "strips"}).extend(strips)
 
     def html(self) -> str:
         """The whole page."""

@@ -1,9 +1,14 @@
-"""The rules for the settings of a detection."""
+"""The rules for the settings and the files of a detection."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from uuid import UUID
 
 from earmark.gateway.errors import FieldViolation, InvalidArgumentError
+from earmark.storage.sources import ReferenceRefusedError, Sources
+
+SHOWN_VIOLATIONS = 20
+SHOWN_CHARACTERS = 200
 
 
 def check_types(config: object, model_id: UUID, types: Collection[str], path: str) -> None:
@@ -19,6 +24,21 @@ def check_types(config: object, model_id: UUID, types: Collection[str], path: st
     ]
     if unknown:
         raise InvalidArgumentError(unknown)
+
+
+def check_references(uris: Sequence[str], sources: Sources) -> None:
+    """Raises InvalidArgumentError, which has the first few, if objects are not in an allowed place."""
+    refused = list(islice(_refused(uris, sources), SHOWN_VIOLATIONS))
+    if refused:
+        raise InvalidArgumentError(refused)
+
+
+def _refused(uris: Sequence[str], sources: Sources) -> Iterator[FieldViolation]:
+    for number, uri in enumerate(uris):
+        try:
+            sources.place_of(uri)
+        except ReferenceRefusedError as error:
+            yield FieldViolation(f"uris[{number}]", f"{uri[:SHOWN_CHARACTERS]!r}: {error}")
 
 
 def _names(config: object, field: str) -> Iterable[str]:

@@ -36,7 +36,7 @@ def _searched(*jobs: DetectionJob) -> Iterator[Violation]:
             yield Violation("WRONG_STATE", subject, description)
         if job.dataset_id is None:
             description = (
-                f"detection job {job.id} searched uploaded recordings, which have no annotations: "
+                f"detection job {job.id} searched no dataset, so its files have no annotations: "
                 "create one with a dataset_id"
             )
             yield Violation("SAME_DATASET", subject, description)

@@ -1,5 +1,6 @@
 """The part of earmark.v1.DetectionService that is about detection jobs."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -35,9 +36,11 @@ from earmark.gateway.errors import (
 )
 from earmark.gateway.idempotency import earlier_reply, run_once
 from earmark.gateway.paging import PageRequest
-from earmark.gateway.rules.detection import check_types
+from earmark.gateway.reports.detection_job import detection_job_report
+from earmark.gateway.rules.detection import check_references, check_types
 from earmark.gateway.rules.models import check_usable
 from earmark.gateway.services.job_detections import Filter, JobDetections, Row, header, settings, text
+from earmark.gateway.services.job_report import JobReport
 from earmark.gateway.uploads import Upload, metadata_of, received, uninterrupted
 from earmark.gateway.watching import topics
 from earmark.gateway.watching.job_watch import follow_job
@@ -45,7 +48,7 @@ from earmark.gateway.watching.tenant_log import Entry, TenantLogs
 from earmark.storage.database import Connection, DatabaseUnavailableError
 from earmark.storage.objects import PART_BYTES, ObjectStoreError
 from earmark.storage.queries import detection_jobs, orphans
-from earmark.storage.queries.detection_jobs import NewJob, TakenRecordingError
+from earmark.storage.queries.detection_jobs import NewJob, References, TakenRecordingError
 from earmark.storage.records import DetectionFile, DetectionJob, Recording
 from earmark.v1 import detection_service_pb2 as pb
 from earmark.v1 import detection_service_pb2_grpc
@@ -79,6 +82,7 @@ class DetectionJobService(detection_service_pb2_grpc.DetectionServiceServicer):
         self, request: pb.CreateDetectionJobRequest, _: Any
     ) -> pb.CreateDetectionJobResponse:
         _check_unique(request.recording_ids)
+        await asyncio.to_thread(check_references, request.uris, self._app.settings.sources)
 
         async def create(connection: Connection) -> pb.CreateDetectionJobResponse:
             job = await self._create(connection, request)
@@ -193,12 +197,24 @@ class DetectionJobService(detection_service_pb2_grpc.DetectionServiceServicer):
                 data = data[PART_BYTES:]
         yield pb.DownloadDetectionsResponse(data=data)
 
+    async def GetDetectionJobReport(
+        self, request: pb.GetDetectionJobReportRequest, _: Any
+    ) -> pb.GetDetectionJobReportResponse:
+        async with self._app.lane.connection() as connection:
+            job = await lookup.detection_job(connection, UUID(request.detection_job_id))
+            _check_settings(job, request)
+            figures = await JobReport(job, settings(job, request)).figures(connection)
+        html = await asyncio.to_thread(detection_job_report, job, figures)
+        return pb.GetDetectionJobReportResponse(html=html)
+
     async def _create(self, connection: Connection, request: pb.CreateDetectionJobRequest) -> DetectionJob:
         named = await lookup.named_model(connection, request.model_id)
         model = await lookup.share_model(connection, named.id)
         check_usable(model)
         check_types(request.config, model.id, model.artifact_types, "config")
-        source: UUID | Sequence[UUID] = list(map(UUID, request.recording_ids))
+        source: UUID | Sequence[UUID] | References = list(map(UUID, request.recording_ids))
+        if request.uris:
+            source = References(request.uris)
         if request.dataset_id:
             source = UUID(request.dataset_id)
             await lookup.share_dataset(connection, source)

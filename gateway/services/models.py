@@ -29,6 +29,7 @@ from earmark.gateway.paging import PageRequest
 from earmark.gateway.reports.model import model_report
 from earmark.gateway.rules import models as rules
 from earmark.gateway.rules.deletions import check_deletable
+from earmark.gateway.services.error_strips import worst_errors
 from earmark.internal.v1 import trainer_service_pb2
 from earmark.storage.database import Connection
 from earmark.storage.queries import deletions, events, model_aliases, model_usage, models
@@ -118,7 +119,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         async with self._app.lane.connection() as connection:
             model = await lookup.named_model(connection, request.model_id)
             epochs = await events.of_kind(connection, model.training_job_id, "epoch_completed")
-        return pb.GetModelReportResponse(html=await asyncio.to_thread(model_report, model, epochs))
+            worst = await worst_errors(connection, model)
+        return pb.GetModelReportResponse(html=await asyncio.to_thread(model_report, model, epochs, worst))
 
     async def GetModelUsage(self, request: pb.GetModelUsageRequest, _: Any) -> pb.GetModelUsageResponse:
         async with self._app.database.connection() as connection:

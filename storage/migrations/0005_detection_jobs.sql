@@ -6,7 +6,7 @@ CREATE TABLE detection_jobs (
     tenant_id text NOT NULL,
     -- Not a reference: a finished job outlives its model. An unfinished one prevents the model's deletion.
     model_id uuid NOT NULL,
-    -- NULL if the files were uploaded for the job. Not a reference: a finished job outlives its dataset.
+    -- NULL if the files are recordings or objects by reference. Not a reference: a finished job outlives its dataset.
     dataset_id uuid,
     config jsonb NOT NULL,
     -- [{"name": type, "merge_window_ms": n, "min_duration_ms": n}]: what the model has learned of its types, in their order.
@@ -90,11 +90,13 @@ CREATE TABLE detection_files (
     detection_job_id uuid NOT NULL REFERENCES detection_jobs ON DELETE CASCADE,
     -- The file's place in the job, from 1.
     position integer NOT NULL,
-    -- The id of the recording, or of the dataset's audio file.
+    -- The id of the recording, or of the dataset's audio file; of an object by reference, its own.
     file_id uuid NOT NULL,
     -- The audio file, if it is one: what was found in it is deleted with it.
     audio_file_id uuid REFERENCES audio_files ON DELETE CASCADE,
     filename text NOT NULL,
+    -- Whether it is searched where it is: its filename is the URI then.
+    by_reference boolean NOT NULL DEFAULT false,
     status text NOT NULL DEFAULT 'waiting' CHECK (status IN ('waiting', 'processing', 'completed', 'failed')),
     -- Attempts that were lost while they worked on the file.
     losses integer NOT NULL DEFAULT 0,

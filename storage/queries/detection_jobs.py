@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 import asyncpg
+from uuid_utils.compat import uuid7
 
 from earmark.storage import sql
 from earmark.storage.database import Connection
@@ -20,11 +21,15 @@ _JOB_COLUMNS = tuple(column.name for column in fields(DetectionJob))
 
 @dataclass(frozen=True, slots=True)
 class ManifestFile:
-    """A file that has no result yet. `frontend`: of its stored features; None for a recording."""
+    """A file that has no result yet. `frontend`: of its stored features. `uri`: of an object by reference.
+
+    A recording has neither.
+    """
 
     file_id: UUID
     frontend: str | None
     duration_ms: int
+    uri: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +85,31 @@ class ScoredFile:
 
 
 @dataclass(frozen=True, slots=True)
+class References:
+    """Objects that are searched where they are."""
+
+    uris: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to create. `source`: a dataset, or recordings. `types`: as in DetectionJob."""
+    """A job to create. `source`: a dataset, recordings or objects. `types`: as in DetectionJob."""
 
     id: UUID
     model_id: UUID
-    source: UUID | Sequence[UUID]
+    source: UUID | Sequence[UUID] | References
     config: Body
     types: Sequence[Body]
     metadata: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class FailureCount:
+    """How many files failed for a reason, with the message of one of them."""
+
+    reason: str
+    files: int
+    example: str
 
 
 class TakenRecordingError(Exception):
@@ -117,6 +138,9 @@ async def create(connection: Connection, tenant_id: str, new: NewJob, event: Bod
     await connection.execute(SQL["create"], new.id, tenant_id, new.model_id, dataset_id, *facts)
     if isinstance(new.source, UUID):
         await connection.execute(SQL["add_audio_files"], new.id, new.source)
+    elif isinstance(new.source, References):
+        file_ids = [uuid7() for _ in new.source.uris]
+        await connection.execute(SQL["add_references"], new.id, file_ids, new.source.uris)
     else:
         await _take(connection, tenant_id, new.id, new.source)
         await connection.execute(SQL["add_recordings"], new.id, new.source)
@@ -263,6 +287,24 @@ async def files(
     """A page of the job's files after a position, in their order. Without statuses, of every status."""
     rows = await connection.fetch(SQL["files"], job_id, after, limit, statuses)
     return [DetectionFile(**row) for row in rows]
+
+
+async def status_counts(connection: Connection, job_id: UUID) -> dict[str, int]:
+    """How many of the job's files have each status."""
+    return {row["status"]: row["files"] for row in await connection.fetch(SQL["status_counts"], job_id)}
+
+
+async def failure_counts(connection: Connection, job_id: UUID) -> list[FailureCount]:
+    """Why files of the job failed, the most frequent reason first."""
+    return [FailureCount(**row) for row in await connection.fetch(SQL["failure_counts"], job_id)]
+
+
+async def latest_of_model(
+    connection: Connection, tenant_id: str, model_id: UUID, dataset_id: UUID
+) -> DetectionJob | None:
+    """The newest completed job of the model over the dataset."""
+    row = await connection.fetchrow(SQL["latest_of_model"], tenant_id, model_id, dataset_id)
+    return row and _job(row)
 
 
 async def scores(

@@ -23,6 +23,12 @@ INSERT INTO detection_files (detection_job_id, position, file_id, filename)
 SELECT $1, wanted.position, r.id, r.filename
 FROM unnest($2::uuid[]) WITH ORDINALITY AS wanted (id, position) JOIN recordings r USING (id)
 
+-- name: add_references
+-- Gives a new job these objects by reference as its files, in the order of the URIs.
+INSERT INTO detection_files (detection_job_id, position, file_id, filename, by_reference)
+SELECT $1, position, file_id, uri, true
+FROM unnest($2::uuid[], $3::text[]) WITH ORDINALITY AS wanted (file_id, uri, position)
+
 -- name: count_files
 -- Completes the creation of a job: the number of its files, and its first revision.
 UPDATE detection_jobs
@@ -62,8 +68,10 @@ WHERE id = (SELECT j.id FROM detection_queue q JOIN detection_jobs j USING (id)
 RETURNING *
 
 -- name: manifest
--- The job's files that have no result yet, and the front end of the features of those that are a dataset's.
-SELECT f.file_id, a.frontend, coalesce(a.duration_ms, 0) AS duration_ms
+-- The job's files that have no result yet, the front end of the features of those that are a dataset's, and the URI of
+-- those by reference.
+SELECT f.file_id, a.frontend, coalesce(a.duration_ms, 0) AS duration_ms,
+    CASE WHEN f.by_reference THEN f.filename END AS uri
 FROM detection_files f LEFT JOIN audio_files a ON a.id = f.audio_file_id
 WHERE f.detection_job_id = $1 AND f.status IN ('waiting', 'processing')
 ORDER BY f.position
@@ -143,6 +151,25 @@ FROM detection_file_details
 WHERE detection_job_id = $1 AND position > $2 AND (cardinality($4::text[]) = 0 OR status = ANY ($4))
 ORDER BY position
 LIMIT $3
+
+-- name: status_counts
+-- How many of a job's files have each status.
+SELECT status, count(*) AS files FROM detection_file_details WHERE detection_job_id = $1 GROUP BY status ORDER BY status
+
+-- name: failure_counts
+-- Why files of a job failed: each reason with one of its messages, the most frequent first.
+SELECT error_reason AS reason, count(*) AS files, min(error_message) AS example
+FROM detection_file_details
+WHERE detection_job_id = $1 AND status = 'failed'
+GROUP BY error_reason
+ORDER BY files DESC, reason
+
+-- name: latest_of_model
+-- The newest completed job of a model over a dataset.
+SELECT * FROM detection_jobs
+WHERE tenant_id = $1 AND model_id = $2 AND dataset_id = $3 AND status = 'completed'
+ORDER BY id DESC
+LIMIT 1
 
 -- name: scores
 -- Completed files from a position on, in their order, with their scores. A filter that is empty matches every file.

@@ -29,7 +29,9 @@ async def run(database_url, tmp_path):
         async with Database(database_url) as database, database.transaction() as connection:
             model_id = str(await model_rows.model(connection, active=True))
         address = await stack.enter_async_context(script.serving(trainer))
-        gateway = await stack.enter_async_context(opened(database_url, tmp_path / "data", trainers=address))
+        gateway = await stack.enter_async_context(
+            opened(database_url, tmp_path / "data", trainers=address, detection_sources="s3://calls")
+        )
 
         async def run(*arguments, failing: int | None = None):
             trainer.answer = lambda file_id: failure(file_id) if is_number(file_id, failing) else None
@@ -100,3 +102,14 @@ async def test_labels_are_written_for_each_recording(run, files, tmp_path, form,
     lines = [line for path in written for line in path.read_text().splitlines() if "glitch" in line]
     assert len(lines) == run.expected()
     assert (await run(*files, "--format", form)).returncode == 2
+
+
+async def test_objects_by_reference_are_searched_by_a_job_and_named_by_their_uris(run, files):
+    uris = ["s3://calls/b.wav", "s3://calls/2026/a.wav"]
+    result = await run(*uris, "--format", "json")
+    assert result.returncode == 0, result.stderr
+    assert list(dict.fromkeys(each["file"] for each in json.loads(result.stdout))) == uris
+    refused = await run("s3://other/a.wav")
+    assert refused.returncode == 1
+    assert "is below none of the places" in refused.stderr
+    assert (await run(uris[0], files[0])).returncode == 2

@@ -23,7 +23,12 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     monkeypatch.chdir(tmp_path)
     for seed, name in enumerate(("call", "monday", "tuesday"), start=100):
         write_wav(tmp_path / f"{name}.wav", 30, seed)
-    settings = {"EARMARK_DATA_DIR": str(tmp_path / "data"), "EARMARK_PORT": "0", "EARMARK_TRAINER_PORT": "0"}
+    settings = {
+        "EARMARK_DATA_DIR": str(tmp_path / "data"),
+        "EARMARK_PORT": "0",
+        "EARMARK_TRAINER_PORT": "0",
+        "EARMARK_DETECTION_SOURCES": f"file://{tmp_path}",
+    }
     with LocalSystem(settings, lambda _: None) as system, connect(system.address) as client:
         dataset_id, set_id, model_id = trained(client, tmp_path)
         yield Reader(
@@ -33,6 +38,7 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
                 "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66": lambda _: model_id,
                 "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11": lambda _: dataset_id,
                 "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33": lambda _: set_id,
+                "file:///srv/calls": lambda _: f"file://{tmp_path}",
                 "019a9f52-0c4e-7f90-a1b2-3c4d5e6f7a89": lambda names: names["searched"].id,
                 "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88": lambda names: names["search"].id,
             },

@@ -16,7 +16,7 @@ from tests.gateway import model_rows, rows
 from tests.gateway import scripted_trainer as script
 from tests.gateway.detecting_trainer import Answer, DetectingTrainer, scores_of
 from tests.gateway.jobs import gateway
-from tests.gateway.services.test_detection_jobs import Here
+from tests.gateway.searching import Here
 
 NAMES = ("glitch", "dropout")
 TYPES = [LearnedType(name, 30, 0) for name in NAMES]

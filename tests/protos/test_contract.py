@@ -156,7 +156,7 @@ def test_the_vendored_rules_are_those_of_protovalidate() -> None:
 def test_the_comment_of_each_reason_has_an_example_of_the_error(reason) -> None:
     comment = reasons()[reason]
     example = comment[comment.index("\n     {\n") :]
-    if comment.startswith((" In TrainingJob.error", " In DetectionJob.error")):
+    if comment.startswith((" In TrainingJob.error", " In DetectionJob.error", " In DetectionFile.error")):
         error = json_format.Parse(example, training_service_pb2.TrainingJobError())
         assert error_reason_pb2.ErrorReason.Name(error.reason) == f"ERROR_REASON_{reason}"
         assert error.message

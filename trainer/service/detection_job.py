@@ -16,12 +16,13 @@ class DetectionJob:
 
 @dataclass(frozen=True, slots=True)
 class JobFile:
-    """A file: the key of its features and its length, or the key of the bytes to decode."""
+    """A file: the key of its features and its length, or the key or the URI of the bytes to decode."""
 
     file_id: str
     features: str = ""
     source: str = ""
     duration_ms: int = 0
+    uri: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,16 @@ class FileFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class FileWaiting:
+    """The file is left for a later attempt, because the place of its bytes is away."""
+
+    file_id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Quiet:
     """Nothing has happened for a while."""
 
 
-FileEvent: TypeAlias = FileStarted | FileScores | FileCompleted | FileFailed | Quiet
+FileEvent: TypeAlias = FileStarted | FileScores | FileCompleted | FileFailed | FileWaiting | Quiet

@@ -9,6 +9,7 @@ from typing import Self
 import structlog
 
 from earmark.storage.objects import ObjectNotFoundError
+from earmark.storage.sources import ReferenceRefusedError, SourceAwayError, SourceObjectError
 from earmark.trainer.failures import FailureKind, kind_of
 from earmark.trainer.service.audio_pool import AudioFiles
 from earmark.trainer.service.detection_job import (
@@ -18,6 +19,7 @@ from earmark.trainer.service.detection_job import (
     FileFailed,
     FileScores,
     FileStarted,
+    FileWaiting,
     JobFile,
     Quiet,
 )
@@ -36,6 +38,8 @@ LARGE_BYTES = 64 << 20
 PART_BYTES = 1 << 20
 # The caller of all files of jobs: there is one job at a time.
 JOB = "job"
+MAX_RECORDING_BYTES = 524_288_000
+OBJECT_SECONDS = 900.0  # to read an object of another store
 
 log = structlog.get_logger()
 
@@ -46,6 +50,10 @@ class UnusableFileError(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class _AwayError(Exception):
+    """The place of a file is away, so the file waits. The message is for the job's owner."""
 
 
 class FileDetection:
@@ -68,6 +76,8 @@ class FileDetection:
         self._room = asyncio.Semaphore(2 * processes + WAITING_FILES)
         self._preparing = asyncio.Semaphore(processes + 2)
         self._large = asyncio.Semaphore(1)
+        # The places of other stores that are away, and what that means for their files.
+        self._away: dict[str, str] = {}
 
     async def __aenter__(self) -> Self:
         self._work = asyncio.create_task(self._run())
@@ -129,6 +139,8 @@ class FileDetection:
             except UnusableFileError as error:
                 log.info("a file of a job is unusable", file_id=file.file_id, error=str(error))
                 await self._events.put(FileFailed(file.file_id, error.reason, str(error)))
+            except _AwayError as error:
+                await self._events.put(FileWaiting(file.file_id, str(error)))
 
     async def _detect(self, file: JobFile, files: AudioFiles) -> None:
         """Puts the events of a file into the queue. Raises UnusableFileError."""
@@ -155,7 +167,10 @@ class FileDetection:
             return file.duration_ms
 
         async def fetch() -> None:
-            await self._fetch(file.source, files.source)
+            if file.uri:
+                await self._fetch_object(file.uri, files.source)
+            else:
+                await self._fetch(file.source, files.source)
 
         for _ in range(TRIES):
             await fetch()
@@ -176,3 +191,23 @@ class FileDetection:
             raise UnusableFileError(
                 "STORED_DATA_DAMAGED", "its bytes are gone: upload the file again"
             ) from None
+
+    async def _fetch_object(self, uri: str, path: Path) -> None:
+        """Writes an object of another store. One whose place is away is not asked for again by this call."""
+        sources = self._runtime.sources
+        try:
+            place = sources.place_of(uri)
+            if place in self._away:
+                raise _AwayError(self._away[place])
+            async with asyncio.timeout(OBJECT_SECONDS):
+                await write_file(path, sources.stream(uri, MAX_RECORDING_BYTES))
+        except ReferenceRefusedError as error:
+            # The gateway allows it.
+            log.warning("a reference is refused: is EARMARK_DETECTION_SOURCES that of the gateway?", uri=uri)
+            raise _AwayError("a trainer does not allow the place of a file") from error
+        except SourceObjectError as error:
+            raise UnusableFileError("SOURCE_OBJECT_UNUSABLE", str(error)) from None
+        except (SourceAwayError, TimeoutError) as error:
+            log.warning("a place of detection sources is away", place=place, error=str(error))
+            self._away[place] = f"{place} is away: the job waits for it"
+            raise _AwayError(self._away[place]) from error

@@ -23,7 +23,7 @@ from earmark.trainer.service.audio_pool import AudioFiles
 from earmark.trainer.service.detection_job import JobFile
 from earmark.trainer.service.detection_process import LiveDetection
 from earmark.trainer.service.errors import CallError, StoppingError
-from earmark.trainer.service.file_detection import FileDetection
+from earmark.trainer.service.file_detection import MAX_RECORDING_BYTES, FileDetection
 from earmark.trainer.service.interruptible import interruptible, read_request
 from earmark.trainer.service.keys import check_below
 from earmark.trainer.service.live import LiveAudio, live_audio
@@ -33,7 +33,6 @@ from earmark.trainer.service.scratch import write_file
 from earmark.trainer.service.slot import HAND_BACK_SECONDS, SlotClaim
 from earmark.trainer.workers.wire import Decoded, Failed, Featured
 
-MAX_UPLOAD_BYTES = 524_288_000
 # The reasons of failures that the trainer's environment checks.
 WATCHED_REASONS = ("OBJECT_STORE_UNAVAILABLE", "DISK_FULL")
 SERVICE = pb.DESCRIPTOR.services_by_name["TrainerService"].full_name
@@ -315,10 +314,10 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
             size += len(request.data)
             if request.WhichOneof("content") != "data":
                 raise CallError("INVALID_FIELD", "every message but the first must be data", "data")
-            if size > MAX_UPLOAD_BYTES:
+            if size > MAX_RECORDING_BYTES:
                 raise CallError(
                     "INVALID_UPLOAD",
-                    f"the recording is larger than {MAX_UPLOAD_BYTES:,} bytes: split it",
+                    f"the recording is larger than {MAX_RECORDING_BYTES:,} bytes: split it",
                     "data",
                 )
             yield request.data

@@ -20,6 +20,7 @@ from earmark.trainer.service.detection_job import (
     FileFailed,
     FileScores,
     FileStarted,
+    FileWaiting,
     JobFile,
     Quiet,
 )
@@ -179,15 +180,16 @@ def from_detection_file(request: pb.DetectFilesRequest) -> JobFile:
     """Raises CallError for any other message, and for a key that is not of this file."""
     file = request.file
     keys = {name: key for name in ("features", "source") if (key := getattr(file, name))}
-    if request.WhichOneof("content") != "file" or len(keys) != 1:
+    if request.WhichOneof("content") != "file" or len(keys) + bool(file.uri) != 1:
         raise CallError(
             "INVALID_FIELD",
-            "every message but the first must be a file with the key of either its features or its source",
+            "every message but the first must be a file with the key of its features, or with the key or the"
+            " URI of its source",
             "file",
         )
     kind = "recordings" if file.source.startswith("recordings/") else "audio"
     check_below(f"{kind}/{file.file_id}", **keys)
-    return JobFile(file.file_id, file.features, file.source, file.duration_ms)
+    return JobFile(file.file_id, file.features, file.source, file.duration_ms, file.uri)
 
 
 def to_files_response(event: FileEvent) -> pb.DetectFilesResponse:
@@ -205,6 +207,9 @@ def to_files_response(event: FileEvent) -> pb.DetectFilesResponse:
         case FileFailed(file_id, reason, message):
             failed = pb.DetectFilesResponse.Failed(file_id=file_id, reason=reason, message=message)
             return pb.DetectFilesResponse(failed=failed)
+        case FileWaiting(file_id, message):
+            waiting = pb.DetectFilesResponse.Waiting(file_id=file_id, message=message)
+            return pb.DetectFilesResponse(waiting=waiting)
         case Quiet():
             return pb.DetectFilesResponse(heartbeat=pb.DetectFilesResponse.Heartbeat())
 

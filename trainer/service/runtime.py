@@ -12,6 +12,7 @@ from typing import Self
 
 from earmark.background import Background
 from earmark.storage.objects import ObjectStore
+from earmark.storage.sources import Sources
 from earmark.trainer.service.audio_pool import AudioPool
 from earmark.trainer.service.changes import Changes
 from earmark.trainer.service.detection_process import DetectionProcess
@@ -40,6 +41,7 @@ class Runtime:
 
     settings: TrainerSettings
     objects: ObjectStore
+    sources: Sources
     scratch: ScratchDirectory
     changes: Changes
     environment: Environment
@@ -66,6 +68,7 @@ class Runtime:
         runtime = cls(
             settings=settings,
             objects=objects,
+            sources=Sources(settings.detection_sources),
             scratch=ScratchDirectory(scratch),
             changes=changes,
             environment=Environment(objects, scratch, settings.disk_reserve_mb << 20, changes),

@@ -4,7 +4,6 @@ import asyncio
 import csv
 import io
 import json
-from contextlib import AsyncExitStack
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,84 +16,14 @@ from earmark.storage.database import Database
 from earmark.storage.queries import detection_jobs
 from earmark.v1 import detection_service_pb2 as pb
 from earmark.v1 import model_service_pb2
-from earmark.v1.detection_service_pb2_grpc import DetectionServiceStub
 from earmark.v1.model_service_pb2_grpc import ModelServiceStub
-from tests.gateway import model_rows, rows
-from tests.gateway import scripted_trainer as script
+from tests.gateway import model_rows
 from tests.gateway.calls import refused
 from tests.gateway.detecting_trainer import DetectingTrainer, scores_of
-from tests.gateway.jobs import gateway
 
 S, F = pb.DetectionJobStatus, pb.DetectionFileStatus
 TYPES = [LearnedType("glitch", 30, 0)]
 DEFAULTS = DetectionConfig()
-
-
-@pytest.fixture
-async def stack(database_url):  # noqa: ARG001 the database outlives what uses it
-    async with AsyncExitStack() as stack:
-        yield stack
-
-
-class Here:
-    """A gateway with a trainer, an active model and a dataset of ready files."""
-
-    def __init__(self, channel, model_id: str, built: rows.Built, trainer: DetectingTrainer) -> None:
-        self.channel, self.model_id, self.built, self.trainer = channel, model_id, built, trainer
-        self.stub = DetectionServiceStub(channel)
-
-    async def create(self, **fields) -> pb.DetectionJob:
-        chosen = {"dataset_id": str(self.built.dataset_id)} if "recording_ids" not in fields else {}
-        request = pb.CreateDetectionJobRequest(**{"model_id": self.model_id} | chosen | fields)
-        return (await self.stub.CreateDetectionJob(request)).detection_job
-
-    async def now(self, job_id: str) -> pb.DetectionJob:
-        return (
-            await self.stub.GetDetectionJob(pb.GetDetectionJobRequest(detection_job_id=job_id))
-        ).detection_job
-
-    async def events(self, job_id: str, after: int = 0) -> list[pb.DetectionEvent]:
-        request = pb.WatchDetectionJobRequest(detection_job_id=job_id, after_revision=after)
-        return [r.event async for r in self.stub.WatchDetectionJob(request) if r.HasField("event")]
-
-    async def ended(self, job_id: str) -> pb.DetectionJob:
-        await self.events(job_id)
-        return await self.now(job_id)
-
-    async def files(self, job_id: str, **fields) -> list[pb.DetectionFile]:
-        request = pb.ListDetectionFilesRequest(detection_job_id=job_id, **fields)
-        return list((await self.stub.ListDetectionFiles(request)).files)
-
-    async def detections(self, job_id: str, **fields) -> list[pb.JobDetection]:
-        result, token = [], ""
-        while True:
-            request = pb.ListDetectionsRequest(detection_job_id=job_id, page_token=token, **fields)
-            page = await self.stub.ListDetections(request)
-            result += page.detections
-            token = page.next_page_token
-            if not token:
-                return result
-
-    async def upload(self, data: bytes, **metadata) -> pb.Recording:
-        facts = {"filename": "call.wav", "size_bytes": len(data)} | metadata
-        messages = [pb.UploadRecordingRequest(metadata=facts), pb.UploadRecordingRequest(part={"data": data})]
-        return (await self.stub.UploadRecording(iter(messages))).recording
-
-
-@pytest.fixture
-def here(stack, database_url, tmp_path):
-    async def start(
-        trainer: DetectingTrainer | None = None, *, files: int = 3, active: bool = True, **environment
-    ):
-        trainer = trainer or DetectingTrainer()
-        async with Database(database_url) as database, database.transaction() as connection:
-            model_id = str(await model_rows.model(connection, active=active))
-            built = await rows.dataset(connection, files=files, frontends=("1",))
-        address = await stack.enter_async_context(script.serving(trainer))
-        channel = await stack.enter_async_context(gateway(database_url, tmp_path, address, **environment))
-        return Here(channel, model_id, built, trainer)
-
-    return start
 
 
 def statuses(events) -> list[str]:

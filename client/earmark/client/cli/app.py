@@ -17,7 +17,7 @@ from earmark.client import DEFAULT_ADDRESS, connect, detect_live, export, upload
 from earmark.client.cli import aliases
 from earmark.client.cli.common import Address, errors_on_stderr
 from earmark.client.cli.follow import follow, follow_all
-from earmark.client.cli.search import Format, Found, json_line, search, text, write_labels
+from earmark.client.cli.search import Format, Found, is_reference, json_line, search, text, write_labels
 from earmark.client.cli.tables import (
     detection_line,
     detection_table,
@@ -31,7 +31,7 @@ from earmark.client.local import DEFAULT_PORT, DEFAULT_TRAINER_PORT, require_ext
 from earmark.client.watch import watch, watch_jobs
 from earmark.v1 import admin_service_pb2 as admin
 from earmark.v1 import audio_service_pb2 as audio
-from earmark.v1 import model_service_pb2
+from earmark.v1 import detection_service_pb2, model_service_pb2
 from earmark.v1 import training_service_pb2 as training
 from earmark.v1.detection_pb2 import PCM_ENCODING_S16LE, DetectionConfig, LiveAudio
 from earmark.v1.model_service_pb2 import MODEL_FORMAT_NATIVE, MODEL_FORMAT_ONNX
@@ -195,10 +195,20 @@ def upload_files(
         raise typer.Exit(1)
 
 
+def _of_one_kind(files: list[str]) -> list[str]:
+    if len(set(map(is_reference, files))) > 1:
+        raise typer.BadParameter("paths and URIs cannot be searched together: run the command twice")
+    return files
+
+
 @app.command("detect")
 def detect_files(
     files: Annotated[
-        list[Path], typer.Argument(help="Audio files, or - for live audio from standard input.")
+        list[str],
+        typer.Argument(
+            callback=_of_one_kind,
+            help="Audio files, URIs such as s3://calls/a.wav that the operator allows, or - for live audio.",
+        ),
     ],
     *,
     model: Annotated[str, typer.Option(help="The model's id, or an alias; it must be active.")],
@@ -228,7 +238,7 @@ def detect_files(
     )
     errors = Console(stderr=True, soft_wrap=True)
     with errors_on_stderr(), connect(address) as client:
-        if files == [Path("-")]:
+        if files == ["-"]:
             pcm = LiveAudio.Pcm(sample_rate_hz=rate, channels=channels, encoding=PCM_ENCODING_S16LE)
             for detection in detect_live(client, model, _standard_input(), pcm, config):
                 found_now = Found.of(files[0], detection)
@@ -247,7 +257,7 @@ def detect_files(
         else:
             _show(text(found, form), out)
         for file, message in failed.items():
-            errors.print(f"[red]{escape(str(file))}[/red]: {escape(message)}", highlight=False)
+            errors.print(f"[red]{escape(file)}[/red]: {escape(message)}", highlight=False)
     if failed:
         raise typer.Exit(1)
 
@@ -265,15 +275,22 @@ def _show(content: Table | str, out: Path | None) -> None:
 
 @app.command()
 def report(
-    model: Annotated[str, typer.Argument(help="The model's id, or an alias.")],
-    out: Annotated[Path | None, typer.Option(help="The file to write [MODEL.html].")] = None,
+    subject: Annotated[str, typer.Argument(help="The model's id, or an alias; or the job's id.")],
+    *,
+    job: Annotated[bool, typer.Option(help="Report a detection job rather than a model.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The file to write [ID.html].")] = None,
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
-    """Write the report of a model: one HTML page with its learning curves and figures."""
-    path = out or Path(f"{model}.html")
+    """Write the report of a model or of a detection job: one HTML page with figures and pictures."""
+    path = out or Path(f"{subject}.html")
     with errors_on_stderr(), connect(address) as client:
-        request = model_service_pb2.GetModelReportRequest(model_id=model)
-        path.write_text(client.models.GetModelReport(request).html, encoding="utf-8")
+        if job:
+            of_job = detection_service_pb2.GetDetectionJobReportRequest(detection_job_id=subject)
+            html = client.detection.GetDetectionJobReport(of_job).html
+        else:
+            of_model = model_service_pb2.GetModelReportRequest(model_id=subject)
+            html = client.models.GetModelReport(of_model).html
+        path.write_text(html, encoding="utf-8")
     typer.echo(path)
 
 

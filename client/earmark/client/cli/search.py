@@ -45,10 +45,10 @@ class Found:
     channels: tuple[int, ...]
 
     @classmethod
-    def of(cls, file: Path, found: Detection) -> "Found":
+    def of(cls, file: str, found: Detection) -> "Found":
         """The detection with the file that has it."""
         spans = (found.artifact_type, found.start_ms, found.end_ms, round(found.confidence, 4))
-        return cls(str(file), *spans, tuple(found.channels))
+        return cls(file, *spans, tuple(found.channels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Result:
     """What the model `model_id` found in the files, in their order, and why the others cannot be used."""
 
     found: list[Found]
-    failed: dict[Path, str]
+    failed: dict[str, str]
     model_id: str
 
 
@@ -64,30 +64,48 @@ class SearchError(EarmarkError):
     """A detection job did not complete."""
 
 
-def search(
-    client: Client, console: Console, model_id: str, files: Sequence[Path], config: DetectionConfig
-) -> Result:
-    """Searches the files with the model, given by its id or an alias.
+def is_reference(file: str) -> bool:
+    """Whether this is the URI of an object rather than a path."""
+    return "://" in file
 
-    One file is sent with Detect; several are searched by a detection job, with progress on the console.
-    Raises grpc.RpcError, OSError and SearchError.
+
+def search(
+    client: Client, console: Console, model_id: str, files: Sequence[str], config: DetectionConfig
+) -> Result:
+    """Searches the files with the model, given by its id or an alias. All are paths, or all are URIs.
+
+    One file is sent with Detect; several, and objects by reference, are searched by a detection job, with
+    progress on the console. Raises grpc.RpcError, OSError and SearchError.
     """
-    if len(files) == 1:
+    of_references = is_reference(files[0])
+    if len(files) == 1 and not of_references:
         detections = detect(client, model_id, files[0], config)
         return Result([Found.of(files[0], found) for found in detections], {}, detections.model_id)
+    request = detection.CreateDetectionJobRequest(model_id=model_id, config=config)
+    recordings: dict[str, str] = {}
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        recordings = _uploaded(client, files, progress)
-        job = _run(client, model_id, list(recordings), config, progress)
-    found = [Found.of(recordings[each.file_id], each.detection) for each in list_detections(client, job.id)]
-    failed = {recordings[file.id]: file.error.message for file in _failed_files(client, job.id)}
+        if of_references:
+            request.uris.extend(files)
+        else:
+            recordings = _uploaded(client, files, progress)
+            request.recording_ids.extend(recordings)
+        job = _run(client, request, len(files), progress)
+    # The name of an object by reference is its URI.
+    found = [
+        Found.of(recordings.get(each.file_id, each.filename), each.detection)
+        for each in list_detections(client, job.id)
+    ]
+    failed = {
+        recordings.get(file.id, file.filename): file.error.message for file in _failed_files(client, job.id)
+    }
     return Result(found, failed, job.model_id)
 
 
-def _uploaded(client: Client, files: Sequence[Path], progress: Progress) -> dict[str, Path]:
+def _uploaded(client: Client, files: Sequence[str], progress: Progress) -> dict[str, str]:
     """Uploads the files and returns them by the id of their recording, in their order."""
     task = progress.add_task("uploading", total=len(files))
 
-    def upload(path: Path) -> str:
+    def upload(path: str) -> str:
         recording_id = upload_recording(client, path).id
         progress.advance(task)
         return recording_id
@@ -97,14 +115,11 @@ def _uploaded(client: Client, files: Sequence[Path], progress: Progress) -> dict
 
 
 def _run(
-    client: Client, model_id: str, recording_ids: list[str], config: DetectionConfig, progress: Progress
+    client: Client, request: detection.CreateDetectionJobRequest, files: int, progress: Progress
 ) -> detection.DetectionJob:
-    """Runs a job to its end and returns it."""
-    request = detection.CreateDetectionJobRequest(
-        model_id=model_id, recording_ids=recording_ids, config=config
-    )
+    """Runs a job of so many files to its end and returns it."""
     job_id = client.detection.CreateDetectionJob(request).detection_job.id
-    task = progress.add_task("searching", total=len(recording_ids))
+    task = progress.add_task("searching", total=files)
     for event in watch_detection_job(client, job_id):
         if event.HasField("progress"):
             done = event.progress
@@ -145,14 +160,14 @@ def json_line(found: Found) -> str:
     return json.dumps({name: value for name, value in asdict(found).items() if name != "file"})
 
 
-def write_labels(found: Sequence[Found], files: Sequence[Path], form: Format, folder: Path) -> list[Path]:
+def write_labels(found: Sequence[Found], files: Sequence[str], form: Format, folder: Path) -> list[Path]:
     """Writes one file of labels for each recording, also for one without detections."""
     folder.mkdir(parents=True, exist_ok=True)
     write, suffix = _LABELS[form]
     written = []
     for file in files:
-        path = folder / f"{file.stem}{suffix}"
-        path.write_text(write([each for each in found if each.file == str(file)]))
+        path = folder / f"{Path(file).stem}{suffix}"
+        path.write_text(write([each for each in found if each.file == file]))
         written.append(path)
     return written
 

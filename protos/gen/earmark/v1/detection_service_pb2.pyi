@@ -223,7 +223,7 @@ class UploadRecordingResponse(_message.Message):
     def __init__(self, recording: _Optional[_Union[Recording, _Mapping]] = ...) -> None: ...
 
 class CreateDetectionJobRequest(_message.Message):
-    __slots__ = ("model_id", "config", "dataset_id", "recording_ids", "metadata", "request_id", "validate_only")
+    __slots__ = ("model_id", "config", "dataset_id", "recording_ids", "metadata", "request_id", "validate_only", "uris")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -238,6 +238,7 @@ class CreateDetectionJobRequest(_message.Message):
     METADATA_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    URIS_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     config: _detection_pb2.DetectionConfig
     dataset_id: str
@@ -245,7 +246,8 @@ class CreateDetectionJobRequest(_message.Message):
     metadata: _containers.ScalarMap[str, str]
     request_id: str
     validate_only: bool
-    def __init__(self, model_id: _Optional[str] = ..., config: _Optional[_Union[_detection_pb2.DetectionConfig, _Mapping]] = ..., dataset_id: _Optional[str] = ..., recording_ids: _Optional[_Iterable[str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., validate_only: bool = ...) -> None: ...
+    uris: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model_id: _Optional[str] = ..., config: _Optional[_Union[_detection_pb2.DetectionConfig, _Mapping]] = ..., dataset_id: _Optional[str] = ..., recording_ids: _Optional[_Iterable[str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., validate_only: bool = ..., uris: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CreateDetectionJobResponse(_message.Message):
     __slots__ = ("detection_job",)
@@ -415,6 +417,20 @@ class DownloadDetectionsResponse(_message.Message):
     DATA_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+
+class GetDetectionJobReportRequest(_message.Message):
+    __slots__ = ("detection_job_id", "config")
+    DETECTION_JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    detection_job_id: str
+    config: _detection_pb2.DetectionConfig
+    def __init__(self, detection_job_id: _Optional[str] = ..., config: _Optional[_Union[_detection_pb2.DetectionConfig, _Mapping]] = ...) -> None: ...
+
+class GetDetectionJobReportResponse(_message.Message):
+    __slots__ = ("html",)
+    HTML_FIELD_NUMBER: _ClassVar[int]
+    html: str
+    def __init__(self, html: _Optional[str] = ...) -> None: ...
 
 class DetectRequest(_message.Message):
     __slots__ = ("start", "data")

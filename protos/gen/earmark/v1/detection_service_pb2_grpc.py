@@ -91,6 +91,11 @@ class DetectionServiceStub(object):
                 request_serializer=earmark_dot_v1_dot_detection__service__pb2.DownloadDetectionsRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_detection__service__pb2.DownloadDetectionsResponse.FromString,
                 _registered_method=True)
+        self.GetDetectionJobReport = channel.unary_unary(
+                '/earmark.v1.DetectionService/GetDetectionJobReport',
+                request_serializer=earmark_dot_v1_dot_detection__service__pb2.GetDetectionJobReportRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_detection__service__pb2.GetDetectionJobReportResponse.FromString,
+                _registered_method=True)
         self.EvaluateDetectionJob = channel.unary_unary(
                 '/earmark.v1.DetectionService/EvaluateDetectionJob',
                 request_serializer=earmark_dot_v1_dot_evaluation__pb2.EvaluateDetectionJobRequest.SerializeToString,
@@ -147,7 +152,8 @@ class DetectionServiceServicer(object):
 
     def CreateDetectionJob(self, request, context):
         """Creates a detection job and replies at once: a trainer finds the artifacts in all of its files. The files are the
-        ready audio files of a dataset, or recordings that were uploaded for it.
+        ready audio files of a dataset, recordings that were uploaded for it, or objects by reference, in places that the
+        operator allows.
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", "dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"}' localhost:50051 earmark.v1.DetectionService/CreateDetectionJob
         """
@@ -227,6 +233,17 @@ class DetectionServiceServicer(object):
         """Sends the detections of ListDetections as one file, in parts.
 
         grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "format": "DETECTIONS_FORMAT_CSV"}' localhost:50051 earmark.v1.DetectionService/DownloadDetections
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDetectionJobReport(self, request, context):
+        """Returns a report of a job for people: one HTML page without scripts that needs nothing else, with its files by status,
+        what was found of each type and how sure the model is of it, and the files with most detections, with the scores over
+        time. A configuration has the effect that it has in ListDetections. It reads all of the job's scores.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88"}' localhost:50051 earmark.v1.DetectionService/GetDetectionJobReport
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -330,6 +347,11 @@ def add_DetectionServiceServicer_to_server(servicer, server):
                     servicer.DownloadDetections,
                     request_deserializer=earmark_dot_v1_dot_detection__service__pb2.DownloadDetectionsRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_detection__service__pb2.DownloadDetectionsResponse.SerializeToString,
+            ),
+            'GetDetectionJobReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDetectionJobReport,
+                    request_deserializer=earmark_dot_v1_dot_detection__service__pb2.GetDetectionJobReportRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_detection__service__pb2.GetDetectionJobReportResponse.SerializeToString,
             ),
             'EvaluateDetectionJob': grpc.unary_unary_rpc_method_handler(
                     servicer.EvaluateDetectionJob,
@@ -650,6 +672,33 @@ class DetectionService(object):
             '/earmark.v1.DetectionService/DownloadDetections',
             earmark_dot_v1_dot_detection__service__pb2.DownloadDetectionsRequest.SerializeToString,
             earmark_dot_v1_dot_detection__service__pb2.DownloadDetectionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDetectionJobReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.DetectionService/GetDetectionJobReport',
+            earmark_dot_v1_dot_detection__service__pb2.GetDetectionJobReportRequest.SerializeToString,
+            earmark_dot_v1_dot_detection__service__pb2.GetDetectionJobReportResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -56,7 +56,8 @@ class DetectionServiceStub:
     """
     CreateDetectionJob: _grpc.UnaryUnaryMultiCallable[_detection_service_pb2.CreateDetectionJobRequest, _detection_service_pb2.CreateDetectionJobResponse]
     """Creates a detection job and replies at once: a trainer finds the artifacts in all of its files. The files are the
-    ready audio files of a dataset, or recordings that were uploaded for it.
+    ready audio files of a dataset, recordings that were uploaded for it, or objects by reference, in places that the
+    operator allows.
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", "dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"}' localhost:50051 earmark.v1.DetectionService/CreateDetectionJob
     """
@@ -104,6 +105,13 @@ class DetectionServiceStub:
     """Sends the detections of ListDetections as one file, in parts.
 
         grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "format": "DETECTIONS_FORMAT_CSV"}' localhost:50051 earmark.v1.DetectionService/DownloadDetections
+    """
+    GetDetectionJobReport: _grpc.UnaryUnaryMultiCallable[_detection_service_pb2.GetDetectionJobReportRequest, _detection_service_pb2.GetDetectionJobReportResponse]
+    """Returns a report of a job for people: one HTML page without scripts that needs nothing else, with its files by status,
+    what was found of each type and how sure the model is of it, and the files with most detections, with the scores over
+    time. A configuration has the effect that it has in ListDetections. It reads all of the job's scores.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88"}' localhost:50051 earmark.v1.DetectionService/GetDetectionJobReport
     """
     EvaluateDetectionJob: _grpc.UnaryUnaryMultiCallable[_evaluation_pb2.EvaluateDetectionJobRequest, _evaluation_pb2.EvaluateDetectionJobResponse]
     """Compares what a completed job found in a dataset with a published annotation set of this dataset: the figures of
@@ -158,7 +166,8 @@ class DetectionServiceAsyncStub(DetectionServiceStub):
     """
     CreateDetectionJob: _aio.UnaryUnaryMultiCallable[_detection_service_pb2.CreateDetectionJobRequest, _detection_service_pb2.CreateDetectionJobResponse]  # type: ignore[assignment]
     """Creates a detection job and replies at once: a trainer finds the artifacts in all of its files. The files are the
-    ready audio files of a dataset, or recordings that were uploaded for it.
+    ready audio files of a dataset, recordings that were uploaded for it, or objects by reference, in places that the
+    operator allows.
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", "dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"}' localhost:50051 earmark.v1.DetectionService/CreateDetectionJob
     """
@@ -206,6 +215,13 @@ class DetectionServiceAsyncStub(DetectionServiceStub):
     """Sends the detections of ListDetections as one file, in parts.
 
         grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "format": "DETECTIONS_FORMAT_CSV"}' localhost:50051 earmark.v1.DetectionService/DownloadDetections
+    """
+    GetDetectionJobReport: _aio.UnaryUnaryMultiCallable[_detection_service_pb2.GetDetectionJobReportRequest, _detection_service_pb2.GetDetectionJobReportResponse]  # type: ignore[assignment]
+    """Returns a report of a job for people: one HTML page without scripts that needs nothing else, with its files by status,
+    what was found of each type and how sure the model is of it, and the files with most detections, with the scores over
+    time. A configuration has the effect that it has in ListDetections. It reads all of the job's scores.
+
+        grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88"}' localhost:50051 earmark.v1.DetectionService/GetDetectionJobReport
     """
     EvaluateDetectionJob: _aio.UnaryUnaryMultiCallable[_evaluation_pb2.EvaluateDetectionJobRequest, _evaluation_pb2.EvaluateDetectionJobResponse]  # type: ignore[assignment]
     """Compares what a completed job found in a dataset with a published annotation set of this dataset: the figures of
@@ -272,7 +288,8 @@ class DetectionServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_detection_service_pb2.CreateDetectionJobResponse, _abc.Awaitable[_detection_service_pb2.CreateDetectionJobResponse]]:
         """Creates a detection job and replies at once: a trainer finds the artifacts in all of its files. The files are the
-        ready audio files of a dataset, or recordings that were uploaded for it.
+        ready audio files of a dataset, recordings that were uploaded for it, or objects by reference, in places that the
+        operator allows.
 
             grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66", "dataset_id": "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11"}' localhost:50051 earmark.v1.DetectionService/CreateDetectionJob
         """
@@ -360,6 +377,18 @@ class DetectionServiceServicer:
         """Sends the detections of ListDetections as one file, in parts.
 
             grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88", "format": "DETECTIONS_FORMAT_CSV"}' localhost:50051 earmark.v1.DetectionService/DownloadDetections
+        """
+
+    def GetDetectionJobReport(
+        self,
+        request: _detection_service_pb2.GetDetectionJobReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_detection_service_pb2.GetDetectionJobReportResponse, _abc.Awaitable[_detection_service_pb2.GetDetectionJobReportResponse]]:
+        """Returns a report of a job for people: one HTML page without scripts that needs nothing else, with its files by status,
+        what was found of each type and how sure the model is of it, and the files with most detections, with the scores over
+        time. A configuration has the effect that it has in ListDetections. It reads all of the job's scores.
+
+            grpcurl -plaintext -d '{"detection_job_id": "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88"}' localhost:50051 earmark.v1.DetectionService/GetDetectionJobReport
         """
 
     def EvaluateDetectionJob(

@@ -39,6 +39,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_BASE_MODEL_UNUSABLE: _ClassVar[ErrorReason]
     ERROR_REASON_DATASET_TOO_LARGE: _ClassVar[ErrorReason]
     ERROR_REASON_DETECTION_CRASHED: _ClassVar[ErrorReason]
+    ERROR_REASON_SOURCE_OBJECT_UNUSABLE: _ClassVar[ErrorReason]
 
 class ViolationType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -102,6 +103,7 @@ ERROR_REASON_TRAINING_CRASHED: ErrorReason
 ERROR_REASON_BASE_MODEL_UNUSABLE: ErrorReason
 ERROR_REASON_DATASET_TOO_LARGE: ErrorReason
 ERROR_REASON_DETECTION_CRASHED: ErrorReason
+ERROR_REASON_SOURCE_OBJECT_UNUSABLE: ErrorReason
 VIOLATION_TYPE_UNSPECIFIED: ViolationType
 VIOLATION_TYPE_ANNOTATION_SET_PUBLISHED: ViolationType
 VIOLATION_TYPE_AUDIO_READY: ViolationType

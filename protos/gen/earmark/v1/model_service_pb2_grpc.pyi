@@ -62,7 +62,8 @@ class ModelServiceStub:
     """
     GetModelReport: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelReportRequest, _model_service_pb2.GetModelReportResponse]
     """Returns a report of a model for people: one HTML page without scripts that needs nothing else, with what the model was
-    made of, its learning curves, its figures with intervals, and a precision-recall curve of each type.
+    made of, its learning curves, its figures with intervals, a precision-recall curve of each type, and, if a detection job
+    has searched its dataset with it, its worst misses and false detections there, with the scores over time.
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/GetModelReport
     """
@@ -134,7 +135,8 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """
     GetModelReport: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelReportRequest, _model_service_pb2.GetModelReportResponse]  # type: ignore[assignment]
     """Returns a report of a model for people: one HTML page without scripts that needs nothing else, with what the model was
-    made of, its learning curves, its figures with intervals, and a precision-recall curve of each type.
+    made of, its learning curves, its figures with intervals, a precision-recall curve of each type, and, if a detection job
+    has searched its dataset with it, its worst misses and false detections there, with the scores over time.
 
         grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/GetModelReport
     """
@@ -233,7 +235,8 @@ class ModelServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.GetModelReportResponse, _abc.Awaitable[_model_service_pb2.GetModelReportResponse]]:
         """Returns a report of a model for people: one HTML page without scripts that needs nothing else, with what the model was
-        made of, its learning curves, its figures with intervals, and a precision-recall curve of each type.
+        made of, its learning curves, its figures with intervals, a precision-recall curve of each type, and, if a detection job
+        has searched its dataset with it, its worst misses and false detections there, with the scores over time.
 
             grpcurl -plaintext -d '{"model_id": "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"}' localhost:50051 earmark.v1.ModelService/GetModelReport
         """

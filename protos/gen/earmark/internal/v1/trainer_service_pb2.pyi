@@ -315,16 +315,18 @@ class DetectFilesRequest(_message.Message):
         config: _detection_pb2.DetectionConfig
         def __init__(self, detection_job_id: _Optional[str] = ..., attempt: _Optional[int] = ..., weights: _Optional[str] = ..., model_config: _Optional[str] = ..., sha256: _Optional[str] = ..., config: _Optional[_Union[_detection_pb2.DetectionConfig, _Mapping]] = ...) -> None: ...
     class File(_message.Message):
-        __slots__ = ("file_id", "features", "source", "duration_ms")
+        __slots__ = ("file_id", "features", "source", "duration_ms", "uri")
         FILE_ID_FIELD_NUMBER: _ClassVar[int]
         FEATURES_FIELD_NUMBER: _ClassVar[int]
         SOURCE_FIELD_NUMBER: _ClassVar[int]
         DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+        URI_FIELD_NUMBER: _ClassVar[int]
         file_id: str
         features: str
         source: str
         duration_ms: int
-        def __init__(self, file_id: _Optional[str] = ..., features: _Optional[str] = ..., source: _Optional[str] = ..., duration_ms: _Optional[int] = ...) -> None: ...
+        uri: str
+        def __init__(self, file_id: _Optional[str] = ..., features: _Optional[str] = ..., source: _Optional[str] = ..., duration_ms: _Optional[int] = ..., uri: _Optional[str] = ...) -> None: ...
     JOB_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
     job: DetectFilesRequest.Job
@@ -332,7 +334,7 @@ class DetectFilesRequest(_message.Message):
     def __init__(self, job: _Optional[_Union[DetectFilesRequest.Job, _Mapping]] = ..., file: _Optional[_Union[DetectFilesRequest.File, _Mapping]] = ...) -> None: ...
 
 class DetectFilesResponse(_message.Message):
-    __slots__ = ("accepted", "started", "scores", "completed", "failed", "heartbeat")
+    __slots__ = ("accepted", "started", "scores", "completed", "failed", "heartbeat", "waiting")
     class Accepted(_message.Message):
         __slots__ = ("device",)
         DEVICE_FIELD_NUMBER: _ClassVar[int]
@@ -368,6 +370,13 @@ class DetectFilesResponse(_message.Message):
         reason: str
         message: str
         def __init__(self, file_id: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    class Waiting(_message.Message):
+        __slots__ = ("file_id", "message")
+        FILE_ID_FIELD_NUMBER: _ClassVar[int]
+        MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        file_id: str
+        message: str
+        def __init__(self, file_id: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
     class Heartbeat(_message.Message):
         __slots__ = ()
         def __init__(self) -> None: ...
@@ -377,13 +386,15 @@ class DetectFilesResponse(_message.Message):
     COMPLETED_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
     accepted: DetectFilesResponse.Accepted
     started: DetectFilesResponse.Started
     scores: DetectFilesResponse.Scores
     completed: DetectFilesResponse.Completed
     failed: DetectFilesResponse.Failed
     heartbeat: DetectFilesResponse.Heartbeat
-    def __init__(self, accepted: _Optional[_Union[DetectFilesResponse.Accepted, _Mapping]] = ..., started: _Optional[_Union[DetectFilesResponse.Started, _Mapping]] = ..., scores: _Optional[_Union[DetectFilesResponse.Scores, _Mapping]] = ..., completed: _Optional[_Union[DetectFilesResponse.Completed, _Mapping]] = ..., failed: _Optional[_Union[DetectFilesResponse.Failed, _Mapping]] = ..., heartbeat: _Optional[_Union[DetectFilesResponse.Heartbeat, _Mapping]] = ...) -> None: ...
+    waiting: DetectFilesResponse.Waiting
+    def __init__(self, accepted: _Optional[_Union[DetectFilesResponse.Accepted, _Mapping]] = ..., started: _Optional[_Union[DetectFilesResponse.Started, _Mapping]] = ..., scores: _Optional[_Union[DetectFilesResponse.Scores, _Mapping]] = ..., completed: _Optional[_Union[DetectFilesResponse.Completed, _Mapping]] = ..., failed: _Optional[_Union[DetectFilesResponse.Failed, _Mapping]] = ..., heartbeat: _Optional[_Union[DetectFilesResponse.Heartbeat, _Mapping]] = ..., waiting: _Optional[_Union[DetectFilesResponse.Waiting, _Mapping]] = ...) -> None: ...
 
 class ExportModelRequest(_message.Message):
     __slots__ = ("weights", "model_config", "sha256", "format", "sample_rate_hz")
