@@ -23,6 +23,7 @@ _KINDS = {
     "DATASET_TOO_LARGE": FailureKind.DATA,
     "OBJECT_STORE_UNAVAILABLE": FailureKind.ENVIRONMENT,
     "DISK_FULL": FailureKind.ENVIRONMENT,
+    "GRANT_REFUSED": FailureKind.ENVIRONMENT,
     "NO_FREE_SLOT": FailureKind.HANDED_BACK,
     "STOPPING": FailureKind.HANDED_BACK,
 }
