@@ -42,6 +42,7 @@ from earmark.trainer.job import TrainingConfig
 from earmark.trainer.model import LearnedType, Model, StoredModel, store_model
 from earmark.trainer.network import Architecture, initial_parameters
 from earmark.trainer.pytrees import from_arrays, to_arrays
+from earmark.trainer_secret import FILE as SECRET_FILE
 from earmark.v1.detection_pb2 import PCM_ENCODING_S16LE, LiveAudio
 
 RATE = 16_000
@@ -157,7 +158,11 @@ async def running(streams: int) -> AsyncIterator[Running]:
         flags = ("--trainer-port", "0", "--data-dir", folder, "--live-streams", str(streams), "--precompile")
         async with (
             server("earmark.trainer", *flags, "false", log=log) as trainer,
-            system(EARMARK_OBJECT_STORE=store, EARMARK_TRAINERS=trainer.address) as started,
+            system(
+                EARMARK_OBJECT_STORE=store,
+                EARMARK_TRAINERS=trainer.address,
+                EARMARK_TRAINER_SECRET=(Path(folder) / SECRET_FILE).read_text().strip(),
+            ) as started,
             connect(started.gateway.address) as client,
         ):
             model_id = await insert_model(started.database, stored)

@@ -26,6 +26,7 @@ from bench.faults.api import Api
 from bench.faults.dataset import TrainingData, create_training_data
 from bench.faults.observations import Observations
 from bench.faults.system import Service, System
+from earmark.grants import Signer
 from earmark.internal.v1 import trainer_service_pb2 as trainer_pb
 from earmark.internal.v1.trainer_service_pb2_grpc import TrainerServiceStub
 from earmark.storage.database import Database
@@ -155,15 +156,17 @@ class Recovery:
     async def _wait_until_all_warm(self) -> None:
         for trainer, address in zip(self._system.trainers, self._system.trainer_addresses, strict=True):
             if trainer.up.is_set():
-                await _wait_until_warm(address)
+                await _wait_until_warm(address, self._system.signer)
 
     def _record(self, figure: str, since: float) -> None:
         self.figures[figure].append(round(time.monotonic() - since, 2))
 
 
-async def _wait_until_warm(address: str) -> None:
+async def _wait_until_warm(address: str, signer: Signer) -> None:
+    request = trainer_pb.WatchCapacityRequest()
     async with aio.insecure_channel(address) as channel:
-        call = TrainerServiceStub(channel).WatchCapacity(trainer_pb.WatchCapacityRequest())
+        grant = signer.metadata("WatchCapacity", request.SerializeToString())
+        call = TrainerServiceStub(channel).WatchCapacity(request, metadata=grant)
         async for response in call:
             if response.capacity.free_training_slots:
                 call.cancel()

@@ -15,6 +15,7 @@ from earmark.gateway.shares import Scratch, Shares
 from earmark.storage.bus import Bus
 from earmark.storage.database import Database
 from earmark.storage.objects import ObjectStore
+from earmark.tls import ServerCertificate
 
 # A page of more rows may take long, if they are large.
 LONG_PAGE = 100
@@ -38,6 +39,8 @@ class App:
     disk: Disk = field(default_factory=Disk)
     loop_watch: LoopWatch = field(default_factory=LoopWatch)
     detection_counts: DetectionCounts = field(default_factory=DetectionCounts)
+    # None if connections of clients are not encrypted.
+    certificate: ServerCertificate | None = None
 
     def lane_for(self, rows: int) -> Database:
         """The database for a list of so many rows, which may be large."""

@@ -2,10 +2,15 @@
 
 from uuid import UUID
 
+# What the keys of all audio files, recordings and jobs are below.
+AUDIO = "audio"
+RECORDINGS = "recordings"
+JOBS = "jobs"
+
 
 def audio(audio_file_id: UUID) -> str:
     """Prefix of all objects of an audio file."""
-    return f"audio/{audio_file_id}"
+    return f"{AUDIO}/{audio_file_id}"
 
 
 def source(audio_file_id: UUID) -> str:
@@ -30,7 +35,7 @@ def audio_objects(audio_file_id: UUID) -> tuple[str, str, str]:
 
 def recording(recording_id: UUID) -> str:
     """Prefix of all objects of a recording that was uploaded for a detection job."""
-    return f"recordings/{recording_id}"
+    return f"{RECORDINGS}/{recording_id}"
 
 
 def recording_source(recording_id: UUID) -> str:
@@ -40,7 +45,7 @@ def recording_source(recording_id: UUID) -> str:
 
 def job(training_job_id: UUID) -> str:
     """Prefix of all objects that a job's attempts write."""
-    return f"jobs/{training_job_id}"
+    return f"{JOBS}/{training_job_id}"
 
 
 def attempt(training_job_id: UUID, number: int) -> str:

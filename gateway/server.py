@@ -22,7 +22,7 @@ from earmark.gateway.loop_watch import LoopWatch
 from earmark.gateway.services import register
 from earmark.gateway.settings import GatewaySettings
 from earmark.gateway.shares import Scratch, Shares
-from earmark.health import BACKGROUND, DATABASE, DISK, follow
+from earmark.health import BACKGROUND, DATABASE, DISK, TLS, follow
 from earmark.reflection import enable_reflection
 from earmark.storage.bus import Bus
 from earmark.storage.database import Database
@@ -31,6 +31,7 @@ from earmark.storage.migrations import migrate
 from earmark.storage.objects import ObjectStore, ObjectStoreError
 from earmark.storage.queries import stores
 from earmark.storage.store_check import check_store
+from earmark.tls import ServerCertificate
 
 log = structlog.get_logger("gateway")
 
@@ -99,7 +100,7 @@ async def running(
         names = register(app, server)
         states = _add_standard_services(server, names)
         # Before the dispatcher takes any work.
-        port = _bind(server, settings)
+        port = _bind(server, settings, app.certificate)
         # The calls have ended when this one writes the rest.
         await stack.enter_async_context(app.detection_counts.writing(app.database, app.background))
         await stack.enter_async_context(Dispatcher(app))
@@ -112,10 +113,14 @@ async def running(
             BACKGROUND: lambda: not app.background.keeps_failing(),
             DISK: lambda: not app.disk.problem,
         }
-        for name, work in (
-            ("health", lambda: follow(states, checks)),
-            ("measuring the event loop", app.loop_watch.follow_lag),
-        ):
+        tasks = {
+            "health": lambda: follow(states, checks),
+            "measuring the event loop": app.loop_watch.follow_lag,
+        }
+        if (certificate := app.certificate) is not None:
+            checks[TLS] = lambda: not certificate.problem
+            tasks["watching the certificate"] = certificate.follow
+        for name, work in tasks.items():
             stack.callback(app.background.start(name, work).cancel)
         yield port
 
@@ -130,6 +135,8 @@ def _server(*interceptors: aio.ServerInterceptor) -> aio.Server:
 async def _open(settings: GatewaySettings, stack: AsyncExitStack, loop_watch: LoopWatch) -> App:
     background = Background()
     await asyncio.to_thread(check_folder, settings.data_dir)
+    links, tls = await asyncio.to_thread(settings.open_links), settings.tls
+    certificate = None if tls is None else await asyncio.to_thread(ServerCertificate, tls)
     await check_store(settings.object_store_url, deletes=True)
     url = settings.database_url
     if url is None:
@@ -144,6 +151,7 @@ async def _open(settings: GatewaySettings, stack: AsyncExitStack, loop_watch: Lo
     objects = await _own_store(settings.object_store_url, database)
     trainers = Trainers(
         settings.trainer_addresses,
+        links=links,
         store_id=objects.store_id,
         retry_seconds=settings.retry_seconds,
         background=background,
@@ -163,6 +171,7 @@ async def _open(settings: GatewaySettings, stack: AsyncExitStack, loop_watch: Lo
         background=background,
         disk=disk,
         loop_watch=loop_watch,
+        certificate=certificate,
     )
 
 
@@ -200,16 +209,17 @@ def _add_standard_services(server: aio.Server, names: Sequence[str]) -> health.a
     return states
 
 
-def _bind(server: aio.Server, settings: GatewaySettings) -> int:
+def _bind(server: aio.Server, settings: GatewaySettings, certificate: ServerCertificate | None) -> int:
     address = f"{settings.host}:{settings.port}"
     try:
-        port: int = server.add_insecure_port(address)
+        if certificate is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, certificate.credentials())
     except RuntimeError as error:
         raise CannotListenError(
             f"cannot listen on {address}: is another gateway running? Set EARMARK_PORT to a free port, and"
             " EARMARK_HOST to an address of this machine"
         ) from error
-    return port
 
 
 async def _stop(

@@ -5,9 +5,12 @@ from pathlib import Path
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from earmark.configuration import SettingsError
 from earmark.gateway.fleet.addresses import parse
+from earmark.gateway.fleet.links import Links, open_links
 from earmark.storage import urls
 from earmark.storage.sources import Sources
+from earmark.tls import ServerTls, pair_of, source
 
 
 class GatewaySettings(BaseSettings):
@@ -50,6 +53,36 @@ class GatewaySettings(BaseSettings):
     trainers: str = Field(
         "127.0.0.1:50052",
         description="Trainers, comma-separated: host:port, or dns:///name:port for all addresses of a name.",
+    )
+    trainer_secret: str | None = Field(
+        None,
+        repr=False,
+        description="Secret that calls of the trainers are signed with; by default the one in DATA_DIR.",
+    )
+    trainer_tls_ca: str | None = Field(
+        None,
+        description="Authority of the trainers' certificates, a PEM file or the PEM itself; connections to "
+        "them are not encrypted if unset.",
+    )
+    trainer_tls_certificate: str | None = Field(
+        None, description="Certificate that trainers know the gateway by: a PEM file, or the PEM itself."
+    )
+    trainer_tls_key: str | None = Field(
+        None, repr=False, description="Key of that certificate: a PEM file, or the PEM itself."
+    )
+    trainer_tls_name: str | None = Field(
+        None, description="Name in the certificates of all trainers; by default each one's host."
+    )
+    tls_certificate: str | None = Field(
+        None,
+        description="Certificate for clients, a PEM file or the PEM itself; connections are not encrypted if "
+        "unset.",
+    )
+    tls_key: str | None = Field(
+        None, repr=False, description="Key of that certificate: a PEM file, or the PEM itself."
+    )
+    tls_client_ca: str | None = Field(
+        None, description="Authority of the clients' certificates; clients need none if unset."
     )
     lease_seconds: float = Field(
         20,
@@ -136,6 +169,32 @@ class GatewaySettings(BaseSettings):
     def sources(self) -> Sources:
         """The places of `detection_sources`."""
         return Sources(self.detection_sources)
+
+    @property
+    def tls(self) -> ServerTls | None:
+        """How clients connect; None if connections are not encrypted.
+
+        Raises SettingsError for a part of what TLS needs.
+        """
+        pair = pair_of(
+            source("EARMARK_TLS_CERTIFICATE", self.tls_certificate), source("EARMARK_TLS_KEY", self.tls_key)
+        )
+        ca = source("EARMARK_TLS_CLIENT_CA", self.tls_client_ca)
+        if pair is None and ca is not None:
+            raise SettingsError(
+                "EARMARK_TLS_CLIENT_CA is set without a certificate of the gateway: set "
+                "EARMARK_TLS_CERTIFICATE and EARMARK_TLS_KEY, too"
+            )
+        return None if pair is None else ServerTls(pair, ca)
+
+    def open_links(self) -> Links:
+        """How trainers are called; reads files and may write one. Raises SettingsError."""
+        pair = pair_of(
+            source("EARMARK_TRAINER_TLS_CERTIFICATE", self.trainer_tls_certificate),
+            source("EARMARK_TRAINER_TLS_KEY", self.trainer_tls_key),
+        )
+        ca = source("EARMARK_TRAINER_TLS_CA", self.trainer_tls_ca)
+        return open_links(self.trainer_secret, self.data_dir, ca, pair, self.trainer_tls_name or "")
 
     @property
     def object_store_url(self) -> str:

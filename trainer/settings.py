@@ -7,8 +7,11 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from earmark.configuration import SettingsError
 from earmark.storage.sources import Sources
+from earmark.tls import ServerTls, pair_of, source
 from earmark.trainer.job import NetworkSize
+from earmark.trainer_secret import is_loopback
 
 
 class TrainerSettings(BaseSettings):
@@ -26,6 +29,24 @@ class TrainerSettings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on; keep it private to the gateways.")
     trainer_port: int = Field(50052, ge=0, le=65535, description="Port to listen on; 0 chooses a free one.")
+    trainer_secret: str | None = Field(
+        None,
+        repr=False,
+        description="Secret that gateways sign their calls with, or several; by default the one in DATA_DIR.",
+    )
+    trainer_tls_certificate: str | None = Field(
+        None, description="Certificate of the trainer: path of a PEM file, or the PEM itself."
+    )
+    trainer_tls_key: str | None = Field(
+        None, repr=False, description="Key of the certificate: path of a PEM file, or the PEM itself."
+    )
+    trainer_tls_ca: str | None = Field(
+        None,
+        description="Authority of the gateways' certificates; without it, gateways need none.",
+    )
+    trainer_reflection: bool | None = Field(
+        None, description="Whether to describe the rpcs to whoever asks; by default on loopback only."
+    )
     data_dir: Path = Field(
         Path("earmark-data"),
         description="Folder of the objects and of temporary files; shared with a gateway on this machine.",
@@ -130,6 +151,26 @@ class TrainerSettings(BaseSettings):
     def _check_detection_sources(cls, places: str) -> str:
         Sources(places)
         return places
+
+    @property
+    def tls(self) -> ServerTls | None:
+        """None if connections are not encrypted. Raises SettingsError for a part of what TLS needs."""
+        pair = pair_of(
+            source("EARMARK_TRAINER_TLS_CERTIFICATE", self.trainer_tls_certificate),
+            source("EARMARK_TRAINER_TLS_KEY", self.trainer_tls_key),
+        )
+        ca = source("EARMARK_TRAINER_TLS_CA", self.trainer_tls_ca)
+        if pair is None and ca is not None:
+            raise SettingsError(
+                "EARMARK_TRAINER_TLS_CA is set without a certificate of the trainer: set "
+                "EARMARK_TRAINER_TLS_CERTIFICATE and EARMARK_TRAINER_TLS_KEY, too"
+            )
+        return None if pair is None else ServerTls(pair, ca)
+
+    @property
+    def reflects(self) -> bool:
+        """Whether the server describes its rpcs."""
+        return is_loopback(self.host) if self.trainer_reflection is None else self.trainer_reflection
 
     @property
     def object_store_url(self) -> str:

@@ -83,7 +83,7 @@ async def disturb(system: System, target: Service | Postgres | Store | Clock, st
     elif step.kind.endswith("disk full"):
         await _fill_disk(target, system.disk_of(target), step.seconds)
     else:
-        await _break_workers(target, system.trainer_address(target), step)
+        await _break_workers(system, target, step)
 
 
 async def _refuse_login(postgres: Postgres, seconds: float) -> None:
@@ -115,11 +115,11 @@ async def _run_with(target: Service, settings: dict[str, str], seconds: float) -
     await target.start()
 
 
-async def _break_workers(trainer: Service, address: str, step: Step) -> None:
+async def _break_workers(system: System, trainer: Service, step: Step) -> None:
     """Kills the training process whenever it starts a job, or breaks once what decodes a file."""
     worker = TRAINING if step.kind == "jobs die" else "trainer audio"
     with suppress(TimeoutError):
-        async with asyncio.timeout(step.seconds), aclosing(_starts(address, worker)) as starts:
+        async with asyncio.timeout(step.seconds), aclosing(_starts(system, trainer, worker)) as starts:
             async for _ in starts:
                 for process in trainer.process_tree():
                     with suppress(psutil.NoSuchProcess, ProcessLookupError):
@@ -149,11 +149,12 @@ def _write_garbage(pid: int) -> None:
         os.close(process)
 
 
-async def _starts(address: str, worker: str) -> AsyncGenerator[None]:
+async def _starts(system: System, trainer: Service, worker: str) -> AsyncGenerator[None]:
     """Yields whenever the trainer begins a job or a file."""
-    free = 0
-    async with aio.insecure_channel(address) as channel:
-        async for response in TrainerServiceStub(channel).WatchCapacity(pb.WatchCapacityRequest()):
+    free, request = 0, pb.WatchCapacityRequest()
+    grant = system.signer.metadata("WatchCapacity", request.SerializeToString())
+    async with aio.insecure_channel(system.trainer_address(trainer)) as channel:
+        async for response in TrainerServiceStub(channel).WatchCapacity(request, metadata=grant):
             before, capacity = free, response.capacity
             free = capacity.free_training_slots if worker == TRAINING else capacity.free_audio_slots
             if free < before:

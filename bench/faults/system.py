@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import secrets
 import signal
 import socket
 import sys
@@ -18,6 +19,7 @@ from bench.faults.clock import Clock
 from bench.faults.disk import Disk, can_mount
 from bench.faults.proxy import Connect, Proxy
 from bench.faults.store import Store
+from earmark.grants import Signer
 from earmark.storage.database import Database
 from earmark.storage.embedded import EmbeddedPostgres
 from earmark.storage.embedded.cluster import SOCKET_NAME, socket_folder
@@ -202,6 +204,10 @@ class System:
         self._gateway_ports, self._trainer_ports = ports[:gateways], ports[gateways:]
         self._folder, self._report_exit = folder, report_exit
         self._gateway_settings, self._trainer_settings = dict(gateway or {}), dict(trainer or {})
+        # They have folders of their own, in which they would find different secrets.
+        secret = secrets.token_hex()
+        self._shared_settings = {"EARMARK_TRAINER_SECRET": secret}
+        self.signer = Signer(secret.encode())
         self.stores = () if store is None else (store,)
         self._store_settings = store.settings if store else {"EARMARK_OBJECT_STORE": str(self.objects)}
         self.postgres = Postgres(folder)
@@ -278,6 +284,7 @@ class System:
         compiled = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(self._folder / "compiled"))
         settings = {
             "EARMARK_TRAINER_PORT": str(port),
+            **self._shared_settings,
             **self._store_settings,
             "JAX_COMPILATION_CACHE_DIR": compiled,
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
@@ -295,6 +302,7 @@ class System:
             self.inner_links.append(await stack.enter_async_context(link))
         settings = {
             "EARMARK_PORT": str(port),
+            **self._shared_settings,
             **self._store_settings,
             "EARMARK_DATABASE_URL": f"postgresql://{ROLE}@{database.address}/postgres?sslmode=disable",
             "EARMARK_TRAINERS": ",".join(link.address for link in trainers),

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -42,7 +43,10 @@ async def running() -> AsyncIterator[System]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="earmark-neighbour-")))
         log = stack.enter_context((folder / "log").open("wb"))
         postgres = await stack.enter_async_context(EmbeddedPostgres(folder / "postgres", settings=FAST))
-        store = {"EARMARK_OBJECT_STORE": str(folder / "objects")}
+        store = {
+            "EARMARK_OBJECT_STORE": str(folder / "objects"),
+            "EARMARK_TRAINER_SECRET": secrets.token_hex(),
+        }
         trainer = store | {
             "EARMARK_DATA_DIR": str(folder / "trainer"),
             "EARMARK_TRAINER_PORT": "0",

@@ -18,6 +18,7 @@ VARIABLES = frozenset(
     f"{PREFIX}{name}"
     for name in (
         "ADDRESS",
+        "API_KEY",
         "AUDIO_FILES_PER_PROCESS",
         "AUDIO_MAX_SAMPLES",
         "AUDIO_MAX_SAMPLES_PER_SECOND",
@@ -26,6 +27,9 @@ VARIABLES = frozenset(
         "AUDIO_MIN_SPEED",
         "AUDIO_PROCESSES",
         "AUDIO_SCRATCH_MB",
+        "CA",
+        "CLIENT_CERTIFICATE",
+        "CLIENT_KEY",
         "DATABASE_POOL_SIZE",
         "DATABASE_URL",
         "DATA_DIR",
@@ -54,13 +58,23 @@ VARIABLES = frozenset(
         "OBJECT_STORE",
         "PORT",
         "PRECOMPILE",
+        "PROFILE",
         "RETRY_SECONDS",
         "STOP_GRACE_SECONDS",
         "STREAM_IDLE_SECONDS",
         "TEST_DATABASE_URL",
+        "TLS_CERTIFICATE",
+        "TLS_CLIENT_CA",
+        "TLS_KEY",
         "TRAINERS",
         "TRAINER_PORT",
+        "TRAINER_REFLECTION",
+        "TRAINER_SECRET",
         "TRAINER_SILENCE_SECONDS",
+        "TRAINER_TLS_CA",
+        "TRAINER_TLS_CERTIFICATE",
+        "TRAINER_TLS_KEY",
+        "TRAINER_TLS_NAME",
     )
 )
 # An empty list is a list.

@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping
 
 from grpc_health.v1 import health, health_pb2
 
-# NOT_SERVING while a background task keeps failing, while the database is away, and while a disk of the
-# gateway has no room for uploads. The names of the services and "" stay SERVING then: calls get their answer,
-# or an error that says to try again, which no other process would do better, and a process manager should not
-# restart this one.
+# NOT_SERVING while a background task keeps failing, while the database is away, while a disk of the gateway
+# has no room for uploads, and while the certificate cannot be replaced by what its files have now. The names
+# of the services and "" stay SERVING then: calls get their answer, or an error that says to try again, which
+# no other process would do better, and a process manager should not restart this one.
 BACKGROUND = "earmark.background"
 DATABASE = "earmark.database"
 DISK = "earmark.disk"
+TLS = "earmark.tls"
 CHECK_SECONDS = 0.5
 
 

@@ -51,7 +51,11 @@ class AudioProcessing:
 
     async def run(self) -> None:
         """Returns when the attempt is over and its end is stored."""
-        call = self._trainer.stub.ProcessAudio(self._request())
+        request, own = self._request(), (object_keys.audio(self._file.id),)
+        grant = self._trainer.signer.metadata(
+            "ProcessAudio", request.SerializeToString(), reads=own, writes=own
+        )
+        call = self._trainer.stub.ProcessAudio(request, metadata=grant)
         renewal = asyncio.create_task(self._watch_lease(call))
         end: Ending | None = self._released
         try:

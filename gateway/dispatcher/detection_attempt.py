@@ -10,6 +10,7 @@ from uuid import UUID
 
 from grpc import aio
 
+from earmark.gateway import object_keys
 from earmark.gateway.app import App
 from earmark.gateway.convert import event_bodies
 from earmark.gateway.convert.attempts import detect_file_request, detect_files_request
@@ -54,7 +55,10 @@ class DetectionAttempt(Attempt[DetectionJob]):
                 await asyncio.gather(self._sending, return_exceptions=True)
 
     def _open(self) -> Call:
-        return self._trainer.stub.DetectFiles()
+        read = (object_keys.AUDIO, object_keys.RECORDINGS, object_keys.JOBS)
+        return self._trainer.stub.DetectFiles(
+            metadata=self._trainer.signer.metadata("DetectFiles", reads=read)
+        )
 
     async def _begin(self, call: Call) -> None:
         await send(call, detect_files_request(self._job, await self._model()))

@@ -36,7 +36,12 @@ class TrainingAttempt(Attempt[TrainingJob]):
         self._recorder = Recorder(app, trainer, job)
 
     def _open(self) -> Call:
-        return self._trainer.stub.Train()
+        grant = self._trainer.signer.metadata(
+            "Train",
+            reads=(object_keys.AUDIO, object_keys.JOBS),
+            writes=(object_keys.attempt(self._job.id, self._job.attempt),),
+        )
+        return self._trainer.stub.Train(metadata=grant)
 
     async def _begin(self, call: Call) -> None:
         await send(call, train_job_request(self._job, await self._base_model()))
@@ -61,8 +66,9 @@ class TrainingAttempt(Attempt[TrainingJob]):
         """Asks the trainer to store a checkpoint and release the job, so that `run` returns soon."""
         self._handing_back = True
         request = pb.HandBackRequest(training_job_id=str(self._job.id), attempt=self._job.attempt)
+        grant = self._trainer.signer.metadata("HandBack", request.SerializeToString())
         try:
-            await self._trainer.stub.HandBack(request, timeout=HAND_BACK_SECONDS)
+            await self._trainer.stub.HandBack(request, timeout=HAND_BACK_SECONDS, metadata=grant)
         except aio.AioRpcError as error:
             self._log.warning("the trainer does not hand the job back", error=error.details())
             self._call.cancel()

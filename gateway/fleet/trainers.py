@@ -20,24 +20,16 @@ from earmark.gateway.errors import UnavailableError
 from earmark.gateway.fleet.addresses import Resolver, resolve
 from earmark.gateway.fleet.cool_down import CoolDown
 from earmark.gateway.fleet.discovery import Discovery
+from earmark.gateway.fleet.failures import failure_of
+from earmark.gateway.fleet.links import Links
 from earmark.gateway.fleet.queue_state import Slots
+from earmark.grants import Signer
 from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.internal.v1.trainer_service_pb2_grpc import TrainerServiceStub
 
 if TYPE_CHECKING:
     from earmark.internal.v1.trainer_service_pb2_grpc import TrainerServiceAsyncStub
 
-CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
-    # Detects a trainer that hangs or whose machine vanished within 10 seconds.
-    ("grpc.keepalive_time_ms", 5_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.max_receive_message_length", 8 << 20),
-    # The default reconnect backoff grows to two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-)
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
 NOT_TRIED = "it has not answered yet"
@@ -57,6 +49,8 @@ class Trainer:
     # Closes with the last reference: work that still runs on a removed trainer keeps the channel open.
     channel: aio.Channel
     stub: "TrainerServiceAsyncStub"
+    # Makes the metadata that every call of the stub needs.
+    signer: Signer = field(default_factory=Signer)
     capacity: pb.Capacity = field(default_factory=pb.Capacity)
     # True while the trainer reports its capacity.
     is_available: bool = False
@@ -67,6 +61,13 @@ class Trainer:
     # Of training jobs, and of audio files: a file that ends its decoder says nothing about training.
     cool_down: CoolDown = field(default_factory=CoolDown)
     audio_cool_down: CoolDown = field(default_factory=CoolDown)
+
+    def watch_capacity(self) -> "aio.UnaryStreamCall[pb.WatchCapacityRequest, pb.WatchCapacityResponse]":
+        """Begins to watch its capacity."""
+        request = pb.WatchCapacityRequest()
+        return self.stub.WatchCapacity(
+            request, metadata=self.signer.metadata("WatchCapacity", request.SerializeToString())
+        )
 
     def record_loss(self) -> None:
         """Records that an attempt ended because this trainer was lost or is not well."""
@@ -114,14 +115,17 @@ class Trainers:
         entries: Sequence[str],
         resolve: Resolver = resolve,
         *,
+        links: Links | None = None,
         store_id: str = "",
         retry_seconds: float = 1.0,
         background: Background | None = None,
     ) -> None:
         """`entries`: see `addresses.parse`, which raises ValueError. `store_id`: of the gateway's store.
 
+        `links`: how they are called; without encryption and without a secret by default.
         `retry_seconds`: the cool-down of a trainer after a first loss.
         """
+        self._links = links or Links()
         self._retry_seconds = retry_seconds
         self._store_id = store_id
         self._discovery = Discovery(entries, resolve, self._apply_addresses)
@@ -226,11 +230,12 @@ class Trainers:
         addresses = self._discovery.addresses()
         for address in addresses:
             if address not in self._trainers:
-                channel = aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+                channel = self._links.channel(address)
                 trainer = Trainer(
                     address,
                     channel,
                     TrainerServiceStub(channel),
+                    self._links.signer,
                     cool_down=CoolDown(self._retry_seconds),
                     audio_cool_down=CoolDown(self._retry_seconds),
                 )
@@ -252,14 +257,14 @@ class Trainers:
         while True:
             reason = "it ended the watch of its capacity"
             try:
-                async for response in trainer.stub.WatchCapacity(pb.WatchCapacityRequest()):
+                async for response in trainer.watch_capacity():
                     pause = FIRST_PAUSE_SECONDS
                     if response.capacity.store_id in ("", self._store_id):
                         self._mark_available(trainer, response.capacity)
                     else:
                         self._mark_unavailable(trainer, OTHER_STORE)
             except aio.AioRpcError as error:
-                reason = f"cannot be reached: {error.code().name}: {error.details()}"
+                reason = _reason(error)
             except Exception as error:
                 self._mark_unavailable(trainer, f"its capacity cannot be read: {error!r}")
                 raise
@@ -295,6 +300,12 @@ class Trainers:
     def _notify(self) -> None:
         for event in self._subscribers:
             event.set()
+
+
+def _reason(error: aio.AioRpcError) -> str:
+    if failure_of(error).reason == "GRANT_REFUSED":
+        return f"refuses this gateway: {error.details()}"
+    return f"cannot be reached: {error.code().name}: {error.details()}"
 
 
 class TrainerLostError(Exception):

@@ -21,7 +21,7 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
             counts = await training.JOBS.counts(connection)
             frontend = self._app.trainers.frontend()
             outdated = None if frontend is None else await audio.outdated(connection, frontend)
-        slots = self._app.trainers.slots()
+        slots, certificate = self._app.trainers.slots(), self._app.certificate
         return pb.GetCapacityResponse(
             waiting_jobs=counts.waiting,
             training_jobs=counts.running,
@@ -30,6 +30,7 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
             upload_problem=self._app.disk.problem,
             outdated_files=outdated.files if outdated else 0,
             failing_outdated_files=outdated.failing if outdated else 0,
+            certificate_problem=certificate.problem if certificate else "",
         )
 
     async def ListTrainers(self, _request: pb.ListTrainersRequest, _: Any) -> pb.ListTrainersResponse:

@@ -70,7 +70,8 @@ async def _data(requests: AsyncIterator[pb.DetectRequest], *, is_live: bool) -> 
 async def _detect(
     trainer: Trainer, model: Model, start: pb.DetectRequest.Start, requests: AsyncIterator[pb.DetectRequest]
 ) -> AsyncIterator[pb.DetectResponse]:
-    call = trainer.stub.Detect()
+    grant = trainer.signer.metadata("Detect", reads=(model.weights, model.model_config))
+    call = trainer.stub.Detect(metadata=grant)
     sending = asyncio.create_task(_send_all(call, model, start, requests))
     # What ends the call at the other end, too, says more.
     sending.add_done_callback(lambda done: done.cancelled() or done.exception())

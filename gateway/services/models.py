@@ -185,7 +185,11 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     ) -> AsyncIterator[pb.ExportModelResponse]:
         async with self._app.database.connection() as connection:
             model = await lookup.named_model(connection, request.model_id)
-        call = self._app.trainers.pick_for_detection().stub.ExportModel(export_request(model, request))
+        trainer, exported = self._app.trainers.pick_for_detection(), export_request(model, request)
+        grant = trainer.signer.metadata(
+            "ExportModel", exported.SerializeToString(), reads=(model.weights, model.model_config)
+        )
+        call = trainer.stub.ExportModel(exported, metadata=grant)
         try:
             async for response in call:
                 yield export_response(model, request, response)

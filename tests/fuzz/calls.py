@@ -18,6 +18,7 @@ from grpc_status import rpc_status
 
 from earmark.client.aio.streams import lost_its_status
 from earmark.gateway.interceptors import MESSAGE_BYTES
+from earmark.grants import Metadata, Signer
 from earmark.internal.v1 import trainer_service_pb2
 from tests.fuzz.damage import damaged, mutate
 from tests.fuzz.known import Known
@@ -61,6 +62,11 @@ RARE, RARITY = (*DELETIONS, "CancelTrainingJob", "CancelDetectionJob", "Train", 
 # After them a dataset is of little use: none can be trained on that has a file which has failed.
 UPLOADS = ("UploadAudio", "UploadRecording")
 HARMFUL = ("DeleteDataset", "UploadAudio")
+# Whether a call of a trainer has the grant that it needs, and how often.
+GRANTS = {"": 40, "none": 1, "of another secret": 1, "for little": 2, "damaged": 1}
+OTHER_SECRET = b"the secret of another installation, which is none of this one's"
+LONGEST_GRANT = 4_000  # gRPC itself refuses longer metadata, without an ErrorInfo
+PREFIXES = ("audio", "jobs", "recordings")
 SIDES = ("unary", "stream")
 ENDINGS = ("close", "cancel", "silence")
 # Reasons that blame what works, such as the database that has undone a change as a deadlock.
@@ -80,6 +86,7 @@ class Call:
     patience: float
     compressed: bool
     seconds: float  # that it may take
+    grant: str  # one of GRANTS; only calls of a trainer have one
 
     @property
     def is_cut(self) -> bool:
@@ -138,7 +145,8 @@ def make(
     patience, compressed = rng.choice(PATIENCE_SECONDS), rng.random() < 0.15
     if method.name in WORK:
         seconds = WORK_SECONDS
-    return Call(seed, number, method, data, ending, patience, compressed, seconds)
+    (grant,) = rng.choices(list(GRANTS), list(GRANTS.values()))
+    return Call(seed, number, method, data, ending, patience, compressed, seconds, grant)
 
 
 def _stream(method: MethodDescriptor, rng: random.Random, maker: Maker) -> Iterable[Any]:
@@ -161,13 +169,29 @@ def _make_whole(messages: list[Any]) -> None:
         messages[0].metadata.size_bytes = sum(len(message.part.data) for message in messages[1:])
 
 
-async def perform(call: Call, channel: aio.Channel, known: Known) -> Outcome:
+def _metadata(call: Call, signer: Signer) -> Metadata:
+    """The grant of a call of a trainer."""
+    if call.package != "earmark.internal.v1" or call.grant == "none":
+        return ()
+    request = None if call.method.client_streaming else call.messages[0]
+    prefixes = ("audio/none",) if call.grant == "for little" else PREFIXES
+    if call.grant == "of another secret":
+        signer = Signer(OTHER_SECRET)
+    ((key, value),) = signer.metadata(call.method.name, request, reads=prefixes, writes=prefixes)
+    if call.grant == "damaged":
+        value = damaged(bytes(value), random.Random(f"{call.seed} {call.number} grant"))[:LONGEST_GRANT]
+    return ((key, value),)
+
+
+async def perform(call: Call, channel: aio.Channel, known: Known, signer: Signer) -> Outcome:
     """Makes the call, and cancels it if it is meant to be cancelled or stays open."""
     method, started = call.method, time.monotonic()
     shape = f"{SIDES[method.client_streaming]}_{SIDES[method.server_streaming]}"
     compression = grpc.Compression.Gzip if call.compressed else None
     request = _sent(call) if method.client_streaming else call.messages[0]
-    opened = getattr(channel, shape)(call.path)(request, timeout=call.seconds, compression=compression)
+    opened = getattr(channel, shape)(call.path)(
+        request, timeout=call.seconds, compression=compression, metadata=_metadata(call, signer)
+    )
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(call.patience if call.is_cut else None):

@@ -97,7 +97,8 @@ class Fuzzer:
     async def _calls(self, numbers: Iterable[int]) -> None:
         for number in numbers:
             call = make(self.report.seed, number, self._methods, self._known, self._call_seconds)
-            outcome = await perform(call, self._system.channels[call.package], self._known)
+            channel = self._system.channels[call.package]
+            outcome = await perform(call, channel, self._known, self._system.signer)
             self.report.add(call, outcome)
             if outcome.problem:
                 self._progress(f"{call}: {outcome.problem}")

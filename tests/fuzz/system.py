@@ -11,7 +11,9 @@ from grpc import aio
 
 from bench.load.system import Server, server
 from earmark.client import Client, connect
+from earmark.grants import Signer
 from earmark.storage.embedded import EmbeddedPostgres
+from earmark.trainer_secret import find_secrets
 from earmark.v1 import annotation_service_pb2 as annotations
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import dataset_service_pb2 as datasets
@@ -33,6 +35,8 @@ class System:
     gateway: Server
     trainer: Server
     channels: dict[str, aio.Channel]
+    # Of the gateway, for the calls of the trainer.
+    signer: Signer
     bystander: "Bystander"
     victim: Victim
     models: list[models.Model]
@@ -138,7 +142,8 @@ async def started(folder: Path) -> AsyncIterator[System]:
         await trained(channel, *spared.job_ids, *victim.job_ids)
         bystander = Bystander(stack.enter_context(connect(gateway.address)), spared)
         active = await active_models(channel, bystander.ids)
-        yield System(folder, gateway, trainer, channels, bystander, victim, active)
+        signer = Signer(find_secrets(None, folder)[0])
+        yield System(folder, gateway, trainer, channels, signer, bystander, victim, active)
 
 
 @asynccontextmanager

@@ -10,15 +10,16 @@ import pytest
 
 from earmark.client import connect
 from earmark.v1 import dataset_service_pb2
+from tests.certificates import Authority
 from tests.system.services import EARMARK
 
 
 class Up:
     """`earmark up` on a data directory; `wait_until_up` sets `address`."""
 
-    def __init__(self, data_dir: Path, folder: Path | None = None) -> None:
+    def __init__(self, data_dir: Path, folder: Path | None = None, **settings: str) -> None:
         environment = os.environ | {"EARMARK_DATA_DIR": str(data_dir), "COLUMNS": "200"}
-        environment |= {"EARMARK_PORT": "0", "EARMARK_TRAINER_PORT": "0"}
+        environment |= {"EARMARK_PORT": "0", "EARMARK_TRAINER_PORT": "0"} | settings
         self.process = subprocess.Popen(
             [EARMARK, "up"],
             cwd=folder,
@@ -42,8 +43,8 @@ class Up:
         return self.process.communicate()
 
 
-def create_dataset(address: str, name: str) -> None:
-    with connect(address) as client:
+def create_dataset(address: str, name: str, ca: str | None = None) -> None:
+    with connect(address, ca=ca) as client:
         client.datasets.CreateDataset(dataset_service_pb2.CreateDatasetRequest(name=name))
 
 
@@ -58,8 +59,13 @@ def test_nothing_is_imported_from_the_current_folder_and_a_stop_leaves_no_proces
     for name in ("earmark", "gateway", "trainer", "storage", "asyncpg", "ctypes", "jax"):
         (folder / name).mkdir(parents=True)
         (folder / name / "__init__.py").write_text(f"raise SystemExit('imported the user\\'s {name}')")
-    up = Up(tmp_path, folder)
+    authority = Authority(tmp_path)
+    shown = authority.files("gateway")
+    tls = {"EARMARK_TLS_CERTIFICATE": str(shown.certificate), "EARMARK_TLS_KEY": str(shown.key)}
+    up = Up(tmp_path, folder, **tls)
     up.wait_until_up()
+    create_dataset(up.address, "calls", ca=str(authority.path))
+    assert (tmp_path / "trainer-secret").stat().st_mode & 0o777 == 0o600
     processes = up.descendants()
     assert len(processes) >= 4
     up.stop()

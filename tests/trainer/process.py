@@ -20,7 +20,9 @@ from grpc_status import rpc_status
 from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
 from earmark.storage.objects import ObjectStore
+from earmark.trainer_secret import find_secrets
 from earmark.v1 import training_config_pb2
+from tests.trainer.grants import granted
 
 SECONDS = 60  # how long a test waits for anything before it fails
 JOB_ID = "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55"
@@ -34,6 +36,7 @@ class Trainer:
     stub: pb_grpc.TrainerServiceStub
     channel: grpc.Channel
     objects: ObjectStore
+    secret: bytes
 
     def capacity(self) -> pb.Capacity:
         return self.stub.GetCapacity(pb.GetCapacityRequest(), timeout=SECONDS).capacity
@@ -87,6 +90,7 @@ class Trainer:
 @contextmanager
 def running(data_dir: Path, *flags: str) -> Iterator[Trainer]:
     # A gateway gives the store its id.
+    data_dir.mkdir(exist_ok=True)
     objects = ObjectStore.open(str(data_dir / "objects")).created()
     process = subprocess.Popen(
         [sys.executable, "-m", "earmark.trainer", "--trainer-port", "0", "--data-dir", str(data_dir), *flags],
@@ -97,9 +101,11 @@ def running(data_dir: Path, *flags: str) -> Iterator[Trainer]:
         line = process.stdout.readline()
         assert line.startswith("trainer listening on 127.0.0.1:")
         address = line.split()[-1]
-        with grpc.insecure_channel(address) as channel:
+        # There is none where gateways are known by their certificates.
+        secret = next(iter(find_secrets(None, data_dir)), b"")
+        with granted(grpc.insecure_channel(address), secret) as channel:
             stub = pb_grpc.TrainerServiceStub(channel)
-            yield Trainer(process, address, data_dir, stub, channel, objects)
+            yield Trainer(process, address, data_dir, stub, channel, objects, secret)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(SECONDS)

@@ -5,7 +5,9 @@ MESSAGE_BYTES = 1000
 
 
 class CallError(Exception):
-    """`reason` names an earmark.v1.ErrorReason or is NO_FREE_SLOT. A long message is shortened.
+    """`reason`: an earmark.v1.ErrorReason, NO_FREE_SLOT, GRANT_REFUSED or NOT_GRANTED.
+
+    A long message is shortened.
 
     `field` is the request field that a BadRequest detail names; empty if no field is at fault.
     """

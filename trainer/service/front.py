@@ -25,7 +25,7 @@ from earmark.trainer.service.detection_process import LiveDetection
 from earmark.trainer.service.errors import CallError, StoppingError
 from earmark.trainer.service.file_detection import MAX_RECORDING_BYTES, FileDetection
 from earmark.trainer.service.interruptible import interruptible, read_request
-from earmark.trainer.service.keys import check_below
+from earmark.trainer.service.keys import check_read
 from earmark.trainer.service.live import LiveAudio, live_audio
 from earmark.trainer.service.processes import ProcessLostError
 from earmark.trainer.service.runtime import Runtime
@@ -196,7 +196,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         first = await read_request(self._grace_over, requests, self._longest_wait)
         if first is None or first.WhichOneof("content") != "start":
             raise CallError("INVALID_FIELD", "the first message must be the start", "start")
-        check_below("jobs", weights=first.start.weights, model_config=first.start.model_config)
+        check_read(weights=first.start.weights, model_config=first.start.model_config)
         if first.start.HasField("live"):
             await self._detect_live(first.start, requests, context)
             return
@@ -294,7 +294,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     async def ExportModel(self, request: pb.ExportModelRequest, context: Context) -> None:
         """Writes what the exported file is, then its bytes, each part once the one before is on its way."""
         self._refuse_if_stopping()
-        check_below("jobs", weights=request.weights, model_config=request.model_config)
+        check_read(weights=request.weights, model_config=request.model_config)
         with self.runtime.scratch.folder() as folder:
             path = folder / "exported"
             exporting = self.runtime.detection_process.export(

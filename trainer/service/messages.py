@@ -25,7 +25,7 @@ from earmark.trainer.service.detection_job import (
     Quiet,
 )
 from earmark.trainer.service.errors import CallError
-from earmark.trainer.service.keys import check_below, check_written
+from earmark.trainer.service.keys import check_read, check_written
 from earmark.trainer.workers.wire import DetectedArtifact, LivePcm, LiveProgress, LiveRequest
 from earmark.v1 import (
     detection_pb2,
@@ -41,6 +41,8 @@ CODES = {
     "INVALID_MESSAGE": code_pb2.INVALID_ARGUMENT,
     "INVALID_UPLOAD": code_pb2.INVALID_ARGUMENT,
     "INVALID_AUDIO": code_pb2.INVALID_ARGUMENT,
+    "GRANT_REFUSED": code_pb2.UNAUTHENTICATED,
+    "NOT_GRANTED": code_pb2.PERMISSION_DENIED,
     "NOT_FOUND": code_pb2.NOT_FOUND,
     "NO_FREE_SLOT": code_pb2.RESOURCE_EXHAUSTED,
     "STREAM_IDLE": code_pb2.DEADLINE_EXCEEDED,
@@ -171,13 +173,13 @@ def from_detection_config(config: detection_pb2.DetectionConfig) -> dict[str, ob
 
 
 def from_detection_job(job: pb.DetectFilesRequest.Job) -> DetectionJob:
-    """Raises CallError for a key that is not of a model."""
-    check_below("jobs", weights=job.weights, model_config=job.model_config)
+    """Raises CallError for a key that is not granted."""
+    check_read(weights=job.weights, model_config=job.model_config)
     return DetectionJob(job.weights, job.model_config, job.sha256, from_detection_config(job.config))
 
 
 def from_detection_file(request: pb.DetectFilesRequest) -> JobFile:
-    """Raises CallError for any other message, and for a key that is not of this file."""
+    """Raises CallError for any other message, and for a key that is not granted."""
     file = request.file
     keys = {name: key for name in ("features", "source") if (key := getattr(file, name))}
     if request.WhichOneof("content") != "file" or len(keys) + bool(file.uri) != 1:
@@ -187,8 +189,7 @@ def from_detection_file(request: pb.DetectFilesRequest) -> JobFile:
             " URI of its source",
             "file",
         )
-    kind = "recordings" if file.source.startswith("recordings/") else "audio"
-    check_below(f"{kind}/{file.file_id}", **keys)
+    check_read(**keys)
     return JobFile(file.file_id, file.features, file.source, file.duration_ms, file.uri)
 
 
@@ -309,25 +310,23 @@ def to_detection(artifact: DetectedArtifact) -> detection_pb2.Detection:
 
 
 def check_keys_of_job(job: pb.TrainRequest.Job) -> None:
-    """Raises CallError for a key that is neither of this job nor of a model's."""
-    own = {name: getattr(job, name) for name in ("prefix", "resume_from")}
-    of_models = {name: getattr(job, name) for name in ("base_weights", "base_model_config")}
-    check_below(f"jobs/{job.training_job_id}", **{name: key for name, key in own.items() if key})
-    check_below("jobs", **{name: key for name, key in of_models.items() if key})
+    """Raises CallError for a key that is not granted."""
+    check_written(prefix=job.prefix)
+    read = {name: getattr(job, name) for name in ("resume_from", "base_weights", "base_model_config")}
+    check_read(**{name: key for name, key in read.items() if key})
 
 
 def check_keys_of_audio(request: pb.ProcessAudioRequest) -> None:
-    """Raises CallError for a key that is not of this file, or that its upload has."""
-    written = {"features": request.features} | ({"audio": request.audio} if request.audio else {})
-    check_below(f"audio/{request.audio_file_id}", source=request.source, **written)
-    check_written(**written)
+    """Raises CallError for a key that is not granted, or that an upload has."""
+    check_read(source=request.source)
+    check_written(features=request.features, **({"audio": request.audio} if request.audio else {}))
 
 
 def add_to(files: list[pb.TrainRequest.File], request: pb.TrainRequest) -> None:
     """Adds what a later message of a Train call has. Raises CallError for any other message."""
     match request.WhichOneof("content"):
         case "file":
-            check_below(f"audio/{request.file.audio_file_id}", features=request.file.features)
+            check_read(features=request.file.features)
             files.append(request.file)
         case "more_annotations" if files:
             files[-1].annotations.extend(request.more_annotations.annotations)

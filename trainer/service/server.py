@@ -1,23 +1,24 @@
 """The trainer as a running gRPC server: starts, serves and drains it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import grpc
-from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from earmark.configuration import check_folder
-from earmark.health import BACKGROUND, follow
+from earmark.configuration import SettingsError, check_folder
+from earmark.health import BACKGROUND, TLS, follow
 from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
 from earmark.reflection import enable_reflection
 from earmark.storage.store_check import check_store
-from earmark.trainer.service.errors import CallError, StoppingError
+from earmark.tls import ServerCertificate, ServerTls
+from earmark.trainer.service.errors import StoppingError
 from earmark.trainer.service.front import ABORT_SECONDS, SERVICE, TrainerService
+from earmark.trainer.service.guard import Guard
 from earmark.trainer.service.interruptible import interruptible
 from earmark.trainer.service.runtime import Runtime
 from earmark.trainer.settings import TrainerSettings
+from earmark.trainer_secret import find_secrets, is_loopback, make_secret
 
 SERVER_OPTIONS = (
     ("grpc.so_reuseport", 0),  # a second trainer on this port is a mistake
@@ -32,30 +33,6 @@ SERVER_OPTIONS = (
 )
 
 
-class DecodeErrors(grpc.aio.ServerInterceptor):
-    """Hands a CallError to the rpc in place of bytes that are no message, for which gRPC has UNKNOWN."""
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Any:
-        handler = await continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith(f"/{SERVICE}/"):
-            return handler
-        return handler._replace(request_deserializer=_or_error(handler.request_deserializer))
-
-
-def _or_error(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    def decoded(data: bytes) -> Any:
-        try:
-            return decode(data)
-        except DecodeError:
-            return CallError("INVALID_MESSAGE", "the bytes are no message of this rpc")
-
-    return decoded
-
-
 class CannotListenError(Exception):
     """The trainer cannot listen on its address."""
 
@@ -67,33 +44,66 @@ async def serve(settings: TrainerSettings, stop: asyncio.Event, announce: Callab
     ObjectStoreError or CannotListenError if it cannot start.
     """
     await asyncio.to_thread(check_folder, settings.data_dir)
+    tls = settings.tls
+    accepted = await asyncio.to_thread(_secrets, settings, tls)
+    certificate = None if tls is None else await asyncio.to_thread(ServerCertificate, tls)
     try:
         await interruptible(stop, check_store(settings.object_store_url, deletes=False))
     except StoppingError:
         return
-    server = grpc.aio.server(interceptors=(DecodeErrors(),), options=SERVER_OPTIONS)
-    try:
-        port = server.add_insecure_port(f"{settings.host}:{settings.trainer_port}")
-    except RuntimeError as error:
-        raise CannotListenError(
-            f"cannot listen on {settings.host}:{settings.trainer_port}: is another trainer running? Set"
-            " EARMARK_TRAINER_PORT to a free port, and EARMARK_HOST to an address of this machine"
-        ) from error
+    server = grpc.aio.server(interceptors=(Guard(accepted),), options=SERVER_OPTIONS)
+    port = _bind(server, settings, certificate)
     async with Runtime.open(settings) as runtime:
         service, health_service = TrainerService(runtime), health.aio.HealthServicer()
         pb_grpc.add_TrainerServiceServicer_to_server(service, server)
         health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
-        enable_reflection(server, (SERVICE, health.SERVICE_NAME))
+        if settings.reflects:
+            enable_reflection(server, (SERVICE, health.SERVICE_NAME))
         for name in (SERVICE, ""):
             await health_service.set(name, health_pb2.HealthCheckResponse.SERVING)
         checks = {BACKGROUND: lambda: not runtime.background.keeps_failing()}
-        following = runtime.background.start("health", lambda: follow(health_service, checks))
+        tasks = {"health": lambda: follow(health_service, checks)}
+        if certificate is not None:
+            checks[TLS] = lambda: not certificate.problem
+            tasks["watching the certificate"] = certificate.follow
+        following = [runtime.background.start(name, work) for name, work in tasks.items()]
         await server.start()
         announce(f"{settings.host}:{port}")
         try:
             await stop.wait()
         finally:
-            following.cancel()
+            for task in following:
+                task.cancel()
             await health_service.enter_graceful_shutdown()
             await service.drain()
             await server.stop(ABORT_SECONDS)
+
+
+def _secrets(settings: TrainerSettings, tls: ServerTls | None) -> Sequence[bytes]:
+    """The secrets that may sign grants; none if gateways are known by their certificates alone.
+
+    Raises SettingsError if anybody who reaches the port could use it.
+    """
+    found = find_secrets(settings.trainer_secret, settings.data_dir)
+    if found or (tls is not None and tls.client_ca is not None):
+        return found
+    if is_loopback(settings.host):
+        return make_secret(settings.data_dir)
+    raise SettingsError(
+        f"EARMARK_HOST is {settings.host}, and the trainer has no secret: whoever reaches it could read and "
+        "write every object. Set EARMARK_TRAINER_SECRET, to what the gateways have, or "
+        "EARMARK_TRAINER_TLS_CERTIFICATE, EARMARK_TRAINER_TLS_KEY and EARMARK_TRAINER_TLS_CA"
+    )
+
+
+def _bind(server: grpc.aio.Server, settings: TrainerSettings, certificate: ServerCertificate | None) -> int:
+    address = f"{settings.host}:{settings.trainer_port}"
+    try:
+        if certificate is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, certificate.credentials())
+    except RuntimeError as error:
+        raise CannotListenError(
+            f"cannot listen on {address}: is another trainer running? Set EARMARK_TRAINER_PORT to a free "
+            "port, and EARMARK_HOST to an address of this machine"
+        ) from error

@@ -8,7 +8,7 @@ import structlog
 from earmark.trainer.service.changes import Changes
 from earmark.trainer.service.processes import Child, ProcessLostError
 from earmark.trainer.settings import TrainerSettings
-from earmark.trainer.workers.wire import Ready
+from earmark.trainer.workers.wire import Ready, WorkerSettings
 
 BACKOFF_SECONDS = (
     0.0,
@@ -32,7 +32,9 @@ class Supervisor:
         self, module: str, settings: TrainerSettings, environment: Mapping[str, str], changes: Changes
     ) -> None:
         self._module = module
-        self._settings = settings
+        self._settings = WorkerSettings(
+            settings.object_store_url, settings.log_level, settings.network, settings.precompile
+        )
         self._environment = environment
         self._changes = changes
         self._child: Child | None = None

@@ -19,7 +19,6 @@ from earmark.trainer.export.native import archive
 from earmark.trainer.features.stored import unpack_features
 from earmark.trainer.logs import configure_logging
 from earmark.trainer.scoring.detection import detect
-from earmark.trainer.settings import TrainerSettings
 from earmark.trainer.workers.answers import ModelCache, failed
 from earmark.trainer.workers.device import warm_up
 from earmark.trainer.workers.file_scorer import FileScorer
@@ -38,12 +37,13 @@ from earmark.trainer.workers.wire import (
     ModelRequest,
     Outcome,
     Ready,
+    WorkerSettings,
 )
 
 Answer = TypeVar("Answer")
 
 
-def serve(connection: Connection, settings: TrainerSettings) -> None:
+def serve(connection: Connection, settings: WorkerSettings) -> None:
     """Sends Ready, then answers each request; see _Lanes.
 
     Raises EOFError when the front has closed its end, and SystemExit after a failure of the device.

@@ -13,14 +13,13 @@ from earmark.trainer.job import NetworkSize, ShouldStop, Stop, TrainingJob
 from earmark.trainer.learning.loop import train
 from earmark.trainer.learning.precompile import precompile
 from earmark.trainer.logs import configure_logging
-from earmark.trainer.settings import TrainerSettings
 from earmark.trainer.workers.device import device_failure, error_summary, warm_up
-from earmark.trainer.workers.wire import Failed, Ready, StopJob, Stopped
+from earmark.trainer.workers.wire import Failed, Ready, StopJob, Stopped, WorkerSettings
 
 log = structlog.get_logger()
 
 
-def serve(connection: Connection, settings: TrainerSettings) -> None:
+def serve(connection: Connection, settings: WorkerSettings) -> None:
     """Sends Ready, then answers each TrainingJob with its events.
 
     The last message of a job is Completed, Failed or Stopped. Raises EOFError when the front has closed its

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from earmark.trainer.job import Stop
+from earmark.trainer.job import NetworkSize, Stop
 
 # Of a process that is not trusted: one line, which a database can store.
 Text = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f]*$")]
@@ -43,6 +43,16 @@ class Failed:
     reason: str
     message: str
     ends_process: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """The first message to a process with JAX. See TrainerSettings, whose secrets stay with the front."""
+
+    object_store_url: str
+    log_level: str
+    network: NetworkSize
+    precompile: bool
 
 
 @dataclass(frozen=True, slots=True)

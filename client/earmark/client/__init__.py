@@ -13,6 +13,7 @@ is the same client for asyncio.
 from earmark.client.backoff import Backoff
 from earmark.client.calls import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, channel_options
 from earmark.client.channel import Client, connect
+from earmark.client.connection import ConnectionSettingsError
 from earmark.client.errors import EarmarkError, Explanation, FieldViolation, PreconditionViolation, explain
 from earmark.client.live import detect_live
 from earmark.client.parts import Detections, IncompleteReplyError
@@ -26,6 +27,7 @@ __all__ = [
     "TERMINAL_STATUSES",
     "Backoff",
     "Client",
+    "ConnectionSettingsError",
     "Detections",
     "EarmarkError",
     "Explanation",

@@ -12,7 +12,8 @@ from grpc import aio
 Detail = TypeVar("Detail")
 
 _HINTS = {
-    "UNAVAILABLE": "Is the gateway running at this address? `earmark up` starts one on this machine.",
+    "UNAVAILABLE": "Is the gateway running at this address? `earmark up` starts one on this machine. If its "
+    "connections are encrypted, EARMARK_CA names the authority of its certificate.",
     "DEADLINE_EXCEEDED": "No answer came within the `timeout`, but a change may have been made all the same. "
     "Repeat it with the same request_id, so that it is not made twice, or give it more time.",
 }

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Self
 
-import grpc
-
 from earmark.client.errors import EarmarkError
 
 DEFAULT_PORT = 50051
@@ -29,7 +27,6 @@ _FIRST_PAUSE = 1.0
 # A signal that arrives just before a wait begins does not interrupt it, so no wait is longer than this.
 _LONGEST_WAIT = 1.0
 _LONGEST_PAUSE = 30.0
-_SERVING = b"\x08\x01"
 # The child asks Linux to stop it when its parent ends, however that happens, and then becomes the service.
 # Nothing is imported from the current folder (-P), which may have anything in it.
 # Linux takes the thread that started the child for its parent, so a short-lived thread must not start one.
@@ -185,7 +182,7 @@ class LocalSystem:
         self.stop()
 
     def start(self) -> None:
-        """Start both and return once the gateway is healthy. Raises ServiceError if one cannot start."""
+        """Start both and return once the gateway serves. Raises ServiceError if one cannot start."""
         for name in ("trainer", "gateway"):
             require_extra(name)
         # Only the gateway on this machine calls the trainer: it stays private, whatever EARMARK_HOST is.
@@ -195,7 +192,6 @@ class LocalSystem:
         gateway = self._start(self._gateway)
         self._settings["EARMARK_PORT"] = gateway.rpartition(":")[2]
         self.address = reachable(gateway)
-        _await_health(self.address)
 
     def serve(self) -> None:
         """Supervise both until `ask_to_stop`: restart one that exits, after a pause that grows."""
@@ -267,19 +263,6 @@ def reachable(address: str) -> str:
     """Return `address` as clients on this machine must write it: a wildcard host becomes localhost."""
     host, _, port = address.rpartition(":")
     return f"localhost:{port}" if host in {"", "0.0.0.0", "[::]", "::", "*"} else address  # noqa: S104
-
-
-def _await_health(address: str) -> None:
-    """Wait until the gateway's standard health service reports SERVING. Raises ServiceError after a while."""
-    deadline = time.monotonic() + START_SECONDS
-    with grpc.insecure_channel(address) as channel:
-        # Called by name and compared in wire form: the health stubs are not part of the base install.
-        check: Callable[..., bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
-        while time.monotonic() < deadline:
-            if check(b"", wait_for_ready=True, timeout=deadline - time.monotonic()) == _SERVING:
-                return
-            time.sleep(0.1)
-    raise ServiceError(f"the gateway at {address} did not become healthy")
 
 
 def _seconds_until(moment: float) -> float:

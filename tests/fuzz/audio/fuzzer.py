@@ -119,7 +119,11 @@ class AudioFuzzer:
             audio=f"{key}/normalized.flac",
             features=f"{key}/features",
         )
-        *_, last = [each async for each in self._trainer.ProcessAudio(request, timeout=FILE_SECONDS)]
+        grant = self._system.signer.metadata(
+            "ProcessAudio", request.SerializeToString(), reads=(key,), writes=(key,)
+        )
+        call = self._trainer.ProcessAudio(request, timeout=FILE_SECONDS, metadata=grant)
+        *_, last = [each async for each in call]
         return None if last.HasField("ready") else last.failed.error_message
 
     async def _upload(self, files: Sequence[File]) -> None:

@@ -8,6 +8,8 @@ import grpc
 from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
 from earmark.trainer.service.server import serve
 from earmark.trainer.settings import TrainerSettings
+from earmark.trainer_secret import find_secrets
+from tests.trainer.grants import granted
 
 
 @asynccontextmanager
@@ -17,7 +19,8 @@ async def serving(settings):
     server = asyncio.create_task(serve(settings, stop, address.set_result))
     try:
         async with grpc.aio.insecure_channel(await address) as channel:
-            yield pb_grpc.TrainerServiceStub(channel)
+            (secret,) = find_secrets(settings.trainer_secret, settings.data_dir)
+            yield pb_grpc.TrainerServiceStub(granted(channel, secret))
     finally:
         stop.set()
         await server

@@ -13,6 +13,7 @@ from earmark.storage.queries.training import ManifestFile
 from earmark.trainer.events import Notice, NoticeCode
 from earmark.trainer.job import BaseModel
 from earmark.trainer.service.errors import CallError
+from earmark.trainer.service.keys import Granted, set_granted
 from earmark.trainer.service.messages import add_to, from_job, to_response
 from earmark.v1 import training_service_pb2
 from tests.trainer.process import training_job
@@ -96,6 +97,7 @@ def test_a_figure_without_a_value_stays_unset():
 
 @pytest.mark.parametrize("count", [0, 1, MESSAGE_ANNOTATIONS, 3 * MESSAGE_ANNOTATIONS + 1])
 def test_a_file_with_any_number_of_annotations_reaches_the_trainer_in_parts(count):
+    set_granted(Granted(reads=("audio",)))
     channels = (None, 0, 1)
     marks = [("click", 10 * number, 10 * number + 5, 1.0, channels[number % 3]) for number in range(count)]
     files: list[pb.TrainRequest.File] = []

@@ -1,10 +1,12 @@
-"""What callers other than gateways may send: bytes that are no message, and keys of others' objects."""
+"""What a call may not send: bytes that are no message, and keys of objects that it is not granted."""
 
 import grpc
 import pytest
 
 from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
 from tests.sounds import bursts, encoded
+from tests.trainer.grants import granted
 from tests.trainer.process import (
     JOB_ID,
     SECONDS,
@@ -17,7 +19,18 @@ from tests.trainer.process import (
 
 METHODS = list(pb.DESCRIPTOR.services_by_name["TrainerService"].methods)
 UPLOAD = "audio/another/source"
-MODELS = {"base_weights": "jobs/other/model.safetensors", "base_sha256": "0"}
+NOT_GRANTED = (grpc.StatusCode.PERMISSION_DENIED, "NOT_GRANTED")
+INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+MODELS = {"base_weights": "jobs/one/model.safetensors", "base_sha256": "0"}
+
+
+@pytest.fixture(scope="module")
+def granted_one(trainer):
+    """A stub whose calls are granted the objects of one file, one job and one model."""
+    own = ("audio/one", f"jobs/{JOB_ID}", "jobs/one", "recordings/one")
+    channel = granted(grpc.insecure_channel(trainer.address), trainer.secret, own, own)
+    with channel:
+        yield pb_grpc.TrainerServiceStub(channel)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
@@ -34,81 +47,81 @@ def test_bytes_that_are_no_message_are_refused_in_words(trainer, method) -> None
 
 
 @pytest.mark.parametrize(
-    "keys",
+    ("keys", "refusal"),
     [
-        {"audio": "store-id"},
-        {"audio": UPLOAD},
-        {"features": "audio/one/../another/source"},
-        {"features": "/audio/one/features"},
-        {"features": "audio/one/source"},
-        {"audio": "audio/one/features"},
-        {"source": UPLOAD},
+        ({"audio": "store-id"}, NOT_GRANTED),
+        ({"audio": UPLOAD}, NOT_GRANTED),
+        ({"audio": "audio/one-more/audio"}, NOT_GRANTED),
+        ({"features": "audio/one/../another/source"}, INVALID),
+        ({"features": "/audio/one/features"}, INVALID),
+        ({"features": "audio/one/source"}, INVALID),
+        ({"audio": "audio/one/features"}, INVALID),
+        ({"source": UPLOAD}, NOT_GRANTED),
     ],
     ids=str,
 )
-def test_a_file_is_read_and_written_only_below_its_own_prefix(trainer, keys) -> None:
+def test_a_file_is_read_and_written_only_below_what_is_granted(trainer, granted_one, keys, refusal) -> None:
     sound = encoded(bursts(1, 1)[0], "WAV")
     for key in (UPLOAD, "audio/one/source"):
         trainer.objects.put(key, sound)
     store_id = trainer.objects.get("store-id")
     request = audio_request("one")
     request.MergeFrom(pb.ProcessAudioRequest(**keys))
-    responses, error = responses_and_error(trainer.stub.ProcessAudio(request, timeout=SECONDS))
+    responses, error = responses_and_error(granted_one.ProcessAudio(request, timeout=SECONDS))
     assert responses == []
-    assert failure(error) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    assert failure(error) == refusal
     assert next(iter(keys)) in error.details()
     assert trainer.objects.get("store-id") == store_id
     assert [trainer.objects.get(key) for key in (UPLOAD, "audio/one/source")] == [sound, sound]
 
 
 @pytest.mark.parametrize(
-    ("keys", "file"),
+    ("keys", "file", "refusal"),
     [
-        ({"prefix": "jobs/another"}, {}),
-        ({"prefix": f"jobs/{JOB_ID}/../another"}, {}),
-        ({"resume_from": "jobs/another/checkpoint"}, {}),
-        ({**MODELS, "base_model_config": UPLOAD}, {}),
-        ({}, {"audio_file_id": "one", "features": UPLOAD}),
+        ({"prefix": "jobs/another"}, {}, NOT_GRANTED),
+        ({"prefix": f"jobs/{JOB_ID}/../another"}, {}, INVALID),
+        ({"resume_from": "jobs/another/checkpoint"}, {}, NOT_GRANTED),
+        ({**MODELS, "base_model_config": UPLOAD}, {}, NOT_GRANTED),
+        ({}, {"audio_file_id": "one", "features": UPLOAD}, NOT_GRANTED),
     ],
     ids=str,
 )
-def test_a_job_names_only_its_own_objects_and_those_of_models_and_of_its_files(trainer, keys, file) -> None:
+def test_a_job_names_only_objects_that_are_granted(trainer, granted_one, keys, file, refusal) -> None:
     job = training_job()
     job.MergeFrom(pb.TrainRequest.Job(**keys))
     requests = [pb.TrainRequest(job=job), *([pb.TrainRequest(file=file)] if file else [])]
-    _, error = responses_and_error(trainer.warm().stub.Train(iter(requests), timeout=SECONDS))
-    assert failure(error) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    trainer.warm()
+    _, error = responses_and_error(granted_one.Train(iter(requests), timeout=SECONDS))
+    assert failure(error) == refusal
     assert [*file, *keys][-1] in error.details()
 
 
-def test_a_detection_names_only_objects_of_models(trainer) -> None:
+def test_a_detection_names_only_objects_that_are_granted(granted_one) -> None:
     start = pb.DetectRequest.Start(weights=UPLOAD, model_config="jobs/one/model.json")
-    _, error = responses_and_error(
-        trainer.stub.Detect(iter([pb.DetectRequest(start=start)]), timeout=SECONDS)
-    )
-    assert failure(error) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    _, error = responses_and_error(granted_one.Detect(iter([pb.DetectRequest(start=start)]), timeout=SECONDS))
+    assert failure(error) == NOT_GRANTED
 
 
 @pytest.mark.parametrize(
-    ("changes", "file"),
+    ("changes", "file", "refusal"),
     [
-        ({"weights": UPLOAD}, {}),
-        ({}, {"file_id": "one", "source": UPLOAD}),
-        ({}, {"file_id": "one", "features": "recordings/one/features"}),
-        ({}, {"file_id": "one", "source": "recordings/one/../two/source"}),
-        ({}, {"file_id": "one", "source": "audio/one/source", "features": "audio/one/features"}),
-        ({}, {"file_id": "one"}),
+        ({"weights": UPLOAD}, {}, NOT_GRANTED),
+        ({}, {"file_id": "one", "source": UPLOAD}, NOT_GRANTED),
+        ({}, {"file_id": "one", "features": "recordings/two/features"}, NOT_GRANTED),
+        ({}, {"file_id": "one", "source": "recordings/one/../two/source"}, INVALID),
+        ({}, {"file_id": "one", "source": "audio/one/source", "features": "audio/one/features"}, INVALID),
+        ({}, {"file_id": "one"}, INVALID),
     ],
     ids=str,
 )
-def test_a_detection_job_names_only_objects_of_its_model_and_of_its_files(
-    trainer, model, changes, file
+def test_a_detection_job_names_only_objects_that_are_granted(
+    trainer, granted_one, model, changes, file, refusal
 ) -> None:
     job = detection_job(model)
     job.MergeFrom(pb.DetectFilesRequest.Job(**changes))
     requests = [pb.DetectFilesRequest(job=job), *([pb.DetectFilesRequest(file=file)] if file else [])]
-    _, error = responses_and_error(trainer.stub.DetectFiles(iter(requests), timeout=SECONDS))
-    assert failure(error) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    _, error = responses_and_error(granted_one.DetectFiles(iter(requests), timeout=SECONDS))
+    assert failure(error) == refusal
     assert trainer.capacity().free_detection_slots == 1
 
 

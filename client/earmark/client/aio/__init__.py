@@ -21,6 +21,7 @@ from earmark.client.aio.watch import (
 )
 from earmark.client.backoff import Backoff
 from earmark.client.calls import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, channel_options
+from earmark.client.connection import ConnectionSettingsError
 from earmark.client.errors import EarmarkError, Explanation, FieldViolation, PreconditionViolation, explain
 from earmark.client.parts import Detections, IncompleteReplyError
 from earmark.client.positions import TERMINAL_STATUSES, FileEvent, JobEvent
@@ -31,6 +32,7 @@ __all__ = [
     "TERMINAL_STATUSES",
     "Backoff",
     "Client",
+    "ConnectionSettingsError",
     "Detections",
     "EarmarkError",
     "Explanation",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from earmark.client import DEFAULT_ADDRESS, Client, connect
+from earmark.client import Client, connect
 from earmark.client.cli.common import Address, errors_on_stderr
 from earmark.v1 import model_service_pb2 as models
 
@@ -21,7 +21,7 @@ def set_alias(
     model: Annotated[str, typer.Argument(help="The model's id, or another alias; it must be active.")],
     *,
     etag: Annotated[str, typer.Option(help="Move it only if this is still its etag.")] = "",
-    address: Address = DEFAULT_ADDRESS,
+    address: Address = None,
 ) -> None:
     """Make an alias name a model, at once for all who use it."""
     with errors_on_stderr(), connect(address) as client:
@@ -35,7 +35,7 @@ def remove_alias(
     alias: Alias,
     *,
     etag: Annotated[str, typer.Option(help="Remove it only if this is still its etag.")] = "",
-    address: Address = DEFAULT_ADDRESS,
+    address: Address = None,
 ) -> None:
     """Remove an alias. Its history stays."""
     with errors_on_stderr(), connect(address) as client:
@@ -45,7 +45,7 @@ def remove_alias(
 @app.command("list")
 def list_aliases(
     model: Annotated[str, typer.Option(help="Only the aliases of this model, by its id.")] = "",
-    address: Address = DEFAULT_ADDRESS,
+    address: Address = None,
 ) -> None:
     """Print each alias, the model that it names, when it moved last, and its etag."""
     with errors_on_stderr(), connect(address) as client:
@@ -54,7 +54,7 @@ def list_aliases(
 
 
 @app.command("history")
-def show_history(alias: Alias, address: Address = DEFAULT_ADDRESS) -> None:
+def show_history(alias: Alias, address: Address = None) -> None:
     """Print every move of an alias, the newest first: when, from which model, to which, and by whom."""
     with errors_on_stderr(), connect(address) as client:
         for move in _moves(client, alias):

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from earmark.client import DEFAULT_ADDRESS, connect, detect_live, export, upload, wait_until_ready
+from earmark.client import connect, detect_live, export, upload, wait_until_ready
 from earmark.client.cli import aliases
-from earmark.client.cli.common import Address, errors_on_stderr
+from earmark.client.cli.common import Address, errors_on_stderr, use_connection
 from earmark.client.cli.follow import follow, follow_all
 from earmark.client.cli.search import Format, Found, is_reference, json_line, search, text, write_labels
 from earmark.client.cli.tables import (
@@ -53,6 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(aliases.app, name="alias")
+app.callback()(use_connection)
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -118,7 +119,7 @@ def _exec_service(service: str, arguments: list[str]) -> None:
 
 
 @app.command("trainers")
-def show_trainers(address: Address = DEFAULT_ADDRESS) -> None:
+def show_trainers(address: Address = None) -> None:
     """Show the gateway's trainers, how many jobs wait for them, and which of its tasks have failed."""
     console = Console()
     with errors_on_stderr(), connect(address) as client:
@@ -131,6 +132,8 @@ def show_trainers(address: Address = DEFAULT_ADDRESS) -> None:
         console.print(job_counts(capacity), highlight=False)
         if capacity.upload_problem:
             console.print(f"the gateway takes no uploads: {capacity.upload_problem}", highlight=False)
+        if capacity.certificate_problem:
+            console.print(f"the gateway's certificate: {capacity.certificate_problem}", highlight=False)
         if left := outdated_files(capacity):
             console.print(left, highlight=False)
         for task in client.admin.ListBackgroundTasks(admin.ListBackgroundTasksRequest()).tasks:
@@ -143,7 +146,7 @@ def watch_job(
     job: Annotated[
         str | None, typer.Argument(help="The training job's id; if left out, all jobs from now on.")
     ] = None,
-    address: Address = DEFAULT_ADDRESS,
+    address: Address = None,
 ) -> None:
     """Follow a training job to its end (exit code 1 unless it completes), or all jobs until Ctrl-C."""
     with errors_on_stderr(), connect(address) as client:
@@ -167,7 +170,7 @@ def upload_files(
         bool, typer.Option("--group-by-folder", help="Take the name of each file's folder as its group.")
     ] = False,
     wait: Annotated[bool, typer.Option(help="Wait until the dataset's files are processed.")] = False,
-    address: Address = DEFAULT_ADDRESS,
+    address: Address = None,
 ) -> None:
     """Upload audio files to a dataset and print each file's id and name."""
     if group and group_by_folder:
@@ -227,7 +230,7 @@ def detect_files(
     out: Annotated[
         Path | None, typer.Option(help="The file to write, or for labels the folder [standard output].")
     ] = None,
-    address: Address = DEFAULT_ADDRESS,
+    address: Address = None,
 ) -> None:
     """Find artifacts in recordings, or in live audio; exits with 1 if a recording cannot be used."""
     labels = form in (Format.AUDACITY, Format.RAVEN)
@@ -279,7 +282,7 @@ def report(
     *,
     job: Annotated[bool, typer.Option(help="Report a detection job rather than a model.")] = False,
     out: Annotated[Path | None, typer.Option(help="The file to write [ID.html].")] = None,
-    address: Address = DEFAULT_ADDRESS,
+    address: Address = None,
 ) -> None:
     """Write the report of a model or of a detection job: one HTML page with figures and pictures."""
     path = out or Path(f"{subject}.html")
@@ -305,7 +308,7 @@ def export_model(
     sample_rate: Annotated[
         int, typer.Option(help="Of the PCM that the ONNX form takes, in Hz [16000].", show_default=False)
     ] = 0,
-    address: Address = DEFAULT_ADDRESS,
+    address: Address = None,
 ) -> None:
     """Write a file with which a model can be run elsewhere."""
     chosen = MODEL_FORMATS[model_format]

@@ -1,5 +1,6 @@
 """`earmark up`: runs a trainer and a gateway on this machine until Ctrl-C."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,8 @@ def run_up(settings: Mapping[str, str]) -> None:
 
 
 def _welcome(address: str) -> str:
-    call = "  grpcurl -plaintext"
+    # EARMARK_CA is for those who call, and names the authority of this gateway's certificate.
+    call = "  grpcurl " + ("-cacert $EARMARK_CA" if "EARMARK_TLS_CERTIFICATE" in os.environ else "-plaintext")
     dataset = """'{"name": "Support calls", "artifact_types": [{"name": "dropout"}]}'"""
     return "\n".join(
         [

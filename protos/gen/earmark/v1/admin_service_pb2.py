@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/v1/admin_service.proto\x12\nearmark.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x01\n\x0e\x42\x61\x63kgroundTask\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n\x08restarts\x18\x02 \x01(\x05R\x08restarts\x12\x1d\n\nlast_error\x18\x03 \x01(\tR\tlastError\x12\x37\n\tfailed_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x66\x61iledAt\x12#\n\rkeeps_failing\x18\x05 \x01(\x08R\x0ckeepsFailing\"\xeb\x02\n\x07Trainer\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12!\n\x0cis_available\x18\x02 \x01(\x08R\x0bisAvailable\x12\x16\n\x06\x64\x65vice\x18\x03 \x01(\tR\x06\x64\x65vice\x12%\n\x0etraining_slots\x18\x04 \x01(\x05R\rtrainingSlots\x12.\n\x13\x66ree_training_slots\x18\x05 \x01(\x05R\x11\x66reeTrainingSlots\x12\x1f\n\x0b\x61udio_slots\x18\x06 \x01(\x05R\naudioSlots\x12(\n\x10\x66ree_audio_slots\x18\x07 \x01(\x05R\x0e\x66reeAudioSlots\x12\x33\n\x07seen_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x06seenAt\x12\x18\n\x07problem\x18\t \x01(\tR\x07problem\x12\x1a\n\x08\x66rontend\x18\n \x01(\tR\x08\x66rontend\"\x14\n\x12GetCapacityRequest\"\xb8\x02\n\x13GetCapacityResponse\x12!\n\x0cwaiting_jobs\x18\x01 \x01(\x05R\x0bwaitingJobs\x12#\n\rtraining_jobs\x18\x02 \x01(\x05R\x0ctrainingJobs\x12%\n\x0etraining_slots\x18\x03 \x01(\x05R\rtrainingSlots\x12.\n\x13\x66ree_training_slots\x18\x04 \x01(\x05R\x11\x66reeTrainingSlots\x12%\n\x0eupload_problem\x18\x05 \x01(\tR\ruploadProblem\x12%\n\x0eoutdated_files\x18\x06 \x01(\x05R\routdatedFiles\x12\x34\n\x16\x66\x61iling_outdated_files\x18\x07 \x01(\x05R\x14\x66\x61ilingOutdatedFiles\"\x15\n\x13ListTrainersRequest\"G\n\x14ListTrainersResponse\x12/\n\x08trainers\x18\x01 \x03(\x0b\x32\x13.earmark.v1.TrainerR\x08trainers\"\x1c\n\x1aListBackgroundTasksRequest\"O\n\x1bListBackgroundTasksResponse\x12\x30\n\x05tasks\x18\x01 \x03(\x0b\x32\x1a.earmark.v1.BackgroundTaskR\x05tasks\"\x10\n\x0eGetLoadRequest\"\xce\x03\n\x0fGetLoadResponse\x12$\n\x0elargest_lag_ms\x18\x01 \x01(\x05R\x0clargestLagMs\x12&\n\x0flongest_step_ms\x18\x02 \x01(\x05R\rlongestStepMs\x12(\n\x10longest_step_rpc\x18\x03 \x01(\tR\x0elongestStepRpc\x12\x18\n\x07uploads\x18\x04 \x01(\x05R\x07uploads\x12\x1c\n\tdownloads\x18\x05 \x01(\x05R\tdownloads\x12\x1e\n\ndetections\x18\x06 \x01(\x05R\ndetections\x12\x18\n\x07watches\x18\x07 \x01(\x05R\x07watches\x12\x36\n\x17unfinished_upload_bytes\x18\x08 \x01(\x03R\x15unfinishedUploadBytes\x12=\n\x1bmax_unfinished_upload_bytes\x18\t \x01(\x03R\x18maxUnfinishedUploadBytes\x12,\n\x12long_calls_running\x18\n \x01(\x05R\x10longCallsRunning\x12,\n\x12long_calls_waiting\x18\x0b \x01(\x05R\x10longCallsWaiting2\xdd\x02\n\x0c\x41\x64minService\x12N\n\x0bGetCapacity\x12\x1e.earmark.v1.GetCapacityRequest\x1a\x1f.earmark.v1.GetCapacityResponse\x12Q\n\x0cListTrainers\x12\x1f.earmark.v1.ListTrainersRequest\x1a .earmark.v1.ListTrainersResponse\x12\x66\n\x13ListBackgroundTasks\x12&.earmark.v1.ListBackgroundTasksRequest\x1a\'.earmark.v1.ListBackgroundTasksResponse\x12\x42\n\x07GetLoad\x12\x1a.earmark.v1.GetLoadRequest\x1a\x1b.earmark.v1.GetLoadResponseB1\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/v1/admin_service.proto\x12\nearmark.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x01\n\x0e\x42\x61\x63kgroundTask\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n\x08restarts\x18\x02 \x01(\x05R\x08restarts\x12\x1d\n\nlast_error\x18\x03 \x01(\tR\tlastError\x12\x37\n\tfailed_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x66\x61iledAt\x12#\n\rkeeps_failing\x18\x05 \x01(\x08R\x0ckeepsFailing\"\xeb\x02\n\x07Trainer\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12!\n\x0cis_available\x18\x02 \x01(\x08R\x0bisAvailable\x12\x16\n\x06\x64\x65vice\x18\x03 \x01(\tR\x06\x64\x65vice\x12%\n\x0etraining_slots\x18\x04 \x01(\x05R\rtrainingSlots\x12.\n\x13\x66ree_training_slots\x18\x05 \x01(\x05R\x11\x66reeTrainingSlots\x12\x1f\n\x0b\x61udio_slots\x18\x06 \x01(\x05R\naudioSlots\x12(\n\x10\x66ree_audio_slots\x18\x07 \x01(\x05R\x0e\x66reeAudioSlots\x12\x33\n\x07seen_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x06seenAt\x12\x18\n\x07problem\x18\t \x01(\tR\x07problem\x12\x1a\n\x08\x66rontend\x18\n \x01(\tR\x08\x66rontend\"\x14\n\x12GetCapacityRequest\"\xe9\x02\n\x13GetCapacityResponse\x12!\n\x0cwaiting_jobs\x18\x01 \x01(\x05R\x0bwaitingJobs\x12#\n\rtraining_jobs\x18\x02 \x01(\x05R\x0ctrainingJobs\x12%\n\x0etraining_slots\x18\x03 \x01(\x05R\rtrainingSlots\x12.\n\x13\x66ree_training_slots\x18\x04 \x01(\x05R\x11\x66reeTrainingSlots\x12%\n\x0eupload_problem\x18\x05 \x01(\tR\ruploadProblem\x12%\n\x0eoutdated_files\x18\x06 \x01(\x05R\routdatedFiles\x12\x34\n\x16\x66\x61iling_outdated_files\x18\x07 \x01(\x05R\x14\x66\x61ilingOutdatedFiles\x12/\n\x13\x63\x65rtificate_problem\x18\x08 \x01(\tR\x12\x63\x65rtificateProblem\"\x15\n\x13ListTrainersRequest\"G\n\x14ListTrainersResponse\x12/\n\x08trainers\x18\x01 \x03(\x0b\x32\x13.earmark.v1.TrainerR\x08trainers\"\x1c\n\x1aListBackgroundTasksRequest\"O\n\x1bListBackgroundTasksResponse\x12\x30\n\x05tasks\x18\x01 \x03(\x0b\x32\x1a.earmark.v1.BackgroundTaskR\x05tasks\"\x10\n\x0eGetLoadRequest\"\xce\x03\n\x0fGetLoadResponse\x12$\n\x0elargest_lag_ms\x18\x01 \x01(\x05R\x0clargestLagMs\x12&\n\x0flongest_step_ms\x18\x02 \x01(\x05R\rlongestStepMs\x12(\n\x10longest_step_rpc\x18\x03 \x01(\tR\x0elongestStepRpc\x12\x18\n\x07uploads\x18\x04 \x01(\x05R\x07uploads\x12\x1c\n\tdownloads\x18\x05 \x01(\x05R\tdownloads\x12\x1e\n\ndetections\x18\x06 \x01(\x05R\ndetections\x12\x18\n\x07watches\x18\x07 \x01(\x05R\x07watches\x12\x36\n\x17unfinished_upload_bytes\x18\x08 \x01(\x03R\x15unfinishedUploadBytes\x12=\n\x1bmax_unfinished_upload_bytes\x18\t \x01(\x03R\x18maxUnfinishedUploadBytes\x12,\n\x12long_calls_running\x18\n \x01(\x05R\x10longCallsRunning\x12,\n\x12long_calls_waiting\x18\x0b \x01(\x05R\x10longCallsWaiting2\xdd\x02\n\x0c\x41\x64minService\x12N\n\x0bGetCapacity\x12\x1e.earmark.v1.GetCapacityRequest\x1a\x1f.earmark.v1.GetCapacityResponse\x12Q\n\x0cListTrainers\x12\x1f.earmark.v1.ListTrainersRequest\x1a .earmark.v1.ListTrainersResponse\x12\x66\n\x13ListBackgroundTasks\x12&.earmark.v1.ListBackgroundTasksRequest\x1a\'.earmark.v1.ListBackgroundTasksResponse\x12\x42\n\x07GetLoad\x12\x1a.earmark.v1.GetLoadRequest\x1a\x1b.earmark.v1.GetLoadResponseB1\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,19 +40,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCAPACITYREQUEST']._serialized_start=637
   _globals['_GETCAPACITYREQUEST']._serialized_end=657
   _globals['_GETCAPACITYRESPONSE']._serialized_start=660
-  _globals['_GETCAPACITYRESPONSE']._serialized_end=972
-  _globals['_LISTTRAINERSREQUEST']._serialized_start=974
-  _globals['_LISTTRAINERSREQUEST']._serialized_end=995
-  _globals['_LISTTRAINERSRESPONSE']._serialized_start=997
-  _globals['_LISTTRAINERSRESPONSE']._serialized_end=1068
-  _globals['_LISTBACKGROUNDTASKSREQUEST']._serialized_start=1070
-  _globals['_LISTBACKGROUNDTASKSREQUEST']._serialized_end=1098
-  _globals['_LISTBACKGROUNDTASKSRESPONSE']._serialized_start=1100
-  _globals['_LISTBACKGROUNDTASKSRESPONSE']._serialized_end=1179
-  _globals['_GETLOADREQUEST']._serialized_start=1181
-  _globals['_GETLOADREQUEST']._serialized_end=1197
-  _globals['_GETLOADRESPONSE']._serialized_start=1200
-  _globals['_GETLOADRESPONSE']._serialized_end=1662
-  _globals['_ADMINSERVICE']._serialized_start=1665
-  _globals['_ADMINSERVICE']._serialized_end=2014
+  _globals['_GETCAPACITYRESPONSE']._serialized_end=1021
+  _globals['_LISTTRAINERSREQUEST']._serialized_start=1023
+  _globals['_LISTTRAINERSREQUEST']._serialized_end=1044
+  _globals['_LISTTRAINERSRESPONSE']._serialized_start=1046
+  _globals['_LISTTRAINERSRESPONSE']._serialized_end=1117
+  _globals['_LISTBACKGROUNDTASKSREQUEST']._serialized_start=1119
+  _globals['_LISTBACKGROUNDTASKSREQUEST']._serialized_end=1147
+  _globals['_LISTBACKGROUNDTASKSRESPONSE']._serialized_start=1149
+  _globals['_LISTBACKGROUNDTASKSRESPONSE']._serialized_end=1228
+  _globals['_GETLOADREQUEST']._serialized_start=1230
+  _globals['_GETLOADREQUEST']._serialized_end=1246
+  _globals['_GETLOADRESPONSE']._serialized_start=1249
+  _globals['_GETLOADRESPONSE']._serialized_end=1711
+  _globals['_ADMINSERVICE']._serialized_start=1714
+  _globals['_ADMINSERVICE']._serialized_end=2063
 # @@protoc_insertion_point(module_scope)

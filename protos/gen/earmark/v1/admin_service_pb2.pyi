@@ -49,7 +49,7 @@ class GetCapacityRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetCapacityResponse(_message.Message):
-    __slots__ = ("waiting_jobs", "training_jobs", "training_slots", "free_training_slots", "upload_problem", "outdated_files", "failing_outdated_files")
+    __slots__ = ("waiting_jobs", "training_jobs", "training_slots", "free_training_slots", "upload_problem", "outdated_files", "failing_outdated_files", "certificate_problem")
     WAITING_JOBS_FIELD_NUMBER: _ClassVar[int]
     TRAINING_JOBS_FIELD_NUMBER: _ClassVar[int]
     TRAINING_SLOTS_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +57,7 @@ class GetCapacityResponse(_message.Message):
     UPLOAD_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     OUTDATED_FILES_FIELD_NUMBER: _ClassVar[int]
     FAILING_OUTDATED_FILES_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     waiting_jobs: int
     training_jobs: int
     training_slots: int
@@ -64,7 +65,8 @@ class GetCapacityResponse(_message.Message):
     upload_problem: str
     outdated_files: int
     failing_outdated_files: int
-    def __init__(self, waiting_jobs: _Optional[int] = ..., training_jobs: _Optional[int] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ..., upload_problem: _Optional[str] = ..., outdated_files: _Optional[int] = ..., failing_outdated_files: _Optional[int] = ...) -> None: ...
+    certificate_problem: str
+    def __init__(self, waiting_jobs: _Optional[int] = ..., training_jobs: _Optional[int] = ..., training_slots: _Optional[int] = ..., free_training_slots: _Optional[int] = ..., upload_problem: _Optional[str] = ..., outdated_files: _Optional[int] = ..., failing_outdated_files: _Optional[int] = ..., certificate_problem: _Optional[str] = ...) -> None: ...
 
 class ListTrainersRequest(_message.Message):
     __slots__ = ()

@@ -30,6 +30,28 @@ class Failure(_message.Message):
     kind: FailureKind
     def __init__(self, kind: _Optional[_Union[FailureKind, str]] = ...) -> None: ...
 
+class Grant(_message.Message):
+    __slots__ = ("rpc", "reads", "writes", "nonce", "request_sha256")
+    RPC_FIELD_NUMBER: _ClassVar[int]
+    READS_FIELD_NUMBER: _ClassVar[int]
+    WRITES_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_SHA256_FIELD_NUMBER: _ClassVar[int]
+    rpc: str
+    reads: _containers.RepeatedScalarFieldContainer[str]
+    writes: _containers.RepeatedScalarFieldContainer[str]
+    nonce: bytes
+    request_sha256: bytes
+    def __init__(self, rpc: _Optional[str] = ..., reads: _Optional[_Iterable[str]] = ..., writes: _Optional[_Iterable[str]] = ..., nonce: _Optional[bytes] = ..., request_sha256: _Optional[bytes] = ...) -> None: ...
+
+class SignedGrant(_message.Message):
+    __slots__ = ("grant", "mac")
+    GRANT_FIELD_NUMBER: _ClassVar[int]
+    MAC_FIELD_NUMBER: _ClassVar[int]
+    grant: bytes
+    mac: bytes
+    def __init__(self, grant: _Optional[bytes] = ..., mac: _Optional[bytes] = ...) -> None: ...
+
 class TrainRequest(_message.Message):
     __slots__ = ("job", "file", "more_annotations")
     class Job(_message.Message):

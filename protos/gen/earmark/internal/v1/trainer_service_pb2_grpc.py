@@ -29,6 +29,11 @@ class TrainerServiceStub(object):
     """The trainer owns the accelerator and keeps no state. Objects are named by their keys in the object store that both
     services share. A trainer that is stopping hands its job back, ends its watches, and finishes the files and
     detections that are in progress. It answers new calls for work with UNAVAILABLE and reason STOPPING.
+
+    Every call carries a SignedGrant in the metadata `earmark-grant-bin`. Without one that the trainer's secret has
+    signed, it ends with UNAUTHENTICATED and reason GRANT_REFUSED; an rpc, a request or an object key that the grant
+    does not name is refused with PERMISSION_DENIED and reason NOT_GRANTED. The lines for grpcurl show the requests; they
+    have no grant.
     """
 
     def __init__(self, channel):
@@ -83,6 +88,11 @@ class TrainerServiceServicer(object):
     """The trainer owns the accelerator and keeps no state. Objects are named by their keys in the object store that both
     services share. A trainer that is stopping hands its job back, ends its watches, and finishes the files and
     detections that are in progress. It answers new calls for work with UNAVAILABLE and reason STOPPING.
+
+    Every call carries a SignedGrant in the metadata `earmark-grant-bin`. Without one that the trainer's secret has
+    signed, it ends with UNAUTHENTICATED and reason GRANT_REFUSED; an rpc, a request or an object key that the grant
+    does not name is refused with PERMISSION_DENIED and reason NOT_GRANTED. The lines for grpcurl show the requests; they
+    have no grant.
     """
 
     def Train(self, request_iterator, context):
@@ -222,6 +232,11 @@ class TrainerService(object):
     """The trainer owns the accelerator and keeps no state. Objects are named by their keys in the object store that both
     services share. A trainer that is stopping hands its job back, ends its watches, and finishes the files and
     detections that are in progress. It answers new calls for work with UNAVAILABLE and reason STOPPING.
+
+    Every call carries a SignedGrant in the metadata `earmark-grant-bin`. Without one that the trainer's secret has
+    signed, it ends with UNAUTHENTICATED and reason GRANT_REFUSED; an rpc, a request or an object key that the grant
+    does not name is refused with PERMISSION_DENIED and reason NOT_GRANTED. The lines for grpcurl show the requests; they
+    have no grant.
     """
 
     @staticmethod
