@@ -1,10 +1,14 @@
 """The stages that a detection job's computing time goes into.
 
 The system's processes say how much time they used while the job ran. The stages of a file are timed with the
-trainer's own code in this process, alone, and multiplied by the number of files: the services are not slowed
+trainer's own code in one process, alone, and multiplied by the number of files: the services are not slowed
 down by measuring. What the system used beyond them is the rest: objects, rpcs, PostgreSQL.
 """
 
+import json
+import os
+import subprocess
+import sys
 import tempfile
 import time
 import zipfile
@@ -22,7 +26,7 @@ from earmark.trainer.export.native import CONFIG_NAME, WEIGHTS_NAME
 from earmark.trainer.features.stored import FileFeatures, unpack_features, write_features
 from earmark.trainer.model import Model, load_model
 from earmark.trainer.scoring.detection import cleaned, raw_scores
-from earmark.trainer.service.audio_pool import decode_limits
+from earmark.trainer.service.audio_pool import ONE_THREAD, decode_limits
 from earmark.trainer.settings import TrainerSettings
 from earmark.trainer.workers.decoding import DecodeFiles, decode
 from earmark.trainer.workers.file_scorer import GROUP_FRAMES
@@ -60,22 +64,30 @@ def shares(
 
 
 def profile(client: Client, model_id: str, paths: Sequence[Path]) -> dict[str, float]:
-    """CPU seconds of each stage of a file, on average over some of these files."""
-    model = _loaded(client, model_id)
-    paths = paths[:PROFILED_FILES]
-    _profiled(model, paths[:WARM_FILES])  # compiles the network
-    times = _profiled(model, paths)
-    return {name: seconds / len(paths) for name, seconds in times.items()}
+    """CPU seconds of each stage of a file, on average over some of these files.
 
-
-def _loaded(client: Client, model_id: str) -> Model:
+    A process of its own times them, which computes features with one thread, as each of the trainer's does.
+    """
     with tempfile.TemporaryDirectory(prefix="earmark-bench-") as name:
         archive = export(client, model_id, Path(name) / "model.zip")
         folder = Path(name) / "model"
         zipfile.ZipFile(archive).extractall(folder)
         get = model_service_pb2.GetModelRequest(model_id=model_id)
         sha256 = client.models.GetModel(get).model.sha256
-        return load_model(ObjectStore.open(str(folder)), WEIGHTS_NAME, CONFIG_NAME, sha256)
+        files = map(str, paths[:PROFILED_FILES])
+        command = [sys.executable, "-m", "bench.detection.stages", str(folder), sha256, *files]
+        environment = os.environ | ONE_THREAD
+        reply = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+    of_file: dict[str, float] = json.loads(reply.stdout)
+    return of_file
+
+
+def main(folder: str, sha256: str, *files: str) -> None:
+    """Prints the CPU seconds of each stage of a file, on average, with the exported model in the folder."""
+    model = load_model(ObjectStore.open(folder), WEIGHTS_NAME, CONFIG_NAME, sha256)
+    paths = list(map(Path, files))
+    _profiled(model, paths[:WARM_FILES])  # compiles the network
+    print(json.dumps({name: seconds / len(paths) for name, seconds in _profiled(model, paths).items()}))
 
 
 def _profiled(model: Model, paths: Sequence[Path]) -> dict[str, float]:
@@ -124,3 +136,7 @@ def _timed(times: dict[str, float], stage: str) -> Iterator[None]:
     began = time.process_time()
     yield
     times[stage] += time.process_time() - began
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
