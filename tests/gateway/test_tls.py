@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+import shlex
 import ssl
 import subprocess
 import sys
@@ -153,30 +155,26 @@ async def test_a_pem_in_the_environment_is_as_good_as_a_file(database_url, tmp_p
 
 
 BUF = Path(sys.executable).with_name("buf")
+PAGE = Path(__file__).parents[2] / "docs" / "security.md"
+
+
+def command_of_page(name: str, **files: str) -> list[str]:
+    """The words of the command of this name in the page, with other files and another port."""
+    (block,) = re.findall(rf"^    {name}.*?(?=\n\n)", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return [files.get(word, word) for word in shlex.split(block.replace("\\\n", " "))]
 
 
 @pytest.mark.skipif(not BUF.exists(), reason="buf is not installed")
 async def test_buf_curl_reaches_it_as_the_page_about_security_says(
     database_url, tmp_path, ours, shown
 ) -> None:
-    """docs/security.md has this command."""
     theirs = Authority(tmp_path, "clients")
     known = theirs.files("client", "alice")
     chosen = settings(database_url, tmp_path, shown, tls_client_ca=str(theirs.path))
     async with running(chosen) as port:
-        method = "earmark.v1.DatasetService/CreateDataset"
-        data = {"name": "Calls", "artifact_types": [{"name": "dropout"}]}
-        options = (
-            "--protocol",
-            "grpc",
-            "--cacert",
-            ours.path,
-            "--cert",
-            known.certificate,
-            "--key",
-            known.key,
-        )
-        command = (BUF, "curl", *options, "--data", json.dumps(data), f"https://127.0.0.1:{port}/{method}")
+        files = {"buf": BUF, "ca.pem": ours.path, "client.pem": known.certificate, "client.key": known.key}
+        words = command_of_page("buf curl", **{word: str(path) for word, path in files.items()})
+        command = [word.replace("localhost:50051", f"localhost:{port}") for word in words]
         run = partial(subprocess.run, capture_output=True, text=True, check=False, timeout=SECONDS)
         done = await asyncio.to_thread(run, command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
