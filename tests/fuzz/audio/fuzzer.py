@@ -169,7 +169,9 @@ class AudioFuzzer:
             findings.append("the audio slots of the trainer are not free again")
 
     async def _until_free(self) -> None:
-        watch = self._trainer.WatchCapacity(trainer.WatchCapacityRequest())
+        request = trainer.WatchCapacityRequest()
+        grant = self._system.signer.metadata("WatchCapacity", request.SerializeToString())
+        watch = self._trainer.WatchCapacity(request, metadata=grant)
         async for response in watch:
             capacity = response.capacity
             if capacity.free_audio_slots == capacity.audio_slots and not capacity.problem:
