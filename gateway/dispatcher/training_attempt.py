@@ -71,13 +71,14 @@ class TrainingAttempt(Attempt[TrainingJob]):
         """Removes the checkpoints of all the job's attempts if the job is finished."""
 
         async def is_finished() -> bool:
-            async with self._app.database.connection() as connection:
+            async with self._app.system.connection() as connection:
                 job = await training.get(connection, self._job.tenant_id, self._job.id)
             return job is not None and job.finished_at is not None
 
         if await retry_until_available(is_finished):
             try:
-                keys = await asyncio.to_thread(list, self._app.objects.keys(object_keys.job(self._job.id)))
+                prefix = object_keys.job(self._job.tenant_id, self._job.id)
+                keys = await asyncio.to_thread(list, self._app.objects.keys(prefix))
                 await self._app.objects.delete_async(*filter(object_keys.is_checkpoint, keys))
             except ObjectStoreError as error:
                 self._log.warning("checkpoints are left for a later clean-up", error=str(error))
@@ -88,7 +89,7 @@ class TrainingAttempt(Attempt[TrainingJob]):
         model_id = job.config.get("base_model_id")
 
         async def read() -> Model | None:
-            async with self._app.database.connection() as connection:
+            async with self._app.system.connection() as connection:
                 return await models.get(connection, job.tenant_id, UUID(model_id))
 
         return await retry_until_available(read) if model_id else None
@@ -97,10 +98,10 @@ class TrainingAttempt(Attempt[TrainingJob]):
         """Sends the manifest, once the job is accepted: a refusal during a write is lost (grpc #36066)."""
 
         async def read() -> list[training.ManifestFile]:
-            async with self._app.database.connection() as connection:
+            async with self._app.system.connection() as connection:
                 return await training.manifest(connection, self._job)
 
         for file in await retry_until_available(read):
-            for request in train_file_requests(file):
+            for request in train_file_requests(self._job.tenant_id, file):
                 await send(call, request)
         await call.done_writing()

@@ -11,13 +11,18 @@ _SHOWN_CHARACTERS = 100
 
 
 def check_below(folder: str, **keys: str) -> None:
-    """Raises CallError for a key that is not below this folder. The names are those of the fields."""
+    """Raises CallError for a key that is not below this folder of a tenant: TENANT/FOLDER/...
+
+    The names are those of the fields. All keys must be of one tenant.
+    """
+    tenants = {key.partition("/")[0] for key in keys.values()}
     for field, key in keys.items():
-        if not key.startswith(f"{folder}/") or not all(map(_PART.fullmatch, key.split("/"))):
+        within = key.partition("/")[2].startswith(f"{folder}/")
+        if not within or len(tenants) > 1 or not all(map(_PART.fullmatch, key.split("/"))):
             raise CallError(
                 "INVALID_FIELD",
-                f"{field} is {key[:_SHOWN_CHARACTERS]!r}; this call may name only keys below "
-                f"{folder[:_SHOWN_CHARACTERS]}/",
+                f"{field} is {key[:_SHOWN_CHARACTERS]!r}; this call may name only keys of one tenant, below "
+                f"TENANT/{folder[:_SHOWN_CHARACTERS]}/",
                 field,
             )
 

@@ -185,7 +185,7 @@ def from_detection_file(request: pb.DetectFilesRequest) -> JobFile:
             "every message but the first must be a file with the key of either its features or its source",
             "file",
         )
-    kind = "recordings" if file.source.startswith("recordings/") else "audio"
+    kind = "recordings" if file.source.partition("/")[2].startswith("recordings/") else "audio"
     check_below(f"{kind}/{file.file_id}", **keys)
     return JobFile(file.file_id, file.features, file.source, file.duration_ms)
 

@@ -23,7 +23,9 @@ from tests.trainer.process import (
     wait_for_exit,
 )
 
-NO_MODEL = pb.TrainResponse.Completed(weights="jobs/no/weights", model_config="jobs/no/config")
+NO_MODEL = pb.TrainResponse.Completed(
+    weights="default/jobs/no/weights", model_config="default/jobs/no/config"
+)
 GOOD = encoded(bursts(2, 1)[0], "WAV")
 
 
@@ -39,7 +41,7 @@ def own(tmp_path_factory):
 
 def test_without_its_store_a_trainer_takes_no_work_until_the_store_is_back(own):
     store, away = own.data_dir / "objects", own.data_dir / "away"
-    own.objects.put("audio/one/source", GOOD)
+    own.objects.put("default/audio/one/source", GOOD)
     store.rename(away)
     try:
         with pytest.raises(grpc.RpcError) as caught:
@@ -94,7 +96,7 @@ def test_a_decoder_that_died_while_it_was_idle_is_not_blamed_on_the_next_file(ow
 def test_a_decoder_that_others_kill_is_a_lost_attempt_and_no_fault_of_the_file(own):
     name = str(uuid.uuid4())
     own.objects.put(
-        f"audio/{name}/source", encoded(np.zeros((600 * 48_000, 2), np.int16), "FLAC", rate=48_000)
+        f"default/audio/{name}/source", encoded(np.zeros((600 * 48_000, 2), np.int16), "FLAC", rate=48_000)
     )
     call = own.stub.ProcessAudio(audio_request(name), timeout=SECONDS)
     assert next(call).WhichOneof("content") == "normalizing"

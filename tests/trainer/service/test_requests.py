@@ -16,8 +16,8 @@ from tests.trainer.process import (
 )
 
 METHODS = list(pb.DESCRIPTOR.services_by_name["TrainerService"].methods)
-UPLOAD = "audio/another/source"
-MODELS = {"base_weights": "jobs/other/model.safetensors", "base_sha256": "0"}
+UPLOAD = "default/audio/another/source"
+MODELS = {"base_weights": "default/jobs/other/model.safetensors", "base_sha256": "0"}
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
@@ -38,17 +38,17 @@ def test_bytes_that_are_no_message_are_refused_in_words(trainer, method) -> None
     [
         {"audio": "store-id"},
         {"audio": UPLOAD},
-        {"features": "audio/one/../another/source"},
+        {"features": "default/audio/one/../another/source"},
         {"features": "/audio/one/features"},
-        {"features": "audio/one/source"},
-        {"audio": "audio/one/features"},
+        {"features": "default/audio/one/source"},
+        {"audio": "default/audio/one/features"},
         {"source": UPLOAD},
     ],
     ids=str,
 )
 def test_a_file_is_read_and_written_only_below_its_own_prefix(trainer, keys) -> None:
     sound = encoded(bursts(1, 1)[0], "WAV")
-    for key in (UPLOAD, "audio/one/source"):
+    for key in (UPLOAD, "default/audio/one/source"):
         trainer.objects.put(key, sound)
     store_id = trainer.objects.get("store-id")
     request = audio_request("one")
@@ -58,15 +58,15 @@ def test_a_file_is_read_and_written_only_below_its_own_prefix(trainer, keys) -> 
     assert failure(error) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
     assert next(iter(keys)) in error.details()
     assert trainer.objects.get("store-id") == store_id
-    assert [trainer.objects.get(key) for key in (UPLOAD, "audio/one/source")] == [sound, sound]
+    assert [trainer.objects.get(key) for key in (UPLOAD, "default/audio/one/source")] == [sound, sound]
 
 
 @pytest.mark.parametrize(
     ("keys", "file"),
     [
-        ({"prefix": "jobs/another"}, {}),
-        ({"prefix": f"jobs/{JOB_ID}/../another"}, {}),
-        ({"resume_from": "jobs/another/checkpoint"}, {}),
+        ({"prefix": "default/jobs/another"}, {}),
+        ({"prefix": f"default/jobs/{JOB_ID}/../another"}, {}),
+        ({"resume_from": "default/jobs/another/checkpoint"}, {}),
         ({**MODELS, "base_model_config": UPLOAD}, {}),
         ({}, {"audio_file_id": "one", "features": UPLOAD}),
     ],
@@ -82,7 +82,7 @@ def test_a_job_names_only_its_own_objects_and_those_of_models_and_of_its_files(t
 
 
 def test_a_detection_names_only_objects_of_models(trainer) -> None:
-    start = pb.DetectRequest.Start(weights=UPLOAD, model_config="jobs/one/model.json")
+    start = pb.DetectRequest.Start(weights=UPLOAD, model_config="default/jobs/one/model.json")
     _, error = responses_and_error(
         trainer.stub.Detect(iter([pb.DetectRequest(start=start)]), timeout=SECONDS)
     )
@@ -94,9 +94,16 @@ def test_a_detection_names_only_objects_of_models(trainer) -> None:
     [
         ({"weights": UPLOAD}, {}),
         ({}, {"file_id": "one", "source": UPLOAD}),
-        ({}, {"file_id": "one", "features": "recordings/one/features"}),
-        ({}, {"file_id": "one", "source": "recordings/one/../two/source"}),
-        ({}, {"file_id": "one", "source": "audio/one/source", "features": "audio/one/features"}),
+        ({}, {"file_id": "one", "features": "default/recordings/one/features"}),
+        ({}, {"file_id": "one", "source": "default/recordings/one/../two/source"}),
+        (
+            {},
+            {
+                "file_id": "one",
+                "source": "default/audio/one/source",
+                "features": "default/audio/one/features",
+            },
+        ),
         ({}, {"file_id": "one"}),
     ],
     ids=str,
@@ -113,7 +120,7 @@ def test_a_detection_job_names_only_objects_of_its_model_and_of_its_files(
 
 
 LONG = "x" * 100_000
-TWICE = dict.fromkeys(("source", "audio", "features"), f"audio/one/{LONG}")
+TWICE = dict.fromkeys(("source", "audio", "features"), f"default/audio/one/{LONG}")
 
 
 @pytest.mark.parametrize(
