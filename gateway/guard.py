@@ -1,6 +1,7 @@
 """The scopes that each rpc needs, as the contract states them. An rpc without any is never served."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from google.protobuf import descriptor_pool
 
@@ -22,8 +23,9 @@ def scopes_of(method: str) -> frozenset[str]:
         found = descriptor_pool.Default().FindMethodByName(rpc)
     except KeyError:
         raise UnguardedError(f"{method} is in no service") from None
-    values = found.GetOptions().Extensions[scope_pb2.scope]
-    names = frozenset(scope_pb2.Scope.Name(value).removeprefix("SCOPE_").lower() for value in values)
+    extension: Any = scope_pb2.scope
+    values: Iterable[int] = found.GetOptions().Extensions[extension]
+    names = frozenset(str(scope_pb2.Scope.Name(value)).removeprefix("SCOPE_").lower() for value in values)
     if not names or not names <= SCOPES:
         raise UnguardedError(
             f"{method} states no scope: give it `option (earmark.v1.scope)` in its .proto file"

@@ -86,6 +86,8 @@ async def test_a_gateway_lists_its_tasks(database_url, tmp_path) -> None:
         "listening for changes",
         "notifying other gateways",
         "watching the disk",
+        "watching API keys",
+        "recording the use of API keys",
         "counting detections",
         "dispatching jobs",
         "dispatching audio files",
