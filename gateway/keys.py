@@ -1,7 +1,6 @@
 """Finds out who makes a call, by its API key. A key that is no longer valid ends its streams, too."""
 
 import asyncio
-import ipaddress
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -18,6 +17,7 @@ from earmark.gateway.errors import UnauthenticatedError
 from earmark.gateway.failures import Failures
 from earmark.gateway.read_batcher import ReadBatcher
 from earmark.gateway.waits import wait_for_event
+from earmark.hosts import is_loopback
 from earmark.storage.bus import Bus
 from earmark.storage.database import EVERY_TENANT, Connection, Database, DatabaseUnavailableError
 from earmark.storage.queries import api_keys
@@ -203,16 +203,6 @@ class Keys:
                 await self.write_used()
             except DatabaseUnavailableError as error:
                 log.warning("the use of API keys is recorded later", error=str(error))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server that listens on this host."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 async def _valid(connection: Connection, _tenant: str, lookups: Collection[str]) -> dict[str, ValidKey]:
