@@ -28,7 +28,7 @@ _CANNOT = (SettingsError, DatabaseSetupError, DatabaseUnavailableError, Embedded
 class BootstrapSettings(GatewaySettings):
     """The gateway's settings, of which those of the database count."""
 
-    if_none: bool = Field(False, description="Make no key if there was one ever.")
+    if_none: bool = Field(default=False, description="Make no key if there was one ever.")
     name: str = Field("operator", min_length=1, max_length=100, description="The key's name.")
 
 
@@ -75,8 +75,8 @@ def main() -> None:
     if key is not None:
         print(key)  # noqa: T201 - this is what it is run for
         sys.stderr.write(
-            "This API key manages tenants and keys; nobody can read it again. It opens no tenant's data: make keys"
-            " for that with `earmark keys create`, with this one in EARMARK_API_KEY.\n"
+            "This API key manages tenants and keys; nobody can read it again. It opens no tenant's data: make"
+            " keys for that with `earmark keys create`, with this one in EARMARK_API_KEY.\n"
         )
 
 

@@ -1,6 +1,6 @@
 """For every rpc of every service: no key, too little scope, and the ids of another tenant.
 
-Two walls keep tenants apart, the filter in each query and the policies of the tables. Each is tested alone, too.
+Two walls keep tenants apart, the filter in each query and the policies of the tables. Each is tested alone too.
 """
 
 import re
@@ -78,7 +78,7 @@ async def test_every_rpc_needs_one_of_its_scopes_and_no_other(here) -> None:
 
 
 @pytest_asyncio.fixture(params=["both", "filters", "policies"])
-async def walls(request, here, database_url, monkeypatch):
+async def walls(request, here, monkeypatch):
     """Takes one of the walls away."""
     if request.param == "policies":
         replaced = [without_filter(queries, monkeypatch) for queries in every_query()]
@@ -110,7 +110,8 @@ def without_filter(queries: dict[str, str], monkeypatch) -> int:
     return replaced
 
 
-async def test_what_another_tenant_has_does_not_exist(here, walls, database_url) -> None:
+@pytest.mark.usefixtures("walls")
+async def test_what_another_tenant_has_does_not_exist(here, database_url) -> None:
     """NOT_FOUND in the same words as for an id that nobody has, and nothing changed."""
     theirs = await stored_for(here.gateway.database, OTHER)
     nobody = dict.fromkeys(theirs, NOWHERE)
@@ -138,7 +139,8 @@ async def test_what_another_tenant_has_does_not_exist(here, walls, database_url)
     assert await contents(database_url, OTHER) == before
 
 
-async def test_lists_and_watches_have_nothing_of_another_tenant(here, walls, database_url) -> None:
+@pytest.mark.usefixtures("walls")
+async def test_lists_and_watches_have_nothing_of_another_tenant(here, database_url) -> None:
     theirs = await stored_for(here.gateway.database, OTHER)
     before = await contents(database_url, OTHER)
     for rpc, fields in {**{name: [f] for name, f in LISTS.items()}, **WITHOUT_IDS}.items():

@@ -47,7 +47,7 @@ async def create_dataset(here, tenant: str) -> str:
     return (await here.gateway.datasets.CreateDataset(request, metadata=metadata)).dataset.id
 
 
-async def test_a_key_is_sent_in_either_metadata_and_only_its_hash_is_stored(here, database_url) -> None:
+async def test_a_key_is_sent_in_either_metadata_and_only_its_hash_is_stored(here) -> None:
     key = here.keys[OWN]
     for metadata in (bearer(key), (("authorization", f"bearer {key}"),), (("x-api-key", key),)):
         await listed(here.gateway, metadata)

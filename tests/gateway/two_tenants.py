@@ -1,4 +1,4 @@
-"""An installation with keys: an operator, and two tenants of which each has a key of every scope but ADMIN."""
+"""An installation with keys: an operator, and two tenants, each with a key of every scope but ADMIN."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

@@ -1,4 +1,4 @@
-"""The policies of the tables: a connection sees and changes the rows of its tenant, whatever its query says."""
+"""The policies of the tables: a connection has the rows of its tenant only, whatever its query says."""
 
 import asyncpg
 import pytest
@@ -20,17 +20,17 @@ VIEWS = (
 )
 # What stored_for leaves empty, with the columns of a row.
 FILLED = (
-    "INSERT INTO requests (tenant_id, request_id, body_sha256) VALUES ($1, gen_random_uuid(), '')",
-    "INSERT INTO orphan_candidates (kind, tenant_id, id) VALUES ('recording', $1, gen_random_uuid())",
-    "INSERT INTO training_attempts (tenant_id, training_job_id, number, trainer)"
-    " SELECT tenant_id, id, 1, '' FROM training_jobs WHERE tenant_id = $1",
-    "INSERT INTO detection_attempts (tenant_id, detection_job_id, number, trainer)"
-    " SELECT tenant_id, id, 1, '' FROM detection_jobs WHERE tenant_id = $1",
-    "INSERT INTO model_detections (tenant_id, model_id, count, last_at)"
-    " SELECT tenant_id, id, 1, now() FROM models WHERE tenant_id = $1",
-    "INSERT INTO tenants (id, display_name) VALUES ($1, '')",
-    "INSERT INTO api_keys (id, tenant_id, name, lookup, sha256, scopes)"
-    " VALUES (gen_random_uuid(), $1, '', $1, '', '{read}')",
+    """INSERT INTO requests (tenant_id, request_id, body_sha256) VALUES ($1, gen_random_uuid(), '')""",
+    """INSERT INTO orphan_candidates (kind, tenant_id, id) VALUES ('recording', $1, gen_random_uuid())""",
+    """INSERT INTO training_attempts (tenant_id, training_job_id, number, trainer)
+       SELECT tenant_id, id, 1, '' FROM training_jobs WHERE tenant_id = $1""",
+    """INSERT INTO detection_attempts (tenant_id, detection_job_id, number, trainer)
+       SELECT tenant_id, id, 1, '' FROM detection_jobs WHERE tenant_id = $1""",
+    """INSERT INTO model_detections (tenant_id, model_id, count, last_at)
+       SELECT tenant_id, id, 1, now() FROM models WHERE tenant_id = $1""",
+    """INSERT INTO tenants (id, display_name) VALUES ($1, '')""",
+    """INSERT INTO api_keys (id, tenant_id, name, lookup, sha256, scopes)
+       VALUES (gen_random_uuid(), $1, '', $1, '', '{read}')""",
 )
 
 

@@ -199,7 +199,7 @@ class LocalSystem:
 
     def first_key(self) -> str:
         """Make the first API key and return it; empty if there was a key before. Raises ServiceError."""
-        made = subprocess.run(  # noqa: S603 (our own interpreter and module)
+        made = subprocess.run(
             [sys.executable, "-P", "-m", "earmark.gateway.bootstrap", "--if-none"],
             env={**os.environ, **self._settings},
             stdin=subprocess.DEVNULL,
