@@ -100,7 +100,7 @@ def store_loud_model(objects: ObjectStore) -> StoredModel:
     types = tuple(LearnedType(name, smoothing=11, merge_window_ms=WINDOW_MS) for name in TYPES)
     model = Model(architecture, types, from_arrays(shapes, weights), mean, deviation)
     config = TrainingConfig(TYPES, 1, 0.2, 0.001, 8, 500, 250, 0)
-    return store_model(objects, "jobs/loud", model, config, 1, {})
+    return store_model(objects, "default/jobs/loud", model, config, 1, {})
 
 
 async def insert_model(database: Database, stored: StoredModel) -> UUID:

@@ -8,6 +8,7 @@ from earmark.gateway.detection_counts import DetectionCounts
 from earmark.gateway.disk import Disk
 from earmark.gateway.errors import UnavailableError
 from earmark.gateway.fleet.trainers import Trainers
+from earmark.gateway.keys import Keys
 from earmark.gateway.lane import Lane
 from earmark.gateway.loop_watch import LoopWatch
 from earmark.gateway.settings import GatewaySettings
@@ -26,12 +27,16 @@ class App:
     """The settings, connections and trainers of one running gateway."""
 
     settings: GatewaySettings
+    # For calls: connections see the rows of the call's tenant.
     database: Database
+    # The same connections for the gateway's own work, which sees the rows of all tenants.
+    system: Database
     # For calls that take long.
     lane: Lane
     bus: Bus
     objects: ObjectStore
     trainers: Trainers
+    keys: Keys
     shares: Shares
     scratch: Scratch
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -1,24 +1,66 @@
-"""The tenant of the current call and who makes it, as context variables."""
+"""Who makes the current call, as a context variable: an API key, or an address while no key is needed."""
 
 from contextvars import ContextVar
+from dataclasses import dataclass, field
+from uuid import UUID
 
-# There is only one tenant until API keys exist.
+# Whose calls are those without a key.
 DEFAULT_TENANT = "default"
-
-_caller: ContextVar[str] = ContextVar("caller", default="")
-_tenant: ContextVar[str] = ContextVar("tenant", default=DEFAULT_TENANT)
+SCOPES = frozenset({"read", "write", "train", "detect", "admin"})
 
 
-def tenant() -> str:
-    """The tenant whose rows the current call may read and change."""
-    return _tenant.get()
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who makes a call. `key_id` is None if it has no key; then `address` stands for the caller.
+
+    `name` is what the tenant's users see beside what the call has changed.
+    """
+
+    tenant: str
+    address: str
+    name: str
+    key_id: UUID | None = None
+    scopes: frozenset[str] = field(default=SCOPES)
+
+    @property
+    def share(self) -> str:
+        """Whose limits the call uses."""
+        return self.address if self.key_id is None else f"key/{self.key_id}"
+
+    @property
+    def turn(self) -> str:
+        """Who waits in turn with others: a tenant's keys wait together."""
+        return self.address if self.key_id is None else f"tenant/{self.tenant}"
 
 
-def caller() -> str:
-    """Whose shares the current call uses; empty outside of calls."""
+_caller: ContextVar[Caller] = ContextVar("caller")
+
+
+def current() -> Caller:
+    """Who makes the current call. Raises LookupError outside of calls."""
     return _caller.get()
 
 
-def set_caller(peer: str) -> None:
-    """Begins a call of this peer, as gRPC names it. Until there are API keys, a caller is an address."""
-    _caller.set(peer.rpartition(":")[0] if peer.startswith(("ipv4:", "ipv6:")) else peer)
+def tenant() -> str:
+    """The tenant whose rows the current call may read and change. Raises LookupError outside of calls."""
+    return _caller.get().tenant
+
+
+def caller() -> str:
+    """The name of who makes the current call. Raises LookupError outside of calls."""
+    return _caller.get().name
+
+
+def begin_call(by: Caller) -> None:
+    """From now on, the context is that of a call by this caller."""
+    _caller.set(by)
+
+
+def address_of(peer: str) -> str:
+    """The address of a peer, as gRPC names it, without its port."""
+    return peer.rpartition(":")[0] if peer.startswith(("ipv4:", "ipv6:")) else peer
+
+
+def without_key(address: str) -> Caller:
+    """The caller of a call that needs no key."""
+    return Caller(DEFAULT_TENANT, address, address)

@@ -49,6 +49,8 @@ ResourceType = Literal[
     "model_alias",
     "detection_job",
     "recording",
+    "tenant",
+    "api_key",
 ]
 
 
@@ -289,6 +291,32 @@ class StreamIdleError(EarmarkError):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"the stream sent nothing for {seconds:g} s: send it again without such a pause")
+
+
+class UnauthenticatedError(EarmarkError):
+    """The call has no API key although it needs one, or one that is not valid."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+    def __init__(self, reason: Literal["API_KEY_MISSING", "API_KEY_INVALID"], message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ScopeMissingError(EarmarkError):
+    """The API key of the call lacks a scope."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    reason = "SCOPE_MISSING"
+
+    def __init__(self, name: str, key_id: str, scopes: Sequence[str], needed: Sequence[str]) -> None:
+        """`needed`: the scopes of which one is needed."""
+        has, needs = " and ".join(map(str.upper, scopes)), " or ".join(map(str.upper, needed))
+        super().__init__(
+            f"the API key {name!r} has the scope {has}, but this call needs {needs}: use another key, or have"
+            " one made",
+            {"scopes": ",".join(needed).upper(), "api_key_id": key_id},
+        )
 
 
 class StoredObjectDamagedError(EarmarkError):

@@ -1,4 +1,4 @@
-"""Intercepts every call: assigns its log id, checks the protos' field rules and maps errors to statuses."""
+"""Intercepts every call: checks its key and the protos' field rules, and maps errors to statuses."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -16,7 +16,7 @@ from grpc_status import rpc_status
 from uuid_utils import uuid7
 
 from earmark.gateway import wire
-from earmark.gateway.caller import set_caller
+from earmark.gateway.caller import Caller, address_of, begin_call
 from earmark.gateway.errors import (
     EarmarkError,
     FieldViolation,
@@ -26,6 +26,8 @@ from earmark.gateway.errors import (
     UnavailableError,
 )
 from earmark.gateway.field_rules import check
+from earmark.gateway.guard import StandardServices, check_scope, scopes_of
+from earmark.gateway.keys import Keys
 from earmark.gateway.loop_watch import LoopWatch
 from earmark.gateway.shares import MESSAGE_BYTES as MESSAGE_BYTES_IN_WORK
 from earmark.gateway.shares import Shares, kind_of_stream
@@ -35,19 +37,29 @@ from earmark.storage.objects import ObjectStoreError
 log = structlog.get_logger("gateway")
 
 Context: TypeAlias = "aio.ServicerContext[Any, Any]"
-# Reflection, health and channelz check their own requests and are not wrapped.
+# Reflection, health and channelz check their own requests.
 OURS = "/earmark."
 MESSAGE_BYTES = 8 << 20
 REQUEST_ID = "x-request-id"
-_NO_SHARE = nullcontext()
+_NOTHING = nullcontext()
 
 
 class CallInterceptor(aio.ServerInterceptor):
     """Wraps every handler of Earmark's services: each call ends in a reply, a cancel or a rich status."""
 
-    def __init__(self, watch: LoopWatch, shares: Shares, idle_seconds: float) -> None:
+    def __init__(
+        self,
+        watch: LoopWatch,
+        keys: Keys,
+        shares: Shares,
+        standard: StandardServices,
+        *,
+        idle_seconds: float,
+    ) -> None:
         self._watch = watch
+        self._keys = keys
         self._shares = shares
+        self._standard = standard
         self._idle_seconds = idle_seconds
         self._running: set[asyncio.Task[Any]] = set()
         # By rpc, which is asked for again with every call.
@@ -67,9 +79,16 @@ class CallInterceptor(aio.ServerInterceptor):
         wrapped = self._wrapped.get(method)
         if wrapped is None:
             handler = await continuation(handler_call_details)
-            if handler is None or not method.startswith(OURS):
-                return handler
-            wrapped = _Method(method, handler, self._watch, self._shares, self._idle_seconds).handler()
+            if handler is None:
+                return None
+            if method.startswith(OURS):
+                guard = _Guard(self._keys, scopes_of(method))
+                wrapped = _Method(
+                    method, handler, self._watch, guard, self._shares, self._idle_seconds
+                ).handler()
+            else:
+                scopes = self._standard.scopes_of(method)
+                wrapped = handler if scopes is None else _guarded(handler, _Guard(self._keys, scopes))
             self._wrapped[method] = wrapped
         self._remember(asyncio.current_task())
         return wrapped
@@ -81,13 +100,58 @@ class CallInterceptor(aio.ServerInterceptor):
             task.add_done_callback(self._running.discard)
 
 
+class _Guard:
+    """Lets those call an rpc who have one of its scopes."""
+
+    def __init__(self, keys: Keys, scopes: frozenset[str]) -> None:
+        self.stream = keys.stream
+        self._keys = keys
+        self._scopes = scopes
+
+    async def begin(self, context: Context) -> Caller:
+        """Begins the call of who makes it. Raises if that is not allowed."""
+        caller = await self._keys.caller(context.invocation_metadata() or (), address_of(context.peer()))
+        check_scope(caller, self._scopes)
+        begin_call(caller)
+        return caller
+
+
+def _guarded(handler: Any, guard: _Guard) -> Any:
+    """The handler of a standard rpc, which is a unary or a bidirectional one, for those who may call it."""
+
+    async def unary(request: Any, context: Context) -> Any:
+        request_id = str(uuid7())
+        try:
+            await guard.begin(context)
+        except Exception as error:  # noqa: BLE001 every error becomes a status of its call
+            await _abort(context, error, request_id)
+        return await handler.unary_unary(request, context)
+
+    async def stream(requests: Any, context: Context) -> AsyncIterator[Any]:
+        request_id = str(uuid7())
+        try:
+            with guard.stream(await guard.begin(context)):
+                async for response in handler.stream_stream(requests, context):
+                    yield response
+        except Exception as error:  # noqa: BLE001 every error becomes a status of its call
+            await _abort(context, error, request_id)
+
+    coders = (handler.request_deserializer, handler.response_serializer)
+    if handler.unary_unary:
+        return grpc.unary_unary_rpc_method_handler(unary, *coders)
+    return grpc.stream_stream_rpc_method_handler(stream, *coders)
+
+
 class _Method:
     """An rpc and its handler. gRPC hands over and receives bytes, so that decoding is part of the call."""
 
-    def __init__(self, name: str, inner: Any, watch: LoopWatch, shares: Shares, idle_seconds: float) -> None:
+    def __init__(
+        self, name: str, inner: Any, watch: LoopWatch, guard: _Guard, shares: Shares, idle_seconds: float
+    ) -> None:
         self._name = name
         self._inner = inner
         self._watch = watch
+        self._guard = guard
         self._shares = shares
         self._idle_seconds = idle_seconds
 
@@ -103,23 +167,27 @@ class _Method:
         return grpc.stream_stream_rpc_method_handler(self._stream)
 
     async def _unary(self, request: Any, context: Context) -> Any:
-        set_caller(context.peer())
         request_id = _bind(self._name)
         context.set_trailing_metadata(_metadata(request_id))
         try:
-            with self._share(request):
+            caller = await self._guard.begin(context)
+            # An upload, too, ends with its key.
+            with (
+                self._guard.stream(caller) if self._inner.request_streaming else _NOTHING,
+                self._share(request),
+            ):
                 return await self._watch.measured(self._reply(request, context), self._name)
         except Exception as error:  # noqa: BLE001 every error becomes a status of its call
             await _abort(context, error, request_id)
 
     async def _stream(self, request: Any, context: Context) -> AsyncIterator[Any]:
-        set_caller(context.peer())
         request_id = _bind(self._name)
         context.set_trailing_metadata(_metadata(request_id))
         try:
-            # A watch may run for days, so its id is sent at its beginning, too.
-            await context.send_initial_metadata(_metadata(request_id))
-            with self._share(request):
+            caller = await self._guard.begin(context)
+            with self._guard.stream(caller), self._share(request):
+                # A watch may run for days, so its id is sent at its beginning, too.
+                await context.send_initial_metadata(_metadata(request_id))
                 async with aclosing(self._replies(request, context)) as replies:
                     while True:
                         try:
@@ -135,7 +203,7 @@ class _Method:
         if self._inner.request_streaming or self._inner.response_streaming:
             return self._shares.taken(kind_of_stream(self._name))
         if len(request) <= wire.SMALL_BYTES:
-            return _NO_SHARE
+            return _NOTHING
         return self._shares.taken(MESSAGE_BYTES_IN_WORK, len(request))
 
     async def _reply(self, request: Any, context: Context) -> bytes:

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from earmark.gateway.caller import caller
+from earmark.gateway.caller import current
 from earmark.gateway.errors import QuotaError
 from earmark.storage.database import Connection, Database
 
@@ -76,12 +76,12 @@ class FairQueue:
 class Lane(Database):
     """The database for calls that take long: what they use is never missing to others."""
 
-    def __init__(self, dsn: str, *, pool_size: int) -> None:
-        super().__init__(dsn, pool_size=pool_size)
+    def __init__(self, dsn: str, *, pool_size: int, tenant: Callable[[], str]) -> None:
+        super().__init__(dsn, pool_size=pool_size, tenant=tenant)
         self.queue = FairQueue(pool_size)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection when it is the caller's turn. Raises QuotaError and DatabaseUnavailableError."""
-        async with self.queue.slot(caller()), super().connection() as connection:
+        async with self.queue.slot(current().turn), super().connection() as connection:
             yield connection

@@ -13,10 +13,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from earmark.background import Background
 from earmark.configuration import check_folder
 from earmark.gateway.app import App
+from earmark.gateway.caller import tenant
 from earmark.gateway.disk import Disk
 from earmark.gateway.dispatcher.dispatcher import Dispatcher
 from earmark.gateway.fleet.trainers import Trainers
+from earmark.gateway.guard import StandardServices, check_services
 from earmark.gateway.interceptors import MESSAGE_BYTES, CallInterceptor
+from earmark.gateway.keys import Keys
 from earmark.gateway.lane import Lane
 from earmark.gateway.loop_watch import LoopWatch
 from earmark.gateway.services import register
@@ -95,14 +98,18 @@ async def running(
     """
     async with AsyncExitStack() as stack:
         app = await _open(settings, stack, loop_watch or LoopWatch())
-        calls = CallInterceptor(app.loop_watch, app.shares, settings.stream_idle_seconds)
+        standard = StandardServices(settings.reflection)
+        calls = CallInterceptor(
+            app.loop_watch, app.keys, app.shares, standard, idle_seconds=settings.stream_idle_seconds
+        )
         server = _server(*interceptors, calls)
         names = register(app, server)
+        check_services(names)
         states = _add_standard_services(server, names)
         # Before the dispatcher takes any work.
         port = _bind(server, settings, app.certificate)
         # The calls have ended when this one writes the rest.
-        await stack.enter_async_context(app.detection_counts.writing(app.database, app.background))
+        await stack.enter_async_context(app.detection_counts.writing(app.system, app.background))
         await stack.enter_async_context(Dispatcher(app))
         await server.start()
         stack.push_async_callback(_stop, app, server, states, calls)
@@ -145,10 +152,10 @@ async def _open(settings: GatewaySettings, stack: AsyncExitStack, loop_watch: Lo
         )
         url = postgres.dsn
     await migrate(url)
-    database = await stack.enter_async_context(Database(url, pool_size=settings.database_pool_size))
-    lane = await stack.enter_async_context(Lane(url, pool_size=settings.long_call_connections))
-    bus = await stack.enter_async_context(Bus(database, background))
-    objects = await _own_store(settings.object_store_url, database)
+    system = await stack.enter_async_context(Database(url, pool_size=settings.database_pool_size))
+    lane = await stack.enter_async_context(Lane(url, pool_size=settings.long_call_connections, tenant=tenant))
+    bus = await stack.enter_async_context(Bus(system, background))
+    objects = await _own_store(settings.object_store_url, system)
     trainers = Trainers(
         settings.trainer_addresses,
         links=links,
@@ -158,14 +165,19 @@ async def _open(settings: GatewaySettings, stack: AsyncExitStack, loop_watch: Lo
     )
     await stack.enter_async_context(trainers)
     disk = await _watched_disk(settings, objects, background, stack)
-    shares, scratch = Shares(settings.caller_limits), Scratch(settings.max_unfinished_upload_mb << 20)
+    keys = Keys(system, bus, settings.host)
+    await stack.enter_async_context(keys.watched(background))
+    shares = Shares(settings.caller_limits, settings.max_tenant_callers)
+    scratch = Scratch(settings.max_unfinished_upload_mb << 20)
     return App(
         settings,
-        database,
+        system.seen_by(tenant),
+        system,
         lane,
         bus,
         objects,
         trainers,
+        keys,
         shares,
         scratch,
         background=background,

@@ -1,6 +1,7 @@
 """The gateway's settings, from EARMARK_* environment variables or from flags of the same names."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -24,7 +25,7 @@ class GatewaySettings(BaseSettings):
     )
 
     host: str = Field(
-        "127.0.0.1", description="Address to listen on. There is no authentication yet: keep it private."
+        "127.0.0.1", description="Address to listen on. Beyond loopback, each call needs an API key."
     )
     port: int = Field(50051, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     data_dir: Path = Field(
@@ -113,6 +114,14 @@ class GatewaySettings(BaseSettings):
     max_caller_watches: int = Field(10_000, ge=1, description="Watches that a caller may have at once.")
     max_caller_message_mb: int = Field(
         128, ge=8, description="MiB of messages in work that a caller may have at once, without streams."
+    )
+    max_tenant_callers: int = Field(
+        4, ge=1, description="The API keys of a tenant together may have as much as so many callers."
+    )
+    reflection: Literal["public", "key", "admin"] = Field(
+        "key",
+        description="Who may read the contract by reflection once API keys are needed: everybody, whoever has"
+        " a key, or keys with the scope ADMIN.",
     )
     max_unfinished_upload_mb: int = Field(
         10_240, ge=1, description="MiB of unfinished uploads on disk, of all callers together."

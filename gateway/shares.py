@@ -1,10 +1,10 @@
-"""What a single caller may use of a gateway at once, so that others are served beside it."""
+"""What one caller, or one tenant, may use of a gateway at once, so that others are served beside it."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from earmark.gateway.caller import caller
+from earmark.gateway.caller import current
 from earmark.gateway.errors import QuotaError
 
 RETRY_SECONDS = 1.0
@@ -25,10 +25,12 @@ def kind_of_stream(method: str) -> str:
 
 
 class Shares:
-    """Counts what callers use, and refuses what exceeds the limits of one caller."""
+    """Counts what callers use, and refuses what exceeds the limits of one caller or of one tenant's keys."""
 
-    def __init__(self, limits: Mapping[str, int]) -> None:
+    def __init__(self, limits: Mapping[str, int], callers_per_tenant: int = 1) -> None:
+        """`limits`: of a caller. The keys of a tenant together may have as much as so many callers."""
         self._limits = limits
+        self._callers_per_tenant = callers_per_tenant
         self._used: Counter[tuple[str, str]] = Counter()
         # Of all callers together.
         self.totals: Counter[str] = Counter()
@@ -36,26 +38,34 @@ class Shares:
     @contextmanager
     def taken(self, kind: str, amount: int = 1) -> Iterator[None]:
         """Counts `amount` for the current caller inside the block. Raises QuotaError."""
-        key, limit = (caller(), kind), self._limits[kind]
-        if self._used[key] + amount > limit:
-            what = kind.replace("_", " ")
-            raise QuotaError(
-                f"caller/{kind}",
-                limit,
-                f"a caller may have {limit} {what} at a time, and no more: wait until some end",
-                RETRY_SECONDS,
-            )
-        self._count(key, amount)
+        by, limit = current(), self._limits[kind]
+        self._check(by.share, kind, amount, limit, "caller")
+        owners = [by.share]
+        if by.key_id is not None:
+            self._check(by.turn, kind, amount, limit * self._callers_per_tenant, "tenant")
+            owners.append(by.turn)
+        self._count(owners, kind, amount)
         try:
             yield
         finally:
-            self._count(key, -amount)
+            self._count(owners, kind, -amount)
 
-    def _count(self, key: tuple[str, str], amount: int) -> None:
-        self.totals[key[1]] += amount
-        self._used[key] += amount
-        if not self._used[key]:
-            del self._used[key]
+    def _check(self, owner: str, kind: str, amount: int, limit: int, who: str) -> None:
+        if self._used[owner, kind] + amount > limit:
+            what = kind.replace("_", " ")
+            raise QuotaError(
+                f"{who}/{kind}",
+                limit,
+                f"a {who} may have {limit} {what} at a time, and no more: wait until some end",
+                RETRY_SECONDS,
+            )
+
+    def _count(self, owners: Sequence[str], kind: str, amount: int) -> None:
+        self.totals[kind] += amount
+        for owner in owners:
+            self._used[owner, kind] += amount
+            if not self._used[owner, kind]:
+                del self._used[owner, kind]
 
 
 class Scratch:

@@ -137,13 +137,14 @@ class Bus:
             topics, self._outgoing = self._outgoing, set()
             self._outgoing_added.clear()
             try:
-                await _notify(connection, sorted(topics))
+                await notify(connection, sorted(topics))
             except BaseException:
                 self._add_outgoing(topics)
                 raise
 
 
-async def _notify(connection: OwnConnection, topics: Sequence[str]) -> None:
+async def notify(connection: OwnConnection, topics: Sequence[str]) -> None:
+    """Wakes the topics' waiters in all processes."""
     for start in range(0, len(topics), TOPICS_PER_NOTIFY):
         batch = topics[start : start + TOPICS_PER_NOTIFY]
         await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, " ".join(batch))

@@ -1,9 +1,10 @@
-"""Connections to PostgreSQL: the connection pool and transactions."""
+"""Connections to PostgreSQL: the pool, transactions, and the tenant whose rows a connection sees."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Self, TypeAlias
+from copy import copy
+from typing import Any, Self, TypeAlias, cast
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -46,16 +47,66 @@ _SESSION_SETTINGS = {
 }
 
 
+# The tenant of connections for the gateway's own work, which sees the rows of all. It is the id of no tenant.
+EVERY_TENANT = "*"
+# The role for a login that row-level security does not bind, such as the superuser of the embedded server.
+# The migrations make it, and everything that they make belongs to it.
+SERVICE_ROLE = "earmark_service"
+# Takes that role if the login needs it.
+TAKE_SERVICE_ROLE = """
+    SELECT set_config('role', service.rolname, false) FROM pg_roles login, pg_roles service
+    WHERE login.rolname = session_user AND (login.rolsuper OR login.rolbypassrls)
+        AND service.rolname = '{SERVICE_ROLE}'
+""".replace("{SERVICE_ROLE}", SERVICE_ROLE)
+
+
 class DatabaseUnavailableError(Exception):
     """PostgreSQL cannot be reached now, refuses the login, or gave up the transaction; trying again helps."""
 
 
-class Database:
-    """A pool of connections to one database."""
+def every_tenant() -> str:
+    """The tenant of a database for the gateway's own work."""
+    return EVERY_TENANT
 
-    def __init__(self, dsn: str, *, pool_size: int = 10) -> None:
+
+class TenantConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """A connection that sees the rows of one tenant, or of all. The policies of the tables enforce it."""
+
+    __slots__ = ("_tenant",)
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._tenant: str | None = None
+
+    async def see_rows_of(self, tenant: str) -> None:
+        """From now on, only this tenant's rows exist for the connection. Not within a transaction."""
+        if self._tenant == tenant:
+            return
+        # If this is cancelled, nobody knows which tenant it is.
+        self._tenant = None
+        await self.execute("SELECT set_config('earmark.tenant', $1, false)", tenant)
+        self._tenant = tenant
+
+
+async def see_rows_of(connection: Connection, tenant: str) -> None:
+    """From now on, only this tenant's rows exist for the pool's connection. Not within a transaction."""
+    await cast("TenantConnection", connection).see_rows_of(tenant)
+
+
+class Database:
+    """A pool of connections to one database. They see the rows of all tenants, or those of one."""
+
+    def __init__(self, dsn: str, *, pool_size: int = 10, tenant: Callable[[], str] = every_tenant) -> None:
+        """`tenant`: whose rows a connection sees; it is asked when one is handed over."""
         self.dsn = dsn
         self._pool_size = pool_size
+        self.tenant = tenant
+
+    def seen_by(self, tenant: Callable[[], str]) -> "Database":
+        """The same pool, once it is open, for connections that see the rows of another tenant."""
+        other = copy(self)
+        other.tenant = tenant
+        return other
 
     async def __aenter__(self) -> Self:
         """Raises DatabaseUnavailableError."""
@@ -65,6 +116,7 @@ class Database:
                 min_size=1,
                 max_size=self._pool_size,
                 init=_prepare,
+                connection_class=TenantConnection,
                 reset=_skip_reset,
                 server_settings={"application_name": APPLICATION},
                 command_timeout=COMMAND_SECONDS,
@@ -81,12 +133,15 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection in autocommit mode. Raises DatabaseUnavailableError."""
+        tenant = self.tenant()
         try:
             connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
         except CONNECT_ERRORS as error:
             raise self._unavailable(error) from error
         try:
             with _wrapped():
+                # Mostly it was the last one's, too, which costs nothing.
+                await see_rows_of(connection, tenant)
                 yield connection
         except DatabaseUnavailableError as error:
             if isinstance(error.__cause__, asyncpg.ReadOnlySQLTransactionError):
@@ -151,12 +206,11 @@ def _in_words(error: BaseException) -> str:
 
 
 async def _prepare(connection: OwnConnection) -> None:
-    """Sets the session's timeouts and the codec of jsonb."""
-    await connection.execute(
-        "; ".join(f"SET {name} = '{value}'" for name, value in _SESSION_SETTINGS.items())
-    )
+    """Sets the session's role and timeouts, and the codec of jsonb."""
+    settings = [f"SET {name} = '{value}'" for name, value in _SESSION_SETTINGS.items()]
+    await connection.execute("; ".join([TAKE_SERVICE_ROLE, *settings]))
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
 
 
 async def _skip_reset(_: OwnConnection) -> None:
-    """Skips asyncpg's reset, which costs a round trip: no code here changes session state."""
+    """Skips asyncpg's reset, which costs a round trip: what changes in a session is the tenant only."""

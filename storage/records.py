@@ -161,7 +161,7 @@ class TrainingJob:
 
     `attempt` is the fencing token: it counts how often the job was claimed, and a write with an older number
     changes nothing. `attempts` is filled when the job was read and empty when it comes from an update.
-    `queue_place` is set by `training.get_many` if the job is queued.
+    `queue_place` is set where it is needed, if the job is queued.
     """
 
     resource: ClassVar[str] = "training_job"
@@ -349,3 +349,27 @@ class ModelUsage:
     derived_model_count: int
     detection_count: int
     last_detected_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A row of tenants."""
+
+    id: str
+    display_name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A row of api_keys without the hash. `lookup` is the part of the key that is not secret."""
+
+    id: UUID
+    tenant_id: str
+    name: str
+    lookup: str
+    scopes: Sequence[str]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None

@@ -57,9 +57,10 @@ async def waiting(connection: Connection) -> int:
 async def _keys(connection: Connection) -> tuple[set[str], set[str]]:
     """The keys that the rows name, and those of objects that may exist as well."""
     needed, possible = {STORE_ID}, {f"{PROBES}/{name}" for name in ("trainer", "kept")}
-    for file in await connection.fetch("SELECT id, processing_status FROM audio_files"):
-        keys = set(object_keys.audio_objects(file["id"]))
-        needed |= keys if file["processing_status"] == "ready" else {object_keys.source(file["id"])}
+    for file in await connection.fetch("SELECT tenant_id, id, processing_status FROM audio_files"):
+        owner = (file["tenant_id"], file["id"])
+        keys = set(object_keys.audio_objects(*owner))
+        needed |= keys if file["processing_status"] == "ready" else {object_keys.source(*owner)}
         possible |= keys
     for row in await connection.fetch(
         "SELECT checkpoint AS key FROM training_jobs WHERE checkpoint IS NOT NULL"

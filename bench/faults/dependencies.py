@@ -89,6 +89,7 @@ async def disturb(system: System, target: Service | Postgres | Store | Clock, st
 async def _refuse_login(postgres: Postgres, seconds: float) -> None:
     """As after a change of the password: ends the services' connections, and lets them open none."""
     async with Database(postgres.dsn) as database, database.connection() as connection:
+        await connection.execute("RESET ROLE")
         await connection.execute(f"ALTER ROLE {ROLE} NOLOGIN")
         try:
             end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1"

@@ -230,7 +230,7 @@ def no_job_fails(observed: Observations, tables: Tables) -> Iterator[str]:  # no
 
 def jobs_leave_only_models(observed: Observations, tables: Tables) -> Iterator[str]:  # noqa: ARG001 - as all
     """After a sweep, the stored objects of jobs are the two of each model."""
-    stored = {key for key in tables.objects if key.startswith("jobs/")}
+    stored = {key for key in tables.objects if key.startswith("default/jobs/")}
     weights = [PurePosixPath(model.weights) for model in tables.models]
     named = {str(path.with_name(name)) for path in weights for name in (path.name, "model.json")}
     for key in sorted(stored - named):

@@ -152,6 +152,7 @@ class Postgres:
     async def create_role(self) -> None:
         """Creates ROLE, which may create everything that the services need."""
         async with Database(self.dsn) as database, database.connection() as connection:
+            await connection.execute("RESET ROLE")
             await connection.execute(f"CREATE ROLE {ROLE} LOGIN")
             await connection.execute(f"GRANT ALL ON DATABASE postgres TO {ROLE}")
             await connection.execute(f"GRANT ALL ON SCHEMA public TO {ROLE}")

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 import uvloop
 
-from bench.load import calls, watches
+from bench.load import calls, keys, watches
 from bench.load.client import Client
 from bench.load.figures import Bench, Figure
 from bench.load.rows import insert_dataset, insert_job
@@ -51,7 +51,8 @@ async def measure() -> list[Figure]:
     async with _bench(trainer) as bench:
         figures = [await watches.memory(bench), await calls.dispatches(bench)]
         trainer.full.set()
-        figures += [await calls.reads(bench), await watches.fan_out(bench), await calls.creates(bench)]
+        figures += [await calls.reads(bench), await keys.overhead(bench)]
+        figures += [await watches.fan_out(bench), await calls.creates(bench)]
     return figures
 
 

@@ -43,8 +43,8 @@ async def reads(bench: Bench) -> Figure:
         ids = [await insert_job(connection, bench.small) for _ in range(IN_FLIGHT)]
     rounds: dict[str, list[Rate]] = defaultdict(list)
     for _ in range(ROUNDS):
-        rounds["bare"].append(await _read(bench, bench.bare, ids))
-        rounds["gateway"].append(await _read(bench, bench.system.gateway, ids))
+        rounds["bare"].append(await read(bench, bench.bare, ids))
+        rounds["gateway"].append(await read(bench, bench.system.gateway, ids))
     measured, bare = (median(rate.per_second for rate in rounds[name]) for name in ("gateway", "bare"))
     cpu, bare_cpu = (median(rate.cpu_us for rate in rounds[name]) for name in ("gateway", "bare"))
     return Figure(
@@ -64,13 +64,14 @@ async def reads(bench: Bench) -> Figure:
     )
 
 
-async def _read(bench: Bench, server: Server, ids: list[UUID]) -> Rate:
+async def read(bench: Bench, server: Server, ids: list[UUID], key: str = "") -> Rate:
+    """One round of GetTrainingJob, of another job in each call in flight, with an API key if there is one."""
     requests = [pb.GetTrainingJobRequest(training_job_id=str(id_)).SerializeToString() for id_ in ids]
     cpu, clients = server.cpu_seconds(), bench.clients
     shares = [requests[number :: len(clients)] for number in range(len(clients))]
     seconds_by_client = await asyncio.gather(
         *(
-            client.ask("call", server.address, GET, share, SECONDS)
+            client.ask("call", server.address, GET, share, SECONDS, key)
             for client, share in zip(clients, shares, strict=True)
         )
     )

@@ -9,6 +9,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from itertools import cycle
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -55,11 +56,16 @@ class Caller:
         self._tasks = tasks
         self._watches: list[Watches] = []
 
-    async def call(self, address: str, method: str, requests: Sequence[bytes], seconds: float) -> list[float]:
+    async def call(
+        self, address: str, method: str, requests: Sequence[bytes], seconds: float, key: str = ""
+    ) -> list[float]:
         """Repeats each request for `seconds`, all requests concurrently. Returns the seconds of each call."""
         async with AsyncExitStack() as stack:
             channels = [await stack.enter_async_context(own_channel(address)) for _ in range(CHANNELS)]
-            calls: list[Any] = [channel.unary_unary(method) for channel in channels]
+            metadata = (("authorization", f"Bearer {key}"),) if key else ()
+            calls: list[Any] = [
+                partial(channel.unary_unary(method), metadata=metadata) for channel in channels
+            ]
             await asyncio.gather(*(call(requests[0]) for call in calls))
             until = time.monotonic() + seconds
             durations = await asyncio.gather(

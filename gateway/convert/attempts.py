@@ -21,7 +21,7 @@ def train_job_request(job: TrainingJob, base_model: Model | None) -> pb.TrainReq
             training_job_id=str(job.id),
             attempt=job.attempt,
             config=training_config_message(job.config),
-            prefix=object_keys.attempt(job.id, job.attempt),
+            prefix=object_keys.attempt(job.tenant_id, job.id, job.attempt),
             resume_from=job.checkpoint or "",
             base_weights=base_model.weights if base_model else "",
             base_model_config=base_model.model_config if base_model else "",
@@ -30,14 +30,14 @@ def train_job_request(job: TrainingJob, base_model: Model | None) -> pb.TrainReq
     )
 
 
-def train_file_requests(file: ManifestFile) -> Iterator[pb.TrainRequest]:
+def train_file_requests(tenant_id: str, file: ManifestFile) -> Iterator[pb.TrainRequest]:
     """The later messages of a Train call for one file of the manifest: the file, and annotations in parts."""
     first, *others = range(0, max(1, len(file.annotations)), MESSAGE_ANNOTATIONS)
     yield pb.TrainRequest(
         file=pb.TrainRequest.File(
             audio_file_id=str(file.id),
             sha256=file.sha256,
-            features=object_keys.features(file.id),
+            features=object_keys.features(tenant_id, file.id),
             duration_ms=file.duration_ms,
             group=file.group,
             annotations=_annotations(file, first),
@@ -71,15 +71,17 @@ def detect_files_request(job: DetectionJob, model: Model) -> pb.DetectFilesReque
     )
 
 
-def detect_file_request(file: detection_jobs.ManifestFile, frontend: str) -> pb.DetectFilesRequest:
+def detect_file_request(
+    tenant_id: str, file: detection_jobs.ManifestFile, frontend: str
+) -> pb.DetectFilesRequest:
     """A later message of a DetectFiles call: one file, with its features if they are of this front end."""
     request = pb.DetectFilesRequest.File(file_id=str(file.file_id), duration_ms=file.duration_ms)
     if file.uri is not None:
         request.uri = file.uri
     elif file.frontend is None:
-        request.source = object_keys.recording_source(file.file_id)
+        request.source = object_keys.recording_source(tenant_id, file.file_id)
     elif file.frontend == frontend:
-        request.features = object_keys.features(file.file_id)
+        request.features = object_keys.features(tenant_id, file.file_id)
     else:
-        request.source = object_keys.normalized(file.file_id)
+        request.source = object_keys.normalized(tenant_id, file.file_id)
     return pb.DetectFilesRequest(file=request)

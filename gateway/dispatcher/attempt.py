@@ -180,7 +180,7 @@ class Attempt(ABC, Generic[J]):
 
     async def _end(self, ending: Ending) -> None:
         async def end() -> str | None:
-            async with self._app.database.transaction() as connection:
+            async with self._app.system.transaction() as connection:
                 return await ending(connection)
 
         recorded = await retry_until_available(end)
@@ -205,7 +205,7 @@ class Attempt(ABC, Generic[J]):
         job, lease = self._job, self._app.settings.lease_seconds
 
         async def renew() -> bool | None:
-            async with self._app.database.connection() as connection:
+            async with self._app.system.connection() as connection:
                 return await self._jobs.renew(connection, job.id, job.attempt, lease)
 
         with self._app.bus.subscribe(topics.cancel(job.id)) as woken:

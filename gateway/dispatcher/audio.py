@@ -51,7 +51,7 @@ class AudioProcessing:
 
     async def run(self) -> None:
         """Returns when the attempt is over and its end is stored."""
-        request, own = self._request(), (object_keys.audio(self._file.id),)
+        request, own = self._request(), (object_keys.audio(self._file.tenant_id, self._file.id),)
         grant = self._trainer.signer.metadata(
             "ProcessAudio", request.SerializeToString(), reads=own, writes=own
         )
@@ -85,13 +85,13 @@ class AudioProcessing:
             self._app.bus.publish(topics.AUDIO)
 
     def _request(self) -> pb.ProcessAudioRequest:
-        file_id = self._file.id
+        file_id, tenant_id = self._file.id, self._file.tenant_id
         return pb.ProcessAudioRequest(
             audio_file_id=str(file_id),
-            source=object_keys.source(file_id),
-            audio=object_keys.normalized(file_id),
-            features=object_keys.features(file_id),
-            caller=self._file.tenant_id,
+            source=object_keys.source(tenant_id, file_id),
+            audio=object_keys.normalized(tenant_id, file_id),
+            features=object_keys.features(tenant_id, file_id),
+            caller=tenant_id,
         )
 
     def _ending_after(self, error: aio.AioRpcError) -> Ending:
@@ -144,7 +144,7 @@ class AudioProcessing:
 
     async def _advance(self, status: str, **facts: Any) -> None:
         async def advance() -> AudioFile | None:
-            async with self._app.database.transaction() as connection:
+            async with self._app.system.transaction() as connection:
                 return await audio.advance(
                     connection,
                     self._file.id,
@@ -162,18 +162,19 @@ class AudioProcessing:
         """Removes the objects that the trainer stored if the file was deleted meanwhile."""
 
         async def exists() -> bool:
-            async with self._app.database.connection() as connection:
+            async with self._app.system.connection() as connection:
                 return await audio.exists(connection, self._file.id)
 
         if not await retry_until_available(exists):
             try:
-                await self._app.objects.delete_async(*object_keys.audio_objects(self._file.id))
+                keys = object_keys.audio_objects(self._file.tenant_id, self._file.id)
+                await self._app.objects.delete_async(*keys)
             except ObjectStoreError as error:
                 self._log.warning("objects are left for a later clean-up", error=str(error))
 
     async def _end(self, end: Ending) -> None:
         async def run() -> None:
-            async with self._app.database.transaction() as connection:
+            async with self._app.system.transaction() as connection:
                 await end(connection, self._file.id, self._file.attempt)
 
         await retry_until_available(run)
@@ -184,7 +185,7 @@ class AudioProcessing:
         lease = self._app.settings.lease_seconds
 
         async def renew() -> bool:
-            async with self._app.database.transaction() as connection:
+            async with self._app.system.transaction() as connection:
                 return await audio.renew(connection, self._file.id, self._file.attempt, lease)
 
         with self._app.bus.subscribe(topics.AUDIO_DELETIONS) as woken:

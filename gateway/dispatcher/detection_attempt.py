@@ -55,7 +55,11 @@ class DetectionAttempt(Attempt[DetectionJob]):
                 await asyncio.gather(self._sending, return_exceptions=True)
 
     def _open(self) -> Call:
-        read = (object_keys.AUDIO, object_keys.RECORDINGS, object_keys.JOBS)
+        tenant = self._job.tenant_id
+        read = tuple(
+            below(tenant)
+            for below in (object_keys.all_audio, object_keys.all_recordings, object_keys.all_jobs)
+        )
         return self._trainer.stub.DetectFiles(
             metadata=self._trainer.signer.metadata("DetectFiles", reads=read)
         )
@@ -88,7 +92,7 @@ class DetectionAttempt(Attempt[DetectionJob]):
 
     async def _model(self) -> Model:
         async def read() -> Model | None:
-            async with self._app.database.connection() as connection:
+            async with self._app.system.connection() as connection:
                 return await models.get(connection, self._job.tenant_id, self._job.model_id)
 
         model = await retry_until_available(read)
@@ -97,14 +101,16 @@ class DetectionAttempt(Attempt[DetectionJob]):
 
     async def _send_files(self, call: Call) -> None:
         async def read() -> list[ManifestFile]:
-            async with self._app.database.connection() as connection:
+            async with self._app.system.connection() as connection:
                 return await detection_jobs.manifest(connection, self._job.id)
 
         files = await retry_until_available(read)
         # If the call has ended, its answers say why.
         with suppress(TrainerLostError):
             for file in files:
-                await send(call, detect_file_request(file, self._trainer.capacity.frontend))
+                await send(
+                    call, detect_file_request(self._job.tenant_id, file, self._trainer.capacity.frontend)
+                )
             await call.done_writing()
 
 
@@ -178,7 +184,7 @@ class ResultRecorder:
 
     async def _write(self, report: Report) -> DetectionJob | None:
         """One transaction; None if the attempt is no longer the current one."""
-        async with self._app.database.transaction() as connection:
+        async with self._app.system.transaction() as connection:
             locked = await detection_jobs.JOBS.lock_attempt(connection, self._job.id, self._job.attempt)
             if locked is None or locked.revision > self._job.revision:
                 # An earlier try committed, but its reply was lost.

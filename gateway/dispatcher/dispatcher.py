@@ -111,7 +111,7 @@ class Dispatcher:
         event = event_bodies.status_changed("pending", "queued", "waiting for a trainer", kind)
         queued = True
         while queued:
-            async with self._app.database.transaction() as connection:
+            async with self._app.system.transaction() as connection:
                 jobs = await kind_jobs.queue_pending(connection, event)
             self._publish(jobs)
             queued = bool(jobs)
@@ -119,7 +119,7 @@ class Dispatcher:
     async def _start_training(self, trainer: Trainer) -> bool:
         event = event_bodies.status_changed("queued", "training", "given to a trainer")
         settings = self._app.settings
-        async with self._app.database.transaction() as connection:
+        async with self._app.system.transaction() as connection:
             job = await training.claim(
                 connection,
                 trainer.address,
@@ -137,7 +137,7 @@ class Dispatcher:
     async def _start_detection(self, trainer: Trainer) -> bool:
         event = event_bodies.status_changed("queued", "processing", "given to a trainer", "detection")
         lease = self._app.settings.lease_seconds
-        async with self._app.database.transaction() as connection:
+        async with self._app.system.transaction() as connection:
             job = await detection_jobs.claim(connection, trainer.address, lease, event)
         if job is None:
             return False
@@ -172,12 +172,12 @@ class Dispatcher:
         return min(capacity.free_audio_slots, capacity.audio_slots - self._files[trainer.address])
 
     async def _start_files(self, trainer: Trainer, limit: int) -> None:
-        async with self._app.database.transaction() as connection:
+        async with self._app.system.transaction() as connection:
             files = await audio.claim(connection, limit, self._app.settings.lease_seconds)
         self._start_all(trainer, (AudioProcessing(self._app, trainer, file) for file in files))
 
     async def _start_feature_updates(self, trainer: Trainer, frontend: str, limit: int) -> None:
-        async with self._app.database.transaction() as connection:
+        async with self._app.system.transaction() as connection:
             files = await audio.claim_outdated(connection, frontend, limit, self._app.settings.lease_seconds)
         self._start_all(trainer, (FeatureProcessing(self._app, trainer, file) for file in files))
 
@@ -218,7 +218,7 @@ class Dispatcher:
         for take_over in (take_over_training, take_over_detection):
             expired = True
             while expired:
-                async with self._app.database.transaction() as connection:
+                async with self._app.system.transaction() as connection:
                     jobs = await take_over(connection)
                 expired = bool(jobs)
                 if expired:
@@ -231,14 +231,14 @@ class Dispatcher:
 
     async def _clean_up(self) -> None:
         days = self._app.settings.event_retention_days
-        async with self._app.database.connection() as connection:
+        async with self._app.system.connection() as connection:
             await idempotency.delete_old(connection)
         deleted = 1
         while deleted:
-            async with self._app.database.transaction() as connection:
+            async with self._app.system.transaction() as connection:
                 deleted = await detection_jobs.delete_unused_recordings(connection, RECORDING_SECONDS)
-        await events.compact(self._app.database, days)
-        await remove_orphans(self._app.database, self._app.objects)
+        await events.compact(self._app.system, days)
+        await remove_orphans(self._app.system, self._app.objects)
 
 
 async def _cancel_all(tasks: Iterable[asyncio.Task[None]]) -> None:

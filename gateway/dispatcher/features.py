@@ -34,7 +34,7 @@ class FeatureUpdates:
         frontend = self._app.trainers.frontend()
         if frontend is None:
             return None
-        async with self._app.database.connection() as connection:
+        async with self._app.system.connection() as connection:
             left = (await audio.outdated(connection, frontend)).files
         if left and self._frontend != frontend:
             log.info(
@@ -57,13 +57,13 @@ class FeatureProcessing(AudioProcessing):
     _released: Ending = staticmethod(audio.release_outdated)
 
     def _request(self) -> pb.ProcessAudioRequest:
-        file_id = self._file.id
+        file_id, tenant_id = self._file.id, self._file.tenant_id
         source = object_keys.source if self._file.losses % 2 else object_keys.normalized
         return pb.ProcessAudioRequest(
             audio_file_id=str(file_id),
-            source=source(file_id),
-            features=object_keys.features(file_id),
-            caller=self._file.tenant_id,
+            source=source(tenant_id, file_id),
+            features=object_keys.features(tenant_id, file_id),
+            caller=tenant_id,
         )
 
     async def _record(self, response: pb.ProcessAudioResponse) -> bool:
@@ -78,7 +78,7 @@ class FeatureProcessing(AudioProcessing):
 
     async def _update(self, frontend: str) -> None:
         async def update() -> bool:
-            async with self._app.database.transaction() as connection:
+            async with self._app.system.transaction() as connection:
                 return await audio.update_features(connection, self._file.id, self._file.attempt, frontend)
 
         if not await retry_until_available(update):

@@ -62,27 +62,26 @@ class _Sweep:
         """Removes all objects but the model's from a batch of finished jobs. Returns the number of jobs."""
         async with self._database.connection() as connection:
             finished = await orphans.unswept_jobs(connection, GRACE_SECONDS, self._skipped)
-        swept = [
-            job
-            for job in finished
-            if await self._is_done(job.id, self._objects.clear_async(object_keys.job(job.id), job.model_keys))
-        ]
+        swept = [job for job in finished if await self._is_done(job.id, self._clear_job(job))]
         async with self._database.connection() as connection:
             await orphans.mark_swept(connection, swept)
         return len(swept)
 
+    async def _clear_job(self, job: orphans.FinishedJob) -> None:
+        await self._objects.clear_async(object_keys.job(job.tenant_id, job.id), job.model_keys)
+
     async def _check(self, candidate: orphans.Candidate) -> None:
         if candidate.kind == "training_job":
-            await self._objects.clear_async(object_keys.job(candidate.id))
+            await self._objects.clear_async(object_keys.job(candidate.tenant_id, candidate.id))
         elif candidate.kind == "recording":
             if not candidate.has_row:
-                await self._objects.clear_async(object_keys.recording(candidate.id))
+                await self._objects.clear_async(object_keys.recording(candidate.tenant_id, candidate.id))
         elif candidate.has_row:
             # An attempt may be writing at this moment. The clocks of database, store and gateway may differ.
-            prefix = object_keys.audio(candidate.id)
+            prefix = object_keys.audio(candidate.tenant_id, candidate.id)
             await self._objects.clear_unfinished_async(prefix, min_age_seconds=GRACE_SECONDS / 2)
         else:
-            await self._objects.clear_async(object_keys.audio(candidate.id))
+            await self._objects.clear_async(object_keys.audio(candidate.tenant_id, candidate.id))
 
     async def _is_done(self, owner: UUID, removal: Awaitable[None]) -> bool:
         """Whether the object store removed what it should."""

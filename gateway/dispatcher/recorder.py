@@ -81,7 +81,7 @@ class Recorder:
         job, after, lease = self._job, self._revision, self._app.settings.lease_seconds
 
         async def advance() -> TrainingJob | None:
-            async with self._app.database.transaction() as connection:
+            async with self._app.system.transaction() as connection:
                 return await training.advance(connection, job.id, job.attempt, after, lease, body, **figures)
 
         updated = await retry_until_available(advance)
@@ -95,7 +95,7 @@ class Recorder:
         job = self._job
 
         async def set_checkpoint() -> bool:
-            async with self._app.database.connection() as connection:
+            async with self._app.system.connection() as connection:
                 return await training.set_checkpoint(connection, job.id, job.attempt, key)
 
         if not await retry_until_available(set_checkpoint):

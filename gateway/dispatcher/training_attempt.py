@@ -36,10 +36,11 @@ class TrainingAttempt(Attempt[TrainingJob]):
         self._recorder = Recorder(app, trainer, job)
 
     def _open(self) -> Call:
+        job = self._job
         grant = self._trainer.signer.metadata(
             "Train",
-            reads=(object_keys.AUDIO, object_keys.JOBS),
-            writes=(object_keys.attempt(self._job.id, self._job.attempt),),
+            reads=(object_keys.all_audio(job.tenant_id), object_keys.all_jobs(job.tenant_id)),
+            writes=(object_keys.attempt(job.tenant_id, job.id, job.attempt),),
         )
         return self._trainer.stub.Train(metadata=grant)
 
@@ -77,13 +78,14 @@ class TrainingAttempt(Attempt[TrainingJob]):
         """Removes the checkpoints of all the job's attempts if the job is finished."""
 
         async def is_finished() -> bool:
-            async with self._app.database.connection() as connection:
+            async with self._app.system.connection() as connection:
                 job = await training.get(connection, self._job.tenant_id, self._job.id)
             return job is not None and job.finished_at is not None
 
         if await retry_until_available(is_finished):
             try:
-                keys = await asyncio.to_thread(list, self._app.objects.keys(object_keys.job(self._job.id)))
+                prefix = object_keys.job(self._job.tenant_id, self._job.id)
+                keys = await asyncio.to_thread(list, self._app.objects.keys(prefix))
                 await self._app.objects.delete_async(*filter(object_keys.is_checkpoint, keys))
             except ObjectStoreError as error:
                 self._log.warning("checkpoints are left for a later clean-up", error=str(error))
@@ -94,7 +96,7 @@ class TrainingAttempt(Attempt[TrainingJob]):
         model_id = job.config.get("base_model_id")
 
         async def read() -> Model | None:
-            async with self._app.database.connection() as connection:
+            async with self._app.system.connection() as connection:
                 return await models.get(connection, job.tenant_id, UUID(model_id))
 
         return await retry_until_available(read) if model_id else None
@@ -103,10 +105,10 @@ class TrainingAttempt(Attempt[TrainingJob]):
         """Sends the manifest, once the job is accepted: a refusal during a write is lost (grpc #36066)."""
 
         async def read() -> list[training.ManifestFile]:
-            async with self._app.database.connection() as connection:
+            async with self._app.system.connection() as connection:
                 return await training.manifest(connection, self._job)
 
         for file in await retry_until_available(read):
-            for request in train_file_requests(file):
+            for request in train_file_requests(self._job.tenant_id, file):
                 await send(call, request)
         await call.done_writing()

@@ -2,22 +2,18 @@
 
 from typing import Any
 
-from earmark.gateway.app import App
 from earmark.gateway.convert.background import task_message
 from earmark.gateway.convert.trainers import trainer_message
+from earmark.gateway.services.keys import KeyService
 from earmark.storage.queries import audio, training
 from earmark.v1 import admin_service_pb2 as pb
-from earmark.v1 import admin_service_pb2_grpc
 
 
-class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
+class AdminService(KeyService):
     """Shows those who run Earmark its machines, and how much work there is for them."""
 
-    def __init__(self, app: App) -> None:
-        self._app = app
-
     async def GetCapacity(self, _request: pb.GetCapacityRequest, _: Any) -> pb.GetCapacityResponse:
-        async with self._app.database.connection() as connection:
+        async with self._app.system.connection() as connection:
             counts = await training.JOBS.counts(connection)
             frontend = self._app.trainers.frontend()
             outdated = None if frontend is None else await audio.outdated(connection, frontend)

@@ -118,7 +118,7 @@ class AnnotationService(annotation_service_pb2_grpc.AnnotationServiceServicer):
             searches = await deletions.unfinished_searches(connection, tenant(), removal)
             check_deletable(removal, unfinished, searches, force=request.force)
             return pb.DeleteAnnotationSetResponse(
-                deleted_counts=await deletions.delete(connection, removal, caller())
+                deleted_counts=await deletions.delete(connection, tenant(), removal, caller())
             )
 
         response = await run_once(self._app.lane, request, pb.DeleteAnnotationSetResponse, delete)

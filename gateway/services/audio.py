@@ -125,7 +125,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
             )
             check_deletable(removal, unfinished, force=request.force)
             return pb.DeleteAudioFileResponse(
-                deleted_counts=await deletions.delete(connection, removal, caller())
+                deleted_counts=await deletions.delete(connection, tenant(), removal, caller())
             )
 
         response = await run_once(self._app.database, request, pb.DeleteAudioFileResponse, delete)
@@ -170,10 +170,12 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
         """Stores the object, then the row. gateway.dispatcher.orphans removes an object without a row."""
         audio_file_id = uuid7()
         async with self._app.database.connection() as connection:
-            await orphans.add_upload(connection, "audio_file", audio_file_id)
+            await orphans.add_upload(connection, "audio_file", tenant(), audio_file_id)
         try:
             # A cancelled put would go on for a while, and its object can be deleted only after its end.
-            await uninterrupted(self._app.objects.put_async(object_keys.source(audio_file_id), upload.file))
+            await uninterrupted(
+                self._app.objects.put_async(object_keys.source(tenant(), audio_file_id), upload.file)
+            )
             response = await uninterrupted(self._insert(audio_file_id, upload))
         except DatabaseUnavailableError:
             # The row may have been committed although the database's reply was lost.
@@ -211,12 +213,12 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
         with suppress(DatabaseUnavailableError, ObjectStoreError):
             async with self._app.database.connection() as connection:
                 if await audio.get(connection, tenant(), audio_file_id) is None:
-                    await self._app.objects.delete_async(object_keys.source(audio_file_id))
+                    await self._app.objects.delete_async(object_keys.source(tenant(), audio_file_id))
 
     async def _source(self, audio_file_id: UUID) -> AsyncIterator[bytes]:
         """The uploaded bytes, at most PART_BYTES at a time. Raises NotFoundError for a deleted file."""
         try:
-            async for data in self._app.objects.stream(object_keys.source(audio_file_id)):
+            async for data in self._app.objects.stream(object_keys.source(tenant(), audio_file_id)):
                 for start in range(0, len(data), PART_BYTES):
                     yield data[start : start + PART_BYTES]
         except ObjectNotFoundError:

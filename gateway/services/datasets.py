@@ -77,7 +77,7 @@ class DatasetService(dataset_service_pb2_grpc.DatasetServiceServicer):
             searches = await deletions.unfinished_searches(connection, tenant(), removal)
             check_deletable(removal, unfinished, searches, force=request.force)
             return pb.DeleteDatasetResponse(
-                deleted_counts=await deletions.delete(connection, removal, caller())
+                deleted_counts=await deletions.delete(connection, tenant(), removal, caller())
             )
 
         response = await run_once(self._app.lane, request, pb.DeleteDatasetResponse, delete)
@@ -102,4 +102,4 @@ async def _replace_types(connection: Connection, dataset: Dataset, types: list[A
             str(dataset.id),
             f"annotations have the types {', '.join(used)}: keep them, or delete those annotations first",
         )
-    await datasets.put_types(connection, dataset.id, types)
+    await datasets.put_types(connection, tenant(), dataset.id, types)

@@ -142,7 +142,7 @@ class DetectionJobService(detection_service_pb2_grpc.DetectionServiceServicer):
                 message = f"detection job {job_id} is not finished: cancel it or wait for its end"
                 raise in_use("detection_job", str(job_id), message)
             return pb.DeleteDetectionJobResponse(
-                deleted_counts=await detection_jobs.delete(connection, job_id)
+                deleted_counts=await detection_jobs.delete(connection, tenant(), job_id)
             )
 
         response = await run_once(self._app.database, request, pb.DeleteDetectionJobResponse, delete)
@@ -250,13 +250,13 @@ class DetectionJobService(detection_service_pb2_grpc.DetectionServiceServicer):
         metadata = upload.metadata
         recording = Recording(uuid7(), metadata.filename, metadata.size_bytes, upload.sha256)
         async with self._app.database.connection() as connection:
-            await orphans.add_upload(connection, "recording", recording.id)
+            await orphans.add_upload(connection, "recording", tenant(), recording.id)
 
         async def insert(connection: Connection) -> pb.UploadRecordingResponse:
             await detection_jobs.add_recording(connection, tenant(), recording)
             return pb.UploadRecordingResponse(recording=recording_message(recording))
 
-        key = object_keys.recording_source(recording.id)
+        key = object_keys.recording_source(tenant(), recording.id)
         try:
             # A cancelled put would go on for a while, and its object can be deleted only after its end.
             await uninterrupted(self._app.objects.put_async(key, upload.file))
@@ -278,7 +278,7 @@ class DetectionJobService(detection_service_pb2_grpc.DetectionServiceServicer):
         with suppress(DatabaseUnavailableError, ObjectStoreError):
             async with self._app.database.connection() as connection:
                 if await detection_jobs.get_recording(connection, tenant(), recording_id) is None:
-                    await self._app.objects.delete_async(object_keys.recording_source(recording_id))
+                    await self._app.objects.delete_async(object_keys.recording_source(tenant(), recording_id))
 
 
 def _check_unique(recording_ids: Sequence[str]) -> None:

@@ -101,7 +101,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
             unfinished = await deletions.unfinished_jobs(connection, tenant(), removal)
             searches = await deletions.unfinished_searches(connection, tenant(), removal)
             check_deletable(removal, unfinished, searches, force=True)
-            counts = await deletions.delete(connection, removal, caller())
+            counts = await deletions.delete(connection, tenant(), removal, caller())
             return pb.DeleteModelResponse(deleted_counts=counts)
 
         return await run_once(self._app.database, request, pb.DeleteModelResponse, delete)

@@ -1,6 +1,6 @@
 """earmark.v1.TrainingService."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -54,7 +54,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         self._app = app
         self._logs = logs
         # Many clients poll their jobs, so their reads are batched.
-        self._job_reads = ReadBatcher(app.database, training.get_many)
+        self._job_reads = ReadBatcher(app.database, self._read_jobs)
 
     async def CreateTrainingJob(
         self, request: pb.CreateTrainingJobRequest, _: Any
@@ -76,7 +76,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         return response
 
     async def GetTrainingJob(self, request: pb.GetTrainingJobRequest, _: Any) -> pb.GetTrainingJobResponse:
-        job = await self._job_reads.get((tenant(), UUID(request.training_job_id)))
+        job = await self._job_reads.get(tenant(), UUID(request.training_job_id))
         if job is None:
             raise NotFoundError("training_job", request.training_job_id)
         message = training_job_message(job)
@@ -127,7 +127,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             # The job itself is what the caller wants to delete, and keeps nothing.
             check_deletable(replace(removal, job_ids=[]), unfinished, searches, force=request.force)
             return pb.DeleteTrainingJobResponse(
-                deleted_counts=await deletions.delete(connection, removal, caller())
+                deleted_counts=await deletions.delete(connection, tenant(), removal, caller())
             )
 
         response = await run_once(self._app.database, request, pb.DeleteTrainingJobResponse, delete)
@@ -168,6 +168,18 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
                 "create this one when some of them have begun, or cancel some",
                 RETRY_SECONDS,
             )
+
+    async def _read_jobs(
+        self, connection: Connection, tenant_id: str, job_ids: Collection[UUID]
+    ) -> dict[UUID, TrainingJob]:
+        """The tenant's existing jobs among these; queued ones with their places among all tenants'."""
+        jobs = await training.get_many(connection, tenant_id, job_ids)
+        queued = [job.id for job in jobs.values() if job.status == "queued"]
+        if queued:
+            async with self._app.system.connection() as seeing_all:
+                places = await training.places(seeing_all, queued)
+            jobs |= {job_id: replace(jobs[job_id], queue_place=place) for job_id, place in places.items()}
+        return jobs
 
     def _queue_state(self, place: QueuePlace) -> pb.QueueState:
         limit = self._app.settings.max_training_jobs or None

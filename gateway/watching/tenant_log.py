@@ -53,6 +53,8 @@ class TenantLog:
         self.watchers = 0
         self._app = app
         self._tenant_id = tenant_id
+        # The reader outlives the call that starts it.
+        self._database = app.database.seen_by(lambda: tenant_id)
         self._end = Cursor(0, 0, 0)
         self._kept: deque[Entry] = deque()
         self._kept_by_resource: dict[UUID, deque[Entry]] = {}
@@ -113,7 +115,7 @@ class TenantLog:
 
     async def _read(self) -> None:
         with self._app.bus.subscribe(topics.events(self._tenant_id)) as woken:
-            async with self._app.database.connection() as connection:
+            async with self._database.connection() as connection:
                 end = await events.log_end(connection, self._tenant_id)
                 page = await events.log(connection, self._tenant_id, max(0, end.last_sequence - KEPT), KEPT)
             self._end = Cursor.at_end(end)
@@ -127,7 +129,7 @@ class TenantLog:
                     await wait_for_event(woken, self._app.settings.heartbeat_seconds)
 
     async def _read_batch(self) -> int:
-        async with self._app.database.connection() as connection:
+        async with self._database.connection() as connection:
             page = await events.log(connection, self._tenant_id, self._end.sequence, BATCH)
         self._end.check(page)
         self._add(page)

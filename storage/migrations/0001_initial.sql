@@ -1,5 +1,5 @@
 -- The first tables. States are text with a CHECK. Ids are UUIDv7 and made by the gateway. Tables with rows of
--- several tenants have a tenant_id.
+-- several tenants have a tenant_id, also where it follows from another row: 0006_tenants.sql has the policies.
 
 -- The id of the object store that has the rows' objects: one row.
 CREATE TABLE object_store (
@@ -26,6 +26,7 @@ CREATE TABLE datasets (
 CREATE INDEX datasets_by_tenant ON datasets (tenant_id, id);
 
 CREATE TABLE artifact_types (
+    tenant_id text NOT NULL,
     dataset_id uuid NOT NULL REFERENCES datasets ON DELETE CASCADE,
     name text NOT NULL,
     description text NOT NULL,
@@ -198,6 +199,7 @@ CREATE INDEX models_by_base ON models ((config ->> 'base_model_id')) WHERE confi
 
 -- In how many recordings each model has detected, and when last. Each gateway adds to it once a minute.
 CREATE TABLE model_detections (
+    tenant_id text NOT NULL,
     model_id uuid PRIMARY KEY REFERENCES models ON DELETE CASCADE,
     count bigint NOT NULL,
     last_at timestamptz NOT NULL

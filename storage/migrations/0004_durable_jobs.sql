@@ -1,6 +1,7 @@
 -- Each job's attempts, and the order in which queued jobs start.
 
 CREATE TABLE training_attempts (
+    tenant_id text NOT NULL,
     training_job_id uuid NOT NULL REFERENCES training_jobs,
     number integer NOT NULL,
     -- The trainer's address, for those who run Earmark; no tenant sees it.
@@ -13,8 +14,8 @@ CREATE TABLE training_attempts (
     CHECK ((outcome IS NULL) = (ended_at IS NULL))
 );
 CREATE INDEX training_attempts_completed ON training_attempts (trainer, started_at) WHERE outcome = 'completed';
-INSERT INTO training_attempts (training_job_id, number, trainer)
-SELECT id, attempt, '' FROM training_jobs WHERE status = 'training';
+INSERT INTO training_attempts (tenant_id, training_job_id, number, trainer)
+SELECT tenant_id, id, attempt, '' FROM training_jobs WHERE status = 'training';
 
 -- The earliest start of the next attempt of a queued job whose trainer was lost.
 ALTER TABLE training_jobs ADD COLUMN not_before timestamptz;
@@ -28,6 +29,7 @@ CREATE INDEX training_jobs_unfinished ON training_jobs (tenant_id, id)
 -- each candidate some hours later: a trainer may still have been writing objects of what was deleted.
 CREATE TABLE orphan_candidates (
     kind text NOT NULL CHECK (kind IN ('audio_file', 'training_job')),
+    tenant_id text NOT NULL,
     id uuid NOT NULL,
     since timestamptz NOT NULL DEFAULT now(),
     -- True for a deletion until a sweep has checked it.

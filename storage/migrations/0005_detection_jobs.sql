@@ -46,6 +46,7 @@ CREATE INDEX detection_jobs_unfinished ON detection_jobs (tenant_id, id)
     WHERE status IN ('pending', 'queued', 'processing');
 
 CREATE TABLE detection_attempts (
+    tenant_id text NOT NULL,
     detection_job_id uuid NOT NULL REFERENCES detection_jobs ON DELETE CASCADE,
     number integer NOT NULL,
     -- The trainer's address, for those who run Earmark; no tenant sees it.
@@ -87,6 +88,7 @@ CREATE INDEX recordings_by_job ON recordings (detection_job_id);
 CREATE INDEX recordings_unused ON recordings (created_at) WHERE detection_job_id IS NULL;
 
 CREATE TABLE detection_files (
+    tenant_id text NOT NULL,
     detection_job_id uuid NOT NULL REFERENCES detection_jobs ON DELETE CASCADE,
     -- The file's place in the job, from 1.
     position integer NOT NULL,

@@ -7,7 +7,7 @@ import structlog
 
 from earmark.storage import urls
 from earmark.storage.connecting import DatabaseSetupError, check_usable, connect_when_available
-from earmark.storage.database import OwnConnection
+from earmark.storage.database import EVERY_TENANT, SERVICE_ROLE, TAKE_SERVICE_ROLE, OwnConnection
 
 _MIGRATION_LOCK = 0x6561726D  # "earm"
 # The backend that has the lock, which a pooler may have left behind.
@@ -22,6 +22,25 @@ _TABLES_WITHOUT_RIGHTS = """
         AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE')
     )
 """
+_BYPASSES = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = session_user"
+# A role belongs to the whole server: a gateway on another of its databases may just have made it.
+_MAKE_SERVICE_ROLE = """
+    DO $$ BEGIN
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{SERVICE_ROLE}') THEN
+            CREATE ROLE {SERVICE_ROLE} NOLOGIN;
+            IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+                GRANT {SERVICE_ROLE} TO CURRENT_USER;
+            END IF;
+        END IF;
+    EXCEPTION WHEN unique_violation OR duplicate_object THEN NULL;
+    END $$;
+    DO $$ BEGIN
+        IF NOT (has_schema_privilege('{SERVICE_ROLE}', current_schema(), 'CREATE')
+                AND has_schema_privilege('{SERVICE_ROLE}', current_schema(), 'USAGE')) THEN
+            EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO {SERVICE_ROLE}', current_schema());
+        END IF;
+    END $$;
+""".replace("{SERVICE_ROLE}", SERVICE_ROLE)
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +57,7 @@ async def migrate(url: str, patience_seconds: float = 60.0) -> None:
         # The lock ends with the transaction, so that it cannot stay on the connection of a pooler.
         async with connection.transaction():
             await _lock(connection)
+            await _become_bound(connection)
             await _apply_missing(connection)
             await _check_rights(url, connection)
     except (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidSchemaNameError) as error:
@@ -64,6 +84,17 @@ async def _lock(connection: OwnConnection) -> None:
     await connection.execute(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
 
 
+async def _become_bound(connection: OwnConnection) -> None:
+    """Takes a role that row-level security binds, for this transaction, unless the login is such a role.
+
+    It then owns what the migrations make: PostgreSQL checks what a view reads as the view's owner.
+    """
+    if await connection.fetchval(_BYPASSES):
+        await connection.execute(_MAKE_SERVICE_ROLE)
+        await connection.execute(TAKE_SERVICE_ROLE.replace("false", "true"))
+    await connection.execute("SELECT set_config('earmark.tenant', $1, true)", EVERY_TENANT)
+
+
 async def _apply_missing(connection: OwnConnection) -> None:
     # IF NOT EXISTS would need the right to create tables even if this one exists.
     if await connection.fetchval("SELECT to_regclass('schema_migrations') IS NULL"):
@@ -83,6 +114,12 @@ async def _apply_missing(connection: OwnConnection) -> None:
 
 
 async def _check_rights(url: str, connection: OwnConnection) -> None:
+    if not await connection.fetchval("SELECT row_security_active('datasets')"):
+        raise DatabaseSetupError(
+            f"{urls.describe(url)}: row-level security does not bind this user, so that nothing but the"
+            f" program would keep tenants apart. Run GRANT {SERVICE_ROLE} TO this user, or ALTER ROLE"
+            " this user NOBYPASSRLS"
+        )
     if tables := await connection.fetchval(_TABLES_WITHOUT_RIGHTS):
         raise DatabaseSetupError(
             f"{urls.describe(url)}: this user lacks rights on {tables}. Run GRANT SELECT, INSERT, UPDATE,"

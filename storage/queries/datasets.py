@@ -21,7 +21,7 @@ async def create(
     artifact_types: Sequence[ArtifactType],
 ) -> None:
     await connection.execute(SQL["create"], dataset_id, tenant_id, name, description)
-    await put_types(connection, dataset_id, artifact_types)
+    await put_types(connection, tenant_id, dataset_id, artifact_types)
 
 
 async def get(connection: Connection, tenant_id: str, dataset_id: UUID) -> Dataset | None:
@@ -62,10 +62,12 @@ async def update(
     await connection.execute(SQL["update"], tenant_id, dataset_id, name, description)
 
 
-async def put_types(connection: Connection, dataset_id: UUID, artifact_types: Sequence[ArtifactType]) -> None:
+async def put_types(
+    connection: Connection, tenant_id: str, dataset_id: UUID, artifact_types: Sequence[ArtifactType]
+) -> None:
     """Replaces the dataset's types, in this order. No removed type may be in use."""
     await connection.execute(SQL["delete_types"], dataset_id, [t.name for t in artifact_types])
-    rows = [(dataset_id, t.name, t.description, t.color, i) for i, t in enumerate(artifact_types)]
+    rows = [(tenant_id, dataset_id, t.name, t.description, t.color, i) for i, t in enumerate(artifact_types)]
     await connection.executemany(SQL["put_type"], rows)
 
 

@@ -45,7 +45,8 @@ DELETE FROM artifact_types WHERE dataset_id = $1 AND name <> ALL ($2::text[])
 
 -- name: put_type
 -- Adds or changes a type.
-INSERT INTO artifact_types (dataset_id, name, description, color, position) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO artifact_types (tenant_id, dataset_id, name, description, color, position)
+VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT ON CONSTRAINT artifact_types_name_unique
 DO UPDATE SET description = excluded.description, color = excluded.color, position = excluded.position
 

@@ -89,7 +89,7 @@ async def unfinished_searches(connection: Connection, tenant_id: str, removal: R
     return await detection_jobs.unfinished_of_models(connection, tenant_id, removal.model_ids)
 
 
-async def delete(connection: Connection, removal: Removal, caller: str) -> dict[str, int]:
+async def delete(connection: Connection, tenant_id: str, removal: Removal, caller: str) -> dict[str, int]:
     """Deletes the rows and returns their numbers by resource type. Every deletion for good passes here.
 
     The foreign keys determine the order. A sweep deletes the objects. `caller`: who removes the aliases.
@@ -105,8 +105,8 @@ async def delete(connection: Connection, removal: Removal, caller: str) -> dict[
     await connection.execute(SQL["lock_results"], removal.audio_file_ids)
     await connection.execute(SQL["delete_files"], removal.audio_file_ids)
     await connection.execute(SQL["delete_datasets"], removal.dataset_ids)
-    await orphans.add_deleted(connection, "audio_file", removal.audio_file_ids)
-    await orphans.add_deleted(connection, "training_job", removal.job_ids)
+    await orphans.add_deleted(connection, "audio_file", tenant_id, removal.audio_file_ids)
+    await orphans.add_deleted(connection, "training_job", tenant_id, removal.job_ids)
     counts = Counter(
         dataset=len(removal.dataset_ids),
         audio_file=len(removal.audio_file_ids),

@@ -328,13 +328,15 @@ async def get_recording(connection: Connection, tenant_id: str, recording_id: UU
 async def delete_unused_recordings(connection: Connection, age_seconds: float) -> int:
     """Deletes up to 1,000 recordings that no job has taken for so long. Returns their number."""
     rows = await connection.fetch(SQL["delete_unused_recordings"], age_seconds)
-    await orphans.add_deleted(connection, "recording", [row["id"] for row in rows])
+    for tenant_id in {row["tenant_id"] for row in rows}:
+        ids = [row["id"] for row in rows if row["tenant_id"] == tenant_id]
+        await orphans.add_deleted(connection, "recording", tenant_id, ids)
     return len(rows)
 
 
-async def delete(connection: Connection, job_id: UUID) -> dict[str, int]:
+async def delete(connection: Connection, tenant_id: str, job_id: UUID) -> dict[str, int]:
     """Deletes the locked job with its results and recordings. Returns the numbers of both resources."""
     recordings = [row["id"] for row in await connection.fetch(SQL["delete_recordings"], job_id)]
-    await orphans.add_deleted(connection, "recording", recordings)
+    await orphans.add_deleted(connection, "recording", tenant_id, recordings)
     await connection.execute(SQL["delete"], job_id)
     return {"detection_job": 1} | ({"recording": len(recordings)} if recordings else {})

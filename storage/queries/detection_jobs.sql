@@ -5,8 +5,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, 0)
 
 -- name: add_audio_files
 -- Gives a new job the files of its dataset that are ready.
-INSERT INTO detection_files (detection_job_id, position, file_id, audio_file_id, filename)
-SELECT $1, row_number() OVER (ORDER BY id), id, id, original_filename
+INSERT INTO detection_files (tenant_id, detection_job_id, position, file_id, audio_file_id, filename)
+SELECT tenant_id, $1, row_number() OVER (ORDER BY id), id, id, original_filename
 FROM audio_files
 WHERE dataset_id = $2 AND processing_status = 'ready'
 
@@ -19,8 +19,8 @@ RETURNING r.id
 
 -- name: add_recordings
 -- Gives a new job these recordings as its files, in the order of the ids.
-INSERT INTO detection_files (detection_job_id, position, file_id, filename)
-SELECT $1, wanted.position, r.id, r.filename
+INSERT INTO detection_files (tenant_id, detection_job_id, position, file_id, filename)
+SELECT r.tenant_id, $1, wanted.position, r.id, r.filename
 FROM unnest($2::uuid[]) WITH ORDINALITY AS wanted (id, position) JOIN recordings r USING (id)
 
 -- name: add_references
@@ -202,7 +202,7 @@ DELETE FROM recordings
 WHERE id IN (SELECT id FROM recordings
              WHERE detection_job_id IS NULL AND created_at < now() - make_interval(secs => $1)
              ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED)
-RETURNING id
+RETURNING tenant_id, id
 
 -- name: delete
 -- Deletes a job with its attempts, files and results.

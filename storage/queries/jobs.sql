@@ -25,7 +25,8 @@ SELECT pg_advisory_xact_lock(hashtextextended('earmark <kind> queue', 0))
 
 -- name: begin_attempt
 -- Adds the attempt that was just claimed, with its trainer.
-INSERT INTO <kind>_attempts (<kind>_job_id, number, trainer) VALUES ($1, $2, $3)
+INSERT INTO <kind>_attempts (tenant_id, <kind>_job_id, number, trainer)
+SELECT tenant_id, id, $2, $3 FROM <kind>_jobs WHERE id = $1
 
 -- name: end_attempt
 -- Records the outcome of the attempt that just ended.

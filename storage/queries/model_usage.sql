@@ -20,8 +20,8 @@ SELECT (SELECT count(*) FROM jobs) AS training_job_count,
 
 -- name: add_detections
 -- Adds to the detections of models, the last of which ended so many seconds ago. Models that were deleted are left out.
-INSERT INTO model_detections AS d (model_id, count, last_at)
-SELECT m.id, n.count, now() - make_interval(secs => n.seconds)
+INSERT INTO model_detections AS d (tenant_id, model_id, count, last_at)
+SELECT m.tenant_id, m.id, n.count, now() - make_interval(secs => n.seconds)
 FROM unnest($1::uuid[], $2::bigint[], $3::float8[]) AS n (id, count, seconds)
 JOIN models m USING (id)
 ORDER BY m.id

@@ -22,6 +22,7 @@ class Candidate:
     """A file, recording or job whose objects may be orphans: they are if it has no row."""
 
     kind: Kind
+    tenant_id: str
     id: UUID
     is_deletion: bool
     has_row: bool
@@ -31,19 +32,20 @@ class Candidate:
 class FinishedJob:
     """An unswept job, and its model's object keys as of the time when `sweeps_needed` were needed."""
 
+    tenant_id: str
     id: UUID
     sweeps_needed: int
     model_keys: list[str]
 
 
-async def add_upload(connection: Connection, kind: Kind, upload_id: UUID) -> None:
+async def add_upload(connection: Connection, kind: Kind, tenant_id: str, upload_id: UUID) -> None:
     """Records that the objects of the upload may become orphans."""
-    await connection.execute(SQL["add_upload"], kind, upload_id)
+    await connection.execute(SQL["add_upload"], kind, tenant_id, upload_id)
 
 
-async def add_deleted(connection: Connection, kind: Kind, ids: Sequence[UUID]) -> None:
-    """Records that the objects of these deleted rows are orphans."""
-    await connection.execute(SQL["add_deleted"], kind, ids)
+async def add_deleted(connection: Connection, kind: Kind, tenant_id: str, ids: Sequence[UUID]) -> None:
+    """Records that the objects of these deleted rows of the tenant are orphans."""
+    await connection.execute(SQL["add_deleted"], kind, tenant_id, ids)
 
 
 async def add_retried(connection: Connection, audio_file_ids: Sequence[UUID]) -> None:

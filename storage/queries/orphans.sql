@@ -1,20 +1,22 @@
 -- name: add_upload
 -- Records that the objects of this audio file or recording may exist without a row.
-INSERT INTO orphan_candidates (kind, id) VALUES ($1, $2) ON CONFLICT DO NOTHING
+INSERT INTO orphan_candidates (kind, tenant_id, id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
 
 -- name: add_deleted
 -- Records that the objects of these deleted audio files, recordings or jobs exist without a row.
-INSERT INTO orphan_candidates (kind, id, is_deletion) SELECT $1, id, true FROM unnest($2::uuid[]) AS deleted (id)
+INSERT INTO orphan_candidates (kind, tenant_id, id, is_deletion)
+SELECT $1, $2, id, true FROM unnest($3::uuid[]) AS deleted (id)
 ON CONFLICT (kind, id) DO UPDATE SET since = now(), is_deletion = true
 
 -- name: add_retried
 -- Records that attempts at these audio files may have left unfinished writes.
-INSERT INTO orphan_candidates (kind, id) SELECT 'audio_file', id FROM unnest($1::uuid[]) AS retried (id)
+INSERT INTO orphan_candidates (kind, tenant_id, id)
+SELECT 'audio_file', tenant_id, id FROM audio_files WHERE id = ANY ($1::uuid[])
 ON CONFLICT (kind, id) DO UPDATE SET since = now()
 
 -- name: due_candidates
 -- Candidates older than $1 seconds and new deletions, and whether there is a row now, but for those of $2.
-SELECT kind, id, is_deletion,
+SELECT kind, tenant_id, id, is_deletion,
     CASE kind WHEN 'audio_file' THEN EXISTS (SELECT FROM audio_files a WHERE a.id = c.id)
               WHEN 'recording' THEN EXISTS (SELECT FROM recordings r WHERE r.id = c.id)
               ELSE EXISTS (SELECT FROM training_jobs j WHERE j.id = c.id) END AS has_row
@@ -33,7 +35,7 @@ UPDATE orphan_candidates SET is_deletion = false WHERE id = ANY ($1::uuid[])
 
 -- name: unswept_jobs
 -- Unswept jobs that finished more than $1 seconds ago, with the object keys of their models, but for those of $2.
-SELECT j.id, j.sweeps_needed, array_remove(ARRAY[m.weights, m.model_config], NULL) AS model_keys
+SELECT j.tenant_id, j.id, j.sweeps_needed, array_remove(ARRAY[m.weights, m.model_config], NULL) AS model_keys
 FROM training_jobs j LEFT JOIN models m ON m.training_job_id = j.id
 WHERE j.finished_at < now() - make_interval(secs => $1) AND j.sweeps_done < j.sweeps_needed AND j.id <> ALL ($2::uuid[])
 ORDER BY j.finished_at LIMIT 100

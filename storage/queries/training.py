@@ -108,15 +108,10 @@ async def get(connection: Connection, tenant_id: str, job_id: UUID) -> TrainingJ
 
 
 async def get_many(
-    connection: Connection, wanted: Collection[tuple[str, UUID]]
-) -> dict[tuple[str, UUID], TrainingJob]:
-    """The existing jobs among these pairs of tenant and id, by pair; queued ones with their places."""
-    rows = await connection.fetch(SQL["get_many"], *zip(*wanted, strict=True))
-    queued = [row["id"] for row in rows if row["status"] == "queued"]
-    found = await places(connection, queued) if queued else {}
-    return {
-        (row["tenant_id"], row["id"]): replace(_job(row), queue_place=found.get(row["id"])) for row in rows
-    }
+    connection: Connection, tenant_id: str, job_ids: Collection[UUID]
+) -> dict[UUID, TrainingJob]:
+    """The tenant's existing jobs among these, by id, without their places in the queue."""
+    return {row["id"]: _job(row) for row in await connection.fetch(SQL["get_many"], tenant_id, job_ids)}
 
 
 async def page(
@@ -136,7 +131,7 @@ async def page(
 
 
 async def places(connection: Connection, job_ids: Collection[UUID]) -> dict[UUID, QueuePlace]:
-    """The positions of those of the jobs that are queued."""
+    """The positions of those of the jobs that are queued. The connection must see all tenants' jobs."""
     rows = await connection.fetch(SQL["places"], job_ids)
     return {row["id"]: QueuePlace(**{name: row[name] for name in _PLACE_COLUMNS}) for row in rows}
 

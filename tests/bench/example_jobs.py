@@ -80,7 +80,9 @@ def resumed_job() -> ExampleJob:
 def completed(job: ExampleJob, **fields) -> Tables:
     """The tables of a completed job with its model."""
     row = job.row("completed", **{"model_id": MODEL_ID} | fields)
-    model = Model(MODEL_ID, JOB_ID, f"jobs/{JOB_ID}/attempt-{row.attempt}/model.safetensors", intact=True)
+    model = Model(
+        MODEL_ID, JOB_ID, f"default/jobs/{JOB_ID}/attempt-{row.attempt}/model.safetensors", intact=True
+    )
     return Tables([row], {JOB_ID: job.events}, [model])
 
 

@@ -34,50 +34,54 @@ async def test_the_comparison_finds_all_that_is_left_and_all_that_is_missing(
     folder, uploads = tmp_path / "objects", tmp_path / "uploads"
     async with database.transaction() as connection:
         known = (await rows.dataset(connection, files=1, annotated=())).audio_file_ids[0]
-    for key in object_keys.audio_objects(known):
+    for key in object_keys.audio_objects("default", known):
         objects.put(key, b"x")
     assert (await compare(database, folder, uploads)).is_clean
-    objects.delete(object_keys.features(known))
-    objects.put("audio/other/source", b"x")
-    (folder / "audio/other/features#1").write_bytes(b"half")
-    (folder / "jobs/empty").mkdir(parents=True)
+    objects.delete(object_keys.features("default", known))
+    objects.put("default/audio/other/source", b"x")
+    (folder / "default/audio/other/features#1").write_bytes(b"half")
+    (folder / "default/jobs/empty").mkdir(parents=True)
     uploads.mkdir()
     (uploads / "left").write_bytes(b"x")
     async with database.transaction() as connection:
-        await orphans.add_upload(connection, "audio_file", known)
+        await orphans.add_upload(connection, "audio_file", "default", known)
     found = await compare(database, folder, uploads)
-    assert found.without_row == ["audio/other/features#1", "audio/other/source", "uploads/left"]
-    assert found.missing == [object_keys.features(known)]
-    assert found.empty == ["jobs/empty"]
+    assert found.without_row == [
+        "default/audio/other/features#1",
+        "default/audio/other/source",
+        "uploads/left",
+    ]
+    assert found.missing == [object_keys.features("default", known)]
+    assert found.empty == ["default/jobs/empty"]
     assert found.queued == 1
     assert not found.is_clean
 
 
 async def test_the_clock_makes_a_row_due_in_a_thousandth_of_the_time(database, objects) -> None:
-    key, lost = "audio/{}/source", [uuid7(), uuid7()]
+    key, lost = "default/audio/{}/source", [uuid7(), uuid7()]
     async with database.transaction() as connection:
         for number, audio_file_id in enumerate(lost):
             objects.put(key.format(audio_file_id), b"x")
-            await orphans.add_upload(connection, "audio_file", audio_file_id)
+            await orphans.add_upload(connection, "audio_file", "default", audio_file_id)
             await connection.execute(
                 "UPDATE orphan_candidates SET since = now() - make_interval(secs => $1) WHERE id = $2",
                 *((20.0, 22.0)[number], audio_file_id),
             )
     await clock.tick(database, objects.folder)
     await remove_orphans(database, objects)
-    assert list(objects.keys("audio")) == [key.format(lost[0])]
+    assert list(objects.keys("default/audio")) == [key.format(lost[0])]
 
 
 async def test_the_clock_ages_what_killed_writers_left(database, objects) -> None:
-    objects.put("audio/a", b"x")
-    path = objects.folder / "audio/a#1"
+    objects.put("default/audio/a", b"x")
+    path = objects.folder / "default/audio/a#1"
     path.write_bytes(b"half")
     written = time.time() - 22
-    for each in (path, objects.folder / "audio/a"):
+    for each in (path, objects.folder / "default/audio/a"):
         os.utime(each, (written, written))
     await clock.tick(database, objects.folder)
     assert path.stat().st_mtime == pytest.approx(written - 6 * 3600, abs=1)
-    assert (objects.folder / "audio/a").stat().st_mtime == pytest.approx(written, abs=1)
+    assert (objects.folder / "default/audio/a").stat().st_mtime == pytest.approx(written, abs=1)
 
 
 def test_flatness_is_of_the_first_and_last_fifth() -> None:

@@ -75,7 +75,9 @@ class TestOneEndAndNoStaleWrites:
 
     def test_the_model_of_a_stale_attempt_is_reported(self):
         tables = completed(resumed_job())
-        tables.models = [replace(tables.models[0], weights=f"jobs/{JOB_ID}/attempt-1/model.safetensors")]
+        tables.models = [
+            replace(tables.models[0], weights=f"default/jobs/{JOB_ID}/attempt-1/model.safetensors")
+        ]
         assert_one(self.violations(tables), "attempt-1")
 
     def test_weights_that_are_not_those_of_the_row_are_reported(self):

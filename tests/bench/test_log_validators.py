@@ -116,14 +116,14 @@ class TestDeletionsAreComplete:
         return list(validators.deletions_are_complete(observed, Tables(file_events=events, **tables)))
 
     def test_a_dataset_that_left_events_only_passes(self):
-        assert self.violations(ids=frozenset({"another", "two"}), objects=["audio/two/source"]) == []
+        assert self.violations(ids=frozenset({"another", "two"}), objects=["default/audio/two/source"]) == []
 
     @pytest.mark.parametrize("left", ["dataset", "one"])
     def test_a_row_that_is_left_is_reported(self, left):
         assert_one(self.violations(ids=frozenset({left})), "rows name", left)
 
     def test_an_object_that_is_left_is_reported(self):
-        assert_one(self.violations(objects=["audio/one/features"]), "audio/one/features")
+        assert_one(self.violations(objects=["default/audio/one/features"]), "default/audio/one/features")
 
     @pytest.mark.parametrize("index", [4, 5])
     def test_a_deletion_that_is_not_in_the_log_once_is_reported(self, index):

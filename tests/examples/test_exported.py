@@ -37,7 +37,7 @@ def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
     objects = ObjectStore.open(str(folder / "objects"))
     config = TrainingConfig(("gone", "noisy", "clicking"), 1, 0.2, 0.001, 8, 500, 250, 0)
-    stored = store_model(objects, "jobs/random", random_model(), config, 1, {})
+    stored = store_model(objects, "default/jobs/random", random_model(), config, 1, {})
     keys = (stored.weights, stored.config, stored.sha256)
     path = folder / "model.zip"
     path.write_bytes(archive(read_files(objects, *keys)))

@@ -66,7 +66,7 @@ HARMFUL = ("DeleteDataset", "UploadAudio")
 GRANTS = {"": 40, "none": 1, "of another secret": 1, "for little": 2, "damaged": 1}
 OTHER_SECRET = b"the secret of another installation, which is none of this one's"
 LONGEST_GRANT = 4_000  # gRPC itself refuses longer metadata, without an ErrorInfo
-PREFIXES = ("audio", "jobs", "recordings")
+PREFIXES = ("default/audio", "default/jobs", "default/recordings")
 SIDES = ("unary", "stream")
 ENDINGS = ("close", "cancel", "silence")
 # Reasons that blame what works, such as the database that has undone a change as a deadlock.
@@ -174,7 +174,7 @@ def _metadata(call: Call, signer: Signer) -> Metadata:
     if call.package != "earmark.internal.v1" or call.grant == "none":
         return ()
     request = None if call.method.client_streaming else call.messages[0]
-    prefixes = ("audio/none",) if call.grant == "for little" else PREFIXES
+    prefixes = ("default/audio/none",) if call.grant == "for little" else PREFIXES
     if call.grant == "of another secret":
         signer = Signer(OTHER_SECRET)
     ((key, value),) = signer.metadata(call.method.name, request, reads=prefixes, writes=prefixes)

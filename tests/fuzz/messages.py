@@ -196,9 +196,9 @@ class Maker:
             return any_key
         if name in OF_FILE:
             file_id = message.file_id if hasattr(message, "file_id") else message.audio_file_id
-            return f"audio/{file_id}/{OF_FILE[name]}"
+            return f"default/audio/{file_id}/{OF_FILE[name]}"
         if name == "prefix":
-            return f"jobs/{message.training_job_id}/attempt-{rng.randrange(2, 100)}"
+            return f"default/jobs/{message.training_job_id}/attempt-{rng.randrange(2, 100)}"
         if name == "sha256" and hasattr(message, "weights"):
             return self._model.sha256
         if name in OF_MODEL and (name in ("weights", "model_config") or self._has_base):

@@ -118,8 +118,8 @@ def notice(code: str, message: str) -> pb.TrainResponse:
 def completed(best: int = 2) -> pb.TrainResponse:
     return pb.TrainResponse(
         completed=pb.TrainResponse.Completed(
-            weights="jobs/x/model.safetensors",
-            model_config="jobs/x/model.json",
+            weights="default/jobs/x/model.safetensors",
+            model_config="default/jobs/x/model.json",
             size_bytes=10,
             sha256="ab",
             metrics={"overall": {"support": 5}},

@@ -57,7 +57,7 @@ async def tasks(gateway) -> dict[str, pb.BackgroundTask]:
     ("name", "owner", "function"),
     [
         ("listening for changes", bus, "_ping"),
-        ("notifying other gateways", bus, "_notify"),
+        ("notifying other gateways", bus, "notify"),
         ("resolving dns:///localhost:1", Discovery, "_record_addresses"),
         ("watching trainer 127.0.0.1:1", Trainers, "_mark_unavailable"),
         ("dispatching jobs", Dispatcher, "_dispatch_jobs"),
@@ -86,6 +86,8 @@ async def test_a_gateway_lists_its_tasks(database_url, tmp_path) -> None:
         "listening for changes",
         "notifying other gateways",
         "watching the disk",
+        "watching API keys",
+        "recording the use of API keys",
         "counting detections",
         "dispatching jobs",
         "dispatching audio files",

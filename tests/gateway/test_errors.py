@@ -34,6 +34,9 @@ EVERY = [
     errors.QuotaError("tenant/waiting_jobs", 3, "3 jobs wait already", 10),
     errors.StreamIdleError(30),
     errors.StoredObjectDamagedError("the audio is gone: upload it again"),
+    errors.UnauthenticatedError("API_KEY_MISSING", "this call needs an API key"),
+    errors.UnauthenticatedError("API_KEY_INVALID", "this API key is not valid"),
+    errors.ScopeMissingError("import", "1", ["read"], ["admin"]),
     errors.InternalError("1"),
 ]
 DETAIL_OF_CODE = {

@@ -80,7 +80,7 @@ async def test_a_sweep_locks_jobs_in_the_order_of_their_ids(database_url) -> Non
             await connection.execute("UPDATE training_jobs SET progress = 0.5 WHERE id = $1", first)
         async with database.transaction() as connection:
             await connection.execute("SELECT FROM training_jobs WHERE id = $1 FOR UPDATE", first)
-            swept = [FinishedJob(job_id, 1, []) for job_id in (second, first)]
+            swept = [FinishedJob("default", job_id, 1, []) for job_id in (second, first)]
             sweep = asyncio.ensure_future(_mark_swept(database, swept))
             await _until_one_waits(connection)
             await _lock(connection, "training_jobs")

@@ -1,6 +1,7 @@
 """ReadBatcher: reads that arrive together are answered with one query."""
 
 import asyncio
+from functools import partial
 
 import asyncpg
 import pytest
@@ -9,16 +10,21 @@ import pytest_asyncio
 from earmark.gateway.read_batcher import BATCH, ReadBatcher
 from earmark.storage.database import Database
 
+TENANT = "default"
+SEEN = "SELECT current_setting('earmark.tenant')"
+
 
 class Shares:
     """A query of 6 / key for keys below 1000. It records its keys, then waits until `let_through` is set."""
 
     def __init__(self) -> None:
         self.requested: list[set[int]] = []
+        self.tenants: list[tuple[str, str]] = []
         self.started = asyncio.Event()
         self.let_through = asyncio.Event()
 
-    async def __call__(self, connection, keys):
+    async def __call__(self, connection, tenant, keys):
+        self.tenants.append((tenant, await connection.fetchval(SEEN)))
         self.requested.append(set(keys))
         self.started.set()
         await self.let_through.wait()
@@ -39,9 +45,9 @@ async def batcher(database_url, shares):
 
 async def first_and_then(batcher, shares, *keys: int) -> list[asyncio.Task]:
     """Calls for these keys. All but the first arrive while the query of the first runs."""
-    first = asyncio.create_task(batcher.get(keys[0]))
+    first = asyncio.create_task(batcher.get(TENANT, keys[0]))
     await shares.started.wait()
-    rest = [asyncio.create_task(batcher.get(key)) for key in keys[1:]]
+    rest = [asyncio.create_task(batcher.get(TENANT, key)) for key in keys[1:]]
     await asyncio.sleep(0)  # lets the calls start
     return [first, *rest]
 
@@ -55,13 +61,22 @@ async def test_calls_that_arrive_while_a_query_runs_are_answered_by_the_next(bat
 
 async def test_a_call_after_all_others_has_its_own_query(batcher, shares) -> None:
     shares.let_through.set()
-    assert [await batcher.get(6), await batcher.get(6)] == [1, 1]
+    assert [await batcher.get(TENANT, 6), await batcher.get(TENANT, 6)] == [1, 1]
     assert shares.requested == [{6}, {6}]
+
+
+async def test_tenants_take_turns_and_each_query_sees_the_rows_of_its_own(batcher, shares) -> None:
+    many = await first_and_then(batcher, shares, *range(1, 2 * BATCH))
+    other = asyncio.create_task(batcher.get("other", 3))
+    await asyncio.sleep(0)  # lets the call start
+    shares.let_through.set()
+    await asyncio.gather(*many, other)
+    assert shares.tenants == [(name, name) for name in (TENANT, TENANT, "other", TENANT)]
 
 
 async def test_a_missing_row_is_none(batcher, shares) -> None:
     shares.let_through.set()
-    assert await asyncio.gather(batcher.get(2), batcher.get(1001)) == [3, None]
+    assert await asyncio.gather(batcher.get(TENANT, 2), batcher.get(TENANT, 1001)) == [3, None]
 
 
 async def test_a_failed_query_fails_only_its_own_calls(batcher, shares) -> None:
@@ -71,7 +86,7 @@ async def test_a_failed_query_fails_only_its_own_calls(batcher, shares) -> None:
     for call in (by_zero, second):
         with pytest.raises(asyncpg.DivisionByZeroError):
             await call
-    assert await batcher.get(2) == 3
+    assert await batcher.get(TENANT, 2) == 3
 
 
 async def test_a_cancelled_call_does_not_affect_others(batcher, shares) -> None:
@@ -85,5 +100,5 @@ async def test_a_cancelled_call_does_not_affect_others(batcher, shares) -> None:
 async def test_a_query_answers_at_most_one_batch(batcher, shares) -> None:
     shares.let_through.set()
     keys = range(1, 2 * BATCH + 2)
-    assert await asyncio.gather(*map(batcher.get, keys)) == [6 // key for key in keys]
+    assert await asyncio.gather(*map(partial(batcher.get, TENANT), keys)) == [6 // key for key in keys]
     assert [len(keys) for keys in shares.requested] == [BATCH, BATCH, 1]

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from earmark.gateway.caller import caller, set_caller
+from earmark.gateway.caller import address_of, begin_call, caller, without_key
 from earmark.gateway.errors import QuotaError
 from earmark.gateway.lane import MOST_WAITING, FairQueue
 from earmark.gateway.shares import Scratch, Shares
@@ -62,13 +62,13 @@ async def test_watches_and_large_messages_are_counted_too(database_url, tmp_path
 
 def test_a_caller_is_an_address_and_its_share_is_its_own() -> None:
     shares = Shares({"uploads": 1, "message_bytes": 100})
-    set_caller("ipv4:10.0.0.1:5000")
+    begin_call(without_key(address_of("ipv4:10.0.0.1:5000")))
     assert caller() == "ipv4:10.0.0.1"
     with shares.taken("uploads"):
-        set_caller("ipv4:10.0.0.1:5001")
+        begin_call(without_key(address_of("ipv4:10.0.0.1:5001")))
         with pytest.raises(QuotaError, match="1 uploads"), shares.taken("uploads"):
             pass
-        set_caller("ipv6:%5B::1%5D:5000")
+        begin_call(without_key(address_of("ipv6:%5B::1%5D:5000")))
         with shares.taken("uploads"):
             assert shares.totals["uploads"] == 2
     assert shares.totals["uploads"] == 0
@@ -78,7 +78,7 @@ def test_a_caller_is_an_address_and_its_share_is_its_own() -> None:
 
 def test_the_share_of_an_ended_call_is_given_back_to_its_caller() -> None:
     shares = Shares({"uploads": 1})
-    set_caller("ipv4:10.0.0.1:5000")
+    begin_call(without_key(address_of("ipv4:10.0.0.1:5000")))
     for _ in range(2):
         with pytest.raises(KeyError), shares.taken("uploads"):
             raise KeyError

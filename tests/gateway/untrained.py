@@ -15,7 +15,10 @@ from earmark.trainer.network import STEP, Architecture, initial_parameters
 from earmark.trainer.pytrees import from_arrays, to_arrays
 from tests.gateway.model_rows import one_model
 
-KEYS = {"weights": "jobs/untrained/model.safetensors", "model_config": "jobs/untrained/model.json"}
+KEYS = {
+    "weights": "default/jobs/untrained/model.safetensors",
+    "model_config": "default/jobs/untrained/model.json",
+}
 LOUD_KEYS = {name: key.replace("untrained", "loud") for name, key in KEYS.items()}
 RMS = SPECTRUM + FLOORS + 1  # a column of the features, ln of the amplitude
 LOUD = np.log(0.1)
@@ -23,7 +26,7 @@ LOUD = np.log(0.1)
 
 def store_untrained_model(objects: ObjectStore) -> None:
     """A model with the score 0.5 everywhere."""
-    _store(objects, "jobs/untrained", {})
+    _store(objects, "default/jobs/untrained", {})
 
 
 def store_loud_model(objects: ObjectStore) -> None:
@@ -33,7 +36,7 @@ def store_loud_model(objects: ObjectStore) -> None:
     head[0, ::4] = 20  # where it is loud, the norm leaves the first unit only
     weights = {"stem/kernel": kernel, "norm/scale": np.ones(8, np.float32), "head/kernel": head}
     weights["head/bias"] = np.full(STEP * 4, -10, np.float32)
-    _store(objects, "jobs/loud", {f"{name}/value": array for name, array in weights.items()})
+    _store(objects, "default/jobs/loud", {f"{name}/value": array for name, array in weights.items()})
 
 
 def _store(objects: ObjectStore, prefix: str, weights: Mapping[str, np.ndarray]) -> None:

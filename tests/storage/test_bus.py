@@ -85,6 +85,7 @@ async def test_all_waiters_are_woken_when_a_lost_connection_is_restored(buses, d
         with listening.subscribe("job:1") as event:
             await woken(event)
             async with database.connection() as connection:
+                await connection.execute("RESET ROLE")
                 killed = await connection.fetchval(
                     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -109,6 +110,7 @@ async def test_while_the_login_is_refused_the_bus_waits_and_then_works_again(
     name = f"earmark_test_{uuid4().hex}"
     url = urlsplit(database_url)._replace(netloc=f"{name}@").geturl()
     async with database.connection() as owner:
+        await owner.execute("RESET ROLE")
         await owner.execute(f"CREATE ROLE {name} LOGIN")
         async with Bus(Database(url)) as here, Bus(database) as there:
             with (

@@ -2,7 +2,7 @@
 
 from earmark.grants import Signer
 
-PREFIXES = ("audio", "jobs", "recordings")
+PREFIXES = ("default/audio", "default/jobs", "default/recordings")
 
 
 class Granted:

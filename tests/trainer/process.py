@@ -61,7 +61,7 @@ class Trainer:
         ]
 
     def process_audio(self, data: bytes, name: str = "one") -> list[pb.ProcessAudioResponse]:
-        self.objects.put(f"audio/{name}/source", data)
+        self.objects.put(f"default/audio/{name}/source", data)
         return list(self.stub.ProcessAudio(audio_request(name), timeout=SECONDS))
 
     def train(self, files=(), **config) -> Iterator[pb.TrainResponse]:
@@ -78,7 +78,7 @@ class Trainer:
     def recording(self, data: bytes) -> pb.DetectFilesRequest:
         """Stores a recording for a detection job."""
         file_id = str(uuid.uuid4())
-        self.objects.put(key := f"recordings/{file_id}/source", data)
+        self.objects.put(key := f"default/recordings/{file_id}/source", data)
         return pb.DetectFilesRequest(file=pb.DetectFilesRequest.File(file_id=file_id, source=key))
 
     def detect(self, data: bytes, model: pb.TrainResponse.Completed, **config) -> list[pb.DetectResponse]:
@@ -152,7 +152,7 @@ def training_job(**config) -> pb.TrainRequest.Job:
     }
     config = training_config_pb2.TrainingConfig(**{**values, **config})
     # No other attempt writes there: the model of one stays as it was.
-    prefix = f"jobs/{JOB_ID}/{uuid.uuid4()}"
+    prefix = f"default/jobs/{JOB_ID}/{uuid.uuid4()}"
     return pb.TrainRequest.Job(training_job_id=JOB_ID, attempt=1, config=config, prefix=prefix)
 
 
@@ -190,7 +190,7 @@ def responses_and_error(call) -> tuple[list, grpc.RpcError]:
 
 
 def audio_request(name: str) -> pb.ProcessAudioRequest:
-    keys = {field: f"audio/{name}/{field}" for field in ("source", "audio", "features")}
+    keys = {field: f"default/audio/{name}/{field}" for field in ("source", "audio", "features")}
     return pb.ProcessAudioRequest(audio_file_id=name, **keys)
 
 

@@ -193,6 +193,20 @@ class LocalSystem:
         self._settings["EARMARK_PORT"] = gateway.rpartition(":")[2]
         self.address = reachable(gateway)
 
+    def first_key(self) -> str:
+        """Make the first API key and return it; empty if there was a key before. Raises ServiceError."""
+        made = subprocess.run(
+            [sys.executable, "-P", "-m", "earmark.gateway.bootstrap", "--if-none"],
+            env={**os.environ, **self._settings},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode:
+            raise ServiceError(f"the first API key cannot be made: {made.stderr.strip()}")
+        return made.stdout.strip()
+
     def serve(self) -> None:
         """Supervise both until `ask_to_stop`: restart one that exits, after a pause that grows."""
         restart_at: dict[_ServiceProcess, float] = {}

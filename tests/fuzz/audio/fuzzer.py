@@ -98,7 +98,7 @@ class AudioFuzzer:
     async def _decode(self, files: Iterable[File]) -> None:
         for file in files:
             file_id, started = str(uuid4()), time.monotonic()
-            folder = self._system.objects / "audio" / file_id
+            folder = self._system.objects / "default/audio" / file_id
             folder.mkdir(parents=True)
             (folder / "source").write_bytes(file.data)
             problem, failure = "", None
@@ -112,7 +112,7 @@ class AudioFuzzer:
 
     async def _processed(self, file_id: str) -> str | None:
         """None if the file is ready, else the reason for the user. Raises AioRpcError."""
-        key = f"audio/{file_id}"
+        key = f"default/audio/{file_id}"
         request = trainer.ProcessAudioRequest(
             audio_file_id=file_id,
             source=f"{key}/source",

@@ -151,6 +151,6 @@ async def test_every_attempt_is_sent_the_base_models_files_even_if_it_was_archiv
             assert (await model_of(channel, done)).config.base_model_id == base_model_id
     for call in trainer.calls[1:]:
         assert call.job.config.base_model_id == base_model_id
-        assert call.job.base_weights == "jobs/x/model.safetensors"
-        assert call.job.base_model_config == "jobs/x/model.json"
+        assert call.job.base_weights == "default/jobs/x/model.safetensors"
+        assert call.job.base_model_config == "default/jobs/x/model.json"
         assert call.job.base_sha256 == "ab"

@@ -101,7 +101,7 @@ async def test_losses_after_a_new_checkpoint_each_do_not_fail_the_job(database_u
         assert summaries(await watched(channel, job.id))[-1] == "completed"
         assert outcomes(await job_now(channel, job.id)) == ["lost"] * 5 + ["completed"]
     resumed = [call.job.resume_from for call in trainer.calls]
-    assert resumed == ["", *(f"jobs/{job.id}/attempt-{n}/checkpoint-1" for n in range(1, 6))]
+    assert resumed == ["", *(f"default/jobs/{job.id}/attempt-{n}/checkpoint-1" for n in range(1, 6))]
 
 
 async def test_an_epoch_is_recorded_together_with_its_checkpoint(database_url, tmp_path) -> None:
@@ -122,7 +122,7 @@ async def test_an_epoch_is_recorded_together_with_its_checkpoint(database_url, t
     async with script.serving(trainer) as address, gateway(database_url, tmp_path, address) as channel:
         job = await create(channel, built)
         events = await watched(channel, job.id)
-    assert trainer.calls[1].job.resume_from == f"jobs/{job.id}/attempt-1/checkpoint-1"
+    assert trainer.calls[1].job.resume_from == f"default/jobs/{job.id}/attempt-1/checkpoint-1"
     epochs = [e.epoch_completed.epoch for e in events if e.HasField("epoch_completed")]
     assert epochs == [1, 2]
 
@@ -160,7 +160,7 @@ async def test_a_gateway_that_stops_makes_the_trainer_store_a_checkpoint(databas
             done = await job_now(channel, job.id)
             assert outcomes(done) == ["handed_back", "completed"]
             assert done.attempts[0].reason == "its gateway stopped"
-    assert trainer.calls[1].job.resume_from == f"jobs/{job.id}/attempt-1/checkpoint-1"
+    assert trainer.calls[1].job.resume_from == f"default/jobs/{job.id}/attempt-1/checkpoint-1"
 
 
 async def test_a_gateway_stops_while_an_attempt_waits_for_the_database(

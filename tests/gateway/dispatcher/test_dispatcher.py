@@ -60,11 +60,11 @@ async def test_the_trainer_is_sent_the_whole_job(database_url, tmp_path) -> None
         await watched(channel, job.id)
     sent = trainer.calls[0]
     assert (sent.job.training_job_id, sent.job.attempt, sent.job.resume_from) == (job.id, 1, "")
-    assert sent.job.prefix == f"jobs/{job.id}/attempt-1"
+    assert sent.job.prefix == f"default/jobs/{job.id}/attempt-1"
     assert (sent.job.config.epochs, sent.job.config.batch_size, sent.job.config.seed) == (2, 32, 7)
     assert [UUID(f.audio_file_id) for f in sent.files] == sorted(built.audio_file_ids)
     for file in sent.files:
-        assert file.features == f"audio/{file.audio_file_id}/features"
+        assert file.features == f"default/audio/{file.audio_file_id}/features"
         assert file.duration_ms == 2 * rows.MINUTE_MS
         # Only annotations of the job's type; the file has another.
         [annotation] = file.annotations
@@ -124,11 +124,11 @@ async def test_after_a_lost_trainer_the_next_attempt_resumes_from_the_checkpoint
         assert [e.attempt for e in events] == sorted(e.attempt for e in events)
         done = await job_now(channel, job.id)
         assert (done.status, done.attempt) == (S.TRAINING_JOB_STATUS_COMPLETED, 2)
-    assert trainer.calls[1].job.resume_from == f"jobs/{job.id}/attempt-1/checkpoint-1"
-    assert trainer.calls[1].job.prefix == f"jobs/{job.id}/attempt-2"
+    assert trainer.calls[1].job.resume_from == f"default/jobs/{job.id}/attempt-1/checkpoint-1"
+    assert trainer.calls[1].job.prefix == f"default/jobs/{job.id}/attempt-2"
     assert trainer.calls[1].files == trainer.calls[0].files
     # The checkpoints of a finished job are removed.
-    assert list(objects.keys("jobs")) == [f"jobs/{job.id}/attempt-1/model.json"]
+    assert list(objects.keys("default/jobs")) == [f"default/jobs/{job.id}/attempt-1/model.json"]
 
 
 async def test_a_job_that_is_lost_fails_only_once_its_trainer_has_completed_another(

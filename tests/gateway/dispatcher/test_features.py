@@ -104,7 +104,7 @@ async def test_features_are_computed_again_from_the_stored_audio_and_then_the_jo
     assert {file.audio_file_id for file in trainer.calls[0].files} == set(map(str, built.audio_file_ids))
     assert await stored(database_url) == [(s, NEW, revision, ms) for s, _old, revision, ms in before]
     assert sorted((r.source, r.audio, r.features) for r in trainer.requests) == [
-        (f"audio/{file}/normalized.flac", "", f"audio/{file}/features")
+        (f"default/audio/{file}/normalized.flac", "", f"default/audio/{file}/features")
         for file in sorted(built.audio_file_ids)
     ]
 
@@ -157,8 +157,8 @@ async def test_a_failure_is_visible_and_tried_again_with_the_upload_and_the_file
         await until_outdated(channel, 0, 0)
     assert (await stored(database_url))[0][:2] == ("ready", NEW)
     assert [request.source for request in trainer.requests] == [
-        f"audio/{file_id}/normalized.flac",
-        f"audio/{file_id}/source",
+        f"default/audio/{file_id}/normalized.flac",
+        f"default/audio/{file_id}/source",
     ]
 
 

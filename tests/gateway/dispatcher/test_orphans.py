@@ -42,13 +42,13 @@ async def test_audio_without_a_row_is_removed_some_hours_later(database, objects
     async with database.transaction() as connection:
         known = (await rows.dataset(connection)).audio_file_ids[0]
         for audio_file_id in (lost, known):
-            await orphans.add_upload(connection, "audio_file", audio_file_id)
+            await orphans.add_upload(connection, "audio_file", "default", audio_file_id)
         await connection.execute(f"UPDATE orphan_candidates SET since = {OLD}")
-        await orphans.add_upload(connection, "audio_file", fresh)
-    kept = put(objects, *(f"audio/{one}/source" for one in (known, fresh, unknown)))
-    put(objects, f"audio/{lost}/source", f"audio/{lost}/features")
+        await orphans.add_upload(connection, "audio_file", "default", fresh)
+    kept = put(objects, *(f"default/audio/{one}/source" for one in (known, fresh, unknown)))
+    put(objects, f"default/audio/{lost}/source", f"default/audio/{lost}/features")
     await remove_orphans(database, objects)
-    assert set(objects.keys("audio")) == kept
+    assert set(objects.keys("default/audio")) == kept
     async with database.connection() as connection:
         assert await connection.fetchval("SELECT array_agg(id) FROM orphan_candidates") == [fresh]
 
@@ -67,19 +67,19 @@ async def test_an_upload_and_a_deletion_record_a_candidate(gateway) -> None:
 
 async def test_what_was_deleted_is_removed_at_once_and_once_more_some_hours_later(database, objects) -> None:
     file_id, job_id, kept_id = uuid7(), uuid7(), uuid7()
-    kept = put(objects, f"audio/{kept_id}/source", f"jobs/{kept_id}/attempt-1/model.json")
+    kept = put(objects, f"default/audio/{kept_id}/source", f"default/jobs/{kept_id}/attempt-1/model.json")
 
     async def removed(*keys: str) -> bool:
         put(objects, *keys)
         await remove_orphans(database, objects)
-        return {*objects.keys("audio"), *objects.keys("jobs")} == kept
+        return {*objects.keys("default/audio"), *objects.keys("default/jobs")} == kept
 
     async with database.transaction() as connection:
-        await orphans.add_upload(connection, "audio_file", file_id)
-        await orphans.add_deleted(connection, "audio_file", [file_id])
-        await orphans.add_deleted(connection, "training_job", [job_id])
-    late = f"audio/{file_id}/features", f"jobs/{job_id}/attempt-1/model.json"
-    assert await removed(f"audio/{file_id}/source", *late)
+        await orphans.add_upload(connection, "audio_file", "default", file_id)
+        await orphans.add_deleted(connection, "audio_file", "default", [file_id])
+        await orphans.add_deleted(connection, "training_job", "default", [job_id])
+    late = f"default/audio/{file_id}/features", f"default/jobs/{job_id}/attempt-1/model.json"
+    assert await removed(f"default/audio/{file_id}/source", *late)
     # A trainer that was still at work stores more objects.
     assert not await removed(*late)
     async with database.connection() as connection:
@@ -103,17 +103,21 @@ async def test_of_a_finished_job_only_the_models_objects_stay(database, objects)
         objects,
         row["weights"],
         row["model_config"],
-        f"jobs/{unfinished}/attempt-1/checkpoint-0001",
-        f"jobs/{fresh}/attempt-1/checkpoint-0001",
-        f"jobs/{uuid7()}/attempt-1/model.json",
+        f"default/jobs/{unfinished}/attempt-1/checkpoint-0001",
+        f"default/jobs/{fresh}/attempt-1/checkpoint-0001",
+        f"default/jobs/{uuid7()}/attempt-1/model.json",
     )
-    put(objects, f"jobs/{done}/attempt-1/model.safetensors", f"jobs/{failed}/attempt-1/checkpoint-0001")
+    put(
+        objects,
+        f"default/jobs/{done}/attempt-1/model.safetensors",
+        f"default/jobs/{failed}/attempt-1/checkpoint-0001",
+    )
     await remove_orphans(database, objects)
-    assert set(objects.keys("jobs")) == kept
-    late = put(objects, f"jobs/{done}/attempt-1/late")
+    assert set(objects.keys("default/jobs")) == kept
+    late = put(objects, f"default/jobs/{done}/attempt-1/late")
     await remove_orphans(database, objects)
     # A job is swept only once.
-    assert set(objects.keys("jobs")) == kept | late
+    assert set(objects.keys("default/jobs")) == kept | late
 
 
 async def job(connection) -> UUID:
@@ -128,17 +132,17 @@ async def test_an_object_that_cannot_be_removed_is_left_and_stops_nothing_else(
 ) -> None:
     stuck, other = uuid7(), uuid7()
     async with database.transaction() as connection:
-        await orphans.add_deleted(connection, "audio_file", [stuck])
-        await orphans.add_deleted(connection, "audio_file", [other])
-    put(objects, f"audio/{other}/source")
+        await orphans.add_deleted(connection, "audio_file", "default", [stuck])
+        await orphans.add_deleted(connection, "audio_file", "default", [other])
+    put(objects, f"default/audio/{other}/source")
     # A link to itself: the store fails when it looks there.
-    (tmp_path / "audio" / str(stuck)).symlink_to(str(stuck))
+    (tmp_path / "default/audio" / str(stuck)).symlink_to(str(stuck))
     await remove_orphans(database, objects)
-    assert not (tmp_path / "audio" / str(other)).exists()
+    assert not (tmp_path / "default/audio" / str(other)).exists()
     async with database.connection() as connection:
         due = await orphans.due_candidates(connection, 3600)
     assert [candidate.id for candidate in due] == [stuck]
-    (tmp_path / "audio" / str(stuck)).unlink()
+    (tmp_path / "default/audio" / str(stuck)).unlink()
     await remove_orphans(database, objects)
     async with database.connection() as connection:
         assert await orphans.due_candidates(connection, 3600) == []
@@ -164,20 +168,20 @@ async def test_what_a_killed_writer_left_is_removed(database, objects, tmp_path)
         known = (await rows.dataset(connection)).audio_file_ids[0]
         failed = await job(connection)
         for audio_file_id in (lost, known):
-            await orphans.add_upload(connection, "audio_file", audio_file_id)
+            await orphans.add_upload(connection, "audio_file", "default", audio_file_id)
         await connection.execute(f"UPDATE orphan_candidates SET since = {OLD}")
-        await orphans.add_deleted(connection, "training_job", [deleted_job])
+        await orphans.add_deleted(connection, "training_job", "default", [deleted_job])
         end = f"status = 'failed', finished_at = {OLD}, error_reason = 'x'"
         await connection.execute(f"UPDATE training_jobs SET {end} WHERE id = $1", failed)
-    kept = put(objects, f"audio/{known}/source")
-    kept.add(unfinished(tmp_path, f"audio/{known}/features", hours=1))
+    kept = put(objects, f"default/audio/{known}/source")
+    kept.add(unfinished(tmp_path, f"default/audio/{known}/features", hours=1))
     # The clock of the store is behind that of the database.
-    unfinished(tmp_path, f"audio/{known}/source", hours=5.9)
+    unfinished(tmp_path, f"default/audio/{known}/source", hours=5.9)
     for key in (
-        f"audio/{known}/normalized.flac",
-        f"audio/{lost}/source",
-        f"jobs/{failed}/attempt-1/model.safetensors",
-        f"jobs/{deleted_job}/attempt-1/checkpoint-0001-000000.safetensors",
+        f"default/audio/{known}/normalized.flac",
+        f"default/audio/{lost}/source",
+        f"default/jobs/{failed}/attempt-1/model.safetensors",
+        f"default/jobs/{deleted_job}/attempt-1/checkpoint-0001-000000.safetensors",
         "probes/one",
     ):
         unfinished(tmp_path, key)
@@ -194,7 +198,7 @@ async def test_a_file_that_is_tried_again_is_looked_at_some_hours_later(database
         # Its trainer and its gateway were killed, and the lease has expired.
         await audio.claim(connection, 1, 60)
         await connection.execute(f"UPDATE orphan_candidates SET since = {OLD}")
-    unfinished(tmp_path, f"audio/{file_id}/features")
+    unfinished(tmp_path, f"default/audio/{file_id}/features")
     await remove_orphans(database, objects)
     assert files(tmp_path) == set()
 
@@ -202,11 +206,11 @@ async def test_a_file_that_is_tried_again_is_looked_at_some_hours_later(database
 async def test_a_deletion_during_the_check_of_its_upload_is_due_at_once(database) -> None:
     async with database.transaction() as connection:
         file_id = (await rows.dataset(connection, annotated=())).audio_file_ids[0]
-        await orphans.add_upload(connection, "audio_file", file_id)
+        await orphans.add_upload(connection, "audio_file", "default", file_id)
         await connection.execute(f"UPDATE orphan_candidates SET since = {OLD}")
         checked = await orphans.due_candidates(connection, 6 * 3600)
     async with database.transaction() as connection:
-        await deletions.delete(connection, deletions.Removal(audio_file_ids=[file_id]), "")
+        await deletions.delete(connection, "default", deletions.Removal(audio_file_ids=[file_id]), "")
     async with database.transaction() as connection:
         await orphans.mark_checked(connection, 6 * 3600, checked)
         assert [due.id for due in await orphans.due_candidates(connection, 6 * 3600)] == [file_id]
@@ -222,12 +226,12 @@ async def test_a_model_that_is_deleted_during_the_sweep_of_its_job_leaves_nothin
         swept = await orphans.unswept_jobs(connection, 6 * 3600)
         await orphans.mark_swept(connection, swept)
     async with database.transaction() as connection:
-        await deletions.delete(connection, await deletions.of_model(connection, model_id), "")
+        await deletions.delete(connection, "default", await deletions.of_model(connection, model_id), "")
     async with database.transaction() as connection:
         await orphans.mark_swept(connection, swept)
     put(objects, row["weights"], row["model_config"])
     await remove_orphans(database, objects)
-    assert set(objects.keys("jobs")) == set()
+    assert set(objects.keys("default/jobs")) == set()
 
 
 async def test_what_is_left_of_the_starts_of_services_is_removed(database, objects, tmp_path) -> None:

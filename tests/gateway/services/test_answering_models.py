@@ -15,7 +15,10 @@ async def set_alias(gateway, model_id: str) -> None:
 
 
 async def test_the_reply_says_which_model_answered_by_alias_or_by_id(database_url, tmp_path) -> None:
-    models = {key: await one_model(database_url, active=True, weights=key) for key in ("jobs/a", "jobs/b")}
+    models = {
+        key: await one_model(database_url, active=True, weights=key)
+        for key in ("default/jobs/a", "default/jobs/b")
+    }
     async with detecting(database_url, tmp_path) as (gateway, trainer):
         for model_id in models.values():
             await set_alias(gateway, model_id)

@@ -72,7 +72,7 @@ async def test_an_upload_in_parts_becomes_a_pending_file_that_downloads_unchange
     assert (file.original_filename, file.content_type) == ("call.wav", "audio/wav")
     assert (file.duration_ms, file.sample_rate_hz, file.channels) == (0, 0, 0)
     assert await get(gateway, file.id) == file
-    assert gateway.objects() == [f"audio/{file.id}/source"]
+    assert gateway.objects() == [f"default/audio/{file.id}/source"]
     offset = 0
     async for response in download(gateway, file.id):
         assert response.offset == offset
@@ -191,7 +191,7 @@ async def test_uploads_cancelled_at_any_point_leave_no_orphans(database_url, tmp
             await together(call)
     async with opened(database_url, tmp_path) as gateway:
         file_ids = await listed(gateway, dataset_id, page_size=1000)
-    assert keys(tmp_path) == [f"audio/{audio_file_id}/source" for audio_file_id in file_ids]
+    assert keys(tmp_path) == [f"default/audio/{audio_file_id}/source" for audio_file_id in file_ids]
 
 
 async def test_the_same_upload_again_is_answered_without_its_bytes(gateway) -> None:
@@ -201,7 +201,7 @@ async def test_the_same_upload_again_is_answered_without_its_bytes(gateway) -> N
     await call.write(messages(dataset_id, b"RIFF", request_id=request_id)[0])
     assert (await call).audio_file == first
     assert await upload(gateway, dataset_id, request_id=request_id) == first
-    assert gateway.objects() == [f"audio/{first.id}/source"]
+    assert gateway.objects() == [f"default/audio/{first.id}/source"]
     other = upload(gateway, dataset_id, filename="other.wav", request_id=request_id)
     refusal = await refused(other, "ALREADY_EXISTS", "REQUEST_ID_REUSED")
     assert refusal.info.metadata["request_id"] == request_id
@@ -211,7 +211,7 @@ async def test_concurrent_repeated_uploads_create_one_file(gateway) -> None:
     dataset_id, request_id = await dataset(gateway), str(uuid4())
     files = await together(*(upload(gateway, dataset_id, request_id=request_id) for _ in range(8)))
     assert all(file == files[0] for file in files)
-    assert gateway.objects() == [f"audio/{files[0].id}/source"]
+    assert gateway.objects() == [f"default/audio/{files[0].id}/source"]
     assert await gateway.count("audio_files") == 1
 
 
@@ -285,7 +285,7 @@ async def test_deleting_removes_the_annotations_in_drafts_and_the_objects_later(
     await delete(gateway, file_id, request_id=request_id)
     assert await listed(gateway, dataset_id) == [other_id]
     await sweep(gateway)
-    assert gateway.objects() == [f"audio/{other_id}/source"]
+    assert gateway.objects() == [f"default/audio/{other_id}/source"]
     assert await gateway.count("annotations") == 1
     await refused(delete(gateway, file_id), "NOT_FOUND", "NOT_FOUND")
 
@@ -299,7 +299,7 @@ async def test_a_file_with_annotations_in_a_published_set_cannot_be_deleted(gate
     refusal = await refused(delete(gateway, file_id), "FAILED_PRECONDITION", "IN_USE")
     assert [violation[:2] for violation in refusal.violations] == [("IN_USE", f"annotation_set/{set_id}")]
     await sweep(gateway)
-    assert gateway.objects() == [f"audio/{file_id}/source"]
+    assert gateway.objects() == [f"default/audio/{file_id}/source"]
 
 
 async def test_a_file_cannot_be_deleted_while_a_job_runs_on_its_dataset(gateway) -> None:
@@ -334,7 +334,7 @@ async def test_deleting_a_file_while_it_is_annotated_leaves_no_annotations(gatew
 
 async def test_a_download_of_what_was_not_uploaded_is_data_loss(gateway) -> None:
     file = await upload(gateway, await dataset(gateway), b"RIFF")
-    stored = gateway.data_dir / "objects" / "audio" / file.id / "source"
+    stored = gateway.data_dir / "objects" / "default/audio" / file.id / "source"
     stored.write_bytes(b"RIFG")
 
     async def read_all() -> None:

@@ -55,14 +55,16 @@ class Trained:
                 model_id,
             )
             await connection.execute(FINISH, row["id"], model_id)
-            await connection.execute("INSERT INTO training_attempts VALUES ($1, 1, 'x')", row["id"])
+            await connection.execute(
+                "INSERT INTO training_attempts VALUES ('default', $1, 1, 'x')", row["id"]
+            )
             files = await connection.fetch(
                 "SELECT id FROM audio_files WHERE dataset_id = $1 ORDER BY id", row["dataset_id"]
             )
         self.model_id, self.job_id = str(model_id), str(row["id"])
         self.dataset_id, self.set_id = str(row["dataset_id"]), str(row["annotation_set_id"])
         self.file_ids = [str(file["id"]) for file in files]
-        for key in (*(f"audio/{file_id}/source" for file_id in self.file_ids), row["weights"]):
+        for key in (*(f"default/audio/{file_id}/source" for file_id in self.file_ids), row["weights"]):
             path = self.gateway.data_dir / "objects" / key
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"x")

@@ -189,7 +189,7 @@ async def test_data_that_cannot_be_decoded_is_invalid_audio(real, database_url) 
 
 
 async def test_a_model_whose_objects_are_missing_is_data_loss(real, database_url) -> None:
-    model_id = await untrained_model(database_url, weights="jobs/gone")
+    model_id = await untrained_model(database_url, weights="default/jobs/gone")
     async with gateway_with(real.address, database_url, real.data_dir) as address:
         call = detect_when_a_trainer_is_available(address, start(model_id), data(wav()))
         refusal = await refused(call, "DATA_LOSS", "STORED_OBJECT_DAMAGED")
@@ -198,8 +198,8 @@ async def test_a_model_whose_objects_are_missing_is_data_loss(real, database_url
 
 async def test_a_model_of_another_front_end_is_refused_with_what_to_do(real, database_url) -> None:
     config = real.objects.get(KEYS["model_config"]).replace(b'"frontend": "', b'"frontend": "made up ')
-    real.objects.put("jobs/old/model.json", config)
-    model_id = await untrained_model(database_url, real.objects, model_config="jobs/old/model.json")
+    real.objects.put("default/jobs/old/model.json", config)
+    model_id = await untrained_model(database_url, real.objects, model_config="default/jobs/old/model.json")
     async with gateway_with(real.address, database_url, real.data_dir) as address:
         call = detect_when_a_trainer_is_available(address, start(model_id), data(wav()))
         refusal = await refused(call, "FAILED_PRECONDITION", "MODEL_OUTDATED")
@@ -215,8 +215,10 @@ async def test_a_damaged_model_is_data_loss_and_never_wrong_detections(
 ) -> None:
     original = real.objects.get(KEYS[damaged])
     at = original.rindex(before)
-    real.objects.put(f"jobs/damaged/{damaged}", original[:at] + after + original[at + len(before) :])
-    model_id = await untrained_model(database_url, real.objects, **{damaged: f"jobs/damaged/{damaged}"})
+    real.objects.put(f"default/jobs/damaged/{damaged}", original[:at] + after + original[at + len(before) :])
+    model_id = await untrained_model(
+        database_url, real.objects, **{damaged: f"default/jobs/damaged/{damaged}"}
+    )
     async with gateway_with(real.address, database_url, real.data_dir) as address:
         call = detect_when_a_trainer_is_available(address, start(model_id, threshold=0), data(wav()))
         refusal = await refused(call, "DATA_LOSS", "STORED_OBJECT_DAMAGED")

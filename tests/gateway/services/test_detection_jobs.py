@@ -81,8 +81,8 @@ async def test_a_trainer_gets_features_of_its_own_front_end_and_audio_otherwise(
         await connection.execute("UPDATE audio_files SET frontend = '' WHERE id = $1", first)
     await at.ended((await at.create()).id)
     one, other = sorted(at.trainer.requests[0], key=lambda file: file.file_id)
-    assert (one.features, one.source) == (f"audio/{one.file_id}/features", "")
-    assert (other.features, other.source) == ("", f"audio/{other.file_id}/normalized.flac")
+    assert (one.features, one.source) == (f"default/audio/{one.file_id}/features", "")
+    assert (other.features, other.source) == ("", f"default/audio/{other.file_id}/normalized.flac")
 
 
 async def test_uploaded_recordings_are_searched_in_the_order_of_the_request(here):
@@ -92,7 +92,7 @@ async def test_uploaded_recordings_are_searched_in_the_order_of_the_request(here
     assert (await at.ended(job.id)).completed_files == 2
     assert [file.filename for file in await at.files(job.id)] == ["b.wav", "a.wav"]
     assert [file.source for file in at.trainer.requests[0]] == [
-        f"recordings/{r.id}/source" for r in recordings
+        f"default/recordings/{r.id}/source" for r in recordings
     ]
 
     await refused(at.create(recording_ids=[recordings[0].id]), "FAILED_PRECONDITION", "IN_USE")

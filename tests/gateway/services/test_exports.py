@@ -143,11 +143,11 @@ async def test_an_archived_and_inactive_model_is_exported(real, database_url) ->
 
 
 async def test_a_damaged_model_is_data_loss(real, database_url) -> None:
-    real.objects.put("jobs/cut/model.safetensors", real.objects.get(KEYS["weights"])[:-1])
+    real.objects.put("default/jobs/cut/model.safetensors", real.objects.get(KEYS["weights"])[:-1])
     model_id = await untrained_model(
-        database_url, real.objects, weights="jobs/cut/model.safetensors", sha256="ab" * 32
+        database_url, real.objects, weights="default/jobs/cut/model.safetensors", sha256="ab" * 32
     )
-    missing = await untrained_model(database_url, real.objects, weights="jobs/gone")
+    missing = await untrained_model(database_url, real.objects, weights="default/jobs/gone")
     async with opened(database_url, real.data_dir, trainers=real.address) as gateway:
         for each in (model_id, missing):
             call = when_a_trainer_is_available(gateway, each)
@@ -157,8 +157,8 @@ async def test_a_damaged_model_is_data_loss(real, database_url) -> None:
 
 async def test_a_model_of_another_front_end_is_refused_with_what_to_do(real, database_url) -> None:
     config = real.objects.get(KEYS["model_config"]).replace(b'"frontend": "', b'"frontend": "made up ')
-    real.objects.put("jobs/old/model.json", config)
-    model_id = await untrained_model(database_url, real.objects, model_config="jobs/old/model.json")
+    real.objects.put("default/jobs/old/model.json", config)
+    model_id = await untrained_model(database_url, real.objects, model_config="default/jobs/old/model.json")
     async with opened(database_url, real.data_dir, trainers=real.address) as gateway:
         call = when_a_trainer_is_available(gateway, model_id)
         refusal = await refused(call, "FAILED_PRECONDITION", "MODEL_OUTDATED")

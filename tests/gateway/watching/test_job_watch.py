@@ -155,6 +155,7 @@ async def test_watches_end_when_the_database_fails_and_later_ones_are_served(gat
 
 async def _kill_waiting_connection(connection) -> None:
     """Waits until a connection waits for a lock, and terminates it."""
+    await connection.execute("RESET ROLE")
     # Not pg_stat_activity: a transaction reads it once.
     while not await connection.fetchval(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE NOT granted"

@@ -151,7 +151,7 @@ async def test_a_lost_job_waits_out_its_pause_behind_jobs_without_one(database, 
         assert (again.id, again.attempt, again.losses) == (first, 2, 1)
 
 
-async def test_jobs_are_read_with_their_places_in_one_query_for_all(database) -> None:
+async def test_the_places_of_jobs_are_read_with_one_query_for_all(database) -> None:
     async with database.transaction() as connection:
         many = await queue(connection, "many", 3)
         running = (await claim(connection)).id
@@ -160,19 +160,11 @@ async def test_jobs_are_read_with_their_places_in_one_query_for_all(database) ->
     async with database.transaction() as connection:
         queries = []
         connection.add_query_logger(lambda record: queries.append(record.query))
-        wanted = [("few", few), *(("many", job_id) for job_id in many)]
-        jobs = await training.get_many(connection, wanted)
+        found = await training.places(connection, [few, *many])
     assert len([query for query in queries if "training_queue" in query]) == 1
-    places = {
-        key: job.queue_place and (job.queue_place.place, job.queue_place.overall_place)
-        for key, job in jobs.items()
-    }
-    assert places == {
-        ("many", running): None,
-        ("few", few): (1, 1),
-        ("many", many[1]): (1, 2),
-        ("many", many[2]): (2, 3),
-    }
+    assert running == many[0]
+    places = {job_id: (place.place, place.overall_place) for job_id, place in found.items()}
+    assert places == {few: (1, 1), many[1]: (1, 2), many[2]: (2, 3)}
 
 
 async def test_a_job_that_was_handed_back_keeps_its_place(database) -> None:

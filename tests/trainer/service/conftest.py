@@ -35,7 +35,7 @@ def files(trainer):
         file = pb.TrainRequest.File(
             audio_file_id=name,
             sha256=f"{number:064x}",
-            features=f"audio/{name}/features",
+            features=f"default/audio/{name}/features",
             duration_ms=16_000,
             annotations=annotations,
         )

@@ -104,10 +104,10 @@ async def test_scores_are_sent_in_parts(trainer, model, files, monkeypatch):
 
 
 def test_what_is_wrong_with_a_file_fails_that_file_alone(trainer, model):
-    trainer.objects.put("audio/damaged/features", b"no features")
-    gone = {"file_id": "gone", "source": "recordings/gone/source"}
-    no_features = {"file_id": "none", "features": "audio/none/features", "duration_ms": 1000}
-    damaged = {"file_id": "damaged", "features": "audio/damaged/features", "duration_ms": 1000}
+    trainer.objects.put("default/audio/damaged/features", b"no features")
+    gone = {"file_id": "gone", "source": "default/recordings/gone/source"}
+    no_features = {"file_id": "none", "features": "default/audio/none/features", "duration_ms": 1000}
+    damaged = {"file_id": "damaged", "features": "default/audio/damaged/features", "duration_ms": 1000}
     noise, good = trainer.recording(b"not audio"), trainer.recording(GOOD)
     requests = [noise, *(pb.DetectFilesRequest(file=file) for file in (gone, no_features, damaged)), good]
     answered = {file_id: said[-1] for file_id, said in by_file(trainer.detect_files(model, requests)).items()}
@@ -127,12 +127,12 @@ def test_a_model_that_cannot_be_used_fails_the_job_before_its_first_file(trainer
     bad.CopyFrom(model)
     match of_model:
         case "missing":
-            bad.weights = "jobs/no/weights"
+            bad.weights = "default/jobs/no/weights"
         case "damaged":
             bad.sha256 = "0" * 64
         case "outdated":
             config = json.loads(trainer.objects.get(model.model_config))
-            bad.model_config = "jobs/outdated/model.json"
+            bad.model_config = "default/jobs/outdated/model.json"
             trainer.objects.put(bad.model_config, json.dumps(config | {"frontend": "made up"}).encode())
     end = threading.Event()
     call = trainer.detect_files(bad, open_stream(trainer.recording(GOOD), end))

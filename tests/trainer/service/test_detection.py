@@ -61,18 +61,21 @@ def test_undecodable_audio_is_an_invalid_argument(trainer, model):
 def test_a_missing_model_is_named(trainer, recording):
     with pytest.raises(grpc.RpcError) as caught:
         trainer.detect(
-            recording[0], pb.TrainResponse.Completed(weights="jobs/no/weights", model_config="jobs/no/config")
+            recording[0],
+            pb.TrainResponse.Completed(
+                weights="default/jobs/no/weights", model_config="default/jobs/no/config"
+            ),
         )
     assert failure(caught.value) == (grpc.StatusCode.FAILED_PRECONDITION, "STORED_DATA_DAMAGED")
-    assert "jobs/no/config" in caught.value.details()
+    assert "default/jobs/no/config" in caught.value.details()
 
 
 def test_a_model_of_another_front_end_is_outdated(trainer, model, recording):
     config = json.loads(trainer.objects.get(model.model_config))
-    trainer.objects.put("jobs/old/model.json", json.dumps(config | {"frontend": "made up"}).encode())
+    trainer.objects.put("default/jobs/old/model.json", json.dumps(config | {"frontend": "made up"}).encode())
     old = pb.TrainResponse.Completed()
     old.CopyFrom(model)
-    old.model_config = "jobs/old/model.json"
+    old.model_config = "default/jobs/old/model.json"
     with pytest.raises(grpc.RpcError) as caught:
         trainer.detect(recording[0], old)
     assert failure(caught.value) == (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_OUTDATED")
@@ -90,7 +93,7 @@ def test_the_first_message_must_be_the_start(trainer):
     [({}, "format"), ({"format": "MODEL_FORMAT_ONNX", "sample_rate_hz": 16_001}, "sample_rate_hz")],
 )
 def test_an_export_that_the_gateway_did_not_check_is_refused(trainer, fields, field):
-    keys = {"weights": "jobs/no/weights", "model_config": "jobs/no/config"}
+    keys = {"weights": "default/jobs/no/weights", "model_config": "default/jobs/no/config"}
     with pytest.raises(grpc.RpcError) as caught:
         list(trainer.stub.ExportModel(pb.ExportModelRequest(**keys, **fields)))
     assert failure(caught.value) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")

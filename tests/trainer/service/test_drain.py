@@ -75,7 +75,7 @@ def epochs_of(responses):
 def resume(trainer, files, checkpoint):
     """Returns the responses of a second attempt that resumes from the checkpoint."""
     job = training_job(epochs=EPOCHS)
-    job.attempt, job.prefix, job.resume_from = 2, f"jobs/{JOB_ID}/2", checkpoint.key
+    job.attempt, job.prefix, job.resume_from = 2, f"default/jobs/{JOB_ID}/2", checkpoint.key
     return list(trainer.stub.Train(iter([pb.TrainRequest(job=job), *files]), timeout=4 * SECONDS))
 
 
@@ -186,7 +186,7 @@ def suspended(tmp_path):
         with running(tmp_path, "--network", "tiny", "--precompile", "false", *flags) as trainer:
             (process,) = trainer.children("earmark.trainer.workers.audio")
             os.kill(process, signal.SIGSTOP)
-            trainer.objects.put("audio/waiting/source", encoded(bursts(2, 1)[0], "WAV"))
+            trainer.objects.put("default/audio/waiting/source", encoded(bursts(2, 1)[0], "WAV"))
             call = trainer.stub.ProcessAudio(audio_request("waiting"), timeout=SECONDS)
             assert kind(next(call)) == "normalizing"
             yield trainer, call, process
@@ -220,7 +220,9 @@ def test_calls_that_outlast_the_grace_period_are_ended(suspended, tmp_path):
     with suspended("--stop-grace-seconds", "0.2") as (trainer, file, _):
         end = threading.Event()
         start = pb.DetectRequest(
-            start=pb.DetectRequest.Start(weights="jobs/no/weights", model_config="jobs/no/config")
+            start=pb.DetectRequest.Start(
+                weights="default/jobs/no/weights", model_config="default/jobs/no/config"
+            )
         )
         upload = trainer.stub.Detect(open_stream(start, end))
         children = trainer.children()

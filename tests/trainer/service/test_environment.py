@@ -22,7 +22,9 @@ from tests.trainer.process import (
     wait_for_exit,
 )
 
-NO_MODEL = pb.TrainResponse.Completed(weights="jobs/no/weights", model_config="jobs/no/config")
+NO_MODEL = pb.TrainResponse.Completed(
+    weights="default/jobs/no/weights", model_config="default/jobs/no/config"
+)
 GOOD = encoded(bursts(2, 1)[0], "WAV")
 
 
@@ -38,7 +40,7 @@ def own(tmp_path_factory):
 
 def test_without_its_store_a_trainer_takes_no_work_until_the_store_is_back(own):
     store, away = own.data_dir / "objects", own.data_dir / "away"
-    own.objects.put("audio/one/source", GOOD)
+    own.objects.put("default/audio/one/source", GOOD)
     store.rename(away)
     try:
         with pytest.raises(grpc.RpcError) as caught:
@@ -98,7 +100,7 @@ def test_a_decoder_that_others_kill_is_a_lost_attempt_and_no_fault_of_the_file(o
     for pid in decoders:
         os.kill(pid, signal.SIGSTOP)
     name = str(uuid.uuid4())
-    own.objects.put(f"audio/{name}/source", GOOD)
+    own.objects.put(f"default/audio/{name}/source", GOOD)
     call = own.stub.ProcessAudio(audio_request(name), timeout=SECONDS)
     own.wait_for(lambda capacity: capacity.free_audio_slots == 1)
     for pid in decoders:

@@ -61,9 +61,11 @@ def test_a_grant_is_for_one_rpc_one_request_and_one_call(trainer, port) -> None:
     of_another = signer.metadata("WatchCapacity", b"")
     assert refusal(lambda: port.GetCapacity(request, metadata=of_another))[0] == NOT_GRANTED
     processed = audio_request("one")
-    for_another = signer.metadata("ProcessAudio", audio_request("two").SerializeToString(), reads=["audio"])
+    for_another = signer.metadata(
+        "ProcessAudio", audio_request("two").SerializeToString(), reads=["default/audio"]
+    )
     assert refusal(lambda: port.ProcessAudio(processed, metadata=for_another))[0] == NOT_GRANTED
-    for_none = signer.metadata("ProcessAudio", None, reads=["audio"], writes=["audio"])
+    for_none = signer.metadata("ProcessAudio", None, reads=["default/audio"], writes=["default/audio"])
     assert refusal(lambda: port.ProcessAudio(processed, metadata=for_none))[0] == NOT_GRANTED
     once = signer.metadata("GetCapacity", b"")
     assert port.GetCapacity(request, metadata=once).capacity.training_slots == 1
@@ -71,17 +73,21 @@ def test_a_grant_is_for_one_rpc_one_request_and_one_call(trainer, port) -> None:
 
 
 def test_an_altered_grant_is_refused(trainer, port) -> None:
-    ((_, value),) = Signer(trainer.secret).metadata("GetCapacity", b"", reads=["audio/one"])
+    ((_, value),) = Signer(trainer.secret).metadata("GetCapacity", b"", reads=["default/audio/one"])
     signed = pb.SignedGrant.FromString(value)
-    signed.grant = signed.grant.replace(b"audio/one", b"audio/two")
+    signed.grant = signed.grant.replace(b"default/audio/one", b"default/audio/two")
     metadata = ((METADATA_KEY, signed.SerializeToString()),)
     assert refusal(lambda: port.GetCapacity(pb.GetCapacityRequest(), metadata=metadata))[0] == REFUSED
 
 
 def test_reading_is_no_writing_and_nothing_is_not_everything(trainer, port) -> None:
-    trainer.objects.put("audio/one/source", b"")
+    trainer.objects.put("default/audio/one/source", b"")
     request = audio_request("one")
-    for granted in ({"reads": ["audio/one"]}, {"writes": ["audio/one"]}, {"reads": [""], "writes": [""]}):
+    for granted in (
+        {"reads": ["default/audio/one"]},
+        {"writes": ["default/audio/one"]},
+        {"reads": [""], "writes": [""]},
+    ):
         metadata = Signer(trainer.secret).metadata("ProcessAudio", request.SerializeToString(), **granted)
         call = port.ProcessAudio(request, timeout=SECONDS, metadata=metadata)
         assert refusal(lambda call=call: call)[0] == NOT_GRANTED

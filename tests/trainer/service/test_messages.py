@@ -20,8 +20,8 @@ from tests.trainer.process import training_job
 
 MODEL_ID = "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66"
 KEYS = {
-    "base_weights": "jobs/old/model.safetensors",
-    "base_model_config": "jobs/old/model.json",
+    "base_weights": "default/jobs/old/model.safetensors",
+    "base_model_config": "default/jobs/old/model.json",
     "base_sha256": "ab" * 32,
 }
 SOME = Figures(0.5, 0.25, 1 / 3, 8)

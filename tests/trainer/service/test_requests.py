@@ -18,16 +18,16 @@ from tests.trainer.process import (
 )
 
 METHODS = list(pb.DESCRIPTOR.services_by_name["TrainerService"].methods)
-UPLOAD = "audio/another/source"
+UPLOAD = "default/audio/another/source"
 NOT_GRANTED = (grpc.StatusCode.PERMISSION_DENIED, "NOT_GRANTED")
 INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
-MODELS = {"base_weights": "jobs/one/model.safetensors", "base_sha256": "0"}
+MODELS = {"base_weights": "default/jobs/one/model.safetensors", "base_sha256": "0"}
 
 
 @pytest.fixture(scope="module")
 def granted_one(trainer):
     """A stub whose calls are granted the objects of one file, one job and one model."""
-    own = ("audio/one", f"jobs/{JOB_ID}", "jobs/one", "recordings/one")
+    own = ("default/audio/one", f"default/jobs/{JOB_ID}", "default/jobs/one", "default/recordings/one")
     channel = granted(grpc.insecure_channel(trainer.address), trainer.secret, own, own)
     with channel:
         yield pb_grpc.TrainerServiceStub(channel)
@@ -51,18 +51,18 @@ def test_bytes_that_are_no_message_are_refused_in_words(trainer, method) -> None
     [
         ({"audio": "store-id"}, NOT_GRANTED),
         ({"audio": UPLOAD}, NOT_GRANTED),
-        ({"audio": "audio/one-more/audio"}, NOT_GRANTED),
-        ({"features": "audio/one/../another/source"}, INVALID),
-        ({"features": "/audio/one/features"}, INVALID),
-        ({"features": "audio/one/source"}, INVALID),
-        ({"audio": "audio/one/features"}, INVALID),
+        ({"audio": "default/audio/one-more/audio"}, NOT_GRANTED),
+        ({"features": "default/audio/one/../another/source"}, INVALID),
+        ({"features": "/default/audio/one/features"}, INVALID),
+        ({"features": "default/audio/one/source"}, INVALID),
+        ({"audio": "default/audio/one/features"}, INVALID),
         ({"source": UPLOAD}, NOT_GRANTED),
     ],
     ids=str,
 )
 def test_a_file_is_read_and_written_only_below_what_is_granted(trainer, granted_one, keys, refusal) -> None:
     sound = encoded(bursts(1, 1)[0], "WAV")
-    for key in (UPLOAD, "audio/one/source"):
+    for key in (UPLOAD, "default/audio/one/source"):
         trainer.objects.put(key, sound)
     store_id = trainer.objects.get("store-id")
     request = audio_request("one")
@@ -72,15 +72,15 @@ def test_a_file_is_read_and_written_only_below_what_is_granted(trainer, granted_
     assert failure(error) == refusal
     assert next(iter(keys)) in error.details()
     assert trainer.objects.get("store-id") == store_id
-    assert [trainer.objects.get(key) for key in (UPLOAD, "audio/one/source")] == [sound, sound]
+    assert [trainer.objects.get(key) for key in (UPLOAD, "default/audio/one/source")] == [sound, sound]
 
 
 @pytest.mark.parametrize(
     ("keys", "file", "refusal"),
     [
-        ({"prefix": "jobs/another"}, {}, NOT_GRANTED),
-        ({"prefix": f"jobs/{JOB_ID}/../another"}, {}, INVALID),
-        ({"resume_from": "jobs/another/checkpoint"}, {}, NOT_GRANTED),
+        ({"prefix": "default/jobs/another"}, {}, NOT_GRANTED),
+        ({"prefix": f"default/jobs/{JOB_ID}/../another"}, {}, INVALID),
+        ({"resume_from": "default/jobs/another/checkpoint"}, {}, NOT_GRANTED),
         ({**MODELS, "base_model_config": UPLOAD}, {}, NOT_GRANTED),
         ({}, {"audio_file_id": "one", "features": UPLOAD}, NOT_GRANTED),
     ],
@@ -97,7 +97,7 @@ def test_a_job_names_only_objects_that_are_granted(trainer, granted_one, keys, f
 
 
 def test_a_detection_names_only_objects_that_are_granted(granted_one) -> None:
-    start = pb.DetectRequest.Start(weights=UPLOAD, model_config="jobs/one/model.json")
+    start = pb.DetectRequest.Start(weights=UPLOAD, model_config="default/jobs/one/model.json")
     _, error = responses_and_error(granted_one.Detect(iter([pb.DetectRequest(start=start)]), timeout=SECONDS))
     assert failure(error) == NOT_GRANTED
 
@@ -107,9 +107,17 @@ def test_a_detection_names_only_objects_that_are_granted(granted_one) -> None:
     [
         ({"weights": UPLOAD}, {}, NOT_GRANTED),
         ({}, {"file_id": "one", "source": UPLOAD}, NOT_GRANTED),
-        ({}, {"file_id": "one", "features": "recordings/two/features"}, NOT_GRANTED),
-        ({}, {"file_id": "one", "source": "recordings/one/../two/source"}, INVALID),
-        ({}, {"file_id": "one", "source": "audio/one/source", "features": "audio/one/features"}, INVALID),
+        ({}, {"file_id": "one", "features": "default/recordings/two/features"}, NOT_GRANTED),
+        ({}, {"file_id": "one", "source": "default/recordings/one/../two/source"}, INVALID),
+        (
+            {},
+            {
+                "file_id": "one",
+                "source": "default/audio/one/source",
+                "features": "default/audio/one/features",
+            },
+            INVALID,
+        ),
         ({}, {"file_id": "one"}, INVALID),
     ],
     ids=str,
@@ -126,7 +134,7 @@ def test_a_detection_job_names_only_objects_that_are_granted(
 
 
 LONG = "x" * 100_000
-TWICE = dict.fromkeys(("source", "audio", "features"), f"audio/one/{LONG}")
+TWICE = dict.fromkeys(("source", "audio", "features"), f"default/audio/one/{LONG}")
 
 
 @pytest.mark.parametrize(

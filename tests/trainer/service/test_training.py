@@ -74,7 +74,9 @@ def test_a_second_job_finds_no_slot(trainer, files):
 
 
 def test_a_job_that_cannot_succeed_does_not_look_like_a_lost_trainer(trainer):
-    missing = pb.TrainRequest.File(audio_file_id="gone", features="audio/gone/features", duration_ms=1000)
+    missing = pb.TrainRequest.File(
+        audio_file_id="gone", features="default/audio/gone/features", duration_ms=1000
+    )
     call = trainer.train([pb.TrainRequest(file=missing)])
     with pytest.raises(grpc.RpcError) as caught:
         list(call)

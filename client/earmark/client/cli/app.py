@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from earmark.client import connect, detect_live, export, upload, wait_until_ready
-from earmark.client.cli import aliases
+from earmark.client.cli import aliases, keys
 from earmark.client.cli.common import Address, errors_on_stderr, use_connection
 from earmark.client.cli.follow import follow, follow_all
 from earmark.client.cli.search import Format, Found, is_reference, json_line, search, text, write_labels
@@ -53,6 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(aliases.app, name="alias")
+app.add_typer(keys.app, name="keys")
 app.callback()(use_connection)
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -63,7 +64,7 @@ def up(
         Path, typer.Option(envvar="EARMARK_DATA_DIR", help="Folder of the database, audio and models.")
     ] = Path("earmark-data"),
     host: Annotated[
-        str, typer.Option(envvar="EARMARK_HOST", help="Where the gateway listens; keep it private.")
+        str, typer.Option(envvar="EARMARK_HOST", help="Where the gateway listens; see docs/security.md.")
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(envvar="EARMARK_PORT", help="The gateway's port; 0 takes a free one.")

@@ -10,6 +10,7 @@ from types import FrameType
 from rich.console import Console
 
 from earmark.client.local import LocalSystem
+from earmark.hosts import is_loopback
 
 
 def run_up(settings: Mapping[str, str]) -> None:
@@ -18,6 +19,9 @@ def run_up(settings: Mapping[str, str]) -> None:
     system = LocalSystem(settings, log=_log)
     with _stopped_by_signals(system), system:
         console.print(_welcome(system.address))
+        # On loopback, nobody needs a key until one is made.
+        if not is_loopback(settings.get("EARMARK_HOST", "127.0.0.1")) and (key := system.first_key()):
+            console.print(f"The first API key, of scope admin, which is not shown again: [bold]{key}[/bold]")
         system.serve()
         console.print("stopping")
     console.print("stopped")

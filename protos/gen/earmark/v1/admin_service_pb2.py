@@ -22,10 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from earmark.v1 import scope_pb2 as earmark_dot_v1_dot_scope__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/v1/admin_service.proto\x12\nearmark.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x01\n\x0e\x42\x61\x63kgroundTask\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n\x08restarts\x18\x02 \x01(\x05R\x08restarts\x12\x1d\n\nlast_error\x18\x03 \x01(\tR\tlastError\x12\x37\n\tfailed_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x66\x61iledAt\x12#\n\rkeeps_failing\x18\x05 \x01(\x08R\x0ckeepsFailing\"\xeb\x02\n\x07Trainer\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12!\n\x0cis_available\x18\x02 \x01(\x08R\x0bisAvailable\x12\x16\n\x06\x64\x65vice\x18\x03 \x01(\tR\x06\x64\x65vice\x12%\n\x0etraining_slots\x18\x04 \x01(\x05R\rtrainingSlots\x12.\n\x13\x66ree_training_slots\x18\x05 \x01(\x05R\x11\x66reeTrainingSlots\x12\x1f\n\x0b\x61udio_slots\x18\x06 \x01(\x05R\naudioSlots\x12(\n\x10\x66ree_audio_slots\x18\x07 \x01(\x05R\x0e\x66reeAudioSlots\x12\x33\n\x07seen_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x06seenAt\x12\x18\n\x07problem\x18\t \x01(\tR\x07problem\x12\x1a\n\x08\x66rontend\x18\n \x01(\tR\x08\x66rontend\"\x14\n\x12GetCapacityRequest\"\xe9\x02\n\x13GetCapacityResponse\x12!\n\x0cwaiting_jobs\x18\x01 \x01(\x05R\x0bwaitingJobs\x12#\n\rtraining_jobs\x18\x02 \x01(\x05R\x0ctrainingJobs\x12%\n\x0etraining_slots\x18\x03 \x01(\x05R\rtrainingSlots\x12.\n\x13\x66ree_training_slots\x18\x04 \x01(\x05R\x11\x66reeTrainingSlots\x12%\n\x0eupload_problem\x18\x05 \x01(\tR\ruploadProblem\x12%\n\x0eoutdated_files\x18\x06 \x01(\x05R\routdatedFiles\x12\x34\n\x16\x66\x61iling_outdated_files\x18\x07 \x01(\x05R\x14\x66\x61ilingOutdatedFiles\x12/\n\x13\x63\x65rtificate_problem\x18\x08 \x01(\tR\x12\x63\x65rtificateProblem\"\x15\n\x13ListTrainersRequest\"G\n\x14ListTrainersResponse\x12/\n\x08trainers\x18\x01 \x03(\x0b\x32\x13.earmark.v1.TrainerR\x08trainers\"\x1c\n\x1aListBackgroundTasksRequest\"O\n\x1bListBackgroundTasksResponse\x12\x30\n\x05tasks\x18\x01 \x03(\x0b\x32\x1a.earmark.v1.BackgroundTaskR\x05tasks\"\x10\n\x0eGetLoadRequest\"\xce\x03\n\x0fGetLoadResponse\x12$\n\x0elargest_lag_ms\x18\x01 \x01(\x05R\x0clargestLagMs\x12&\n\x0flongest_step_ms\x18\x02 \x01(\x05R\rlongestStepMs\x12(\n\x10longest_step_rpc\x18\x03 \x01(\tR\x0elongestStepRpc\x12\x18\n\x07uploads\x18\x04 \x01(\x05R\x07uploads\x12\x1c\n\tdownloads\x18\x05 \x01(\x05R\tdownloads\x12\x1e\n\ndetections\x18\x06 \x01(\x05R\ndetections\x12\x18\n\x07watches\x18\x07 \x01(\x05R\x07watches\x12\x36\n\x17unfinished_upload_bytes\x18\x08 \x01(\x03R\x15unfinishedUploadBytes\x12=\n\x1bmax_unfinished_upload_bytes\x18\t \x01(\x03R\x18maxUnfinishedUploadBytes\x12,\n\x12long_calls_running\x18\n \x01(\x05R\x10longCallsRunning\x12,\n\x12long_calls_waiting\x18\x0b \x01(\x05R\x10longCallsWaiting2\xdd\x02\n\x0c\x41\x64minService\x12N\n\x0bGetCapacity\x12\x1e.earmark.v1.GetCapacityRequest\x1a\x1f.earmark.v1.GetCapacityResponse\x12Q\n\x0cListTrainers\x12\x1f.earmark.v1.ListTrainersRequest\x1a .earmark.v1.ListTrainersResponse\x12\x66\n\x13ListBackgroundTasks\x12&.earmark.v1.ListBackgroundTasksRequest\x1a\'.earmark.v1.ListBackgroundTasksResponse\x12\x42\n\x07GetLoad\x12\x1a.earmark.v1.GetLoadRequest\x1a\x1b.earmark.v1.GetLoadResponseB1\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/v1/admin_service.proto\x12\nearmark.v1\x1a\x16\x65\x61rmark/v1/scope.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x01\n\x0e\x42\x61\x63kgroundTask\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n\x08restarts\x18\x02 \x01(\x05R\x08restarts\x12\x1d\n\nlast_error\x18\x03 \x01(\tR\tlastError\x12\x37\n\tfailed_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x66\x61iledAt\x12#\n\rkeeps_failing\x18\x05 \x01(\x08R\x0ckeepsFailing\"\xeb\x02\n\x07Trainer\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12!\n\x0cis_available\x18\x02 \x01(\x08R\x0bisAvailable\x12\x16\n\x06\x64\x65vice\x18\x03 \x01(\tR\x06\x64\x65vice\x12%\n\x0etraining_slots\x18\x04 \x01(\x05R\rtrainingSlots\x12.\n\x13\x66ree_training_slots\x18\x05 \x01(\x05R\x11\x66reeTrainingSlots\x12\x1f\n\x0b\x61udio_slots\x18\x06 \x01(\x05R\naudioSlots\x12(\n\x10\x66ree_audio_slots\x18\x07 \x01(\x05R\x0e\x66reeAudioSlots\x12\x33\n\x07seen_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x06seenAt\x12\x18\n\x07problem\x18\t \x01(\tR\x07problem\x12\x1a\n\x08\x66rontend\x18\n \x01(\tR\x08\x66rontend\"\x14\n\x12GetCapacityRequest\"\xe9\x02\n\x13GetCapacityResponse\x12!\n\x0cwaiting_jobs\x18\x01 \x01(\x05R\x0bwaitingJobs\x12#\n\rtraining_jobs\x18\x02 \x01(\x05R\x0ctrainingJobs\x12%\n\x0etraining_slots\x18\x03 \x01(\x05R\rtrainingSlots\x12.\n\x13\x66ree_training_slots\x18\x04 \x01(\x05R\x11\x66reeTrainingSlots\x12%\n\x0eupload_problem\x18\x05 \x01(\tR\ruploadProblem\x12%\n\x0eoutdated_files\x18\x06 \x01(\x05R\routdatedFiles\x12\x34\n\x16\x66\x61iling_outdated_files\x18\x07 \x01(\x05R\x14\x66\x61ilingOutdatedFiles\x12/\n\x13\x63\x65rtificate_problem\x18\x08 \x01(\tR\x12\x63\x65rtificateProblem\"\x15\n\x13ListTrainersRequest\"G\n\x14ListTrainersResponse\x12/\n\x08trainers\x18\x01 \x03(\x0b\x32\x13.earmark.v1.TrainerR\x08trainers\"\x1c\n\x1aListBackgroundTasksRequest\"O\n\x1bListBackgroundTasksResponse\x12\x30\n\x05tasks\x18\x01 \x03(\x0b\x32\x1a.earmark.v1.BackgroundTaskR\x05tasks\"\x10\n\x0eGetLoadRequest\"\xce\x03\n\x0fGetLoadResponse\x12$\n\x0elargest_lag_ms\x18\x01 \x01(\x05R\x0clargestLagMs\x12&\n\x0flongest_step_ms\x18\x02 \x01(\x05R\rlongestStepMs\x12(\n\x10longest_step_rpc\x18\x03 \x01(\tR\x0elongestStepRpc\x12\x18\n\x07uploads\x18\x04 \x01(\x05R\x07uploads\x12\x1c\n\tdownloads\x18\x05 \x01(\x05R\tdownloads\x12\x1e\n\ndetections\x18\x06 \x01(\x05R\ndetections\x12\x18\n\x07watches\x18\x07 \x01(\x05R\x07watches\x12\x36\n\x17unfinished_upload_bytes\x18\x08 \x01(\x03R\x15unfinishedUploadBytes\x12=\n\x1bmax_unfinished_upload_bytes\x18\t \x01(\x03R\x18maxUnfinishedUploadBytes\x12,\n\x12long_calls_running\x18\n \x01(\x05R\x10longCallsRunning\x12,\n\x12long_calls_waiting\x18\x0b \x01(\x05R\x10longCallsWaiting\"v\n\x06Tenant\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\x12\x39\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcreatedAt\"\xfb\x02\n\x06\x41piKey\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n\ttenant_id\x18\x02 \x01(\tR\x08tenantId\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12\x16\n\x06prefix\x18\x04 \x01(\tR\x06prefix\x12)\n\x06scopes\x18\x05 \x03(\x0e\x32\x11.earmark.v1.ScopeR\x06scopes\x12\x39\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x39\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\texpiresAt\x12<\n\x0clast_used_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nlastUsedAt\x12\x39\n\nrevoked_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\trevokedAt\"\x9b\x01\n\x13\x43reateTenantRequest\x12W\n\ttenant_id\x18\x01 \x01(\tB:\xbaH7r5\x18(2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$Z\x06probesZ\x08store-idR\x08tenantId\x12+\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x0b\x64isplayName\"B\n\x14\x43reateTenantResponse\x12*\n\x06tenant\x18\x01 \x01(\x0b\x32\x12.earmark.v1.TenantR\x06tenant\"c\n\x12ListTenantsRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\tpageToken\"k\n\x13ListTenantsResponse\x12,\n\x07tenants\x18\x01 \x03(\x0b\x32\x12.earmark.v1.TenantR\x07tenants\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x89\x02\n\x13\x43reateApiKeyRequest\x12\x45\n\ttenant_id\x18\x01 \x01(\tB(\xbaH%r#\x18(2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$R\x08tenantId\x12\x1d\n\x04name\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64R\x04name\x12@\n\x06scopes\x18\x03 \x03(\x0e\x32\x11.earmark.v1.ScopeB\x15\xbaH\x12\x92\x01\x0f\x08\x01\x10\x05\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00R\x06scopes\x12J\n\tvalid_for\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\x0c\"\x06\x08\x80\xbc\xe0\xdf\x0b\x32\x02\x08\x01R\x08validFor\"[\n\x14\x43reateApiKeyResponse\x12+\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x12.earmark.v1.ApiKeyR\x06\x61piKey\x12\x16\n\x06secret\x18\x02 \x01(\tR\x06secret\":\n\x10GetApiKeyRequest\x12&\n\napi_key_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x08\x61piKeyId\"@\n\x11GetApiKeyResponse\x12+\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x12.earmark.v1.ApiKeyR\x06\x61piKey\"\xad\x01\n\x12ListApiKeysRequest\x12H\n\ttenant_id\x18\x01 \x01(\tB+\xbaH(r#\x18(2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\xd8\x01\x01R\x08tenantId\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\tpageToken\"l\n\x13ListApiKeysResponse\x12-\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x12.earmark.v1.ApiKeyR\x07\x61piKeys\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xcf\x01\n\x13RotateApiKeyRequest\x12&\n\napi_key_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x08\x61piKeyId\x12\x44\n\x07overlap\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\x9a\x9e\x01\x32\x00R\x07overlap\x12J\n\tvalid_for\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\x0c\"\x06\x08\x80\xbc\xe0\xdf\x0b\x32\x02\x08\x01R\x08validFor\"\x8f\x01\n\x14RotateApiKeyResponse\x12+\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x12.earmark.v1.ApiKeyR\x06\x61piKey\x12\x16\n\x06secret\x18\x02 \x01(\tR\x06secret\x12\x32\n\x0bold_api_key\x18\x03 \x01(\x0b\x32\x12.earmark.v1.ApiKeyR\toldApiKey\"=\n\x13RevokeApiKeyRequest\x12&\n\napi_key_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x08\x61piKeyId\"C\n\x14RevokeApiKeyResponse\x12+\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x12.earmark.v1.ApiKeyR\x06\x61piKey2\xe0\x07\n\x0c\x41\x64minService\x12U\n\x0bGetCapacity\x12\x1e.earmark.v1.GetCapacityRequest\x1a\x1f.earmark.v1.GetCapacityResponse\"\x05\xc2\xf4\x18\x01\x05\x12X\n\x0cListTrainers\x12\x1f.earmark.v1.ListTrainersRequest\x1a .earmark.v1.ListTrainersResponse\"\x05\xc2\xf4\x18\x01\x05\x12m\n\x13ListBackgroundTasks\x12&.earmark.v1.ListBackgroundTasksRequest\x1a\'.earmark.v1.ListBackgroundTasksResponse\"\x05\xc2\xf4\x18\x01\x05\x12I\n\x07GetLoad\x12\x1a.earmark.v1.GetLoadRequest\x1a\x1b.earmark.v1.GetLoadResponse\"\x05\xc2\xf4\x18\x01\x05\x12X\n\x0c\x43reateTenant\x12\x1f.earmark.v1.CreateTenantRequest\x1a .earmark.v1.CreateTenantResponse\"\x05\xc2\xf4\x18\x01\x05\x12U\n\x0bListTenants\x12\x1e.earmark.v1.ListTenantsRequest\x1a\x1f.earmark.v1.ListTenantsResponse\"\x05\xc2\xf4\x18\x01\x05\x12X\n\x0c\x43reateApiKey\x12\x1f.earmark.v1.CreateApiKeyRequest\x1a .earmark.v1.CreateApiKeyResponse\"\x05\xc2\xf4\x18\x01\x05\x12O\n\tGetApiKey\x12\x1c.earmark.v1.GetApiKeyRequest\x1a\x1d.earmark.v1.GetApiKeyResponse\"\x05\xc2\xf4\x18\x01\x05\x12U\n\x0bListApiKeys\x12\x1e.earmark.v1.ListApiKeysRequest\x1a\x1f.earmark.v1.ListApiKeysResponse\"\x05\xc2\xf4\x18\x01\x05\x12X\n\x0cRotateApiKey\x12\x1f.earmark.v1.RotateApiKeyRequest\x1a .earmark.v1.RotateApiKeyResponse\"\x05\xc2\xf4\x18\x01\x05\x12X\n\x0cRevokeApiKey\x12\x1f.earmark.v1.RevokeApiKeyRequest\x1a .earmark.v1.RevokeApiKeyResponse\"\x05\xc2\xf4\x18\x01\x05\x42\x31\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,26 +35,112 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'earmark.v1.admin_service_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\nearmark.v1P\001Z\024earmark/v1;earmarkv1\252\002\nEarmark.V1'
-  _globals['_BACKGROUNDTASK']._serialized_start=80
-  _globals['_BACKGROUNDTASK']._serialized_end=269
-  _globals['_TRAINER']._serialized_start=272
-  _globals['_TRAINER']._serialized_end=635
-  _globals['_GETCAPACITYREQUEST']._serialized_start=637
-  _globals['_GETCAPACITYREQUEST']._serialized_end=657
-  _globals['_GETCAPACITYRESPONSE']._serialized_start=660
-  _globals['_GETCAPACITYRESPONSE']._serialized_end=1021
-  _globals['_LISTTRAINERSREQUEST']._serialized_start=1023
-  _globals['_LISTTRAINERSREQUEST']._serialized_end=1044
-  _globals['_LISTTRAINERSRESPONSE']._serialized_start=1046
-  _globals['_LISTTRAINERSRESPONSE']._serialized_end=1117
-  _globals['_LISTBACKGROUNDTASKSREQUEST']._serialized_start=1119
-  _globals['_LISTBACKGROUNDTASKSREQUEST']._serialized_end=1147
-  _globals['_LISTBACKGROUNDTASKSRESPONSE']._serialized_start=1149
-  _globals['_LISTBACKGROUNDTASKSRESPONSE']._serialized_end=1228
-  _globals['_GETLOADREQUEST']._serialized_start=1230
-  _globals['_GETLOADREQUEST']._serialized_end=1246
-  _globals['_GETLOADRESPONSE']._serialized_start=1249
-  _globals['_GETLOADRESPONSE']._serialized_end=1711
-  _globals['_ADMINSERVICE']._serialized_start=1714
-  _globals['_ADMINSERVICE']._serialized_end=2063
+  _globals['_CREATETENANTREQUEST'].fields_by_name['tenant_id']._loaded_options = None
+  _globals['_CREATETENANTREQUEST'].fields_by_name['tenant_id']._serialized_options = b'\272H7r5\030(2\037^[a-z0-9]([a-z0-9-]*[a-z0-9])?$Z\006probesZ\010store-id'
+  _globals['_CREATETENANTREQUEST'].fields_by_name['display_name']._loaded_options = None
+  _globals['_CREATETENANTREQUEST'].fields_by_name['display_name']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_LISTTENANTSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTTENANTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_LISTTENANTSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTTENANTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\350\007'
+  _globals['_CREATEAPIKEYREQUEST'].fields_by_name['tenant_id']._loaded_options = None
+  _globals['_CREATEAPIKEYREQUEST'].fields_by_name['tenant_id']._serialized_options = b'\272H%r#\030(2\037^[a-z0-9]([a-z0-9-]*[a-z0-9])?$'
+  _globals['_CREATEAPIKEYREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_CREATEAPIKEYREQUEST'].fields_by_name['name']._serialized_options = b'\272H\006r\004\020\001\030d'
+  _globals['_CREATEAPIKEYREQUEST'].fields_by_name['scopes']._loaded_options = None
+  _globals['_CREATEAPIKEYREQUEST'].fields_by_name['scopes']._serialized_options = b'\272H\022\222\001\017\010\001\020\005\030\001\"\007\202\001\004\020\001 \000'
+  _globals['_CREATEAPIKEYREQUEST'].fields_by_name['valid_for']._loaded_options = None
+  _globals['_CREATEAPIKEYREQUEST'].fields_by_name['valid_for']._serialized_options = b'\272H\017\252\001\014\"\006\010\200\274\340\337\0132\002\010\001'
+  _globals['_GETAPIKEYREQUEST'].fields_by_name['api_key_id']._loaded_options = None
+  _globals['_GETAPIKEYREQUEST'].fields_by_name['api_key_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['tenant_id']._loaded_options = None
+  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['tenant_id']._serialized_options = b'\272H(r#\030(2\037^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\330\001\001'
+  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\350\007'
+  _globals['_ROTATEAPIKEYREQUEST'].fields_by_name['api_key_id']._loaded_options = None
+  _globals['_ROTATEAPIKEYREQUEST'].fields_by_name['api_key_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_ROTATEAPIKEYREQUEST'].fields_by_name['overlap']._loaded_options = None
+  _globals['_ROTATEAPIKEYREQUEST'].fields_by_name['overlap']._serialized_options = b'\272H\014\252\001\t\"\005\010\200\232\236\0012\000'
+  _globals['_ROTATEAPIKEYREQUEST'].fields_by_name['valid_for']._loaded_options = None
+  _globals['_ROTATEAPIKEYREQUEST'].fields_by_name['valid_for']._serialized_options = b'\272H\017\252\001\014\"\006\010\200\274\340\337\0132\002\010\001'
+  _globals['_REVOKEAPIKEYREQUEST'].fields_by_name['api_key_id']._loaded_options = None
+  _globals['_REVOKEAPIKEYREQUEST'].fields_by_name['api_key_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_ADMINSERVICE'].methods_by_name['GetCapacity']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['GetCapacity']._serialized_options = b'\302\364\030\001\005'
+  _globals['_ADMINSERVICE'].methods_by_name['ListTrainers']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['ListTrainers']._serialized_options = b'\302\364\030\001\005'
+  _globals['_ADMINSERVICE'].methods_by_name['ListBackgroundTasks']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['ListBackgroundTasks']._serialized_options = b'\302\364\030\001\005'
+  _globals['_ADMINSERVICE'].methods_by_name['GetLoad']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['GetLoad']._serialized_options = b'\302\364\030\001\005'
+  _globals['_ADMINSERVICE'].methods_by_name['CreateTenant']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['CreateTenant']._serialized_options = b'\302\364\030\001\005'
+  _globals['_ADMINSERVICE'].methods_by_name['ListTenants']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['ListTenants']._serialized_options = b'\302\364\030\001\005'
+  _globals['_ADMINSERVICE'].methods_by_name['CreateApiKey']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['CreateApiKey']._serialized_options = b'\302\364\030\001\005'
+  _globals['_ADMINSERVICE'].methods_by_name['GetApiKey']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['GetApiKey']._serialized_options = b'\302\364\030\001\005'
+  _globals['_ADMINSERVICE'].methods_by_name['ListApiKeys']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['ListApiKeys']._serialized_options = b'\302\364\030\001\005'
+  _globals['_ADMINSERVICE'].methods_by_name['RotateApiKey']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['RotateApiKey']._serialized_options = b'\302\364\030\001\005'
+  _globals['_ADMINSERVICE'].methods_by_name['RevokeApiKey']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['RevokeApiKey']._serialized_options = b'\302\364\030\001\005'
+  _globals['_BACKGROUNDTASK']._serialized_start=136
+  _globals['_BACKGROUNDTASK']._serialized_end=325
+  _globals['_TRAINER']._serialized_start=328
+  _globals['_TRAINER']._serialized_end=691
+  _globals['_GETCAPACITYREQUEST']._serialized_start=693
+  _globals['_GETCAPACITYREQUEST']._serialized_end=713
+  _globals['_GETCAPACITYRESPONSE']._serialized_start=716
+  _globals['_GETCAPACITYRESPONSE']._serialized_end=1077
+  _globals['_LISTTRAINERSREQUEST']._serialized_start=1079
+  _globals['_LISTTRAINERSREQUEST']._serialized_end=1100
+  _globals['_LISTTRAINERSRESPONSE']._serialized_start=1102
+  _globals['_LISTTRAINERSRESPONSE']._serialized_end=1173
+  _globals['_LISTBACKGROUNDTASKSREQUEST']._serialized_start=1175
+  _globals['_LISTBACKGROUNDTASKSREQUEST']._serialized_end=1203
+  _globals['_LISTBACKGROUNDTASKSRESPONSE']._serialized_start=1205
+  _globals['_LISTBACKGROUNDTASKSRESPONSE']._serialized_end=1284
+  _globals['_GETLOADREQUEST']._serialized_start=1286
+  _globals['_GETLOADREQUEST']._serialized_end=1302
+  _globals['_GETLOADRESPONSE']._serialized_start=1305
+  _globals['_GETLOADRESPONSE']._serialized_end=1767
+  _globals['_TENANT']._serialized_start=1769
+  _globals['_TENANT']._serialized_end=1887
+  _globals['_APIKEY']._serialized_start=1890
+  _globals['_APIKEY']._serialized_end=2269
+  _globals['_CREATETENANTREQUEST']._serialized_start=2272
+  _globals['_CREATETENANTREQUEST']._serialized_end=2427
+  _globals['_CREATETENANTRESPONSE']._serialized_start=2429
+  _globals['_CREATETENANTRESPONSE']._serialized_end=2495
+  _globals['_LISTTENANTSREQUEST']._serialized_start=2497
+  _globals['_LISTTENANTSREQUEST']._serialized_end=2596
+  _globals['_LISTTENANTSRESPONSE']._serialized_start=2598
+  _globals['_LISTTENANTSRESPONSE']._serialized_end=2705
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=2708
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=2973
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=2975
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=3066
+  _globals['_GETAPIKEYREQUEST']._serialized_start=3068
+  _globals['_GETAPIKEYREQUEST']._serialized_end=3126
+  _globals['_GETAPIKEYRESPONSE']._serialized_start=3128
+  _globals['_GETAPIKEYRESPONSE']._serialized_end=3192
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=3195
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=3368
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=3370
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=3478
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=3481
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=3688
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_start=3691
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_end=3834
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=3836
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=3897
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=3899
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=3966
+  _globals['_ADMINSERVICE']._serialized_start=3969
+  _globals['_ADMINSERVICE']._serialized_end=4961
 # @@protoc_insertion_point(module_scope)

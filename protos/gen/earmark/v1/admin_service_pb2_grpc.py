@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class AdminServiceStub(object):
-    """For those who run Earmark: the machines behind a gateway. Its numbers are those of all tenants.
+    """For those who run Earmark: the machines behind a gateway, and the tenants of the installation with their API keys. Its
+    numbers are those of all tenants. It shows nothing that a tenant stores.
     """
 
     def __init__(self, channel):
@@ -55,10 +56,46 @@ class AdminServiceStub(object):
                 request_serializer=earmark_dot_v1_dot_admin__service__pb2.GetLoadRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_admin__service__pb2.GetLoadResponse.FromString,
                 _registered_method=True)
+        self.CreateTenant = channel.unary_unary(
+                '/earmark.v1.AdminService/CreateTenant',
+                request_serializer=earmark_dot_v1_dot_admin__service__pb2.CreateTenantRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_admin__service__pb2.CreateTenantResponse.FromString,
+                _registered_method=True)
+        self.ListTenants = channel.unary_unary(
+                '/earmark.v1.AdminService/ListTenants',
+                request_serializer=earmark_dot_v1_dot_admin__service__pb2.ListTenantsRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_admin__service__pb2.ListTenantsResponse.FromString,
+                _registered_method=True)
+        self.CreateApiKey = channel.unary_unary(
+                '/earmark.v1.AdminService/CreateApiKey',
+                request_serializer=earmark_dot_v1_dot_admin__service__pb2.CreateApiKeyRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_admin__service__pb2.CreateApiKeyResponse.FromString,
+                _registered_method=True)
+        self.GetApiKey = channel.unary_unary(
+                '/earmark.v1.AdminService/GetApiKey',
+                request_serializer=earmark_dot_v1_dot_admin__service__pb2.GetApiKeyRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_admin__service__pb2.GetApiKeyResponse.FromString,
+                _registered_method=True)
+        self.ListApiKeys = channel.unary_unary(
+                '/earmark.v1.AdminService/ListApiKeys',
+                request_serializer=earmark_dot_v1_dot_admin__service__pb2.ListApiKeysRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_admin__service__pb2.ListApiKeysResponse.FromString,
+                _registered_method=True)
+        self.RotateApiKey = channel.unary_unary(
+                '/earmark.v1.AdminService/RotateApiKey',
+                request_serializer=earmark_dot_v1_dot_admin__service__pb2.RotateApiKeyRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_admin__service__pb2.RotateApiKeyResponse.FromString,
+                _registered_method=True)
+        self.RevokeApiKey = channel.unary_unary(
+                '/earmark.v1.AdminService/RevokeApiKey',
+                request_serializer=earmark_dot_v1_dot_admin__service__pb2.RevokeApiKeyRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_admin__service__pb2.RevokeApiKeyResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
-    """For those who run Earmark: the machines behind a gateway. Its numbers are those of all tenants.
+    """For those who run Earmark: the machines behind a gateway, and the tenants of the installation with their API keys. Its
+    numbers are those of all tenants. It shows nothing that a tenant stores.
     """
 
     def GetCapacity(self, request, context):
@@ -100,6 +137,74 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateTenant(self, request, context):
+        """Adds a tenant: a team whose data no other tenant sees. The tenant "default" exists from the start; the calls without
+        a key are its calls, as long as there is no key.
+
+        grpcurl -plaintext -d '{"tenant_id": "support", "display_name": "Support"}' localhost:50051 earmark.v1.AdminService/CreateTenant
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTenants(self, request, context):
+        """Lists the tenants in order of their ids.
+
+        grpcurl -plaintext localhost:50051 earmark.v1.AdminService/ListTenants
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateApiKey(self, request, context):
+        """Makes an API key. The reply is the only one that shows it, so there is no request_id: if the reply is lost, revoke the
+        key and make another. The first key needs SCOPE_ADMIN: from then on, no call is served without a key.
+
+        grpcurl -plaintext -d '{"tenant_id": "support", "name": "nightly import", "scopes": ["SCOPE_READ", "SCOPE_WRITE"]}' localhost:50051 earmark.v1.AdminService/CreateApiKey
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetApiKey(self, request, context):
+        """Reads what is known about a key. The key itself is not: only its hash is stored.
+
+        grpcurl -plaintext -d '{"api_key_id": "019a9f60-0c1d-7b22-8e4f-3a5b6c7d8e99"}' localhost:50051 earmark.v1.AdminService/GetApiKey
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListApiKeys(self, request, context):
+        """Lists keys, newest first, those that were revoked or have expired too.
+
+        grpcurl -plaintext -d '{"tenant_id": "support"}' localhost:50051 earmark.v1.AdminService/ListApiKeys
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateApiKey(self, request, context):
+        """Makes another key with the tenant, the name and the scopes of this one, which goes on being valid for a while, so that
+        its users can change over. FAILED_PRECONDITION with reason WRONG_STATE if it was revoked or has expired. As with
+        CreateApiKey, there is no request_id.
+
+        grpcurl -plaintext -d '{"api_key_id": "019a9f60-0c1d-7b22-8e4f-3a5b6c7d8e99", "overlap": "86400s"}' localhost:50051 earmark.v1.AdminService/RotateApiKey
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeApiKey(self, request, context):
+        """Ends a key for ever: its calls fail, and its streams end, within 5 seconds in every gateway. Revoking it again changes
+        nothing.
+
+        grpcurl -plaintext -d '{"api_key_id": "019a9f60-0c1d-7b22-8e4f-3a5b6c7d8e99"}' localhost:50051 earmark.v1.AdminService/RevokeApiKey
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -123,6 +228,41 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=earmark_dot_v1_dot_admin__service__pb2.GetLoadRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_admin__service__pb2.GetLoadResponse.SerializeToString,
             ),
+            'CreateTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateTenant,
+                    request_deserializer=earmark_dot_v1_dot_admin__service__pb2.CreateTenantRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_admin__service__pb2.CreateTenantResponse.SerializeToString,
+            ),
+            'ListTenants': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTenants,
+                    request_deserializer=earmark_dot_v1_dot_admin__service__pb2.ListTenantsRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_admin__service__pb2.ListTenantsResponse.SerializeToString,
+            ),
+            'CreateApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateApiKey,
+                    request_deserializer=earmark_dot_v1_dot_admin__service__pb2.CreateApiKeyRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_admin__service__pb2.CreateApiKeyResponse.SerializeToString,
+            ),
+            'GetApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetApiKey,
+                    request_deserializer=earmark_dot_v1_dot_admin__service__pb2.GetApiKeyRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_admin__service__pb2.GetApiKeyResponse.SerializeToString,
+            ),
+            'ListApiKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApiKeys,
+                    request_deserializer=earmark_dot_v1_dot_admin__service__pb2.ListApiKeysRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_admin__service__pb2.ListApiKeysResponse.SerializeToString,
+            ),
+            'RotateApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateApiKey,
+                    request_deserializer=earmark_dot_v1_dot_admin__service__pb2.RotateApiKeyRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_admin__service__pb2.RotateApiKeyResponse.SerializeToString,
+            ),
+            'RevokeApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeApiKey,
+                    request_deserializer=earmark_dot_v1_dot_admin__service__pb2.RevokeApiKeyRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_admin__service__pb2.RevokeApiKeyResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'earmark.v1.AdminService', rpc_method_handlers)
@@ -132,7 +272,8 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService(object):
-    """For those who run Earmark: the machines behind a gateway. Its numbers are those of all tenants.
+    """For those who run Earmark: the machines behind a gateway, and the tenants of the installation with their API keys. Its
+    numbers are those of all tenants. It shows nothing that a tenant stores.
     """
 
     @staticmethod
@@ -233,6 +374,195 @@ class AdminService(object):
             '/earmark.v1.AdminService/GetLoad',
             earmark_dot_v1_dot_admin__service__pb2.GetLoadRequest.SerializeToString,
             earmark_dot_v1_dot_admin__service__pb2.GetLoadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.AdminService/CreateTenant',
+            earmark_dot_v1_dot_admin__service__pb2.CreateTenantRequest.SerializeToString,
+            earmark_dot_v1_dot_admin__service__pb2.CreateTenantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTenants(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.AdminService/ListTenants',
+            earmark_dot_v1_dot_admin__service__pb2.ListTenantsRequest.SerializeToString,
+            earmark_dot_v1_dot_admin__service__pb2.ListTenantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.AdminService/CreateApiKey',
+            earmark_dot_v1_dot_admin__service__pb2.CreateApiKeyRequest.SerializeToString,
+            earmark_dot_v1_dot_admin__service__pb2.CreateApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.AdminService/GetApiKey',
+            earmark_dot_v1_dot_admin__service__pb2.GetApiKeyRequest.SerializeToString,
+            earmark_dot_v1_dot_admin__service__pb2.GetApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApiKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.AdminService/ListApiKeys',
+            earmark_dot_v1_dot_admin__service__pb2.ListApiKeysRequest.SerializeToString,
+            earmark_dot_v1_dot_admin__service__pb2.ListApiKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.AdminService/RotateApiKey',
+            earmark_dot_v1_dot_admin__service__pb2.RotateApiKeyRequest.SerializeToString,
+            earmark_dot_v1_dot_admin__service__pb2.RotateApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.AdminService/RevokeApiKey',
+            earmark_dot_v1_dot_admin__service__pb2.RevokeApiKeyRequest.SerializeToString,
+            earmark_dot_v1_dot_admin__service__pb2.RevokeApiKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

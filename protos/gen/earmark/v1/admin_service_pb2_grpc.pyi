@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminServiceStub:
-    """For those who run Earmark: the machines behind a gateway. Its numbers are those of all tenants."""
+    """For those who run Earmark: the machines behind a gateway, and the tenants of the installation with their API keys. Its
+    numbers are those of all tenants. It shows nothing that a tenant stores.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -56,10 +58,52 @@ class AdminServiceStub:
 
         grpcurl -plaintext localhost:50051 earmark.v1.AdminService/GetLoad
     """
+    CreateTenant: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CreateTenantRequest, _admin_service_pb2.CreateTenantResponse]
+    """Adds a tenant: a team whose data no other tenant sees. The tenant "default" exists from the start; the calls without
+    a key are its calls, as long as there is no key.
+
+        grpcurl -plaintext -d '{"tenant_id": "support", "display_name": "Support"}' localhost:50051 earmark.v1.AdminService/CreateTenant
+    """
+    ListTenants: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListTenantsRequest, _admin_service_pb2.ListTenantsResponse]
+    """Lists the tenants in order of their ids.
+
+        grpcurl -plaintext localhost:50051 earmark.v1.AdminService/ListTenants
+    """
+    CreateApiKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CreateApiKeyRequest, _admin_service_pb2.CreateApiKeyResponse]
+    """Makes an API key. The reply is the only one that shows it, so there is no request_id: if the reply is lost, revoke the
+    key and make another. The first key needs SCOPE_ADMIN: from then on, no call is served without a key.
+
+        grpcurl -plaintext -d '{"tenant_id": "support", "name": "nightly import", "scopes": ["SCOPE_READ", "SCOPE_WRITE"]}' localhost:50051 earmark.v1.AdminService/CreateApiKey
+    """
+    GetApiKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetApiKeyRequest, _admin_service_pb2.GetApiKeyResponse]
+    """Reads what is known about a key. The key itself is not: only its hash is stored.
+
+        grpcurl -plaintext -d '{"api_key_id": "019a9f60-0c1d-7b22-8e4f-3a5b6c7d8e99"}' localhost:50051 earmark.v1.AdminService/GetApiKey
+    """
+    ListApiKeys: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListApiKeysRequest, _admin_service_pb2.ListApiKeysResponse]
+    """Lists keys, newest first, those that were revoked or have expired too.
+
+        grpcurl -plaintext -d '{"tenant_id": "support"}' localhost:50051 earmark.v1.AdminService/ListApiKeys
+    """
+    RotateApiKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RotateApiKeyRequest, _admin_service_pb2.RotateApiKeyResponse]
+    """Makes another key with the tenant, the name and the scopes of this one, which goes on being valid for a while, so that
+    its users can change over. FAILED_PRECONDITION with reason WRONG_STATE if it was revoked or has expired. As with
+    CreateApiKey, there is no request_id.
+
+        grpcurl -plaintext -d '{"api_key_id": "019a9f60-0c1d-7b22-8e4f-3a5b6c7d8e99", "overlap": "86400s"}' localhost:50051 earmark.v1.AdminService/RotateApiKey
+    """
+    RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeApiKeyRequest, _admin_service_pb2.RevokeApiKeyResponse]
+    """Ends a key for ever: its calls fail, and its streams end, within 5 seconds in every gateway. Revoking it again changes
+    nothing.
+
+        grpcurl -plaintext -d '{"api_key_id": "019a9f60-0c1d-7b22-8e4f-3a5b6c7d8e99"}' localhost:50051 earmark.v1.AdminService/RevokeApiKey
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
-    """For those who run Earmark: the machines behind a gateway. Its numbers are those of all tenants."""
+    """For those who run Earmark: the machines behind a gateway, and the tenants of the installation with their API keys. Its
+    numbers are those of all tenants. It shows nothing that a tenant stores.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetCapacity: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetCapacityRequest, _admin_service_pb2.GetCapacityResponse]  # type: ignore[assignment]
@@ -85,9 +129,51 @@ class AdminServiceAsyncStub(AdminServiceStub):
 
         grpcurl -plaintext localhost:50051 earmark.v1.AdminService/GetLoad
     """
+    CreateTenant: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateTenantRequest, _admin_service_pb2.CreateTenantResponse]  # type: ignore[assignment]
+    """Adds a tenant: a team whose data no other tenant sees. The tenant "default" exists from the start; the calls without
+    a key are its calls, as long as there is no key.
+
+        grpcurl -plaintext -d '{"tenant_id": "support", "display_name": "Support"}' localhost:50051 earmark.v1.AdminService/CreateTenant
+    """
+    ListTenants: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListTenantsRequest, _admin_service_pb2.ListTenantsResponse]  # type: ignore[assignment]
+    """Lists the tenants in order of their ids.
+
+        grpcurl -plaintext localhost:50051 earmark.v1.AdminService/ListTenants
+    """
+    CreateApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateApiKeyRequest, _admin_service_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
+    """Makes an API key. The reply is the only one that shows it, so there is no request_id: if the reply is lost, revoke the
+    key and make another. The first key needs SCOPE_ADMIN: from then on, no call is served without a key.
+
+        grpcurl -plaintext -d '{"tenant_id": "support", "name": "nightly import", "scopes": ["SCOPE_READ", "SCOPE_WRITE"]}' localhost:50051 earmark.v1.AdminService/CreateApiKey
+    """
+    GetApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetApiKeyRequest, _admin_service_pb2.GetApiKeyResponse]  # type: ignore[assignment]
+    """Reads what is known about a key. The key itself is not: only its hash is stored.
+
+        grpcurl -plaintext -d '{"api_key_id": "019a9f60-0c1d-7b22-8e4f-3a5b6c7d8e99"}' localhost:50051 earmark.v1.AdminService/GetApiKey
+    """
+    ListApiKeys: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListApiKeysRequest, _admin_service_pb2.ListApiKeysResponse]  # type: ignore[assignment]
+    """Lists keys, newest first, those that were revoked or have expired too.
+
+        grpcurl -plaintext -d '{"tenant_id": "support"}' localhost:50051 earmark.v1.AdminService/ListApiKeys
+    """
+    RotateApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RotateApiKeyRequest, _admin_service_pb2.RotateApiKeyResponse]  # type: ignore[assignment]
+    """Makes another key with the tenant, the name and the scopes of this one, which goes on being valid for a while, so that
+    its users can change over. FAILED_PRECONDITION with reason WRONG_STATE if it was revoked or has expired. As with
+    CreateApiKey, there is no request_id.
+
+        grpcurl -plaintext -d '{"api_key_id": "019a9f60-0c1d-7b22-8e4f-3a5b6c7d8e99", "overlap": "86400s"}' localhost:50051 earmark.v1.AdminService/RotateApiKey
+    """
+    RevokeApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeApiKeyRequest, _admin_service_pb2.RevokeApiKeyResponse]  # type: ignore[assignment]
+    """Ends a key for ever: its calls fail, and its streams end, within 5 seconds in every gateway. Revoking it again changes
+    nothing.
+
+        grpcurl -plaintext -d '{"api_key_id": "019a9f60-0c1d-7b22-8e4f-3a5b6c7d8e99"}' localhost:50051 earmark.v1.AdminService/RevokeApiKey
+    """
 
 class AdminServiceServicer:
-    """For those who run Earmark: the machines behind a gateway. Its numbers are those of all tenants."""
+    """For those who run Earmark: the machines behind a gateway, and the tenants of the installation with their API keys. Its
+    numbers are those of all tenants. It shows nothing that a tenant stores.
+    """
 
     def GetCapacity(
         self,
@@ -130,6 +216,81 @@ class AdminServiceServicer:
         """Returns how busy this gateway is.
 
             grpcurl -plaintext localhost:50051 earmark.v1.AdminService/GetLoad
+        """
+
+    def CreateTenant(
+        self,
+        request: _admin_service_pb2.CreateTenantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.CreateTenantResponse, _abc.Awaitable[_admin_service_pb2.CreateTenantResponse]]:
+        """Adds a tenant: a team whose data no other tenant sees. The tenant "default" exists from the start; the calls without
+        a key are its calls, as long as there is no key.
+
+            grpcurl -plaintext -d '{"tenant_id": "support", "display_name": "Support"}' localhost:50051 earmark.v1.AdminService/CreateTenant
+        """
+
+    def ListTenants(
+        self,
+        request: _admin_service_pb2.ListTenantsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListTenantsResponse, _abc.Awaitable[_admin_service_pb2.ListTenantsResponse]]:
+        """Lists the tenants in order of their ids.
+
+            grpcurl -plaintext localhost:50051 earmark.v1.AdminService/ListTenants
+        """
+
+    def CreateApiKey(
+        self,
+        request: _admin_service_pb2.CreateApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.CreateApiKeyResponse, _abc.Awaitable[_admin_service_pb2.CreateApiKeyResponse]]:
+        """Makes an API key. The reply is the only one that shows it, so there is no request_id: if the reply is lost, revoke the
+        key and make another. The first key needs SCOPE_ADMIN: from then on, no call is served without a key.
+
+            grpcurl -plaintext -d '{"tenant_id": "support", "name": "nightly import", "scopes": ["SCOPE_READ", "SCOPE_WRITE"]}' localhost:50051 earmark.v1.AdminService/CreateApiKey
+        """
+
+    def GetApiKey(
+        self,
+        request: _admin_service_pb2.GetApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.GetApiKeyResponse, _abc.Awaitable[_admin_service_pb2.GetApiKeyResponse]]:
+        """Reads what is known about a key. The key itself is not: only its hash is stored.
+
+            grpcurl -plaintext -d '{"api_key_id": "019a9f60-0c1d-7b22-8e4f-3a5b6c7d8e99"}' localhost:50051 earmark.v1.AdminService/GetApiKey
+        """
+
+    def ListApiKeys(
+        self,
+        request: _admin_service_pb2.ListApiKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListApiKeysResponse, _abc.Awaitable[_admin_service_pb2.ListApiKeysResponse]]:
+        """Lists keys, newest first, those that were revoked or have expired too.
+
+            grpcurl -plaintext -d '{"tenant_id": "support"}' localhost:50051 earmark.v1.AdminService/ListApiKeys
+        """
+
+    def RotateApiKey(
+        self,
+        request: _admin_service_pb2.RotateApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.RotateApiKeyResponse, _abc.Awaitable[_admin_service_pb2.RotateApiKeyResponse]]:
+        """Makes another key with the tenant, the name and the scopes of this one, which goes on being valid for a while, so that
+        its users can change over. FAILED_PRECONDITION with reason WRONG_STATE if it was revoked or has expired. As with
+        CreateApiKey, there is no request_id.
+
+            grpcurl -plaintext -d '{"api_key_id": "019a9f60-0c1d-7b22-8e4f-3a5b6c7d8e99", "overlap": "86400s"}' localhost:50051 earmark.v1.AdminService/RotateApiKey
+        """
+
+    def RevokeApiKey(
+        self,
+        request: _admin_service_pb2.RevokeApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.RevokeApiKeyResponse, _abc.Awaitable[_admin_service_pb2.RevokeApiKeyResponse]]:
+        """Ends a key for ever: its calls fail, and its streams end, within 5 seconds in every gateway. Revoking it again changes
+        nothing.
+
+            grpcurl -plaintext -d '{"api_key_id": "019a9f60-0c1d-7b22-8e4f-3a5b6c7d8e99"}' localhost:50051 earmark.v1.AdminService/RevokeApiKey
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

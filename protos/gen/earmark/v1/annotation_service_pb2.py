@@ -22,12 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from earmark.v1 import scope_pb2 as earmark_dot_v1_dot_scope__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#earmark/v1/annotation_service.proto\x12\nearmark.v1\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\x04\n\rAnnotationSet\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n\ndataset_id\x18\x02 \x01(\tR\tdatasetId\x12\x18\n\x07version\x18\x03 \x01(\x05R\x07version\x12\x37\n\x06status\x18\x04 \x01(\x0e\x32\x1f.earmark.v1.AnnotationSetStatusR\x06status\x12+\n\x11total_annotations\x18\x05 \x01(\x05R\x10totalAnnotations\x12`\n\x13\x61nnotations_by_type\x18\x06 \x03(\x0b\x32\x30.earmark.v1.AnnotationSet.AnnotationsByTypeEntryR\x11\x61nnotationsByType\x12;\n\x1atotal_positive_duration_ms\x18\x07 \x01(\x03R\x17totalPositiveDurationMs\x12\x39\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcreatedAt\x12=\n\x0cpublished_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0bpublishedAt\x12\x12\n\x04\x65tag\x18\n \x01(\tR\x04\x65tag\x1a\x44\n\x16\x41nnotationsByTypeEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\"\xc1\x03\n\nAnnotation\x12\x18\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12*\n\x11\x61nnotation_set_id\x18\x02 \x01(\tR\x0f\x61nnotationSetId\x12\"\n\raudio_file_id\x18\x03 \x01(\tR\x0b\x61udioFileId\x12,\n\rartifact_type\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x0c\x61rtifactType\x12(\n\x08start_ms\x18\x05 \x01(\x03\x42\r\xbaH\n\"\x08\x18\x80\xc8\x94\xfd\t(\x00R\x07startMs\x12\"\n\x06\x65nd_ms\x18\x06 \x01(\x03\x42\x0b\xbaH\x08\"\x06\x18\x80\xc8\x94\xfd\tR\x05\x65ndMs\x12<\n\nconfidence\x18\x07 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\nconfidence\x88\x01\x01\x12\x36\n\nextra_data\x18\x08 \x01(\x0b\x32\x17.google.protobuf.StructR\textraData\x12\x12\n\x04\x65tag\x18\t \x01(\tR\x04\x65tag\x12(\n\x07\x63hannel\x18\n \x01(\x05\x42\t\xbaH\x06\x1a\x04\x10\x08(\x00H\x01R\x07\x63hannel\x88\x01\x01\x42\r\n\x0b_confidenceB\n\n\x08_channel\"\x97\x01\n\x1a\x43reateAnnotationSetRequest\x12\'\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\tdatasetId\x12$\n\x07\x63opy_of\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\x06\x63opyOf\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"_\n\x1b\x43reateAnnotationSetResponse\x12@\n\x0e\x61nnotation_set\x18\x01 \x01(\x0b\x32\x19.earmark.v1.AnnotationSetR\rannotationSet\"O\n\x17GetAnnotationSetRequest\x12\x34\n\x11\x61nnotation_set_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0f\x61nnotationSetId\"\\\n\x18GetAnnotationSetResponse\x12@\n\x0e\x61nnotation_set\x18\x01 \x01(\x0b\x32\x19.earmark.v1.AnnotationSetR\rannotationSet\"\xe5\x01\n\x19ListAnnotationSetsRequest\x12\'\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\tdatasetId\x12P\n\x08statuses\x18\x04 \x03(\x0e\x32\x1f.earmark.v1.AnnotationSetStatusB\x13\xbaH\x10\x92\x01\r\x10\x64\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00R\x08statuses\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\tpageToken\"\x88\x01\n\x1aListAnnotationSetsResponse\x12\x42\n\x0f\x61nnotation_sets\x18\x01 \x03(\x0b\x32\x19.earmark.v1.AnnotationSetR\x0e\x61nnotationSets\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9c\x01\n\x1bPublishAnnotationSetRequest\x12\x34\n\x11\x61nnotation_set_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0f\x61nnotationSetId\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12\x1b\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x04\x65tag\"`\n\x1cPublishAnnotationSetResponse\x12@\n\x0e\x61nnotation_set\x18\x01 \x01(\x0b\x32\x19.earmark.v1.AnnotationSetR\rannotationSet\"\xb1\x01\n\x1a\x44\x65leteAnnotationSetRequest\x12\x34\n\x11\x61nnotation_set_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0f\x61nnotationSetId\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12\x1b\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x04\x65tag\x12\x14\n\x05\x66orce\x18\x04 \x01(\x08R\x05\x66orce\"\xc2\x01\n\x1b\x44\x65leteAnnotationSetResponse\x12\x61\n\x0e\x64\x65leted_counts\x18\x01 \x03(\x0b\x32:.earmark.v1.DeleteAnnotationSetResponse.DeletedCountsEntryR\rdeletedCounts\x1a@\n\x12\x44\x65letedCountsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\"\xa0\x04\n\x0e\x41nnotationSpec\x12,\n\raudio_file_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0b\x61udioFileId\x12.\n\rartifact_type\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64R\x0c\x61rtifactType\x12(\n\x08start_ms\x18\x03 \x01(\x03\x42\r\xbaH\n\"\x08\x18\x80\xc8\x94\xfd\t(\x00R\x07startMs\x12\"\n\x06\x65nd_ms\x18\x04 \x01(\x03\x42\x0b\xbaH\x08\"\x06\x18\x80\xc8\x94\xfd\tR\x05\x65ndMs\x12<\n\nconfidence\x18\x05 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\nconfidence\x88\x01\x01\x12\x36\n\nextra_data\x18\x06 \x01(\x0b\x32\x17.google.protobuf.StructR\textraData\x12(\n\x07\x63hannel\x18\x07 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x10\x08(\x00H\x01R\x07\x63hannel\x88\x01\x01:\xa6\x01\xbaH\xa2\x01\x1a\x9f\x01\n\x1a\x61nnotation.end_after_start\x1a\x80\x01this.end_ms > this.start_ms ? \'\' : \'end_ms (\' + string(this.end_ms) + \') must be after start_ms (\' + string(this.start_ms) + \')\'B\r\n\x0b_confidenceB\n\n\x08_channel\"\xcc\x01\n\x1d\x42\x61tchCreateAnnotationsRequest\x12\x34\n\x11\x61nnotation_set_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0f\x61nnotationSetId\x12I\n\x0b\x61nnotations\x18\x02 \x03(\x0b\x32\x1a.earmark.v1.AnnotationSpecB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90NR\x0b\x61nnotations\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"G\n\x1e\x42\x61tchCreateAnnotationsResponse\x12%\n\x0e\x61nnotation_ids\x18\x01 \x03(\tR\rannotationIds\"\xc1\x02\n\x16ListAnnotationsRequest\x12\x34\n\x11\x61nnotation_set_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0f\x61nnotationSetId\x12\x37\n\x0e\x61udio_file_ids\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\x18\x01\"\x05r\x03\xb0\x01\x01R\x0c\x61udioFileIds\x12\x39\n\x0e\x61rtifact_types\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x64\x18\x01\"\x06r\x04\x10\x01\x18\x64R\rartifactTypes\x12$\n\tpage_size\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\tpageToken\x12.\n\x08\x63hannels\x18\x06 \x03(\x05\x42\x12\xbaH\x0f\x92\x01\x0c\x10\x08\x18\x01\"\x06\x1a\x04\x10\x08(\x00R\x08\x63hannels\"{\n\x17ListAnnotationsResponse\x12\x38\n\x0b\x61nnotations\x18\x01 \x03(\x0b\x32\x16.earmark.v1.AnnotationR\x0b\x61nnotations\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xca\x01\n\x17UpdateAnnotationRequest\x12>\n\nannotation\x18\x01 \x01(\x0b\x32\x16.earmark.v1.AnnotationB\x06\xbaH\x03\xc8\x01\x01R\nannotation\x12\x43\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\nupdateMask\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"R\n\x18UpdateAnnotationResponse\x12\x36\n\nannotation\x18\x01 \x01(\x0b\x32\x16.earmark.v1.AnnotationR\nannotation\"t\n\x17\x44\x65leteAnnotationRequest\x12-\n\rannotation_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0c\x61nnotationId\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x1a\n\x18\x44\x65leteAnnotationResponse*\x82\x01\n\x13\x41nnotationSetStatus\x12%\n!ANNOTATION_SET_STATUS_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41NNOTATION_SET_STATUS_DRAFT\x10\x01\x12#\n\x1f\x41NNOTATION_SET_STATUS_PUBLISHED\x10\x02\x32\x9d\x07\n\x11\x41nnotationService\x12\x66\n\x13\x43reateAnnotationSet\x12&.earmark.v1.CreateAnnotationSetRequest\x1a\'.earmark.v1.CreateAnnotationSetResponse\x12]\n\x10GetAnnotationSet\x12#.earmark.v1.GetAnnotationSetRequest\x1a$.earmark.v1.GetAnnotationSetResponse\x12\x63\n\x12ListAnnotationSets\x12%.earmark.v1.ListAnnotationSetsRequest\x1a&.earmark.v1.ListAnnotationSetsResponse\x12i\n\x14PublishAnnotationSet\x12\'.earmark.v1.PublishAnnotationSetRequest\x1a(.earmark.v1.PublishAnnotationSetResponse\x12\x66\n\x13\x44\x65leteAnnotationSet\x12&.earmark.v1.DeleteAnnotationSetRequest\x1a\'.earmark.v1.DeleteAnnotationSetResponse\x12o\n\x16\x42\x61tchCreateAnnotations\x12).earmark.v1.BatchCreateAnnotationsRequest\x1a*.earmark.v1.BatchCreateAnnotationsResponse\x12Z\n\x0fListAnnotations\x12\".earmark.v1.ListAnnotationsRequest\x1a#.earmark.v1.ListAnnotationsResponse\x12]\n\x10UpdateAnnotation\x12#.earmark.v1.UpdateAnnotationRequest\x1a$.earmark.v1.UpdateAnnotationResponse\x12]\n\x10\x44\x65leteAnnotation\x12#.earmark.v1.DeleteAnnotationRequest\x1a$.earmark.v1.DeleteAnnotationResponseB1\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#earmark/v1/annotation_service.proto\x12\nearmark.v1\x1a\x16\x65\x61rmark/v1/scope.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\x04\n\rAnnotationSet\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n\ndataset_id\x18\x02 \x01(\tR\tdatasetId\x12\x18\n\x07version\x18\x03 \x01(\x05R\x07version\x12\x37\n\x06status\x18\x04 \x01(\x0e\x32\x1f.earmark.v1.AnnotationSetStatusR\x06status\x12+\n\x11total_annotations\x18\x05 \x01(\x05R\x10totalAnnotations\x12`\n\x13\x61nnotations_by_type\x18\x06 \x03(\x0b\x32\x30.earmark.v1.AnnotationSet.AnnotationsByTypeEntryR\x11\x61nnotationsByType\x12;\n\x1atotal_positive_duration_ms\x18\x07 \x01(\x03R\x17totalPositiveDurationMs\x12\x39\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcreatedAt\x12=\n\x0cpublished_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0bpublishedAt\x12\x12\n\x04\x65tag\x18\n \x01(\tR\x04\x65tag\x1a\x44\n\x16\x41nnotationsByTypeEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\"\xc1\x03\n\nAnnotation\x12\x18\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12*\n\x11\x61nnotation_set_id\x18\x02 \x01(\tR\x0f\x61nnotationSetId\x12\"\n\raudio_file_id\x18\x03 \x01(\tR\x0b\x61udioFileId\x12,\n\rartifact_type\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x0c\x61rtifactType\x12(\n\x08start_ms\x18\x05 \x01(\x03\x42\r\xbaH\n\"\x08\x18\x80\xc8\x94\xfd\t(\x00R\x07startMs\x12\"\n\x06\x65nd_ms\x18\x06 \x01(\x03\x42\x0b\xbaH\x08\"\x06\x18\x80\xc8\x94\xfd\tR\x05\x65ndMs\x12<\n\nconfidence\x18\x07 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\nconfidence\x88\x01\x01\x12\x36\n\nextra_data\x18\x08 \x01(\x0b\x32\x17.google.protobuf.StructR\textraData\x12\x12\n\x04\x65tag\x18\t \x01(\tR\x04\x65tag\x12(\n\x07\x63hannel\x18\n \x01(\x05\x42\t\xbaH\x06\x1a\x04\x10\x08(\x00H\x01R\x07\x63hannel\x88\x01\x01\x42\r\n\x0b_confidenceB\n\n\x08_channel\"\x97\x01\n\x1a\x43reateAnnotationSetRequest\x12\'\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\tdatasetId\x12$\n\x07\x63opy_of\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\x06\x63opyOf\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"_\n\x1b\x43reateAnnotationSetResponse\x12@\n\x0e\x61nnotation_set\x18\x01 \x01(\x0b\x32\x19.earmark.v1.AnnotationSetR\rannotationSet\"O\n\x17GetAnnotationSetRequest\x12\x34\n\x11\x61nnotation_set_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0f\x61nnotationSetId\"\\\n\x18GetAnnotationSetResponse\x12@\n\x0e\x61nnotation_set\x18\x01 \x01(\x0b\x32\x19.earmark.v1.AnnotationSetR\rannotationSet\"\xe5\x01\n\x19ListAnnotationSetsRequest\x12\'\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\tdatasetId\x12P\n\x08statuses\x18\x04 \x03(\x0e\x32\x1f.earmark.v1.AnnotationSetStatusB\x13\xbaH\x10\x92\x01\r\x10\x64\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00R\x08statuses\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\tpageToken\"\x88\x01\n\x1aListAnnotationSetsResponse\x12\x42\n\x0f\x61nnotation_sets\x18\x01 \x03(\x0b\x32\x19.earmark.v1.AnnotationSetR\x0e\x61nnotationSets\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9c\x01\n\x1bPublishAnnotationSetRequest\x12\x34\n\x11\x61nnotation_set_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0f\x61nnotationSetId\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12\x1b\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x04\x65tag\"`\n\x1cPublishAnnotationSetResponse\x12@\n\x0e\x61nnotation_set\x18\x01 \x01(\x0b\x32\x19.earmark.v1.AnnotationSetR\rannotationSet\"\xb1\x01\n\x1a\x44\x65leteAnnotationSetRequest\x12\x34\n\x11\x61nnotation_set_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0f\x61nnotationSetId\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12\x1b\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x04\x65tag\x12\x14\n\x05\x66orce\x18\x04 \x01(\x08R\x05\x66orce\"\xc2\x01\n\x1b\x44\x65leteAnnotationSetResponse\x12\x61\n\x0e\x64\x65leted_counts\x18\x01 \x03(\x0b\x32:.earmark.v1.DeleteAnnotationSetResponse.DeletedCountsEntryR\rdeletedCounts\x1a@\n\x12\x44\x65letedCountsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\"\xa0\x04\n\x0e\x41nnotationSpec\x12,\n\raudio_file_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0b\x61udioFileId\x12.\n\rartifact_type\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64R\x0c\x61rtifactType\x12(\n\x08start_ms\x18\x03 \x01(\x03\x42\r\xbaH\n\"\x08\x18\x80\xc8\x94\xfd\t(\x00R\x07startMs\x12\"\n\x06\x65nd_ms\x18\x04 \x01(\x03\x42\x0b\xbaH\x08\"\x06\x18\x80\xc8\x94\xfd\tR\x05\x65ndMs\x12<\n\nconfidence\x18\x05 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\nconfidence\x88\x01\x01\x12\x36\n\nextra_data\x18\x06 \x01(\x0b\x32\x17.google.protobuf.StructR\textraData\x12(\n\x07\x63hannel\x18\x07 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x10\x08(\x00H\x01R\x07\x63hannel\x88\x01\x01:\xa6\x01\xbaH\xa2\x01\x1a\x9f\x01\n\x1a\x61nnotation.end_after_start\x1a\x80\x01this.end_ms > this.start_ms ? \'\' : \'end_ms (\' + string(this.end_ms) + \') must be after start_ms (\' + string(this.start_ms) + \')\'B\r\n\x0b_confidenceB\n\n\x08_channel\"\xcc\x01\n\x1d\x42\x61tchCreateAnnotationsRequest\x12\x34\n\x11\x61nnotation_set_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0f\x61nnotationSetId\x12I\n\x0b\x61nnotations\x18\x02 \x03(\x0b\x32\x1a.earmark.v1.AnnotationSpecB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90NR\x0b\x61nnotations\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"G\n\x1e\x42\x61tchCreateAnnotationsResponse\x12%\n\x0e\x61nnotation_ids\x18\x01 \x03(\tR\rannotationIds\"\xc1\x02\n\x16ListAnnotationsRequest\x12\x34\n\x11\x61nnotation_set_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0f\x61nnotationSetId\x12\x37\n\x0e\x61udio_file_ids\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\x18\x01\"\x05r\x03\xb0\x01\x01R\x0c\x61udioFileIds\x12\x39\n\x0e\x61rtifact_types\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x64\x18\x01\"\x06r\x04\x10\x01\x18\x64R\rartifactTypes\x12$\n\tpage_size\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\tpageToken\x12.\n\x08\x63hannels\x18\x06 \x03(\x05\x42\x12\xbaH\x0f\x92\x01\x0c\x10\x08\x18\x01\"\x06\x1a\x04\x10\x08(\x00R\x08\x63hannels\"{\n\x17ListAnnotationsResponse\x12\x38\n\x0b\x61nnotations\x18\x01 \x03(\x0b\x32\x16.earmark.v1.AnnotationR\x0b\x61nnotations\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xca\x01\n\x17UpdateAnnotationRequest\x12>\n\nannotation\x18\x01 \x01(\x0b\x32\x16.earmark.v1.AnnotationB\x06\xbaH\x03\xc8\x01\x01R\nannotation\x12\x43\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\nupdateMask\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"R\n\x18UpdateAnnotationResponse\x12\x36\n\nannotation\x18\x01 \x01(\x0b\x32\x16.earmark.v1.AnnotationR\nannotation\"t\n\x17\x44\x65leteAnnotationRequest\x12-\n\rannotation_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0c\x61nnotationId\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x1a\n\x18\x44\x65leteAnnotationResponse*\x82\x01\n\x13\x41nnotationSetStatus\x12%\n!ANNOTATION_SET_STATUS_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41NNOTATION_SET_STATUS_DRAFT\x10\x01\x12#\n\x1f\x41NNOTATION_SET_STATUS_PUBLISHED\x10\x02\x32\xdc\x07\n\x11\x41nnotationService\x12m\n\x13\x43reateAnnotationSet\x12&.earmark.v1.CreateAnnotationSetRequest\x1a\'.earmark.v1.CreateAnnotationSetResponse\"\x05\xc2\xf4\x18\x01\x02\x12\x64\n\x10GetAnnotationSet\x12#.earmark.v1.GetAnnotationSetRequest\x1a$.earmark.v1.GetAnnotationSetResponse\"\x05\xc2\xf4\x18\x01\x01\x12j\n\x12ListAnnotationSets\x12%.earmark.v1.ListAnnotationSetsRequest\x1a&.earmark.v1.ListAnnotationSetsResponse\"\x05\xc2\xf4\x18\x01\x01\x12p\n\x14PublishAnnotationSet\x12\'.earmark.v1.PublishAnnotationSetRequest\x1a(.earmark.v1.PublishAnnotationSetResponse\"\x05\xc2\xf4\x18\x01\x02\x12m\n\x13\x44\x65leteAnnotationSet\x12&.earmark.v1.DeleteAnnotationSetRequest\x1a\'.earmark.v1.DeleteAnnotationSetResponse\"\x05\xc2\xf4\x18\x01\x02\x12v\n\x16\x42\x61tchCreateAnnotations\x12).earmark.v1.BatchCreateAnnotationsRequest\x1a*.earmark.v1.BatchCreateAnnotationsResponse\"\x05\xc2\xf4\x18\x01\x02\x12\x61\n\x0fListAnnotations\x12\".earmark.v1.ListAnnotationsRequest\x1a#.earmark.v1.ListAnnotationsResponse\"\x05\xc2\xf4\x18\x01\x01\x12\x64\n\x10UpdateAnnotation\x12#.earmark.v1.UpdateAnnotationRequest\x1a$.earmark.v1.UpdateAnnotationResponse\"\x05\xc2\xf4\x18\x01\x02\x12\x64\n\x10\x44\x65leteAnnotation\x12#.earmark.v1.DeleteAnnotationRequest\x1a$.earmark.v1.DeleteAnnotationResponse\"\x05\xc2\xf4\x18\x01\x02\x42\x31\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -121,54 +122,72 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEANNOTATIONREQUEST'].fields_by_name['annotation_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_DELETEANNOTATIONREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_DELETEANNOTATIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
-  _globals['_ANNOTATIONSETSTATUS']._serialized_start=4307
-  _globals['_ANNOTATIONSETSTATUS']._serialized_end=4437
-  _globals['_ANNOTATIONSET']._serialized_start=149
-  _globals['_ANNOTATIONSET']._serialized_end=710
-  _globals['_ANNOTATIONSET_ANNOTATIONSBYTYPEENTRY']._serialized_start=642
-  _globals['_ANNOTATIONSET_ANNOTATIONSBYTYPEENTRY']._serialized_end=710
-  _globals['_ANNOTATION']._serialized_start=713
-  _globals['_ANNOTATION']._serialized_end=1162
-  _globals['_CREATEANNOTATIONSETREQUEST']._serialized_start=1165
-  _globals['_CREATEANNOTATIONSETREQUEST']._serialized_end=1316
-  _globals['_CREATEANNOTATIONSETRESPONSE']._serialized_start=1318
-  _globals['_CREATEANNOTATIONSETRESPONSE']._serialized_end=1413
-  _globals['_GETANNOTATIONSETREQUEST']._serialized_start=1415
-  _globals['_GETANNOTATIONSETREQUEST']._serialized_end=1494
-  _globals['_GETANNOTATIONSETRESPONSE']._serialized_start=1496
-  _globals['_GETANNOTATIONSETRESPONSE']._serialized_end=1588
-  _globals['_LISTANNOTATIONSETSREQUEST']._serialized_start=1591
-  _globals['_LISTANNOTATIONSETSREQUEST']._serialized_end=1820
-  _globals['_LISTANNOTATIONSETSRESPONSE']._serialized_start=1823
-  _globals['_LISTANNOTATIONSETSRESPONSE']._serialized_end=1959
-  _globals['_PUBLISHANNOTATIONSETREQUEST']._serialized_start=1962
-  _globals['_PUBLISHANNOTATIONSETREQUEST']._serialized_end=2118
-  _globals['_PUBLISHANNOTATIONSETRESPONSE']._serialized_start=2120
-  _globals['_PUBLISHANNOTATIONSETRESPONSE']._serialized_end=2216
-  _globals['_DELETEANNOTATIONSETREQUEST']._serialized_start=2219
-  _globals['_DELETEANNOTATIONSETREQUEST']._serialized_end=2396
-  _globals['_DELETEANNOTATIONSETRESPONSE']._serialized_start=2399
-  _globals['_DELETEANNOTATIONSETRESPONSE']._serialized_end=2593
-  _globals['_DELETEANNOTATIONSETRESPONSE_DELETEDCOUNTSENTRY']._serialized_start=2529
-  _globals['_DELETEANNOTATIONSETRESPONSE_DELETEDCOUNTSENTRY']._serialized_end=2593
-  _globals['_ANNOTATIONSPEC']._serialized_start=2596
-  _globals['_ANNOTATIONSPEC']._serialized_end=3140
-  _globals['_BATCHCREATEANNOTATIONSREQUEST']._serialized_start=3143
-  _globals['_BATCHCREATEANNOTATIONSREQUEST']._serialized_end=3347
-  _globals['_BATCHCREATEANNOTATIONSRESPONSE']._serialized_start=3349
-  _globals['_BATCHCREATEANNOTATIONSRESPONSE']._serialized_end=3420
-  _globals['_LISTANNOTATIONSREQUEST']._serialized_start=3423
-  _globals['_LISTANNOTATIONSREQUEST']._serialized_end=3744
-  _globals['_LISTANNOTATIONSRESPONSE']._serialized_start=3746
-  _globals['_LISTANNOTATIONSRESPONSE']._serialized_end=3869
-  _globals['_UPDATEANNOTATIONREQUEST']._serialized_start=3872
-  _globals['_UPDATEANNOTATIONREQUEST']._serialized_end=4074
-  _globals['_UPDATEANNOTATIONRESPONSE']._serialized_start=4076
-  _globals['_UPDATEANNOTATIONRESPONSE']._serialized_end=4158
-  _globals['_DELETEANNOTATIONREQUEST']._serialized_start=4160
-  _globals['_DELETEANNOTATIONREQUEST']._serialized_end=4276
-  _globals['_DELETEANNOTATIONRESPONSE']._serialized_start=4278
-  _globals['_DELETEANNOTATIONRESPONSE']._serialized_end=4304
-  _globals['_ANNOTATIONSERVICE']._serialized_start=4440
-  _globals['_ANNOTATIONSERVICE']._serialized_end=5365
+  _globals['_ANNOTATIONSERVICE'].methods_by_name['CreateAnnotationSet']._loaded_options = None
+  _globals['_ANNOTATIONSERVICE'].methods_by_name['CreateAnnotationSet']._serialized_options = b'\302\364\030\001\002'
+  _globals['_ANNOTATIONSERVICE'].methods_by_name['GetAnnotationSet']._loaded_options = None
+  _globals['_ANNOTATIONSERVICE'].methods_by_name['GetAnnotationSet']._serialized_options = b'\302\364\030\001\001'
+  _globals['_ANNOTATIONSERVICE'].methods_by_name['ListAnnotationSets']._loaded_options = None
+  _globals['_ANNOTATIONSERVICE'].methods_by_name['ListAnnotationSets']._serialized_options = b'\302\364\030\001\001'
+  _globals['_ANNOTATIONSERVICE'].methods_by_name['PublishAnnotationSet']._loaded_options = None
+  _globals['_ANNOTATIONSERVICE'].methods_by_name['PublishAnnotationSet']._serialized_options = b'\302\364\030\001\002'
+  _globals['_ANNOTATIONSERVICE'].methods_by_name['DeleteAnnotationSet']._loaded_options = None
+  _globals['_ANNOTATIONSERVICE'].methods_by_name['DeleteAnnotationSet']._serialized_options = b'\302\364\030\001\002'
+  _globals['_ANNOTATIONSERVICE'].methods_by_name['BatchCreateAnnotations']._loaded_options = None
+  _globals['_ANNOTATIONSERVICE'].methods_by_name['BatchCreateAnnotations']._serialized_options = b'\302\364\030\001\002'
+  _globals['_ANNOTATIONSERVICE'].methods_by_name['ListAnnotations']._loaded_options = None
+  _globals['_ANNOTATIONSERVICE'].methods_by_name['ListAnnotations']._serialized_options = b'\302\364\030\001\001'
+  _globals['_ANNOTATIONSERVICE'].methods_by_name['UpdateAnnotation']._loaded_options = None
+  _globals['_ANNOTATIONSERVICE'].methods_by_name['UpdateAnnotation']._serialized_options = b'\302\364\030\001\002'
+  _globals['_ANNOTATIONSERVICE'].methods_by_name['DeleteAnnotation']._loaded_options = None
+  _globals['_ANNOTATIONSERVICE'].methods_by_name['DeleteAnnotation']._serialized_options = b'\302\364\030\001\002'
+  _globals['_ANNOTATIONSETSTATUS']._serialized_start=4331
+  _globals['_ANNOTATIONSETSTATUS']._serialized_end=4461
+  _globals['_ANNOTATIONSET']._serialized_start=173
+  _globals['_ANNOTATIONSET']._serialized_end=734
+  _globals['_ANNOTATIONSET_ANNOTATIONSBYTYPEENTRY']._serialized_start=666
+  _globals['_ANNOTATIONSET_ANNOTATIONSBYTYPEENTRY']._serialized_end=734
+  _globals['_ANNOTATION']._serialized_start=737
+  _globals['_ANNOTATION']._serialized_end=1186
+  _globals['_CREATEANNOTATIONSETREQUEST']._serialized_start=1189
+  _globals['_CREATEANNOTATIONSETREQUEST']._serialized_end=1340
+  _globals['_CREATEANNOTATIONSETRESPONSE']._serialized_start=1342
+  _globals['_CREATEANNOTATIONSETRESPONSE']._serialized_end=1437
+  _globals['_GETANNOTATIONSETREQUEST']._serialized_start=1439
+  _globals['_GETANNOTATIONSETREQUEST']._serialized_end=1518
+  _globals['_GETANNOTATIONSETRESPONSE']._serialized_start=1520
+  _globals['_GETANNOTATIONSETRESPONSE']._serialized_end=1612
+  _globals['_LISTANNOTATIONSETSREQUEST']._serialized_start=1615
+  _globals['_LISTANNOTATIONSETSREQUEST']._serialized_end=1844
+  _globals['_LISTANNOTATIONSETSRESPONSE']._serialized_start=1847
+  _globals['_LISTANNOTATIONSETSRESPONSE']._serialized_end=1983
+  _globals['_PUBLISHANNOTATIONSETREQUEST']._serialized_start=1986
+  _globals['_PUBLISHANNOTATIONSETREQUEST']._serialized_end=2142
+  _globals['_PUBLISHANNOTATIONSETRESPONSE']._serialized_start=2144
+  _globals['_PUBLISHANNOTATIONSETRESPONSE']._serialized_end=2240
+  _globals['_DELETEANNOTATIONSETREQUEST']._serialized_start=2243
+  _globals['_DELETEANNOTATIONSETREQUEST']._serialized_end=2420
+  _globals['_DELETEANNOTATIONSETRESPONSE']._serialized_start=2423
+  _globals['_DELETEANNOTATIONSETRESPONSE']._serialized_end=2617
+  _globals['_DELETEANNOTATIONSETRESPONSE_DELETEDCOUNTSENTRY']._serialized_start=2553
+  _globals['_DELETEANNOTATIONSETRESPONSE_DELETEDCOUNTSENTRY']._serialized_end=2617
+  _globals['_ANNOTATIONSPEC']._serialized_start=2620
+  _globals['_ANNOTATIONSPEC']._serialized_end=3164
+  _globals['_BATCHCREATEANNOTATIONSREQUEST']._serialized_start=3167
+  _globals['_BATCHCREATEANNOTATIONSREQUEST']._serialized_end=3371
+  _globals['_BATCHCREATEANNOTATIONSRESPONSE']._serialized_start=3373
+  _globals['_BATCHCREATEANNOTATIONSRESPONSE']._serialized_end=3444
+  _globals['_LISTANNOTATIONSREQUEST']._serialized_start=3447
+  _globals['_LISTANNOTATIONSREQUEST']._serialized_end=3768
+  _globals['_LISTANNOTATIONSRESPONSE']._serialized_start=3770
+  _globals['_LISTANNOTATIONSRESPONSE']._serialized_end=3893
+  _globals['_UPDATEANNOTATIONREQUEST']._serialized_start=3896
+  _globals['_UPDATEANNOTATIONREQUEST']._serialized_end=4098
+  _globals['_UPDATEANNOTATIONRESPONSE']._serialized_start=4100
+  _globals['_UPDATEANNOTATIONRESPONSE']._serialized_end=4182
+  _globals['_DELETEANNOTATIONREQUEST']._serialized_start=4184
+  _globals['_DELETEANNOTATIONREQUEST']._serialized_end=4300
+  _globals['_DELETEANNOTATIONRESPONSE']._serialized_start=4302
+  _globals['_DELETEANNOTATIONRESPONSE']._serialized_end=4328
+  _globals['_ANNOTATIONSERVICE']._serialized_start=4464
+  _globals['_ANNOTATIONSERVICE']._serialized_end=5452
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from earmark.v1 import scope_pb2 as _scope_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2

@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from earmark.v1 import scope_pb2 as earmark_dot_v1_dot_scope__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/v1/audio_service.proto\x12\nearmark.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x04\n\tAudioFile\x12\x18\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12\x1d\n\ndataset_id\x18\x02 \x01(\tR\tdatasetId\x12+\n\x11original_filename\x18\x03 \x01(\tR\x10originalFilename\x12!\n\x0c\x63ontent_type\x18\x04 \x01(\tR\x0b\x63ontentType\x12\x1d\n\nsize_bytes\x18\x05 \x01(\x03R\tsizeBytes\x12\x16\n\x06sha256\x18\x06 \x01(\tR\x06sha256\x12\x1f\n\x0b\x64uration_ms\x18\x07 \x01(\x03R\ndurationMs\x12$\n\x0esample_rate_hz\x18\x08 \x01(\x05R\x0csampleRateHz\x12\x1a\n\x08\x63hannels\x18\t \x01(\x05R\x08\x63hannels\x12N\n\x11processing_status\x18\n \x01(\x0e\x32!.earmark.v1.AudioProcessingStatusR\x10processingStatus\x12#\n\rerror_message\x18\x0b \x01(\tR\x0c\x65rrorMessage\x12\x39\n\ncreated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x39\n\nupdated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tupdatedAt\x12\x1d\n\x05group\x18\x0e \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x05group\x12\x12\n\x04\x65tag\x18\x0f \x01(\tR\x04\x65tag\"\xfd\x04\n\x0e\x41udioFileEvent\x12\"\n\raudio_file_id\x18\x01 \x01(\tR\x0b\x61udioFileId\x12\x1d\n\ndataset_id\x18\x02 \x01(\tR\tdatasetId\x12.\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12>\n\x07\x63reated\x18\x04 \x01(\x0b\x32\".earmark.v1.AudioFileEvent.CreatedH\x00R\x07\x63reated\x12Q\n\x0estatus_changed\x18\x05 \x01(\x0b\x32(.earmark.v1.AudioFileEvent.StatusChangedH\x00R\rstatusChanged\x12>\n\x07\x64\x65leted\x18\x06 \x01(\x0b\x32\".earmark.v1.AudioFileEvent.DeletedH\x00R\x07\x64\x65leted\x12T\n\x0f\x64\x61taset_deleted\x18\x07 \x01(\x0b\x32).earmark.v1.AudioFileEvent.DatasetDeletedH\x00R\x0e\x64\x61tasetDeleted\x1a\t\n\x07\x43reated\x1a\x9e\x01\n\rStatusChanged\x12\x35\n\x04\x66rom\x18\x01 \x01(\x0e\x32!.earmark.v1.AudioProcessingStatusR\x04\x66rom\x12\x31\n\x02to\x18\x02 \x01(\x0e\x32!.earmark.v1.AudioProcessingStatusR\x02to\x12#\n\rerror_message\x18\x03 \x01(\tR\x0c\x65rrorMessage\x1a\t\n\x07\x44\x65leted\x1a\x10\n\x0e\x44\x61tasetDeletedB\x06\n\x04kind\"\xb7\x04\n\x12UploadAudioRequest\x12\x45\n\x08metadata\x18\x01 \x01(\x0b\x32\'.earmark.v1.UploadAudioRequest.MetadataH\x00R\x08metadata\x12\x39\n\x04part\x18\x02 \x01(\x0b\x32#.earmark.v1.UploadAudioRequest.PartH\x00R\x04part\x1a\xb3\x02\n\x08Metadata\x12\'\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\tdatasetId\x12&\n\x08\x66ilename\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03R\x08\x66ilename\x12+\n\x0c\x63ontent_type\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x0b\x63ontentType\x12,\n\nsize_bytes\x18\x04 \x01(\x03\x42\r\xbaH\n\"\x08\x18\x80\x80\x80\xfa\x01(\x01R\tsizeBytes\x12\x30\n\x06sha256\x18\x05 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^[0-9a-f]{64}$\xd8\x01\x01R\x06sha256\x12*\n\nrequest_id\x18\x06 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12\x1d\n\x05group\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x05group\x1aW\n\x04Part\x12$\n\x06offset\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x00R\x06offset\x88\x01\x01\x12\x1e\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x04R\x04\x64\x61taB\t\n\x07_offsetB\x10\n\x07\x63ontent\x12\x05\xbaH\x02\x08\x01\"K\n\x13UploadAudioResponse\x12\x34\n\naudio_file\x18\x01 \x01(\x0b\x32\x15.earmark.v1.AudioFileR\taudioFile\"C\n\x13GetAudioFileRequest\x12,\n\raudio_file_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0b\x61udioFileId\"L\n\x14GetAudioFileResponse\x12\x34\n\naudio_file\x18\x01 \x01(\x0b\x32\x15.earmark.v1.AudioFileR\taudioFile\"\xa2\x02\n\x15ListAudioFilesRequest\x12\'\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\tdatasetId\x12g\n\x13processing_statuses\x18\x02 \x03(\x0e\x32!.earmark.v1.AudioProcessingStatusB\x13\xbaH\x10\x92\x01\r\x10\x64\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00R\x12processingStatuses\x12$\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\tpageToken\x12(\n\x06groups\x18\x05 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x64\x18\x01\"\x04r\x02\x18\x64R\x06groups\"x\n\x16ListAudioFilesResponse\x12\x36\n\x0b\x61udio_files\x18\x01 \x03(\x0b\x32\x15.earmark.v1.AudioFileR\naudioFiles\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc7\x01\n\x16UpdateAudioFileRequest\x12<\n\naudio_file\x18\x01 \x01(\x0b\x32\x15.earmark.v1.AudioFileB\x06\xbaH\x03\xc8\x01\x01R\taudioFile\x12\x43\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\nupdateMask\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"O\n\x17UpdateAudioFileResponse\x12\x34\n\naudio_file\x18\x01 \x01(\x0b\x32\x15.earmark.v1.AudioFileR\taudioFile\"q\n\x15RetryAudioFileRequest\x12,\n\raudio_file_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0b\x61udioFileId\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"N\n\x16RetryAudioFileResponse\x12\x34\n\naudio_file\x18\x01 \x01(\x0b\x32\x15.earmark.v1.AudioFileR\taudioFile\"\x88\x01\n\x16\x44\x65leteAudioFileRequest\x12,\n\raudio_file_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0b\x61udioFileId\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12\x14\n\x05\x66orce\x18\x03 \x01(\x08R\x05\x66orce\"\xba\x01\n\x17\x44\x65leteAudioFileResponse\x12]\n\x0e\x64\x65leted_counts\x18\x01 \x03(\x0b\x32\x36.earmark.v1.DeleteAudioFileResponse.DeletedCountsEntryR\rdeletedCounts\x1a@\n\x12\x44\x65letedCountsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\"D\n\x14\x44ownloadAudioRequest\x12,\n\raudio_file_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0b\x61udioFileId\"C\n\x15\x44ownloadAudioResponse\x12\x16\n\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61ta\"\xe8\x03\n\x16WatchAudioFilesRequest\x12+\n\x0c\x61\x66ter_cursor\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x0b\x61\x66terCursor\x12\x1d\n\nfrom_start\x18\x02 \x01(\x08R\tfromStart\x12\x32\n\x0b\x64\x61taset_ids\x18\x03 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\x18\x01\"\x05r\x03\xb0\x01\x01R\ndatasetIds\x12g\n\x13processing_statuses\x18\x04 \x03(\x0e\x32!.earmark.v1.AudioProcessingStatusB\x13\xbaH\x10\x92\x01\r\x10\x64\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00R\x12processingStatuses\x12I\n\x05kinds\x18\x05 \x03(\x0e\x32\x1e.earmark.v1.AudioFileEventKindB\x13\xbaH\x10\x92\x01\r\x10\x64\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00R\x05kinds\x12\x1d\n\nuntil_idle\x18\x06 \x01(\x08R\tuntilIdle:{\xbaHx\x1av\n\x1bwatch_audio_files.one_start\x12(set after_cursor or from_start, not both\x1a-!(this.from_start && this.after_cursor != \'\')\"\xf8\x01\n\x17WatchAudioFilesResponse\x12\x32\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1a.earmark.v1.AudioFileEventH\x00R\x05\x65vent\x12M\n\theartbeat\x18\x02 \x01(\x0b\x32-.earmark.v1.WatchAudioFilesResponse.HeartbeatH\x00R\theartbeat\x12\x16\n\x06\x63ursor\x18\x03 \x01(\tR\x06\x63ursor\x1a\x37\n\tHeartbeat\x12*\n\x11in_progress_count\x18\x01 \x01(\x05R\x0finProgressCountB\t\n\x07\x63ontent*\xfc\x01\n\x15\x41udioProcessingStatus\x12\'\n#AUDIO_PROCESSING_STATUS_UNSPECIFIED\x10\x00\x12#\n\x1f\x41UDIO_PROCESSING_STATUS_PENDING\x10\x01\x12\'\n#AUDIO_PROCESSING_STATUS_NORMALIZING\x10\x02\x12%\n!AUDIO_PROCESSING_STATUS_EMBEDDING\x10\x03\x12!\n\x1d\x41UDIO_PROCESSING_STATUS_READY\x10\x04\x12\"\n\x1e\x41UDIO_PROCESSING_STATUS_FAILED\x10\x05*\xd6\x01\n\x12\x41udioFileEventKind\x12%\n!AUDIO_FILE_EVENT_KIND_UNSPECIFIED\x10\x00\x12!\n\x1d\x41UDIO_FILE_EVENT_KIND_CREATED\x10\x01\x12(\n$AUDIO_FILE_EVENT_KIND_STATUS_CHANGED\x10\x02\x12!\n\x1d\x41UDIO_FILE_EVENT_KIND_DELETED\x10\x03\x12)\n%AUDIO_FILE_EVENT_KIND_DATASET_DELETED\x10\x04\x32\xd3\x05\n\x0c\x41udioService\x12P\n\x0bUploadAudio\x12\x1e.earmark.v1.UploadAudioRequest\x1a\x1f.earmark.v1.UploadAudioResponse(\x01\x12Q\n\x0cGetAudioFile\x12\x1f.earmark.v1.GetAudioFileRequest\x1a .earmark.v1.GetAudioFileResponse\x12W\n\x0eListAudioFiles\x12!.earmark.v1.ListAudioFilesRequest\x1a\".earmark.v1.ListAudioFilesResponse\x12Z\n\x0fUpdateAudioFile\x12\".earmark.v1.UpdateAudioFileRequest\x1a#.earmark.v1.UpdateAudioFileResponse\x12W\n\x0eRetryAudioFile\x12!.earmark.v1.RetryAudioFileRequest\x1a\".earmark.v1.RetryAudioFileResponse\x12Z\n\x0f\x44\x65leteAudioFile\x12\".earmark.v1.DeleteAudioFileRequest\x1a#.earmark.v1.DeleteAudioFileResponse\x12V\n\rDownloadAudio\x12 .earmark.v1.DownloadAudioRequest\x1a!.earmark.v1.DownloadAudioResponse0\x01\x12\\\n\x0fWatchAudioFiles\x12\".earmark.v1.WatchAudioFilesRequest\x1a#.earmark.v1.WatchAudioFilesResponse0\x01\x42\x31\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/v1/audio_service.proto\x12\nearmark.v1\x1a\x16\x65\x61rmark/v1/scope.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x04\n\tAudioFile\x12\x18\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12\x1d\n\ndataset_id\x18\x02 \x01(\tR\tdatasetId\x12+\n\x11original_filename\x18\x03 \x01(\tR\x10originalFilename\x12!\n\x0c\x63ontent_type\x18\x04 \x01(\tR\x0b\x63ontentType\x12\x1d\n\nsize_bytes\x18\x05 \x01(\x03R\tsizeBytes\x12\x16\n\x06sha256\x18\x06 \x01(\tR\x06sha256\x12\x1f\n\x0b\x64uration_ms\x18\x07 \x01(\x03R\ndurationMs\x12$\n\x0esample_rate_hz\x18\x08 \x01(\x05R\x0csampleRateHz\x12\x1a\n\x08\x63hannels\x18\t \x01(\x05R\x08\x63hannels\x12N\n\x11processing_status\x18\n \x01(\x0e\x32!.earmark.v1.AudioProcessingStatusR\x10processingStatus\x12#\n\rerror_message\x18\x0b \x01(\tR\x0c\x65rrorMessage\x12\x39\n\ncreated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x39\n\nupdated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tupdatedAt\x12\x1d\n\x05group\x18\x0e \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x05group\x12\x12\n\x04\x65tag\x18\x0f \x01(\tR\x04\x65tag\"\xfd\x04\n\x0e\x41udioFileEvent\x12\"\n\raudio_file_id\x18\x01 \x01(\tR\x0b\x61udioFileId\x12\x1d\n\ndataset_id\x18\x02 \x01(\tR\tdatasetId\x12.\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12>\n\x07\x63reated\x18\x04 \x01(\x0b\x32\".earmark.v1.AudioFileEvent.CreatedH\x00R\x07\x63reated\x12Q\n\x0estatus_changed\x18\x05 \x01(\x0b\x32(.earmark.v1.AudioFileEvent.StatusChangedH\x00R\rstatusChanged\x12>\n\x07\x64\x65leted\x18\x06 \x01(\x0b\x32\".earmark.v1.AudioFileEvent.DeletedH\x00R\x07\x64\x65leted\x12T\n\x0f\x64\x61taset_deleted\x18\x07 \x01(\x0b\x32).earmark.v1.AudioFileEvent.DatasetDeletedH\x00R\x0e\x64\x61tasetDeleted\x1a\t\n\x07\x43reated\x1a\x9e\x01\n\rStatusChanged\x12\x35\n\x04\x66rom\x18\x01 \x01(\x0e\x32!.earmark.v1.AudioProcessingStatusR\x04\x66rom\x12\x31\n\x02to\x18\x02 \x01(\x0e\x32!.earmark.v1.AudioProcessingStatusR\x02to\x12#\n\rerror_message\x18\x03 \x01(\tR\x0c\x65rrorMessage\x1a\t\n\x07\x44\x65leted\x1a\x10\n\x0e\x44\x61tasetDeletedB\x06\n\x04kind\"\xb7\x04\n\x12UploadAudioRequest\x12\x45\n\x08metadata\x18\x01 \x01(\x0b\x32\'.earmark.v1.UploadAudioRequest.MetadataH\x00R\x08metadata\x12\x39\n\x04part\x18\x02 \x01(\x0b\x32#.earmark.v1.UploadAudioRequest.PartH\x00R\x04part\x1a\xb3\x02\n\x08Metadata\x12\'\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\tdatasetId\x12&\n\x08\x66ilename\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03R\x08\x66ilename\x12+\n\x0c\x63ontent_type\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x0b\x63ontentType\x12,\n\nsize_bytes\x18\x04 \x01(\x03\x42\r\xbaH\n\"\x08\x18\x80\x80\x80\xfa\x01(\x01R\tsizeBytes\x12\x30\n\x06sha256\x18\x05 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^[0-9a-f]{64}$\xd8\x01\x01R\x06sha256\x12*\n\nrequest_id\x18\x06 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12\x1d\n\x05group\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x05group\x1aW\n\x04Part\x12$\n\x06offset\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x00R\x06offset\x88\x01\x01\x12\x1e\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x04R\x04\x64\x61taB\t\n\x07_offsetB\x10\n\x07\x63ontent\x12\x05\xbaH\x02\x08\x01\"K\n\x13UploadAudioResponse\x12\x34\n\naudio_file\x18\x01 \x01(\x0b\x32\x15.earmark.v1.AudioFileR\taudioFile\"C\n\x13GetAudioFileRequest\x12,\n\raudio_file_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0b\x61udioFileId\"L\n\x14GetAudioFileResponse\x12\x34\n\naudio_file\x18\x01 \x01(\x0b\x32\x15.earmark.v1.AudioFileR\taudioFile\"\xa2\x02\n\x15ListAudioFilesRequest\x12\'\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\tdatasetId\x12g\n\x13processing_statuses\x18\x02 \x03(\x0e\x32!.earmark.v1.AudioProcessingStatusB\x13\xbaH\x10\x92\x01\r\x10\x64\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00R\x12processingStatuses\x12$\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\tpageToken\x12(\n\x06groups\x18\x05 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x64\x18\x01\"\x04r\x02\x18\x64R\x06groups\"x\n\x16ListAudioFilesResponse\x12\x36\n\x0b\x61udio_files\x18\x01 \x03(\x0b\x32\x15.earmark.v1.AudioFileR\naudioFiles\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc7\x01\n\x16UpdateAudioFileRequest\x12<\n\naudio_file\x18\x01 \x01(\x0b\x32\x15.earmark.v1.AudioFileB\x06\xbaH\x03\xc8\x01\x01R\taudioFile\x12\x43\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\nupdateMask\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"O\n\x17UpdateAudioFileResponse\x12\x34\n\naudio_file\x18\x01 \x01(\x0b\x32\x15.earmark.v1.AudioFileR\taudioFile\"q\n\x15RetryAudioFileRequest\x12,\n\raudio_file_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0b\x61udioFileId\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"N\n\x16RetryAudioFileResponse\x12\x34\n\naudio_file\x18\x01 \x01(\x0b\x32\x15.earmark.v1.AudioFileR\taudioFile\"\x88\x01\n\x16\x44\x65leteAudioFileRequest\x12,\n\raudio_file_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0b\x61udioFileId\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12\x14\n\x05\x66orce\x18\x03 \x01(\x08R\x05\x66orce\"\xba\x01\n\x17\x44\x65leteAudioFileResponse\x12]\n\x0e\x64\x65leted_counts\x18\x01 \x03(\x0b\x32\x36.earmark.v1.DeleteAudioFileResponse.DeletedCountsEntryR\rdeletedCounts\x1a@\n\x12\x44\x65letedCountsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\"D\n\x14\x44ownloadAudioRequest\x12,\n\raudio_file_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0b\x61udioFileId\"C\n\x15\x44ownloadAudioResponse\x12\x16\n\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61ta\"\xe8\x03\n\x16WatchAudioFilesRequest\x12+\n\x0c\x61\x66ter_cursor\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x0b\x61\x66terCursor\x12\x1d\n\nfrom_start\x18\x02 \x01(\x08R\tfromStart\x12\x32\n\x0b\x64\x61taset_ids\x18\x03 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\x18\x01\"\x05r\x03\xb0\x01\x01R\ndatasetIds\x12g\n\x13processing_statuses\x18\x04 \x03(\x0e\x32!.earmark.v1.AudioProcessingStatusB\x13\xbaH\x10\x92\x01\r\x10\x64\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00R\x12processingStatuses\x12I\n\x05kinds\x18\x05 \x03(\x0e\x32\x1e.earmark.v1.AudioFileEventKindB\x13\xbaH\x10\x92\x01\r\x10\x64\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00R\x05kinds\x12\x1d\n\nuntil_idle\x18\x06 \x01(\x08R\tuntilIdle:{\xbaHx\x1av\n\x1bwatch_audio_files.one_start\x12(set after_cursor or from_start, not both\x1a-!(this.from_start && this.after_cursor != \'\')\"\xf8\x01\n\x17WatchAudioFilesResponse\x12\x32\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1a.earmark.v1.AudioFileEventH\x00R\x05\x65vent\x12M\n\theartbeat\x18\x02 \x01(\x0b\x32-.earmark.v1.WatchAudioFilesResponse.HeartbeatH\x00R\theartbeat\x12\x16\n\x06\x63ursor\x18\x03 \x01(\tR\x06\x63ursor\x1a\x37\n\tHeartbeat\x12*\n\x11in_progress_count\x18\x01 \x01(\x05R\x0finProgressCountB\t\n\x07\x63ontent*\xfc\x01\n\x15\x41udioProcessingStatus\x12\'\n#AUDIO_PROCESSING_STATUS_UNSPECIFIED\x10\x00\x12#\n\x1f\x41UDIO_PROCESSING_STATUS_PENDING\x10\x01\x12\'\n#AUDIO_PROCESSING_STATUS_NORMALIZING\x10\x02\x12%\n!AUDIO_PROCESSING_STATUS_EMBEDDING\x10\x03\x12!\n\x1d\x41UDIO_PROCESSING_STATUS_READY\x10\x04\x12\"\n\x1e\x41UDIO_PROCESSING_STATUS_FAILED\x10\x05*\xd6\x01\n\x12\x41udioFileEventKind\x12%\n!AUDIO_FILE_EVENT_KIND_UNSPECIFIED\x10\x00\x12!\n\x1d\x41UDIO_FILE_EVENT_KIND_CREATED\x10\x01\x12(\n$AUDIO_FILE_EVENT_KIND_STATUS_CHANGED\x10\x02\x12!\n\x1d\x41UDIO_FILE_EVENT_KIND_DELETED\x10\x03\x12)\n%AUDIO_FILE_EVENT_KIND_DATASET_DELETED\x10\x04\x32\x8b\x06\n\x0c\x41udioService\x12W\n\x0bUploadAudio\x12\x1e.earmark.v1.UploadAudioRequest\x1a\x1f.earmark.v1.UploadAudioResponse\"\x05\xc2\xf4\x18\x01\x02(\x01\x12X\n\x0cGetAudioFile\x12\x1f.earmark.v1.GetAudioFileRequest\x1a .earmark.v1.GetAudioFileResponse\"\x05\xc2\xf4\x18\x01\x01\x12^\n\x0eListAudioFiles\x12!.earmark.v1.ListAudioFilesRequest\x1a\".earmark.v1.ListAudioFilesResponse\"\x05\xc2\xf4\x18\x01\x01\x12\x61\n\x0fUpdateAudioFile\x12\".earmark.v1.UpdateAudioFileRequest\x1a#.earmark.v1.UpdateAudioFileResponse\"\x05\xc2\xf4\x18\x01\x02\x12^\n\x0eRetryAudioFile\x12!.earmark.v1.RetryAudioFileRequest\x1a\".earmark.v1.RetryAudioFileResponse\"\x05\xc2\xf4\x18\x01\x02\x12\x61\n\x0f\x44\x65leteAudioFile\x12\".earmark.v1.DeleteAudioFileRequest\x1a#.earmark.v1.DeleteAudioFileResponse\"\x05\xc2\xf4\x18\x01\x02\x12]\n\rDownloadAudio\x12 .earmark.v1.DownloadAudioRequest\x1a!.earmark.v1.DownloadAudioResponse\"\x05\xc2\xf4\x18\x01\x01\x30\x01\x12\x63\n\x0fWatchAudioFiles\x12\".earmark.v1.WatchAudioFilesRequest\x1a#.earmark.v1.WatchAudioFilesResponse\"\x05\xc2\xf4\x18\x01\x01\x30\x01\x42\x31\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -98,62 +99,78 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHAUDIOFILESREQUEST'].fields_by_name['kinds']._serialized_options = b'\272H\020\222\001\r\020d\030\001\"\007\202\001\004\020\001 \000'
   _globals['_WATCHAUDIOFILESREQUEST']._loaded_options = None
   _globals['_WATCHAUDIOFILESREQUEST']._serialized_options = b'\272Hx\032v\n\033watch_audio_files.one_start\022(set after_cursor or from_start, not both\032-!(this.from_start && this.after_cursor != \'\')'
-  _globals['_AUDIOPROCESSINGSTATUS']._serialized_start=4241
-  _globals['_AUDIOPROCESSINGSTATUS']._serialized_end=4493
-  _globals['_AUDIOFILEEVENTKIND']._serialized_start=4496
-  _globals['_AUDIOFILEEVENTKIND']._serialized_end=4710
-  _globals['_AUDIOFILE']._serialized_start=114
-  _globals['_AUDIOFILE']._serialized_end=702
-  _globals['_AUDIOFILEEVENT']._serialized_start=705
-  _globals['_AUDIOFILEEVENT']._serialized_end=1342
-  _globals['_AUDIOFILEEVENT_CREATED']._serialized_start=1135
-  _globals['_AUDIOFILEEVENT_CREATED']._serialized_end=1144
-  _globals['_AUDIOFILEEVENT_STATUSCHANGED']._serialized_start=1147
-  _globals['_AUDIOFILEEVENT_STATUSCHANGED']._serialized_end=1305
-  _globals['_AUDIOFILEEVENT_DELETED']._serialized_start=1307
-  _globals['_AUDIOFILEEVENT_DELETED']._serialized_end=1316
-  _globals['_AUDIOFILEEVENT_DATASETDELETED']._serialized_start=1318
-  _globals['_AUDIOFILEEVENT_DATASETDELETED']._serialized_end=1334
-  _globals['_UPLOADAUDIOREQUEST']._serialized_start=1345
-  _globals['_UPLOADAUDIOREQUEST']._serialized_end=1912
-  _globals['_UPLOADAUDIOREQUEST_METADATA']._serialized_start=1498
-  _globals['_UPLOADAUDIOREQUEST_METADATA']._serialized_end=1805
-  _globals['_UPLOADAUDIOREQUEST_PART']._serialized_start=1807
-  _globals['_UPLOADAUDIOREQUEST_PART']._serialized_end=1894
-  _globals['_UPLOADAUDIORESPONSE']._serialized_start=1914
-  _globals['_UPLOADAUDIORESPONSE']._serialized_end=1989
-  _globals['_GETAUDIOFILEREQUEST']._serialized_start=1991
-  _globals['_GETAUDIOFILEREQUEST']._serialized_end=2058
-  _globals['_GETAUDIOFILERESPONSE']._serialized_start=2060
-  _globals['_GETAUDIOFILERESPONSE']._serialized_end=2136
-  _globals['_LISTAUDIOFILESREQUEST']._serialized_start=2139
-  _globals['_LISTAUDIOFILESREQUEST']._serialized_end=2429
-  _globals['_LISTAUDIOFILESRESPONSE']._serialized_start=2431
-  _globals['_LISTAUDIOFILESRESPONSE']._serialized_end=2551
-  _globals['_UPDATEAUDIOFILEREQUEST']._serialized_start=2554
-  _globals['_UPDATEAUDIOFILEREQUEST']._serialized_end=2753
-  _globals['_UPDATEAUDIOFILERESPONSE']._serialized_start=2755
-  _globals['_UPDATEAUDIOFILERESPONSE']._serialized_end=2834
-  _globals['_RETRYAUDIOFILEREQUEST']._serialized_start=2836
-  _globals['_RETRYAUDIOFILEREQUEST']._serialized_end=2949
-  _globals['_RETRYAUDIOFILERESPONSE']._serialized_start=2951
-  _globals['_RETRYAUDIOFILERESPONSE']._serialized_end=3029
-  _globals['_DELETEAUDIOFILEREQUEST']._serialized_start=3032
-  _globals['_DELETEAUDIOFILEREQUEST']._serialized_end=3168
-  _globals['_DELETEAUDIOFILERESPONSE']._serialized_start=3171
-  _globals['_DELETEAUDIOFILERESPONSE']._serialized_end=3357
-  _globals['_DELETEAUDIOFILERESPONSE_DELETEDCOUNTSENTRY']._serialized_start=3293
-  _globals['_DELETEAUDIOFILERESPONSE_DELETEDCOUNTSENTRY']._serialized_end=3357
-  _globals['_DOWNLOADAUDIOREQUEST']._serialized_start=3359
-  _globals['_DOWNLOADAUDIOREQUEST']._serialized_end=3427
-  _globals['_DOWNLOADAUDIORESPONSE']._serialized_start=3429
-  _globals['_DOWNLOADAUDIORESPONSE']._serialized_end=3496
-  _globals['_WATCHAUDIOFILESREQUEST']._serialized_start=3499
-  _globals['_WATCHAUDIOFILESREQUEST']._serialized_end=3987
-  _globals['_WATCHAUDIOFILESRESPONSE']._serialized_start=3990
-  _globals['_WATCHAUDIOFILESRESPONSE']._serialized_end=4238
-  _globals['_WATCHAUDIOFILESRESPONSE_HEARTBEAT']._serialized_start=4172
-  _globals['_WATCHAUDIOFILESRESPONSE_HEARTBEAT']._serialized_end=4227
-  _globals['_AUDIOSERVICE']._serialized_start=4713
-  _globals['_AUDIOSERVICE']._serialized_end=5436
+  _globals['_AUDIOSERVICE'].methods_by_name['UploadAudio']._loaded_options = None
+  _globals['_AUDIOSERVICE'].methods_by_name['UploadAudio']._serialized_options = b'\302\364\030\001\002'
+  _globals['_AUDIOSERVICE'].methods_by_name['GetAudioFile']._loaded_options = None
+  _globals['_AUDIOSERVICE'].methods_by_name['GetAudioFile']._serialized_options = b'\302\364\030\001\001'
+  _globals['_AUDIOSERVICE'].methods_by_name['ListAudioFiles']._loaded_options = None
+  _globals['_AUDIOSERVICE'].methods_by_name['ListAudioFiles']._serialized_options = b'\302\364\030\001\001'
+  _globals['_AUDIOSERVICE'].methods_by_name['UpdateAudioFile']._loaded_options = None
+  _globals['_AUDIOSERVICE'].methods_by_name['UpdateAudioFile']._serialized_options = b'\302\364\030\001\002'
+  _globals['_AUDIOSERVICE'].methods_by_name['RetryAudioFile']._loaded_options = None
+  _globals['_AUDIOSERVICE'].methods_by_name['RetryAudioFile']._serialized_options = b'\302\364\030\001\002'
+  _globals['_AUDIOSERVICE'].methods_by_name['DeleteAudioFile']._loaded_options = None
+  _globals['_AUDIOSERVICE'].methods_by_name['DeleteAudioFile']._serialized_options = b'\302\364\030\001\002'
+  _globals['_AUDIOSERVICE'].methods_by_name['DownloadAudio']._loaded_options = None
+  _globals['_AUDIOSERVICE'].methods_by_name['DownloadAudio']._serialized_options = b'\302\364\030\001\001'
+  _globals['_AUDIOSERVICE'].methods_by_name['WatchAudioFiles']._loaded_options = None
+  _globals['_AUDIOSERVICE'].methods_by_name['WatchAudioFiles']._serialized_options = b'\302\364\030\001\001'
+  _globals['_AUDIOPROCESSINGSTATUS']._serialized_start=4265
+  _globals['_AUDIOPROCESSINGSTATUS']._serialized_end=4517
+  _globals['_AUDIOFILEEVENTKIND']._serialized_start=4520
+  _globals['_AUDIOFILEEVENTKIND']._serialized_end=4734
+  _globals['_AUDIOFILE']._serialized_start=138
+  _globals['_AUDIOFILE']._serialized_end=726
+  _globals['_AUDIOFILEEVENT']._serialized_start=729
+  _globals['_AUDIOFILEEVENT']._serialized_end=1366
+  _globals['_AUDIOFILEEVENT_CREATED']._serialized_start=1159
+  _globals['_AUDIOFILEEVENT_CREATED']._serialized_end=1168
+  _globals['_AUDIOFILEEVENT_STATUSCHANGED']._serialized_start=1171
+  _globals['_AUDIOFILEEVENT_STATUSCHANGED']._serialized_end=1329
+  _globals['_AUDIOFILEEVENT_DELETED']._serialized_start=1331
+  _globals['_AUDIOFILEEVENT_DELETED']._serialized_end=1340
+  _globals['_AUDIOFILEEVENT_DATASETDELETED']._serialized_start=1342
+  _globals['_AUDIOFILEEVENT_DATASETDELETED']._serialized_end=1358
+  _globals['_UPLOADAUDIOREQUEST']._serialized_start=1369
+  _globals['_UPLOADAUDIOREQUEST']._serialized_end=1936
+  _globals['_UPLOADAUDIOREQUEST_METADATA']._serialized_start=1522
+  _globals['_UPLOADAUDIOREQUEST_METADATA']._serialized_end=1829
+  _globals['_UPLOADAUDIOREQUEST_PART']._serialized_start=1831
+  _globals['_UPLOADAUDIOREQUEST_PART']._serialized_end=1918
+  _globals['_UPLOADAUDIORESPONSE']._serialized_start=1938
+  _globals['_UPLOADAUDIORESPONSE']._serialized_end=2013
+  _globals['_GETAUDIOFILEREQUEST']._serialized_start=2015
+  _globals['_GETAUDIOFILEREQUEST']._serialized_end=2082
+  _globals['_GETAUDIOFILERESPONSE']._serialized_start=2084
+  _globals['_GETAUDIOFILERESPONSE']._serialized_end=2160
+  _globals['_LISTAUDIOFILESREQUEST']._serialized_start=2163
+  _globals['_LISTAUDIOFILESREQUEST']._serialized_end=2453
+  _globals['_LISTAUDIOFILESRESPONSE']._serialized_start=2455
+  _globals['_LISTAUDIOFILESRESPONSE']._serialized_end=2575
+  _globals['_UPDATEAUDIOFILEREQUEST']._serialized_start=2578
+  _globals['_UPDATEAUDIOFILEREQUEST']._serialized_end=2777
+  _globals['_UPDATEAUDIOFILERESPONSE']._serialized_start=2779
+  _globals['_UPDATEAUDIOFILERESPONSE']._serialized_end=2858
+  _globals['_RETRYAUDIOFILEREQUEST']._serialized_start=2860
+  _globals['_RETRYAUDIOFILEREQUEST']._serialized_end=2973
+  _globals['_RETRYAUDIOFILERESPONSE']._serialized_start=2975
+  _globals['_RETRYAUDIOFILERESPONSE']._serialized_end=3053
+  _globals['_DELETEAUDIOFILEREQUEST']._serialized_start=3056
+  _globals['_DELETEAUDIOFILEREQUEST']._serialized_end=3192
+  _globals['_DELETEAUDIOFILERESPONSE']._serialized_start=3195
+  _globals['_DELETEAUDIOFILERESPONSE']._serialized_end=3381
+  _globals['_DELETEAUDIOFILERESPONSE_DELETEDCOUNTSENTRY']._serialized_start=3317
+  _globals['_DELETEAUDIOFILERESPONSE_DELETEDCOUNTSENTRY']._serialized_end=3381
+  _globals['_DOWNLOADAUDIOREQUEST']._serialized_start=3383
+  _globals['_DOWNLOADAUDIOREQUEST']._serialized_end=3451
+  _globals['_DOWNLOADAUDIORESPONSE']._serialized_start=3453
+  _globals['_DOWNLOADAUDIORESPONSE']._serialized_end=3520
+  _globals['_WATCHAUDIOFILESREQUEST']._serialized_start=3523
+  _globals['_WATCHAUDIOFILESREQUEST']._serialized_end=4011
+  _globals['_WATCHAUDIOFILESRESPONSE']._serialized_start=4014
+  _globals['_WATCHAUDIOFILESRESPONSE']._serialized_end=4262
+  _globals['_WATCHAUDIOFILESRESPONSE_HEARTBEAT']._serialized_start=4196
+  _globals['_WATCHAUDIOFILESRESPONSE_HEARTBEAT']._serialized_end=4251
+  _globals['_AUDIOSERVICE']._serialized_start=4737
+  _globals['_AUDIOSERVICE']._serialized_end=5516
 # @@protoc_insertion_point(module_scope)

@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from earmark.v1 import scope_pb2 as earmark_dot_v1_dot_scope__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n earmark/v1/dataset_service.proto\x12\nearmark.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\x01\n\x0c\x41rtifactType\x12\x1d\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64R\x04name\x12*\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0fR\x0b\x64\x65scription\x12\x31\n\x05\x63olor\x18\x03 \x01(\tB\x1b\xbaH\x18r\x13\x32\x11^#[0-9A-Fa-f]{6}$\xd8\x01\x01R\x05\x63olor\"\xfc\x03\n\x07\x44\x61taset\x12\x18\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12\x1c\n\x04name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12*\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x90NR\x0b\x64\x65scription\x12\xaf\x01\n\x0e\x61rtifact_types\x18\x04 \x03(\x0b\x32\x18.earmark.v1.ArtifactTypeBn\xbaHk\x92\x01\x03\x10\xc8\x01\xba\x01\x62\n\x15\x61rtifact_types.unique\x12+each artifact type\'s name may be given once\x1a\x1cthis.map(t, t.name).unique()R\rartifactTypes\x12\x39\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x39\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tupdatedAt\x12\x12\n\x04\x65tag\x18\x07 \x01(\tR\x04\x65tag\x12\x1f\n\x0b\x61udio_count\x18\x08 \x01(\x05R\naudioCount\x12\x30\n\x14\x61nnotation_set_count\x18\t \x01(\x05R\x12\x61nnotationSetCount\"\xc0\x02\n\x14\x43reateDatasetRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01R\x04name\x12*\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x90NR\x0b\x64\x65scription\x12\xaf\x01\n\x0e\x61rtifact_types\x18\x03 \x03(\x0b\x32\x18.earmark.v1.ArtifactTypeBn\xbaHk\x92\x01\x03\x10\xc8\x01\xba\x01\x62\n\x15\x61rtifact_types.unique\x12+each artifact type\'s name may be given once\x1a\x1cthis.map(t, t.name).unique()R\rartifactTypes\x12*\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"F\n\x15\x43reateDatasetResponse\x12-\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x13.earmark.v1.DatasetR\x07\x64\x61taset\"<\n\x11GetDatasetRequest\x12\'\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\tdatasetId\"C\n\x12GetDatasetResponse\x12-\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x13.earmark.v1.DatasetR\x07\x64\x61taset\"d\n\x13ListDatasetsRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\tpageToken\"o\n\x14ListDatasetsResponse\x12/\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x13.earmark.v1.DatasetR\x08\x64\x61tasets\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd5\x02\n\x14UpdateDatasetRequest\x12\x35\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x13.earmark.v1.DatasetB\x06\xbaH\x03\xc8\x01\x01R\x07\x64\x61taset\x12\x43\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\nupdateMask\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId:\x94\x01\xbaH\x90\x01\x1a\x8d\x01\n\x0c\x64\x61taset.name\x12\x38must have 1 to 200 characters where update_mask names it\x1a\x43!(\'name\' in this.update_mask.paths) || size(this.dataset.name) >= 1\"F\n\x15UpdateDatasetResponse\x12-\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x13.earmark.v1.DatasetR\x07\x64\x61taset\"\x81\x01\n\x14\x44\x65leteDatasetRequest\x12\'\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\tdatasetId\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12\x14\n\x05\x66orce\x18\x03 \x01(\x08R\x05\x66orce\"\xb6\x01\n\x15\x44\x65leteDatasetResponse\x12[\n\x0e\x64\x65leted_counts\x18\x01 \x03(\x0b\x32\x34.earmark.v1.DeleteDatasetResponse.DeletedCountsEntryR\rdeletedCounts\x1a@\n\x12\x44\x65letedCountsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\x32\xb2\x03\n\x0e\x44\x61tasetService\x12T\n\rCreateDataset\x12 .earmark.v1.CreateDatasetRequest\x1a!.earmark.v1.CreateDatasetResponse\x12K\n\nGetDataset\x12\x1d.earmark.v1.GetDatasetRequest\x1a\x1e.earmark.v1.GetDatasetResponse\x12Q\n\x0cListDatasets\x12\x1f.earmark.v1.ListDatasetsRequest\x1a .earmark.v1.ListDatasetsResponse\x12T\n\rUpdateDataset\x12 .earmark.v1.UpdateDatasetRequest\x1a!.earmark.v1.UpdateDatasetResponse\x12T\n\rDeleteDataset\x12 .earmark.v1.DeleteDatasetRequest\x1a!.earmark.v1.DeleteDatasetResponseB1\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n earmark/v1/dataset_service.proto\x12\nearmark.v1\x1a\x16\x65\x61rmark/v1/scope.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\x01\n\x0c\x41rtifactType\x12\x1d\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64R\x04name\x12*\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0fR\x0b\x64\x65scription\x12\x31\n\x05\x63olor\x18\x03 \x01(\tB\x1b\xbaH\x18r\x13\x32\x11^#[0-9A-Fa-f]{6}$\xd8\x01\x01R\x05\x63olor\"\xfc\x03\n\x07\x44\x61taset\x12\x18\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12\x1c\n\x04name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12*\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x90NR\x0b\x64\x65scription\x12\xaf\x01\n\x0e\x61rtifact_types\x18\x04 \x03(\x0b\x32\x18.earmark.v1.ArtifactTypeBn\xbaHk\x92\x01\x03\x10\xc8\x01\xba\x01\x62\n\x15\x61rtifact_types.unique\x12+each artifact type\'s name may be given once\x1a\x1cthis.map(t, t.name).unique()R\rartifactTypes\x12\x39\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x39\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tupdatedAt\x12\x12\n\x04\x65tag\x18\x07 \x01(\tR\x04\x65tag\x12\x1f\n\x0b\x61udio_count\x18\x08 \x01(\x05R\naudioCount\x12\x30\n\x14\x61nnotation_set_count\x18\t \x01(\x05R\x12\x61nnotationSetCount\"\xc0\x02\n\x14\x43reateDatasetRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01R\x04name\x12*\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x90NR\x0b\x64\x65scription\x12\xaf\x01\n\x0e\x61rtifact_types\x18\x03 \x03(\x0b\x32\x18.earmark.v1.ArtifactTypeBn\xbaHk\x92\x01\x03\x10\xc8\x01\xba\x01\x62\n\x15\x61rtifact_types.unique\x12+each artifact type\'s name may be given once\x1a\x1cthis.map(t, t.name).unique()R\rartifactTypes\x12*\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"F\n\x15\x43reateDatasetResponse\x12-\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x13.earmark.v1.DatasetR\x07\x64\x61taset\"<\n\x11GetDatasetRequest\x12\'\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\tdatasetId\"C\n\x12GetDatasetResponse\x12-\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x13.earmark.v1.DatasetR\x07\x64\x61taset\"d\n\x13ListDatasetsRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\tpageToken\"o\n\x14ListDatasetsResponse\x12/\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x13.earmark.v1.DatasetR\x08\x64\x61tasets\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd5\x02\n\x14UpdateDatasetRequest\x12\x35\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x13.earmark.v1.DatasetB\x06\xbaH\x03\xc8\x01\x01R\x07\x64\x61taset\x12\x43\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\nupdateMask\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId:\x94\x01\xbaH\x90\x01\x1a\x8d\x01\n\x0c\x64\x61taset.name\x12\x38must have 1 to 200 characters where update_mask names it\x1a\x43!(\'name\' in this.update_mask.paths) || size(this.dataset.name) >= 1\"F\n\x15UpdateDatasetResponse\x12-\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x13.earmark.v1.DatasetR\x07\x64\x61taset\"\x81\x01\n\x14\x44\x65leteDatasetRequest\x12\'\n\ndataset_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\tdatasetId\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12\x14\n\x05\x66orce\x18\x03 \x01(\x08R\x05\x66orce\"\xb6\x01\n\x15\x44\x65leteDatasetResponse\x12[\n\x0e\x64\x65leted_counts\x18\x01 \x03(\x0b\x32\x34.earmark.v1.DeleteDatasetResponse.DeletedCountsEntryR\rdeletedCounts\x1a@\n\x12\x44\x65letedCountsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\x32\xd5\x03\n\x0e\x44\x61tasetService\x12[\n\rCreateDataset\x12 .earmark.v1.CreateDatasetRequest\x1a!.earmark.v1.CreateDatasetResponse\"\x05\xc2\xf4\x18\x01\x02\x12R\n\nGetDataset\x12\x1d.earmark.v1.GetDatasetRequest\x1a\x1e.earmark.v1.GetDatasetResponse\"\x05\xc2\xf4\x18\x01\x01\x12X\n\x0cListDatasets\x12\x1f.earmark.v1.ListDatasetsRequest\x1a .earmark.v1.ListDatasetsResponse\"\x05\xc2\xf4\x18\x01\x01\x12[\n\rUpdateDataset\x12 .earmark.v1.UpdateDatasetRequest\x1a!.earmark.v1.UpdateDatasetResponse\"\x05\xc2\xf4\x18\x01\x02\x12[\n\rDeleteDataset\x12 .earmark.v1.DeleteDatasetRequest\x1a!.earmark.v1.DeleteDatasetResponse\"\x05\xc2\xf4\x18\x01\x02\x42\x31\n\nearmark.v1P\x01Z\x14\x65\x61rmark/v1;earmarkv1\xaa\x02\nEarmark.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -76,32 +77,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEDATASETREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_DELETEDATASETRESPONSE_DELETEDCOUNTSENTRY']._loaded_options = None
   _globals['_DELETEDATASETRESPONSE_DELETEDCOUNTSENTRY']._serialized_options = b'8\001'
-  _globals['_ARTIFACTTYPE']._serialized_start=116
-  _globals['_ARTIFACTTYPE']._serialized_end=256
-  _globals['_DATASET']._serialized_start=259
-  _globals['_DATASET']._serialized_end=767
-  _globals['_CREATEDATASETREQUEST']._serialized_start=770
-  _globals['_CREATEDATASETREQUEST']._serialized_end=1090
-  _globals['_CREATEDATASETRESPONSE']._serialized_start=1092
-  _globals['_CREATEDATASETRESPONSE']._serialized_end=1162
-  _globals['_GETDATASETREQUEST']._serialized_start=1164
-  _globals['_GETDATASETREQUEST']._serialized_end=1224
-  _globals['_GETDATASETRESPONSE']._serialized_start=1226
-  _globals['_GETDATASETRESPONSE']._serialized_end=1293
-  _globals['_LISTDATASETSREQUEST']._serialized_start=1295
-  _globals['_LISTDATASETSREQUEST']._serialized_end=1395
-  _globals['_LISTDATASETSRESPONSE']._serialized_start=1397
-  _globals['_LISTDATASETSRESPONSE']._serialized_end=1508
-  _globals['_UPDATEDATASETREQUEST']._serialized_start=1511
-  _globals['_UPDATEDATASETREQUEST']._serialized_end=1852
-  _globals['_UPDATEDATASETRESPONSE']._serialized_start=1854
-  _globals['_UPDATEDATASETRESPONSE']._serialized_end=1924
-  _globals['_DELETEDATASETREQUEST']._serialized_start=1927
-  _globals['_DELETEDATASETREQUEST']._serialized_end=2056
-  _globals['_DELETEDATASETRESPONSE']._serialized_start=2059
-  _globals['_DELETEDATASETRESPONSE']._serialized_end=2241
-  _globals['_DELETEDATASETRESPONSE_DELETEDCOUNTSENTRY']._serialized_start=2177
-  _globals['_DELETEDATASETRESPONSE_DELETEDCOUNTSENTRY']._serialized_end=2241
-  _globals['_DATASETSERVICE']._serialized_start=2244
-  _globals['_DATASETSERVICE']._serialized_end=2678
+  _globals['_DATASETSERVICE'].methods_by_name['CreateDataset']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['CreateDataset']._serialized_options = b'\302\364\030\001\002'
+  _globals['_DATASETSERVICE'].methods_by_name['GetDataset']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['GetDataset']._serialized_options = b'\302\364\030\001\001'
+  _globals['_DATASETSERVICE'].methods_by_name['ListDatasets']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['ListDatasets']._serialized_options = b'\302\364\030\001\001'
+  _globals['_DATASETSERVICE'].methods_by_name['UpdateDataset']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['UpdateDataset']._serialized_options = b'\302\364\030\001\002'
+  _globals['_DATASETSERVICE'].methods_by_name['DeleteDataset']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['DeleteDataset']._serialized_options = b'\302\364\030\001\002'
+  _globals['_ARTIFACTTYPE']._serialized_start=140
+  _globals['_ARTIFACTTYPE']._serialized_end=280
+  _globals['_DATASET']._serialized_start=283
+  _globals['_DATASET']._serialized_end=791
+  _globals['_CREATEDATASETREQUEST']._serialized_start=794
+  _globals['_CREATEDATASETREQUEST']._serialized_end=1114
+  _globals['_CREATEDATASETRESPONSE']._serialized_start=1116
+  _globals['_CREATEDATASETRESPONSE']._serialized_end=1186
+  _globals['_GETDATASETREQUEST']._serialized_start=1188
+  _globals['_GETDATASETREQUEST']._serialized_end=1248
+  _globals['_GETDATASETRESPONSE']._serialized_start=1250
+  _globals['_GETDATASETRESPONSE']._serialized_end=1317
+  _globals['_LISTDATASETSREQUEST']._serialized_start=1319
+  _globals['_LISTDATASETSREQUEST']._serialized_end=1419
+  _globals['_LISTDATASETSRESPONSE']._serialized_start=1421
+  _globals['_LISTDATASETSRESPONSE']._serialized_end=1532
+  _globals['_UPDATEDATASETREQUEST']._serialized_start=1535
+  _globals['_UPDATEDATASETREQUEST']._serialized_end=1876
+  _globals['_UPDATEDATASETRESPONSE']._serialized_start=1878
+  _globals['_UPDATEDATASETRESPONSE']._serialized_end=1948
+  _globals['_DELETEDATASETREQUEST']._serialized_start=1951
+  _globals['_DELETEDATASETREQUEST']._serialized_end=2080
+  _globals['_DELETEDATASETRESPONSE']._serialized_start=2083
+  _globals['_DELETEDATASETRESPONSE']._serialized_end=2265
+  _globals['_DELETEDATASETRESPONSE_DELETEDCOUNTSENTRY']._serialized_start=2201
+  _globals['_DELETEDATASETRESPONSE_DELETEDCOUNTSENTRY']._serialized_end=2265
+  _globals['_DATASETSERVICE']._serialized_start=2268
+  _globals['_DATASETSERVICE']._serialized_end=2737
 # @@protoc_insertion_point(module_scope)

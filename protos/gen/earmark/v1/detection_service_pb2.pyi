@@ -1,6 +1,7 @@
 from earmark.v1 import detection_pb2 as _detection_pb2
 from earmark.v1 import error_reason_pb2 as _error_reason_pb2
 from earmark.v1 import evaluation_pb2 as _evaluation_pb2
+from earmark.v1 import scope_pb2 as _scope_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper

@@ -40,6 +40,9 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_DATASET_TOO_LARGE: _ClassVar[ErrorReason]
     ERROR_REASON_DETECTION_CRASHED: _ClassVar[ErrorReason]
     ERROR_REASON_SOURCE_OBJECT_UNUSABLE: _ClassVar[ErrorReason]
+    ERROR_REASON_API_KEY_MISSING: _ClassVar[ErrorReason]
+    ERROR_REASON_API_KEY_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_SCOPE_MISSING: _ClassVar[ErrorReason]
 
 class ViolationType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -70,6 +73,8 @@ class ResourceType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RESOURCE_TYPE_MODEL_ALIAS: _ClassVar[ResourceType]
     RESOURCE_TYPE_DETECTION_JOB: _ClassVar[ResourceType]
     RESOURCE_TYPE_RECORDING: _ClassVar[ResourceType]
+    RESOURCE_TYPE_TENANT: _ClassVar[ResourceType]
+    RESOURCE_TYPE_API_KEY: _ClassVar[ResourceType]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_FIELD: ErrorReason
 ERROR_REASON_INVALID_PAGE_TOKEN: ErrorReason
@@ -104,6 +109,9 @@ ERROR_REASON_BASE_MODEL_UNUSABLE: ErrorReason
 ERROR_REASON_DATASET_TOO_LARGE: ErrorReason
 ERROR_REASON_DETECTION_CRASHED: ErrorReason
 ERROR_REASON_SOURCE_OBJECT_UNUSABLE: ErrorReason
+ERROR_REASON_API_KEY_MISSING: ErrorReason
+ERROR_REASON_API_KEY_INVALID: ErrorReason
+ERROR_REASON_SCOPE_MISSING: ErrorReason
 VIOLATION_TYPE_UNSPECIFIED: ViolationType
 VIOLATION_TYPE_ANNOTATION_SET_PUBLISHED: ViolationType
 VIOLATION_TYPE_AUDIO_READY: ViolationType
@@ -128,3 +136,5 @@ RESOURCE_TYPE_MODEL: ResourceType
 RESOURCE_TYPE_MODEL_ALIAS: ResourceType
 RESOURCE_TYPE_DETECTION_JOB: ResourceType
 RESOURCE_TYPE_RECORDING: ResourceType
+RESOURCE_TYPE_TENANT: ResourceType
+RESOURCE_TYPE_API_KEY: ResourceType

@@ -1,4 +1,5 @@
 from earmark.v1 import metrics_pb2 as _metrics_pb2
+from earmark.v1 import scope_pb2 as _scope_pb2
 from earmark.v1 import training_config_pb2 as _training_config_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2

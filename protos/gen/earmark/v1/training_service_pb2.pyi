@@ -1,5 +1,6 @@
 from earmark.v1 import error_reason_pb2 as _error_reason_pb2
 from earmark.v1 import metrics_pb2 as _metrics_pb2
+from earmark.v1 import scope_pb2 as _scope_pb2
 from earmark.v1 import training_config_pb2 as _training_config_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
