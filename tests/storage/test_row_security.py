@@ -75,7 +75,7 @@ async def test_the_files_of_a_foreign_job_are_not_seen_by_a_view(database) -> No
         assert await connection.fetchval(query, job_id) == 0
 
 
-async def test_without_a_tenant_nothing_is_seen(database, database_url) -> None:
+async def test_without_a_tenant_nothing_is_seen(database) -> None:
     async with database.connection() as connection:
         assert await connection.fetchval("SELECT count(*) FROM datasets") == 4
         await connection.execute("RESET earmark.tenant")
@@ -83,7 +83,8 @@ async def test_without_a_tenant_nothing_is_seen(database, database_url) -> None:
             assert await connection.fetchval(f"SELECT count(*) FROM {table}") == 0
 
 
-async def test_a_connection_changes_its_tenant_only_when_it_is_another(database, database_url) -> None:
+@pytest.mark.usefixtures("database")
+async def test_a_connection_changes_its_tenant_only_when_it_is_another(database_url) -> None:
     queries: list[str] = []
     async with Database(database_url, pool_size=1) as single:
         async with single.seen_by(lambda: "one").connection() as connection:
