@@ -44,7 +44,7 @@ async def test_the_comparison_finds_all_that_is_left_and_all_that_is_missing(
     uploads.mkdir()
     (uploads / "left").write_bytes(b"x")
     async with database.transaction() as connection:
-        await orphans.add_upload(connection, "audio_file", known)
+        await orphans.add_upload(connection, "audio_file", "default", known)
     found = await compare(database, folder, uploads)
     assert found.without_row == [
         "default/audio/other/features#1",
@@ -62,7 +62,7 @@ async def test_the_clock_makes_a_row_due_in_a_thousandth_of_the_time(database, o
     async with database.transaction() as connection:
         for number, audio_file_id in enumerate(lost):
             objects.put(key.format(audio_file_id), b"x")
-            await orphans.add_upload(connection, "audio_file", audio_file_id)
+            await orphans.add_upload(connection, "audio_file", "default", audio_file_id)
             await connection.execute(
                 "UPDATE orphan_candidates SET since = now() - make_interval(secs => $1) WHERE id = $2",
                 *((20.0, 22.0)[number], audio_file_id),

@@ -42,9 +42,9 @@ async def test_audio_without_a_row_is_removed_some_hours_later(database, objects
     async with database.transaction() as connection:
         known = (await rows.dataset(connection)).audio_file_ids[0]
         for audio_file_id in (lost, known):
-            await orphans.add_upload(connection, "audio_file", audio_file_id)
+            await orphans.add_upload(connection, "audio_file", "default", audio_file_id)
         await connection.execute(f"UPDATE orphan_candidates SET since = {OLD}")
-        await orphans.add_upload(connection, "audio_file", fresh)
+        await orphans.add_upload(connection, "audio_file", "default", fresh)
     kept = put(objects, *(f"default/audio/{one}/source" for one in (known, fresh, unknown)))
     put(objects, f"default/audio/{lost}/source", f"default/audio/{lost}/features")
     await remove_orphans(database, objects)
@@ -75,9 +75,9 @@ async def test_what_was_deleted_is_removed_at_once_and_once_more_some_hours_late
         return {*objects.keys("default/audio"), *objects.keys("default/jobs")} == kept
 
     async with database.transaction() as connection:
-        await orphans.add_upload(connection, "audio_file", file_id)
-        await orphans.add_deleted(connection, "audio_file", [file_id])
-        await orphans.add_deleted(connection, "training_job", [job_id])
+        await orphans.add_upload(connection, "audio_file", "default", file_id)
+        await orphans.add_deleted(connection, "audio_file", "default", [file_id])
+        await orphans.add_deleted(connection, "training_job", "default", [job_id])
     late = f"default/audio/{file_id}/features", f"default/jobs/{job_id}/attempt-1/model.json"
     assert await removed(f"default/audio/{file_id}/source", *late)
     # A trainer that was still at work stores more objects.
@@ -132,8 +132,8 @@ async def test_an_object_that_cannot_be_removed_is_left_and_stops_nothing_else(
 ) -> None:
     stuck, other = uuid7(), uuid7()
     async with database.transaction() as connection:
-        await orphans.add_deleted(connection, "audio_file", [stuck])
-        await orphans.add_deleted(connection, "audio_file", [other])
+        await orphans.add_deleted(connection, "audio_file", "default", [stuck])
+        await orphans.add_deleted(connection, "audio_file", "default", [other])
     put(objects, f"default/audio/{other}/source")
     # A link to itself: the store fails when it looks there.
     (tmp_path / "default/audio" / str(stuck)).symlink_to(str(stuck))
@@ -168,9 +168,9 @@ async def test_what_a_killed_writer_left_is_removed(database, objects, tmp_path)
         known = (await rows.dataset(connection)).audio_file_ids[0]
         failed = await job(connection)
         for audio_file_id in (lost, known):
-            await orphans.add_upload(connection, "audio_file", audio_file_id)
+            await orphans.add_upload(connection, "audio_file", "default", audio_file_id)
         await connection.execute(f"UPDATE orphan_candidates SET since = {OLD}")
-        await orphans.add_deleted(connection, "training_job", [deleted_job])
+        await orphans.add_deleted(connection, "training_job", "default", [deleted_job])
         end = f"status = 'failed', finished_at = {OLD}, error_reason = 'x'"
         await connection.execute(f"UPDATE training_jobs SET {end} WHERE id = $1", failed)
     kept = put(objects, f"default/audio/{known}/source")
@@ -206,7 +206,7 @@ async def test_a_file_that_is_tried_again_is_looked_at_some_hours_later(database
 async def test_a_deletion_during_the_check_of_its_upload_is_due_at_once(database) -> None:
     async with database.transaction() as connection:
         file_id = (await rows.dataset(connection, annotated=())).audio_file_ids[0]
-        await orphans.add_upload(connection, "audio_file", file_id)
+        await orphans.add_upload(connection, "audio_file", "default", file_id)
         await connection.execute(f"UPDATE orphan_candidates SET since = {OLD}")
         checked = await orphans.due_candidates(connection, 6 * 3600)
     async with database.transaction() as connection:
