@@ -144,13 +144,13 @@ class Keys:
             found = await api_keys.valid(connection, checked) if checked else {}
         for lookup in checked:
             # Another refresh may have removed it meanwhile.
-            if (known := self._known.get(lookup)) is None:
+            if (before := self._known.get(lookup)) is None:
                 continue
             if (key := found.get(lookup)) is None:
                 del self._known[lookup]
-                self._end_streams(known.key.id)
+                self._end_streams(before.key.id)
             else:
-                known.until = _until(key, began)
+                before.until = _until(key, began)
         if self.are_needed:
             self._end_streams(None)
 

@@ -25,9 +25,10 @@ FROM unnest($2::uuid[]) WITH ORDINALITY AS wanted (id, position) JOIN recordings
 
 -- name: add_references
 -- Gives a new job these objects by reference as its files, in the order of the URIs.
-INSERT INTO detection_files (detection_job_id, position, file_id, filename, by_reference)
-SELECT $1, position, file_id, uri, true
-FROM unnest($2::uuid[], $3::text[]) WITH ORDINALITY AS wanted (file_id, uri, position)
+INSERT INTO detection_files (tenant_id, detection_job_id, position, file_id, filename, by_reference)
+SELECT j.tenant_id, j.id, wanted.position, wanted.file_id, wanted.uri, true
+FROM detection_jobs j, unnest($2::uuid[], $3::text[]) WITH ORDINALITY AS wanted (file_id, uri, position)
+WHERE j.id = $1
 
 -- name: count_files
 -- Completes the creation of a job: the number of its files, and its first revision.

@@ -71,6 +71,7 @@ NAMED: dict[str, list[dict[str, Any]]] = {
     "DetectionService/ListDetectionFiles": [{"detection_job_id": "{detection_job}"}],
     "DetectionService/ListDetections": [{"detection_job_id": "{detection_job}"}],
     "DetectionService/DownloadDetections": [{"detection_job_id": "{detection_job}", "format": 1}],
+    "DetectionService/GetDetectionJobReport": [{"detection_job_id": "{detection_job}"}],
     "DetectionService/EvaluateDetectionJob": [
         {"detection_job_id": "{detection_job}", "annotation_set_id": "{annotation_set}"}
     ],

@@ -1,6 +1,6 @@
 """For every rpc of every service: no key, too little scope, and the ids of another tenant.
 
-Two walls keep tenants apart, the filter in each query and the policies of the tables. Each is tested alone.
+Two walls keep tenants apart: the filter in each query, and the policies of the tables. Each is tested alone.
 """
 
 import re

@@ -27,7 +27,9 @@ async def dispatching(database_url, tmp_path, *addresses: str):
         await trainer_fronts.until(trainers, lambda: len(trainers.available()) == len(addresses))
         settings = GatewaySettings(database_url=database_url, data_dir=tmp_path)
         objects = ObjectStore.open(settings.object_store_url)
-        async with Dispatcher(App(settings, database, None, bus, objects, trainers, None, None)):
+        async with Dispatcher(
+            App(settings, database, database, None, bus, objects, trainers, None, None, None)
+        ):
             yield trainers
 
 

@@ -97,13 +97,13 @@ def test_a_figure_without_a_value_stays_unset():
 
 @pytest.mark.parametrize("count", [0, 1, MESSAGE_ANNOTATIONS, 3 * MESSAGE_ANNOTATIONS + 1])
 def test_a_file_with_any_number_of_annotations_reaches_the_trainer_in_parts(count):
-    set_granted(Granted(reads=("audio",)))
+    set_granted(Granted(reads=("default/audio",)))
     channels = (None, 0, 1)
     marks = [("click", 10 * number, 10 * number + 5, 1.0, channels[number % 3]) for number in range(count)]
     files: list[pb.TrainRequest.File] = []
     whole, empty = (UUID(MODEL_ID), "hash", 1000, "Ana", marks), (UUID(int=1), "", 1000, "", [])
     for sent in (ManifestFile(*whole), ManifestFile(*empty)):
-        for request in train_file_requests(sent):
+        for request in train_file_requests("default", sent):
             assert request.ByteSize() < 1 << 20
             add_to(files, request)
     file, other = from_job(training_job(), files).files
