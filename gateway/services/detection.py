@@ -8,7 +8,7 @@ import structlog
 from grpc import aio
 
 from earmark.gateway import lookup
-from earmark.gateway.caller import caller
+from earmark.gateway.caller import current
 from earmark.gateway.convert.detections import detect_start_request, detect_summary_response
 from earmark.gateway.errors import EarmarkError, FieldViolation, InvalidArgumentError
 from earmark.gateway.fleet.failures import error_of_model, failure_of
@@ -119,7 +119,7 @@ async def _until_failure(call: Any, sending: asyncio.Task[None]) -> AsyncIterato
 async def _send_all(
     call: Any, model: Model, start: pb.DetectRequest.Start, requests: AsyncIterator[pb.DetectRequest]
 ) -> None:
-    await send(call, detect_start_request(model, start, caller()))
+    await send(call, detect_start_request(model, start, current().turn))
     async for data in _data(requests, is_live=start.HasField("live")):
         await send(call, trainer_service_pb2.DetectRequest(data=data))
     await call.done_writing()

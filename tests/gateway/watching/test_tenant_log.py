@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -10,6 +11,7 @@ from uuid_utils.compat import uuid7
 
 from earmark.gateway import lookup
 from earmark.gateway.app import App
+from earmark.gateway.caller import begin_call, without_key
 from earmark.gateway.settings import GatewaySettings
 from earmark.gateway.watching import tenant_log, topics
 from earmark.gateway.watching.event_filter import EventFilter
@@ -48,6 +50,7 @@ def logs(app):
 
 
 def follow(logs, job_id, cursor):
+    begin_call(without_key("an address"))
     return follow_job(logs, rows.TENANT, job_id, cursor, lookup.training_job)
 
 
@@ -100,7 +103,7 @@ async def test_a_watch_that_starts_after_another_failed_is_served(app, job_id, l
 
 
 async def test_an_event_that_was_not_published_is_read_at_the_next_heartbeat(app, job_id) -> None:
-    quick = App(GatewaySettings(heartbeat_seconds=0.02), app.database, None, app.bus, None, None, None, None)
+    quick = replace(app, settings=GatewaySettings(heartbeat_seconds=0.02))
     watch = follow(TenantLogs(quick), job_id, 3)
     assert await anext(watch) == 3
     async with app.database.transaction() as connection:
