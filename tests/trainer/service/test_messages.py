@@ -101,7 +101,7 @@ def test_a_file_with_any_number_of_annotations_reaches_the_trainer_in_parts(coun
     files: list[pb.TrainRequest.File] = []
     whole, empty = (UUID(MODEL_ID), "hash", 1000, "Ana", marks), (UUID(int=1), "", 1000, "", [])
     for sent in (ManifestFile(*whole), ManifestFile(*empty)):
-        for request in train_file_requests(sent):
+        for request in train_file_requests("default", sent):
             assert request.ByteSize() < 1 << 20
             add_to(files, request)
     file, other = from_job(training_job(), files).files
