@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 
 from earmark.gateway import lookup
 from earmark.gateway.app import App
+from earmark.gateway.caller import begin_call, without_key
 from earmark.gateway.settings import GatewaySettings
 from earmark.gateway.watching import tenant_log, topics
 from earmark.gateway.watching.event_filter import EventFilter
@@ -24,6 +25,12 @@ from tests.storage import jobs
 
 # Only a hang lasts this long.
 TIMEOUT_SECONDS = 20
+
+
+@pytest.fixture(autouse=True)
+def called() -> None:
+    """The watches here are within a call."""
+    begin_call(without_key("here"))
 
 
 @pytest_asyncio.fixture
@@ -100,7 +107,8 @@ async def test_a_watch_that_starts_after_another_failed_is_served(app, job_id, l
 
 
 async def test_an_event_that_was_not_published_is_read_at_the_next_heartbeat(app, job_id) -> None:
-    quick = App(GatewaySettings(heartbeat_seconds=0.02), app.database, None, app.bus, None, None, None, None)
+    settings = GatewaySettings(heartbeat_seconds=0.02)
+    quick = App(settings, app.database, app.system, None, app.bus, None, None, None, None, None)
     watch = follow(TenantLogs(quick), job_id, 3)
     assert await anext(watch) == 3
     async with app.database.transaction() as connection:
