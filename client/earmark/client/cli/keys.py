@@ -50,7 +50,7 @@ def create_key(
     with errors_on_stderr(), connect(address) as client:
         if new_tenant:
             client.admin.CreateTenant(admin.CreateTenantRequest(tenant_id=tenant))
-        scopes = [Scope.Value(f"SCOPE_{one.name}") for one in dict.fromkeys(scope)]
+        scopes = [f"SCOPE_{one.name}" for one in dict.fromkeys(scope)]
         request = admin.CreateApiKeyRequest(
             tenant_id=tenant, name=name, scopes=scopes, valid_for=_duration(days)
         )
