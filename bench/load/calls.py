@@ -65,7 +65,7 @@ async def reads(bench: Bench) -> Figure:
 
 
 async def read(bench: Bench, server: Server, ids: list[UUID], key: str = "") -> Rate:
-    """One round of GetTrainingJob, of another job in each call in flight, with the API key if there is one."""
+    """One round of GetTrainingJob, each call in flight of another job, with the API key if there is one."""
     requests = [pb.GetTrainingJobRequest(training_job_id=str(id_)).SerializeToString() for id_ in ids]
     cpu, clients = server.cpu_seconds(), bench.clients
     shares = [requests[number :: len(clients)] for number in range(len(clients))]
