@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from pydantic import Field
+from pydantic_settings import CliImplicitFlag
 from uuid_utils.compat import uuid7
 
 from earmark.configuration import SettingsError, read
@@ -28,7 +29,7 @@ _CANNOT = (SettingsError, DatabaseSetupError, DatabaseUnavailableError, Embedded
 class BootstrapSettings(GatewaySettings):
     """The gateway's settings, of which those of the database count."""
 
-    if_none: bool = Field(default=False, description="Make no key if there was one ever.")
+    if_none: CliImplicitFlag[bool] = Field(default=False, description="Make no key if there was one ever.")
     name: str = Field("operator", min_length=1, max_length=100, description="The key's name.")
 
 

@@ -1,6 +1,8 @@
 """API keys: who may call, for how long, and what ends with a key."""
 
 import asyncio
+import subprocess
+import sys
 import time
 
 import pytest
@@ -204,6 +206,21 @@ async def test_beyond_loopback_a_key_is_needed_and_bootstrap_makes_it(
         assert [list(k.scopes) for k in shown.api_keys] == [[Scope.SCOPE_ADMIN]]
         assert await bootstrap(settings) is None
         await refused(listed(gateway, bearer(key)), "PERMISSION_DENIED", "SCOPE_MISSING")
+
+
+def test_bootstrap_makes_a_key_once_and_says_what_is_wrong(database_url, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("EARMARK_DATABASE_URL", database_url)
+    command = [sys.executable, "-m", "earmark.gateway.bootstrap", "--if-none", "--data-dir", str(tmp_path)]
+    first, second = (
+        subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS) for _ in range(2)
+    )
+    assert Secret.parse(first.stdout.strip())
+    assert "earmark keys create" in first.stderr
+    assert second.stdout == ""
+    monkeypatch.setenv("EARMARK_DATABASE_URL", database_url.replace("earmark_test_", "no_"))
+    failed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert "Create the database" in failed.stderr
 
 
 def test_hosts_that_only_this_machine_reaches() -> None:
