@@ -18,8 +18,9 @@ from grpc_status import rpc_status
 
 from earmark.client.aio.streams import lost_its_status
 from earmark.gateway.interceptors import MESSAGE_BYTES
-from earmark.grants import Metadata, Signer
+from earmark.grants import Signer
 from earmark.internal.v1 import trainer_service_pb2
+from tests.fuzz.callers import CALLERS, Callers
 from tests.fuzz.damage import damaged, mutate
 from tests.fuzz.known import Known
 from tests.fuzz.messages import Maker
@@ -87,6 +88,7 @@ class Call:
     compressed: bool
     seconds: float  # that it may take
     grant: str  # one of GRANTS; only calls of a trainer have one
+    caller: str  # one of CALLERS; of calls of the gateway
 
     @property
     def is_cut(self) -> bool:
@@ -146,7 +148,8 @@ def make(
     if method.name in WORK:
         seconds = WORK_SECONDS
     (grant,) = rng.choices(list(GRANTS), list(GRANTS.values()))
-    return Call(seed, number, method, data, ending, patience, compressed, seconds, grant)
+    (caller,) = rng.choices(list(CALLERS), list(CALLERS.values()))
+    return Call(seed, number, method, data, ending, patience, compressed, seconds, grant, caller)
 
 
 def _stream(method: MethodDescriptor, rng: random.Random, maker: Maker) -> Iterable[Any]:
@@ -169,9 +172,11 @@ def _make_whole(messages: list[Any]) -> None:
         messages[0].metadata.size_bytes = sum(len(message.part.data) for message in messages[1:])
 
 
-def _metadata(call: Call, signer: Signer) -> Metadata:
-    """The grant of a call of a trainer."""
-    if call.package != "earmark.internal.v1" or call.grant == "none":
+def _metadata(call: Call, signer: Signer, callers: Callers) -> Any:
+    """The key of a call of the gateway, and the grant of one of a trainer."""
+    if call.package == "earmark.v1":
+        return callers.metadata(call.caller)
+    if call.grant == "none":
         return ()
     request = None if call.method.client_streaming else call.messages[0]
     prefixes = ("default/audio/none",) if call.grant == "for little" else PREFIXES
@@ -183,19 +188,22 @@ def _metadata(call: Call, signer: Signer) -> Metadata:
     return ((key, value),)
 
 
-async def perform(call: Call, channel: aio.Channel, known: Known, signer: Signer) -> Outcome:
+async def perform(
+    call: Call, channel: aio.Channel, known: Known, signer: Signer, callers: Callers
+) -> Outcome:
     """Makes the call, and cancels it if it is meant to be cancelled or stays open."""
     method, started = call.method, time.monotonic()
     shape = f"{SIDES[method.client_streaming]}_{SIDES[method.server_streaming]}"
     compression = grpc.Compression.Gzip if call.compressed else None
     request = _sent(call) if method.client_streaming else call.messages[0]
     opened = getattr(channel, shape)(call.path)(
-        request, timeout=call.seconds, compression=compression, metadata=_metadata(call, signer)
+        request, timeout=call.seconds, compression=compression, metadata=_metadata(call, signer, callers)
     )
+    seen = ""
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(call.patience if call.is_cut else None):
-                await _read(call, opened, known)
+                seen = await _read(call, opened, known)
         opened.cancel()
         error = aio.AioRpcError(
             await opened.code(),
@@ -212,8 +220,10 @@ async def perform(call: Call, channel: aio.Channel, known: Known, signer: Signer
     finally:
         opened.cancel()
     if error.code() in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED):
-        _forget_deleted(call, known)
-        return Outcome(error.code().name, time.monotonic() - started)
+        if call.caller == "own" or call.package != "earmark.v1":
+            _forget_deleted(call, known)
+        problem = f"a stranger has seen {seen}" if seen else ""
+        return Outcome(error.code().name, time.monotonic() - started, problem)
     return _judged(call, error, time.monotonic() - started)
 
 
@@ -227,16 +237,25 @@ def _forget_deleted(call: Call, known: Known) -> None:
             known.forget(deleted)
 
 
-async def _read(call: Call, opened: Any, known: Known) -> None:
+async def _read(call: Call, opened: Any, known: Known) -> str:
+    """Learns from the replies. Returns an id of others, if those of a stranger have one."""
     reply_type = message_factory.GetMessageClass(call.method.output_type)
+    is_strange = call.package == "earmark.v1" and call.caller == "stranger"
     if call.method.server_streaming:
         for _ in range(MOST_REPLIES):
             if (reply := await opened.read()) is aio.EOF:
-                return
-            known.learn(reply_type.FromString(reply))
+                return ""
+            if is_strange and (seen := known.foreign(reply_type.FromString(reply))):
+                return seen
+            if not is_strange:
+                known.learn(reply_type.FromString(reply))
         opened.cancel()
-    else:
-        known.learn(reply_type.FromString(await opened))
+        return ""
+    reply = reply_type.FromString(await opened)
+    if is_strange:
+        return known.foreign(reply)
+    known.learn(reply)
+    return ""
 
 
 async def _sent(call: Call) -> AsyncIterator[bytes]:

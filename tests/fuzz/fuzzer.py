@@ -12,6 +12,7 @@ from grpc import aio
 
 from earmark.reflection import contract
 from earmark.v1.model_service_pb2 import Model
+from tests.fuzz.callers import OTHER
 from tests.fuzz.calls import CALL_SECONDS, STAY_OPEN, Call, Outcome, make, perform
 from tests.fuzz.known import SHORT_FILE, Known
 from tests.fuzz.system import System
@@ -76,11 +77,13 @@ class Fuzzer:
         self._system = system
         self._progress = progress
         self._methods = methods()
-        self._spared = system.bystander.ids
-        self._known = Known(self._spared)
+        self._known = Known(system.callers.spared)
 
     async def run(self, numbers: Sequence[int]) -> Report:
         """Makes the calls of these numbers, and looks for what they did to others."""
+        named = await asyncio.to_thread(lambda: self._system.bystander.ids)
+        for kind, value in (*named, ("tenant_id", OTHER)):
+            self._known.add(kind, value)
         self._learn(self._system.victim, self._system.models)
         for start in range(0, len(numbers), NEW_VICTIM_EVERY):
             if start:
@@ -98,16 +101,16 @@ class Fuzzer:
         for number in numbers:
             call = make(self.report.seed, number, self._methods, self._known, self._call_seconds)
             channel = self._system.channels[call.package]
-            outcome = await perform(call, channel, self._known, self._system.signer)
+            outcome = await perform(call, channel, self._known, self._system.signer, self._system.callers)
             self.report.add(call, outcome)
             if outcome.problem:
                 self._progress(f"{call}: {outcome.problem}")
 
     async def _new_victim(self) -> None:
-        channel = self._system.channels["earmark.v1"]
+        channel = self._system.own_channel
         try:
             victim = await make_victim(channel)
-            self._learn(victim, await active_models(channel, self._spared))
+            self._learn(victim, await active_models(channel))
         except aio.AioRpcError as error:
             self.report.findings.append(f"no dataset can be made: {error.code().name}: {error.details()}")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from google.protobuf.message import Message
 
 from earmark.v1.annotation_service_pb2 import ANNOTATION_SET_STATUS_PUBLISHED, AnnotationSet
+from tests.fuzz.callers import OWN
 
 MOST = 200  # of each kind; older ones give way
 TOKENS = ("token", "cursor", "etag", "request_id")
@@ -51,10 +52,26 @@ class Known:
         self._family_of: dict[str, Family] = {}
         self._etags: dict[str, str] = {}
         self._models: list[StoredModel] = []
+        # All ids that were ever known: a stranger has none of them.
+        self._ids: set[str] = set()
 
     def add(self, kind: str, value: str) -> None:
         if value and value not in self._spared:
             _append(self._values[kind], value)
+            if kind.endswith("_id"):
+                self._ids.add(value)
+
+    def foreign(self, message: Message) -> str:
+        """An id in a stranger's reply that is of another tenant; empty if it has none."""
+        for field, value in message.ListFields():
+            if field.message_type and field.message_type.GetOptions().map_entry:
+                continue
+            for each in value if field.is_repeated else (value,):
+                if isinstance(each, Message) and (found := self.foreign(each)):
+                    return found
+                if isinstance(each, str) and each in self._ids:
+                    return each
+        return ""
 
     def pick(self, kind: str, rng: random.Random, family: Family | None = None) -> str:
         """One of them, of the family if it has any; else a new id. It always takes two numbers of `rng`."""
@@ -108,11 +125,10 @@ class Known:
                     self._families = [other for other in self._families if other is not family]
 
     def learn_objects(self, folder: Path) -> None:
-        """Adds the keys of the newest objects, except the bystander's."""
-        keys = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-        own = [key for key in keys if not self._spared.intersection(key.split("/"))]
+        """Adds the keys of the newest objects of the calls' own tenant."""
+        own = [str(path.relative_to(folder)) for path in (folder / OWN).rglob("*") if path.is_file()]
         # Ids are in the order of time.
-        for key in sorted(own, key=lambda key: key.split("/")[1:])[-MOST:]:
+        for key in sorted(own, key=lambda key: key.split("/")[2:])[-MOST:]:
             self.add("key", key)
             if key.endswith(WEIGHTS):
                 sha256 = hashlib.sha256((folder / key).read_bytes()).hexdigest()

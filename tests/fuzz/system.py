@@ -20,6 +20,7 @@ from earmark.v1 import dataset_service_pb2 as datasets
 from earmark.v1 import model_service_pb2 as models
 from earmark.v1 import training_service_pb2 as training
 from tests.conftest import FAST
+from tests.fuzz.callers import Callers, make_callers
 from tests.fuzz.calls import CHANNEL_OPTIONS
 from tests.fuzz.victim import Victim, active_models, make_victim, trained
 
@@ -37,6 +38,7 @@ class System:
     channels: dict[str, aio.Channel]
     # Of the gateway, for the calls of the trainer.
     signer: Signer
+    callers: Callers
     bystander: "Bystander"
     victim: Victim
     models: list[models.Model]
@@ -45,6 +47,11 @@ class System:
         """The services whose process has ended."""
         services = {"gateway": self.gateway, "trainer": self.trainer}
         return [name for name, service in services.items() if not _is_alive(service)]
+
+    @property
+    def own_channel(self) -> aio.Channel:
+        """The gateway's, with the key of the tenant whose data the calls may harm."""
+        return self.callers.channel(self.channels["earmark.v1"], self.callers.secrets["own"])
 
     @property
     def objects(self) -> Path:
@@ -57,7 +64,7 @@ def _is_alive(service: Server) -> bool:
 
 
 class Bystander:
-    """A user with a dataset, annotations, a job and its model, whose calls come between the fuzzer's."""
+    """Another tenant with a dataset, annotations, a job and its model, which calls name and cannot reach."""
 
     def __init__(self, client: Client, data: Victim) -> None:
         """The job has ended."""
@@ -66,16 +73,16 @@ class Bystander:
         self._before = self._seen()
 
     @property
-    def ids(self) -> set[str]:
-        """The ids that no call of the fuzzer may name."""
-        return {
-            self._data.dataset_id,
-            self._data.annotation_set_id,
-            *self._data.job_ids,
-            self._job().model_id,
-            *(file.id for file in self._files()),
-            *(annotation.id for annotation in self._annotations()),
-        }
+    def ids(self) -> list[tuple[str, str]]:
+        """The kinds and ids of what it has."""
+        return [
+            ("dataset_id", self._data.dataset_id),
+            ("annotation_set_id", self._data.annotation_set_id),
+            *(("training_job_id", job_id) for job_id in self._data.job_ids),
+            ("model_id", self._job().model_id),
+            *(("audio_file_id", file.id) for file in self._files()),
+            *(("annotation_id", annotation.id) for annotation in self._annotations()),
+        ]
 
     def changes(self) -> list[str]:
         """What is not as it was, in words."""
@@ -137,13 +144,19 @@ async def started(folder: Path) -> AsyncIterator[System]:
             package: await start(aio.insecure_channel(service.address, options=CHANNEL_OPTIONS))
             for package, service in {"earmark.v1": gateway, "earmark.internal.v1": trainer}.items()
         }
-        channel = channels["earmark.v1"]
-        spared, victim = await asyncio.gather(make_victim(channel, jobs=1), make_victim(channel))
-        await trained(channel, *spared.job_ids, *victim.job_ids)
-        bystander = Bystander(stack.enter_context(connect(gateway.address)), spared)
-        active = await active_models(channel, bystander.ids)
+        callers = await make_callers(channels["earmark.v1"])
+        own, other = (
+            callers.channel(channels["earmark.v1"], secret)
+            for secret in (callers.secrets["own"], callers.bystander)
+        )
+        spared, victim = await asyncio.gather(make_victim(other, jobs=1), make_victim(own))
+        await trained(other, *spared.job_ids)
+        await trained(own, *victim.job_ids)
+        client = stack.enter_context(connect(gateway.address, api_key=callers.bystander))
         signer = Signer(find_secrets(None, folder)[0])
-        yield System(folder, gateway, trainer, channels, signer, bystander, victim, active)
+        models_of_own = await active_models(own)
+        bystander = Bystander(client, spared)
+        yield System(folder, gateway, trainer, channels, signer, callers, bystander, victim, models_of_own)
 
 
 @asynccontextmanager

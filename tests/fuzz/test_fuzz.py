@@ -8,7 +8,7 @@ import pytest
 from tests.fuzz.audio.fuzzer import AudioFuzzer
 from tests.fuzz.fuzzer import Fuzzer, methods
 
-CALLS, FILES, SEED = 520, 60, 1
+CALLS, FILES, SEED = 1_500, 60, 1
 CALL_SECONDS = 60.0  # other tests run meanwhile
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

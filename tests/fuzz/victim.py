@@ -1,7 +1,7 @@
 """A dataset that the fuzzers may harm."""
 
 import functools
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,15 +90,14 @@ async def trained(channel: aio.Channel, *job_ids: str) -> None:
             pass
 
 
-async def active_models(channel: aio.Channel, spared: Container[str]) -> list[models.Model]:
-    """The models of the first page, active, except those that are `spared`."""
+async def active_models(channel: aio.Channel) -> list[models.Model]:
+    """The models of the first page, active."""
     stub = ModelServiceStub(channel)
     found = []
     for model in (await stub.ListModels(models.ListModelsRequest())).models:
-        if model.id not in spared:
-            active = models.Model(id=model.id, is_active=True)
-            request = models.UpdateModelRequest(model=active, update_mask={"paths": ["is_active"]})
-            found.append((await stub.UpdateModel(request)).model)
+        active = models.Model(id=model.id, is_active=True)
+        request = models.UpdateModelRequest(model=active, update_mask={"paths": ["is_active"]})
+        found.append((await stub.UpdateModel(request)).model)
     return found
 
 

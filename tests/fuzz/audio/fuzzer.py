@@ -72,7 +72,7 @@ class AudioFuzzer:
         self.report = Report(seed)
         self._system = system
         self._progress = progress
-        self._channel = system.channels["earmark.v1"]
+        self._channel = system.own_channel
         self._trainer = TrainerServiceStub(system.channels["earmark.internal.v1"])
 
     async def run(self, numbers: Sequence[int]) -> Report:

@@ -31,7 +31,7 @@ class Client:
         """`metadata` is that of every call, such as the API key."""
         self.channel = channel
         # All that the stubs need of a channel.
-        called = cast("aio.Channel", _WithMetadata(channel, tuple(metadata))) if metadata else channel
+        called = cast("aio.Channel", WithMetadata(channel, tuple(metadata))) if metadata else channel
         self.datasets = dataset_service_pb2_grpc.DatasetServiceStub(called)
         self.audio = audio_service_pb2_grpc.AudioServiceStub(called)
         self.annotations = annotation_service_pb2_grpc.AnnotationServiceStub(called)
@@ -91,7 +91,7 @@ def interceptors(timeout: float | None = DEFAULT_TIMEOUT) -> list[aio.ClientInte
     return [_Defaults(timeout)]
 
 
-class _WithMetadata:
+class WithMetadata:
     """A channel whose calls carry metadata.
 
     Interceptors could add it, too, but calls with a stream of requests then lose what writing to them says.
