@@ -36,7 +36,7 @@ from earmark.trainer.workers.wire import Decoded, Failed, Featured
 # The reasons of failures that the trainer's environment checks.
 WATCHED_REASONS = ("OBJECT_STORE_UNAVAILABLE", "DISK_FULL")
 SERVICE = pb.DESCRIPTOR.services_by_name["TrainerService"].full_name
-ABORT_SECONDS = 1.0  # an aborted call has this long to send its status
+ABORT_SECONDS = 3.0  # an aborted call has this long to send its status
 
 log = structlog.get_logger()
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
