@@ -101,6 +101,8 @@ async def stored_for(database: Database, tenant: str) -> dict[str, str]:
         await detection_jobs.add_recording(connection, tenant, recording)
         new = detection_jobs.NewJob(uuid7(), model_id, model["dataset_id"], {}, [], {})
         await detection_jobs.create(connection, tenant, new, {"created": {}})
+        # What waits for a trainer stays as it is; a pending job would be queued at any time.
+        await connection.execute("UPDATE detection_jobs SET status = 'queued' WHERE id = $1", new.id)
         annotation = await connection.fetchval(
             "SELECT id FROM annotations WHERE annotation_set_id = $1 LIMIT 1", built.annotation_set_id
         )

@@ -50,7 +50,8 @@ def test_every_variable_is_known() -> None:
     fields = {*GatewaySettings.model_fields, *TrainerSettings.model_fields}
     assert {f"EARMARK_{name.upper()}" for name in fields} <= VARIABLES
     others = VARIABLES - {f"EARMARK_{name.upper()}" for name in fields}
-    assert others == {"EARMARK_ADDRESS", "EARMARK_TEST_DATABASE_URL"}
+    of_clients = ("ADDRESS", "API_KEY", "CA", "CLIENT_CERTIFICATE", "CLIENT_KEY", "PROFILE")
+    assert others == {"EARMARK_TEST_DATABASE_URL", *(f"EARMARK_{name}" for name in of_clients)}
 
 
 @BOTH
