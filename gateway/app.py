@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from earmark.background import Background
+from earmark.gateway.audit import Audit
 from earmark.gateway.detection_counts import DetectionCounts
 from earmark.gateway.disk import Disk
 from earmark.gateway.errors import UnavailableError
@@ -44,6 +45,7 @@ class App:
     disk: Disk = field(default_factory=Disk)
     loop_watch: LoopWatch = field(default_factory=LoopWatch)
     detection_counts: DetectionCounts = field(default_factory=DetectionCounts)
+    audit: Audit = field(default_factory=Audit)
     # None if connections of clients are not encrypted.
     certificate: ServerCertificate | None = None
 

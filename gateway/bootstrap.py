@@ -7,6 +7,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from uuid import UUID
 
 from pydantic import Field
 from pydantic_settings import CliImplicitFlag
@@ -21,7 +22,7 @@ from earmark.storage.connecting import DatabaseSetupError
 from earmark.storage.database import Database, DatabaseUnavailableError
 from earmark.storage.embedded import DataDirectoryInUseError, EmbeddedPostgres, EmbeddedPostgresError
 from earmark.storage.migrations import migrate
-from earmark.storage.queries import api_keys
+from earmark.storage.queries import api_keys, audit_entries
 
 _CANNOT = (SettingsError, DatabaseSetupError, DatabaseUnavailableError, EmbeddedPostgresError)
 
@@ -48,10 +49,28 @@ async def bootstrap(settings: BootstrapSettings) -> str | None:
                 text, secret = generate()
                 key = (uuid7(), secret.lookup, secret.sha256)
                 await api_keys.create(connection, key, DEFAULT_TENANT, settings.name, ["admin"], None)
+                await audit_entries.add(connection, [_entry(key[0])])
             async with database.own_connection() as connection:
                 # Gateways that run demand keys from now on.
                 await bus.notify(connection, [api_keys.TOPIC])
     return text
+
+
+def _entry(key_id: UUID) -> audit_entries.NewEntry:
+    """Who reaches the database is known by the database only."""
+    return audit_entries.NewEntry(
+        id=uuid7(),
+        request_id=uuid7(),
+        seconds=0.0,
+        tenant=DEFAULT_TENANT,
+        api_key_id=None,
+        caller="",
+        address="",
+        rpc="earmark keys bootstrap",
+        ids=[("api_key_id", str(key_id))],
+        code="OK",
+        reason="",
+    )
 
 
 @asynccontextmanager

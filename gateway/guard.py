@@ -33,6 +33,14 @@ def scopes_of(method: str) -> frozenset[str]:
     return names
 
 
+def is_read(method: str) -> bool:
+    """Whether the scope READ is enough for the rpc.
+
+    Such an rpc changes nothing of a tenant, and shows nothing of the installation. Raises UnguardedError.
+    """
+    return "read" in scopes_of(method)
+
+
 def check_services(names: Iterable[str]) -> None:
     """Raises UnguardedError unless every rpc of these services states its scopes."""
     for name in names:

@@ -16,6 +16,7 @@ from grpc_status import rpc_status
 from uuid_utils import uuid7
 
 from earmark.gateway import wire
+from earmark.gateway.audit import Audit, AuditedCall
 from earmark.gateway.caller import Caller, address_of, begin_call
 from earmark.gateway.errors import (
     EarmarkError,
@@ -26,7 +27,7 @@ from earmark.gateway.errors import (
     UnavailableError,
 )
 from earmark.gateway.field_rules import check
-from earmark.gateway.guard import StandardServices, check_scope, scopes_of
+from earmark.gateway.guard import StandardServices, check_scope, is_read, scopes_of
 from earmark.gateway.keys import Keys
 from earmark.gateway.loop_watch import LoopWatch
 from earmark.gateway.shares import MESSAGE_BYTES as MESSAGE_BYTES_IN_WORK
@@ -53,6 +54,7 @@ class CallInterceptor(aio.ServerInterceptor):
         keys: Keys,
         shares: Shares,
         standard: StandardServices,
+        audit: Audit,
         *,
         idle_seconds: float,
     ) -> None:
@@ -60,6 +62,7 @@ class CallInterceptor(aio.ServerInterceptor):
         self._keys = keys
         self._shares = shares
         self._standard = standard
+        self._audit = audit
         self._idle_seconds = idle_seconds
         self._running: set[asyncio.Task[Any]] = set()
         # By rpc, which is asked for again with every call.
@@ -82,13 +85,18 @@ class CallInterceptor(aio.ServerInterceptor):
             if handler is None:
                 return None
             if method.startswith(OURS):
-                guard = _Guard(self._keys, scopes_of(method))
+                guard = _Guard(method, self._keys, scopes_of(method), self._audit, is_read=is_read(method))
                 wrapped = _Method(
                     method, handler, self._watch, guard, self._shares, self._idle_seconds
                 ).handler()
             else:
                 scopes = self._standard.scopes_of(method)
-                wrapped = handler if scopes is None else _guarded(handler, _Guard(self._keys, scopes))
+                # They change nothing.
+                wrapped = (
+                    handler
+                    if scopes is None
+                    else _guarded(handler, _Guard(method, self._keys, scopes, self._audit, is_read=True))
+                )
             self._wrapped[method] = wrapped
         self._remember(asyncio.current_task())
         return wrapped
@@ -103,16 +111,27 @@ class CallInterceptor(aio.ServerInterceptor):
 class _Guard:
     """Lets those call an rpc who have one of its scopes."""
 
-    def __init__(self, keys: Keys, scopes: frozenset[str]) -> None:
+    def __init__(
+        self, method: str, keys: Keys, scopes: frozenset[str], audit: Audit, *, is_read: bool
+    ) -> None:
         self.stream = keys.stream
+        self._method = method
         self._keys = keys
         self._scopes = scopes
+        self._audit = audit
+        self._is_read = is_read
 
-    async def begin(self, context: Context) -> Caller:
+    def call(self, context: Context, request_id: str) -> AuditedCall:
+        """A call that begins now."""
+        return self._audit.call(self._method, request_id, address_of(context.peer()), is_read=self._is_read)
+
+    async def begin(self, context: Context, call: AuditedCall) -> Caller:
         """Begins the call of who makes it. Raises if that is not allowed."""
-        caller = await self._keys.caller(context.invocation_metadata() or (), address_of(context.peer()))
+        caller = await self._keys.caller(context.invocation_metadata() or (), call.address)
+        call.caller = caller
         check_scope(caller, self._scopes)
         begin_call(caller)
+        call.let_in()
         return caller
 
 
@@ -120,21 +139,21 @@ def _guarded(handler: Any, guard: _Guard) -> Any:
     """The handler of a standard rpc, which is a unary or a bidirectional one, for those who may call it."""
 
     async def unary(request: Any, context: Context) -> Any:
-        request_id = str(uuid7())
-        try:
-            await guard.begin(context)
-        except Exception as error:  # noqa: BLE001 every error becomes a status of its call
-            await _abort(context, error, request_id)
-        return await handler.unary_unary(request, context)
+        with guard.call(context, str(uuid7())) as call:
+            try:
+                await guard.begin(context, call)
+            except Exception as error:  # noqa: BLE001 every error becomes a status of its call
+                await _abort(context, error, call)
+            return await handler.unary_unary(request, context)
 
     async def stream(requests: Any, context: Context) -> AsyncIterator[Any]:
-        request_id = str(uuid7())
-        try:
-            with guard.stream(await guard.begin(context)):
-                async for response in handler.stream_stream(requests, context):
-                    yield response
-        except Exception as error:  # noqa: BLE001 every error becomes a status of its call
-            await _abort(context, error, request_id)
+        with guard.call(context, str(uuid7())) as call:
+            try:
+                with guard.stream(await guard.begin(context, call)):
+                    async for response in handler.stream_stream(requests, context):
+                        yield response
+            except Exception as error:  # noqa: BLE001 every error becomes a status of its call
+                await _abort(context, error, call)
 
     coders = (handler.request_deserializer, handler.response_serializer)
     if handler.unary_unary:
@@ -169,34 +188,40 @@ class _Method:
     async def _unary(self, request: Any, context: Context) -> Any:
         request_id = _bind(self._name)
         context.set_trailing_metadata(_metadata(request_id))
-        try:
-            caller = await self._guard.begin(context)
-            # An upload, too, ends with its key.
-            with (
-                self._guard.stream(caller) if self._inner.request_streaming else _NOTHING,
-                self._share(request),
-            ):
-                return await self._watch.measured(self._reply(request, context), self._name)
-        except Exception as error:  # noqa: BLE001 every error becomes a status of its call
-            await _abort(context, error, request_id)
+        with self._guard.call(context, request_id) as call:
+            try:
+                caller = await self._guard.begin(context, call)
+                # An upload, too, ends with its key.
+                with (
+                    self._guard.stream(caller) if self._inner.request_streaming else _NOTHING,
+                    self._share(request),
+                ):
+                    reply = await self._watch.measured(self._reply(request, context, call), self._name)
+            except Exception as error:  # noqa: BLE001 every error becomes a status of its call
+                await _abort(context, error, call)
+            else:
+                call.ends("OK")
+                return reply
 
     async def _stream(self, request: Any, context: Context) -> AsyncIterator[Any]:
         request_id = _bind(self._name)
         context.set_trailing_metadata(_metadata(request_id))
-        try:
-            caller = await self._guard.begin(context)
-            with self._guard.stream(caller), self._share(request):
-                # A watch may run for days, so its id is sent at its beginning, too.
-                await context.send_initial_metadata(_metadata(request_id))
-                async with aclosing(self._replies(request, context)) as replies:
-                    while True:
-                        try:
-                            reply = await self._watch.measured(anext(replies), self._name)
-                        except StopAsyncIteration:
-                            return
-                        yield reply
-        except Exception as error:  # noqa: BLE001 every error becomes a status of its call
-            await _abort(context, error, request_id)
+        with self._guard.call(context, request_id) as call:
+            try:
+                caller = await self._guard.begin(context, call)
+                with self._guard.stream(caller), self._share(request):
+                    # A watch may run for days, so its id is sent at its beginning, too.
+                    await context.send_initial_metadata(_metadata(request_id))
+                    async with aclosing(self._replies(request, context, call)) as replies:
+                        while True:
+                            try:
+                                reply = await self._watch.measured(anext(replies), self._name)
+                            except StopAsyncIteration:
+                                call.ends("OK")
+                                return
+                            yield reply
+            except Exception as error:  # noqa: BLE001 every error becomes a status of its call
+                await _abort(context, error, call)
 
     def _share(self, request: Any) -> AbstractContextManager[None]:
         """Counts the call for its caller: a stream as one, any other by the bytes of a large message."""
@@ -206,26 +231,28 @@ class _Method:
             return _NOTHING
         return self._shares.taken(MESSAGE_BYTES_IN_WORK, len(request))
 
-    async def _reply(self, request: Any, context: Context) -> bytes:
+    async def _reply(self, request: Any, context: Context, call: AuditedCall) -> bytes:
         inner = self._inner.stream_unary or self._inner.unary_unary
-        serialized: bytes = self._inner.response_serializer(
-            await inner(await self._decoded(request), context)
-        )
+        reply = await inner(await self._decoded(request, call), context)
+        call.answers(reply)
+        serialized: bytes = self._inner.response_serializer(reply)
         return serialized
 
-    async def _replies(self, request: Any, context: Context) -> AsyncGenerator[bytes, None]:
+    async def _replies(
+        self, request: Any, context: Context, call: AuditedCall
+    ) -> AsyncGenerator[bytes, None]:
         inner = self._inner.stream_stream or self._inner.unary_stream
-        async with aclosing(inner(await self._decoded(request), context)) as responses:
+        async with aclosing(inner(await self._decoded(request, call), context)) as responses:
             async for response in responses:
                 yield self._inner.response_serializer(response)
 
-    async def _decoded(self, request: Any) -> Any:
+    async def _decoded(self, request: Any, call: AuditedCall) -> Any:
         """The checked message, or for a stream an iterator over its messages as they arrive."""
         if self._inner.request_streaming:
-            return self._each(request)
-        return await self._message(request)
+            return self._each(request, call)
+        return await self._message(request, call)
 
-    async def _each(self, requests: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+    async def _each(self, requests: AsyncIterator[bytes], call: AuditedCall) -> AsyncIterator[Message]:
         messages = aiter(requests)
         while True:
             # A read is not cancelled, because gRPC leaks then: it ends with the call.
@@ -236,30 +263,32 @@ class _Method:
                 raise StreamIdleError(self._idle_seconds)
             if (message := reading.result()) is None:
                 return
-            yield await self._message(message)
+            yield await self._message(message, call)
 
-    async def _message(self, message: bytes) -> Message:
+    async def _message(self, message: bytes, call: AuditedCall) -> Message:
         """Raises InvalidArgumentError for bytes that are no message, or that break its rules."""
         if len(message) > MESSAGE_BYTES:
             found = f"{len(message)} bytes, but at most {MESSAGE_BYTES} are accepted: send smaller parts"
             raise _invalid_message(f"the message has {found}")
         try:
             if len(message) > wire.SMALL_BYTES:
-                return await self._large_message(message)
+                return await self._large_message(message, call)
             decoded: Message = self._inner.request_deserializer(message)
         except DecodeError:
             raise _invalid_message(
                 "the bytes are no message of this rpc: use stubs of this contract"
             ) from None
+        call.asks(decoded)
         await check(decoded)
         return decoded
 
-    async def _large_message(self, message: bytes) -> Message:
+    async def _large_message(self, message: bytes, call: AuditedCall) -> Message:
         """Others run before and after it is decoded, which takes up to 15 ms."""
         await wire.check(message, _input_of(self._name))
         await asyncio.sleep(0)
         decoded: Message = self._inner.request_deserializer(message)
         await asyncio.sleep(0)
+        call.asks(decoded)
         await check(decoded)
         return decoded
 
@@ -289,12 +318,14 @@ def _metadata(request_id: str) -> tuple[tuple[str, str], ...]:
     return ((REQUEST_ID, request_id),)
 
 
-async def _abort(context: Context, error: Exception, request_id: str) -> None:
+async def _abort(context: Context, error: Exception, call: AuditedCall) -> None:
     # gRPC raises AbortError, an Exception, to end an aborted call. That call already has its status.
     if isinstance(error, aio.AbortError):
         raise error
-    status = rpc_status.to_status(_to_earmark_error(error, request_id).status())
-    trailing = (*status.trailing_metadata, *_metadata(request_id))
+    refused = _to_earmark_error(error, call.request_id)
+    call.ends(refused.code.name, refused.reason)
+    status = rpc_status.to_status(refused.status())
+    trailing = (*status.trailing_metadata, *_metadata(call.request_id))
     await context.abort(status.code, status.details, trailing)
 
 

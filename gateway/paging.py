@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -26,7 +27,8 @@ _ROW_BYTES = 5
 _LARGEST_NUMBER = (1 << 31) - 1
 
 Pair: TypeAlias = tuple[int, int]
-Position = TypeVar("Position", UUID, int, str, Pair)
+Moment: TypeAlias = tuple[datetime, UUID]
+Position = TypeVar("Position", UUID, int, str, Pair, Moment)
 Row = TypeVar("Row")
 M = TypeVar("M", bound=Message)
 
@@ -65,6 +67,11 @@ class PageRequest(Generic[Position]):
         """Parses the request of a list in order of a name in printable ASCII. Raises as `of` does."""
         return _parsed(request, _name)
 
+    @staticmethod
+    def by_time(request: Any) -> "PageRequest[Moment]":
+        """Parses the request of a list in order of a time and an id. Raises as `of` does."""
+        return _parsed(request, _moment)
+
     async def page(
         self,
         read: Callable[[Position | None, int], Awaitable[Sequence[Row]]],
@@ -97,8 +104,8 @@ class PageRequest(Generic[Position]):
             count = _fitting(room, PAGE_BYTES - room, len(messages))
 
     def _token(self, after: Position | None) -> str:
-        value = str(after) if isinstance(after, UUID) else after
-        return base64.urlsafe_b64encode(json.dumps([self._fingerprint, value]).encode()).decode()
+        text = json.dumps([self._fingerprint, after], default=str)
+        return base64.urlsafe_b64encode(text.encode()).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +152,16 @@ def _pair(value: object) -> Pair:
         raise TypeError(value)
     first, second = value
     return _number(first), _number(second)
+
+
+def _moment(value: object) -> Moment:
+    if not isinstance(value, list):
+        raise TypeError(value)
+    time, id_ = value
+    at = datetime.fromisoformat(time)
+    if at.tzinfo is None:
+        raise ValueError(value)
+    return at, UUID(str(id_))
 
 
 def _name(value: object) -> str:

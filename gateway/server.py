@@ -100,7 +100,12 @@ async def running(
         app = await _open(settings, stack, loop_watch or LoopWatch())
         standard = StandardServices(settings.reflection)
         calls = CallInterceptor(
-            app.loop_watch, app.keys, app.shares, standard, idle_seconds=settings.stream_idle_seconds
+            app.loop_watch,
+            app.keys,
+            app.shares,
+            standard,
+            app.audit,
+            idle_seconds=settings.stream_idle_seconds,
         )
         server = _server(*interceptors, calls)
         names = register(app, server)
@@ -108,7 +113,8 @@ async def running(
         states = _add_standard_services(server, names)
         # Before the dispatcher takes any work.
         port = _bind(server, settings, app.certificate)
-        # The calls have ended when this one writes the rest.
+        # The calls have ended when these write the rest.
+        await stack.enter_async_context(app.audit.writing(app.system, app.background))
         await stack.enter_async_context(app.detection_counts.writing(app.system, app.background))
         await stack.enter_async_context(Dispatcher(app))
         await server.start()

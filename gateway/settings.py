@@ -139,6 +139,9 @@ class GatewaySettings(BaseSettings):
         le=36500,
         description="After this time, all events of a finished job except the last are removed.",
     )
+    audit_days: float = Field(
+        365, ge=1, le=36500, description="After this time, entries of the audit log are removed."
+    )
     stop_grace_seconds: float = Field(
         5, ge=0, description="Time for running calls to finish when the gateway stops."
     )

@@ -23,7 +23,7 @@ from earmark.gateway.waits import wait_for_event
 from earmark.gateway.watching import topics
 from earmark.storage.database import Connection, DatabaseUnavailableError
 from earmark.storage.objects import ObjectStoreError
-from earmark.storage.queries import audio, detection_jobs, events, idempotency, training
+from earmark.storage.queries import audio, audit_entries, detection_jobs, events, idempotency, training
 from earmark.storage.queries.jobs import Jobs
 from earmark.storage.records import Job
 
@@ -35,6 +35,8 @@ BACKOFF_SECONDS = 0.5
 CLEAN_UP_SECONDS = 600.0
 # Of a recording that no detection job names.
 RECORDING_SECONDS = 86_400.0
+# So many old entries of the audit log are removed with one statement.
+AUDIT_ENTRIES = 5000
 GATEWAY_LOST = "its gateway was lost"
 
 
@@ -238,7 +240,16 @@ class Dispatcher:
             async with self._app.system.transaction() as connection:
                 deleted = await detection_jobs.delete_unused_recordings(connection, RECORDING_SECONDS)
         await events.compact(self._app.system, days)
+        await self._remove_old_audit_entries()
         await remove_orphans(self._app.system, self._app.objects)
+
+    async def _remove_old_audit_entries(self) -> None:
+        deleted = AUDIT_ENTRIES
+        while deleted == AUDIT_ENTRIES:
+            async with self._app.system.connection() as connection:
+                deleted = await audit_entries.delete_old(
+                    connection, self._app.settings.audit_days, AUDIT_ENTRIES
+                )
 
 
 async def _cancel_all(tasks: Iterable[asyncio.Task[None]]) -> None:

@@ -4,12 +4,13 @@ from typing import Any
 
 from earmark.gateway.convert.background import task_message
 from earmark.gateway.convert.trainers import trainer_message
+from earmark.gateway.services.audit import AuditService
 from earmark.gateway.services.keys import KeyService
 from earmark.storage.queries import audio, training
 from earmark.v1 import admin_service_pb2 as pb
 
 
-class AdminService(KeyService):
+class AdminService(KeyService, AuditService):
     """Shows those who run Earmark its machines, and how much work there is for them."""
 
     async def GetCapacity(self, _request: pb.GetCapacityRequest, _: Any) -> pb.GetCapacityResponse:
@@ -52,6 +53,9 @@ class AdminService(KeyService):
             max_unfinished_upload_bytes=self._app.scratch.limit,
             long_calls_running=self._app.lane.queue.running,
             long_calls_waiting=self._app.lane.queue.waiting,
+            audit_entries_waiting=self._app.audit.waiting,
+            audit_entries_lost=self._app.audit.lost,
+            refusals_left_out=self._app.audit.refusals.left_out,
         )
 
 

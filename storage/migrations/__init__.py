@@ -19,7 +19,9 @@ _TABLES_WITHOUT_RIGHTS = """
     SELECT string_agg(relname, ', ') FROM pg_class
     WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND NOT (
         has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
-        AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE')
+        AND has_table_privilege(oid, 'DELETE')
+        -- Nobody may change the entries of the audit log.
+        AND (has_table_privilege(oid, 'UPDATE') OR relname = 'audit_entries')
     )
 """
 _BYPASSES = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = session_user"

@@ -204,6 +204,10 @@ async def test_beyond_loopback_a_key_is_needed_and_bootstrap_makes_it(
             pb.ListApiKeysRequest(), metadata=bearer(key)
         )
         assert [list(k.scopes) for k in shown.api_keys] == [[Scope.SCOPE_ADMIN]]
+        recorded = await AdminServiceStub(gateway.channel).ListAuditEntries(
+            pb.ListAuditEntriesRequest(rpc="earmark keys bootstrap"), metadata=bearer(key)
+        )
+        assert [one.value for entry in recorded.entries for one in entry.ids] == [shown.api_keys[0].id]
         assert await bootstrap(settings) is None
         await refused(listed(gateway, bearer(key)), "PERMISSION_DENIED", "SCOPE_MISSING")
 

@@ -95,7 +95,7 @@ class GetLoadRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetLoadResponse(_message.Message):
-    __slots__ = ("largest_lag_ms", "longest_step_ms", "longest_step_rpc", "uploads", "downloads", "detections", "watches", "unfinished_upload_bytes", "max_unfinished_upload_bytes", "long_calls_running", "long_calls_waiting")
+    __slots__ = ("largest_lag_ms", "longest_step_ms", "longest_step_rpc", "uploads", "downloads", "detections", "watches", "unfinished_upload_bytes", "max_unfinished_upload_bytes", "long_calls_running", "long_calls_waiting", "audit_entries_waiting", "audit_entries_lost", "refusals_left_out")
     LARGEST_LAG_MS_FIELD_NUMBER: _ClassVar[int]
     LONGEST_STEP_MS_FIELD_NUMBER: _ClassVar[int]
     LONGEST_STEP_RPC_FIELD_NUMBER: _ClassVar[int]
@@ -107,6 +107,9 @@ class GetLoadResponse(_message.Message):
     MAX_UNFINISHED_UPLOAD_BYTES_FIELD_NUMBER: _ClassVar[int]
     LONG_CALLS_RUNNING_FIELD_NUMBER: _ClassVar[int]
     LONG_CALLS_WAITING_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_ENTRIES_WAITING_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_ENTRIES_LOST_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     largest_lag_ms: int
     longest_step_ms: int
     longest_step_rpc: str
@@ -118,7 +121,10 @@ class GetLoadResponse(_message.Message):
     max_unfinished_upload_bytes: int
     long_calls_running: int
     long_calls_waiting: int
-    def __init__(self, largest_lag_ms: _Optional[int] = ..., longest_step_ms: _Optional[int] = ..., longest_step_rpc: _Optional[str] = ..., uploads: _Optional[int] = ..., downloads: _Optional[int] = ..., detections: _Optional[int] = ..., watches: _Optional[int] = ..., unfinished_upload_bytes: _Optional[int] = ..., max_unfinished_upload_bytes: _Optional[int] = ..., long_calls_running: _Optional[int] = ..., long_calls_waiting: _Optional[int] = ...) -> None: ...
+    audit_entries_waiting: int
+    audit_entries_lost: int
+    refusals_left_out: int
+    def __init__(self, largest_lag_ms: _Optional[int] = ..., longest_step_ms: _Optional[int] = ..., longest_step_rpc: _Optional[str] = ..., uploads: _Optional[int] = ..., downloads: _Optional[int] = ..., detections: _Optional[int] = ..., watches: _Optional[int] = ..., unfinished_upload_bytes: _Optional[int] = ..., max_unfinished_upload_bytes: _Optional[int] = ..., long_calls_running: _Optional[int] = ..., long_calls_waiting: _Optional[int] = ..., audit_entries_waiting: _Optional[int] = ..., audit_entries_lost: _Optional[int] = ..., refusals_left_out: _Optional[int] = ...) -> None: ...
 
 class Tenant(_message.Message):
     __slots__ = ("id", "display_name", "created_at")
@@ -263,3 +269,65 @@ class RevokeApiKeyResponse(_message.Message):
     API_KEY_FIELD_NUMBER: _ClassVar[int]
     api_key: ApiKey
     def __init__(self, api_key: _Optional[_Union[ApiKey, _Mapping]] = ...) -> None: ...
+
+class AuditEntry(_message.Message):
+    __slots__ = ("request_id", "called_at", "tenant_id", "api_key_id", "caller", "address", "rpc", "ids", "code", "reason", "left_out")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CALLED_AT_FIELD_NUMBER: _ClassVar[int]
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    API_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    CALLER_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    RPC_FIELD_NUMBER: _ClassVar[int]
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    called_at: _timestamp_pb2.Timestamp
+    tenant_id: str
+    api_key_id: str
+    caller: str
+    address: str
+    rpc: str
+    ids: _containers.RepeatedCompositeFieldContainer[AuditedId]
+    code: str
+    reason: str
+    left_out: int
+    def __init__(self, request_id: _Optional[str] = ..., called_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., tenant_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., caller: _Optional[str] = ..., address: _Optional[str] = ..., rpc: _Optional[str] = ..., ids: _Optional[_Iterable[_Union[AuditedId, _Mapping]]] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ..., left_out: _Optional[int] = ...) -> None: ...
+
+class AuditedId(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: str
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+
+class ListAuditEntriesRequest(_message.Message):
+    __slots__ = ("tenant_id", "api_key_id", "rpc", "code", "since", "until", "page_size", "page_token")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    API_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    RPC_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    api_key_id: str
+    rpc: str
+    code: str
+    since: _timestamp_pb2.Timestamp
+    until: _timestamp_pb2.Timestamp
+    page_size: int
+    page_token: str
+    def __init__(self, tenant_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., rpc: _Optional[str] = ..., code: _Optional[str] = ..., since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., until: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListAuditEntriesResponse(_message.Message):
+    __slots__ = ("entries", "next_page_token")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[AuditEntry]
+    next_page_token: str
+    def __init__(self, entries: _Optional[_Iterable[_Union[AuditEntry, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...

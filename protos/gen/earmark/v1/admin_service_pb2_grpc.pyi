@@ -98,6 +98,13 @@ class AdminServiceStub:
 
         grpcurl -plaintext -d '{"api_key_id": "019a9f60-0c1d-7b22-8e4f-3a5b6c7d8e99"}' localhost:50051 earmark.v1.AdminService/RevokeApiKey
     """
+    ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListAuditEntriesRequest, _admin_service_pb2.ListAuditEntriesResponse]
+    """Lists the audit log of all tenants, newest first: every call of an rpc for which SCOPE_READ is not enough, refused
+    calls, and the first read of a key from an address within an hour. An entry is there within a second of the end of
+    its call. Nothing changes an entry.
+
+        grpcurl -plaintext -d '{"tenant_id": "support", "rpc": "DeleteDataset"}' localhost:50051 earmark.v1.AdminService/ListAuditEntries
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -168,6 +175,13 @@ class AdminServiceAsyncStub(AdminServiceStub):
     nothing.
 
         grpcurl -plaintext -d '{"api_key_id": "019a9f60-0c1d-7b22-8e4f-3a5b6c7d8e99"}' localhost:50051 earmark.v1.AdminService/RevokeApiKey
+    """
+    ListAuditEntries: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListAuditEntriesRequest, _admin_service_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
+    """Lists the audit log of all tenants, newest first: every call of an rpc for which SCOPE_READ is not enough, refused
+    calls, and the first read of a key from an address within an hour. An entry is there within a second of the end of
+    its call. Nothing changes an entry.
+
+        grpcurl -plaintext -d '{"tenant_id": "support", "rpc": "DeleteDataset"}' localhost:50051 earmark.v1.AdminService/ListAuditEntries
     """
 
 class AdminServiceServicer:
@@ -291,6 +305,18 @@ class AdminServiceServicer:
         nothing.
 
             grpcurl -plaintext -d '{"api_key_id": "019a9f60-0c1d-7b22-8e4f-3a5b6c7d8e99"}' localhost:50051 earmark.v1.AdminService/RevokeApiKey
+        """
+
+    def ListAuditEntries(
+        self,
+        request: _admin_service_pb2.ListAuditEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListAuditEntriesResponse, _abc.Awaitable[_admin_service_pb2.ListAuditEntriesResponse]]:
+        """Lists the audit log of all tenants, newest first: every call of an rpc for which SCOPE_READ is not enough, refused
+        calls, and the first read of a key from an address within an hour. An entry is there within a second of the end of
+        its call. Nothing changes an entry.
+
+            grpcurl -plaintext -d '{"tenant_id": "support", "rpc": "DeleteDataset"}' localhost:50051 earmark.v1.AdminService/ListAuditEntries
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
