@@ -29,6 +29,7 @@ from earmark.gateway.field_rules import check
 from earmark.gateway.guard import StandardServices, check_scope, scopes_of
 from earmark.gateway.keys import Keys
 from earmark.gateway.loop_watch import LoopWatch
+from earmark.gateway.quotas import Quotas
 from earmark.gateway.shares import MESSAGE_BYTES as MESSAGE_BYTES_IN_WORK
 from earmark.gateway.shares import Shares, kind_of_stream
 from earmark.storage.database import NUL_IN_TEXT, DatabaseUnavailableError
@@ -52,6 +53,7 @@ class CallInterceptor(aio.ServerInterceptor):
         watch: LoopWatch,
         keys: Keys,
         shares: Shares,
+        quotas: Quotas,
         standard: StandardServices,
         *,
         idle_seconds: float,
@@ -59,6 +61,7 @@ class CallInterceptor(aio.ServerInterceptor):
         self._watch = watch
         self._keys = keys
         self._shares = shares
+        self._quotas = quotas
         self._standard = standard
         self._idle_seconds = idle_seconds
         self._running: set[asyncio.Task[Any]] = set()
@@ -82,13 +85,14 @@ class CallInterceptor(aio.ServerInterceptor):
             if handler is None:
                 return None
             if method.startswith(OURS):
-                guard = _Guard(self._keys, scopes_of(method))
+                guard = _Guard(self._keys, self._quotas, scopes_of(method))
                 wrapped = _Method(
                     method, handler, self._watch, guard, self._shares, self._idle_seconds
                 ).handler()
             else:
                 scopes = self._standard.scopes_of(method)
-                wrapped = handler if scopes is None else _guarded(handler, _Guard(self._keys, scopes))
+                guard = _Guard(self._keys, self._quotas, scopes or frozenset())
+                wrapped = handler if scopes is None else _guarded(handler, guard)
             self._wrapped[method] = wrapped
         self._remember(asyncio.current_task())
         return wrapped
@@ -101,16 +105,19 @@ class CallInterceptor(aio.ServerInterceptor):
 
 
 class _Guard:
-    """Lets those call an rpc who have one of its scopes."""
+    """Lets those call an rpc who have one of its scopes, as often as their tenant may."""
 
-    def __init__(self, keys: Keys, scopes: frozenset[str]) -> None:
+    def __init__(self, keys: Keys, quotas: Quotas, scopes: frozenset[str]) -> None:
         self.stream = keys.stream
         self._keys = keys
+        self._quotas = quotas
         self._scopes = scopes
 
     async def begin(self, context: Context) -> Caller:
         """Begins the call of who makes it. Raises if that is not allowed."""
         caller = await self._keys.caller(context.invocation_metadata() or (), address_of(context.peer()))
+        # Also what is refused costs something.
+        self._quotas.admit(caller.tenant)
         check_scope(caller, self._scopes)
         begin_call(caller)
         return caller

@@ -22,6 +22,7 @@ from earmark.gateway.interceptors import MESSAGE_BYTES, CallInterceptor
 from earmark.gateway.keys import Keys
 from earmark.gateway.lane import Lane
 from earmark.gateway.loop_watch import LoopWatch
+from earmark.gateway.quotas import Quotas
 from earmark.gateway.services import register
 from earmark.gateway.settings import GatewaySettings
 from earmark.gateway.shares import Scratch, Shares
@@ -99,9 +100,8 @@ async def running(
     async with AsyncExitStack() as stack:
         app = await _open(settings, stack, loop_watch or LoopWatch())
         standard = StandardServices(settings.reflection)
-        calls = CallInterceptor(
-            app.loop_watch, app.keys, app.shares, standard, idle_seconds=settings.stream_idle_seconds
-        )
+        idle = settings.stream_idle_seconds
+        calls = CallInterceptor(app.loop_watch, app.keys, app.shares, app.quotas, standard, idle_seconds=idle)
         server = _server(*interceptors, calls)
         names = register(app, server)
         check_services(names)
@@ -167,7 +167,9 @@ async def _open(settings: GatewaySettings, stack: AsyncExitStack, loop_watch: Lo
     disk = await _watched_disk(settings, objects, background, stack)
     keys = Keys(system, bus, settings.host)
     await stack.enter_async_context(keys.watched(background))
-    shares = Shares(settings.caller_limits, settings.max_tenant_callers)
+    quotas = Quotas(system, bus, settings.tenant_limits)
+    await stack.enter_async_context(quotas.followed(background))
+    shares = Shares(settings.caller_limits, settings.max_tenant_callers, lambda name: quotas.of(name).streams)
     scratch = Scratch(settings.max_unfinished_upload_mb << 20)
     return App(
         settings,
@@ -178,6 +180,7 @@ async def _open(settings: GatewaySettings, stack: AsyncExitStack, loop_watch: Lo
         objects,
         trainers,
         keys,
+        quotas,
         shares,
         scratch,
         background=background,

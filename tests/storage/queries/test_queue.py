@@ -39,7 +39,7 @@ async def queue(connection: Connection, tenant: str, jobs: int) -> list[UUID]:
     return ids
 
 
-async def claim(connection: Connection, limit: int | None = None):
+async def claim(connection: Connection, limit: int = 0):
     return await training.claim(connection, "trainer:1", 60, EVENT, limit, frontend="")
 
 
