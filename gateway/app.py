@@ -12,6 +12,7 @@ from earmark.gateway.fleet.trainers import Trainers
 from earmark.gateway.keys import Keys
 from earmark.gateway.lane import Lane
 from earmark.gateway.loop_watch import LoopWatch
+from earmark.gateway.quotas import Quotas
 from earmark.gateway.settings import GatewaySettings
 from earmark.gateway.shares import Scratch, Shares
 from earmark.storage.bus import Bus
@@ -38,6 +39,7 @@ class App:
     objects: ObjectStore
     trainers: Trainers
     keys: Keys
+    quotas: Quotas
     shares: Shares
     scratch: Scratch
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

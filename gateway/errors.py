@@ -266,13 +266,22 @@ class UnavailableError(EarmarkError):
 
 
 class QuotaError(EarmarkError):
-    """The tenant has reached a limit; `subject` names the limit, such as "tenant/waiting_jobs"."""
+    """A limit is reached; `subject` names it, such as "tenant/support/waiting_training_jobs"."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "QUOTA_EXCEEDED"
 
-    def __init__(self, subject: str, limit: int, message: str, retry_seconds: float) -> None:
-        super().__init__(message, {"limit": str(limit)})
+    def __init__(
+        self,
+        subject: str,
+        limit: int,
+        message: str,
+        retry_seconds: float | None = None,
+        *,
+        used: int | None = None,
+    ) -> None:
+        """`retry_seconds`: None if waiting does not help. `used`: how much of the limit is in use."""
+        super().__init__(message, {"limit": str(limit)} | ({} if used is None else {"used": str(used)}))
         self.subject = subject
         self.retry_seconds = retry_seconds
 
@@ -280,7 +289,8 @@ class QuotaError(EarmarkError):
         violation = error_details_pb2.QuotaFailure.Violation(
             subject=_clipped(self.subject, NAME_BYTES), description=self.message
         )
-        return [error_details_pb2.QuotaFailure(violations=[violation]), _retry_info(self.retry_seconds)]
+        failure = error_details_pb2.QuotaFailure(violations=[violation])
+        return [failure] if self.retry_seconds is None else [failure, _retry_info(self.retry_seconds)]
 
 
 class StreamIdleError(EarmarkError):

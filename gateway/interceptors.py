@@ -30,6 +30,7 @@ from earmark.gateway.field_rules import check
 from earmark.gateway.guard import StandardServices, check_scope, is_read, scopes_of
 from earmark.gateway.keys import Keys
 from earmark.gateway.loop_watch import LoopWatch
+from earmark.gateway.quotas import Quotas
 from earmark.gateway.shares import MESSAGE_BYTES as MESSAGE_BYTES_IN_WORK
 from earmark.gateway.shares import Shares, kind_of_stream
 from earmark.storage.database import NUL_IN_TEXT, DatabaseUnavailableError
@@ -53,6 +54,7 @@ class CallInterceptor(aio.ServerInterceptor):
         watch: LoopWatch,
         keys: Keys,
         shares: Shares,
+        quotas: Quotas,
         standard: StandardServices,
         audit: Audit,
         *,
@@ -61,6 +63,7 @@ class CallInterceptor(aio.ServerInterceptor):
         self._watch = watch
         self._keys = keys
         self._shares = shares
+        self._quotas = quotas
         self._standard = standard
         self._audit = audit
         self._idle_seconds = idle_seconds
@@ -85,21 +88,21 @@ class CallInterceptor(aio.ServerInterceptor):
             if handler is None:
                 return None
             if method.startswith(OURS):
-                guard = _Guard(method, self._keys, scopes_of(method), self._audit, is_read=is_read(method))
+                guard = self._guard(method, scopes_of(method), is_read=is_read(method))
                 wrapped = _Method(
                     method, handler, self._watch, guard, self._shares, self._idle_seconds
                 ).handler()
             else:
                 scopes = self._standard.scopes_of(method)
                 # They change nothing.
-                wrapped = (
-                    handler
-                    if scopes is None
-                    else _guarded(handler, _Guard(method, self._keys, scopes, self._audit, is_read=True))
-                )
+                guard = self._guard(method, scopes or frozenset(), is_read=True)
+                wrapped = handler if scopes is None else _guarded(handler, guard)
             self._wrapped[method] = wrapped
         self._remember(asyncio.current_task())
         return wrapped
+
+    def _guard(self, method: str, scopes: frozenset[str], *, is_read: bool) -> "_Guard":
+        return _Guard(method, self._keys, self._quotas, scopes, self._audit, is_read=is_read)
 
     def _remember(self, task: asyncio.Task[Any] | None) -> None:
         """Tracks the task of a call. gRPC asks for the handler in the same task that then runs the call."""
@@ -109,14 +112,22 @@ class CallInterceptor(aio.ServerInterceptor):
 
 
 class _Guard:
-    """Lets those call an rpc who have one of its scopes."""
+    """Lets those call an rpc who have one of its scopes, as often as their tenant may."""
 
     def __init__(
-        self, method: str, keys: Keys, scopes: frozenset[str], audit: Audit, *, is_read: bool
+        self,
+        method: str,
+        keys: Keys,
+        quotas: Quotas,
+        scopes: frozenset[str],
+        audit: Audit,
+        *,
+        is_read: bool,
     ) -> None:
         self.stream = keys.stream
         self._method = method
         self._keys = keys
+        self._quotas = quotas
         self._scopes = scopes
         self._audit = audit
         self._is_read = is_read
@@ -129,6 +140,8 @@ class _Guard:
         """Begins the call of who makes it. Raises if that is not allowed."""
         caller = await self._keys.caller(context.invocation_metadata() or (), call.address)
         call.caller = caller
+        # Also what is refused costs something.
+        self._quotas.admit(caller.tenant)
         check_scope(caller, self._scopes)
         begin_call(caller)
         call.let_in()

@@ -22,6 +22,7 @@ from earmark.gateway.interceptors import MESSAGE_BYTES, CallInterceptor
 from earmark.gateway.keys import Keys
 from earmark.gateway.lane import Lane
 from earmark.gateway.loop_watch import LoopWatch
+from earmark.gateway.quotas import Quotas
 from earmark.gateway.services import register
 from earmark.gateway.settings import GatewaySettings
 from earmark.gateway.shares import Scratch, Shares
@@ -103,6 +104,7 @@ async def running(
             app.loop_watch,
             app.keys,
             app.shares,
+            app.quotas,
             standard,
             app.audit,
             idle_seconds=settings.stream_idle_seconds,
@@ -173,7 +175,9 @@ async def _open(settings: GatewaySettings, stack: AsyncExitStack, loop_watch: Lo
     disk = await _watched_disk(settings, objects, background, stack)
     keys = Keys(system, bus, settings.host)
     await stack.enter_async_context(keys.watched(background))
-    shares = Shares(settings.caller_limits, settings.max_tenant_callers)
+    quotas = Quotas(system, bus, settings.tenant_limits)
+    await stack.enter_async_context(quotas.followed(background))
+    shares = Shares(settings.caller_limits, settings.max_tenant_callers, lambda name: quotas.of(name).streams)
     scratch = Scratch(settings.max_unfinished_upload_mb << 20)
     return App(
         settings,
@@ -184,6 +188,7 @@ async def _open(settings: GatewaySettings, stack: AsyncExitStack, loop_watch: Lo
         objects,
         trainers,
         keys,
+        quotas,
         shares,
         scratch,
         background=background,

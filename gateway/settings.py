@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from earmark.configuration import SettingsError
 from earmark.gateway.fleet.addresses import parse
 from earmark.gateway.fleet.links import Links, open_links
+from earmark.gateway.quotas import Limits
 from earmark.storage import urls
 from earmark.storage.sources import Sources
 from earmark.tls import ServerTls, pair_of, source
@@ -108,6 +109,27 @@ class GatewaySettings(BaseSettings):
     max_training_jobs: int = Field(
         0, ge=0, description="Jobs of a tenant that may train at once; 0 for no limit."
     )
+    max_detection_jobs: int = Field(
+        0, ge=0, description="Detection jobs of a tenant that may run at once; 0 for no limit."
+    )
+    max_tenant_storage_mb: int = Field(
+        0, ge=0, description="MiB of audio and models that a tenant may store; 0 for no limit."
+    )
+    max_tenant_audio_hours: int = Field(
+        0, ge=0, description="Hours of audio files that a tenant may have; 0 for no limit."
+    )
+    max_tenant_files: int = Field(
+        0, ge=0, description="Audio files and recordings that a tenant may have; 0 for no limit."
+    )
+    max_tenant_detection_seconds: int = Field(
+        0, ge=0, description="Seconds of audio that a tenant may search in a day (UTC); 0 for no limit."
+    )
+    max_tenant_streams: int = Field(
+        0, ge=0, description="Streams that a tenant may have in a gateway at once; 0 for no limit."
+    )
+    max_tenant_requests: int = Field(
+        0, ge=0, description="Requests a second that a tenant may make to a gateway; 0 for no limit."
+    )
     max_caller_uploads: int = Field(50, ge=1, description="Uploads that a caller may have at once.")
     max_caller_downloads: int = Field(100, ge=1, description="Downloads that a caller may have at once.")
     max_caller_detections: int = Field(100, ge=1, description="Detections that a caller may have at once.")
@@ -176,6 +198,22 @@ class GatewaySettings(BaseSettings):
             "watches": self.max_caller_watches,
             "message_bytes": self.max_caller_message_mb << 20,
         }
+
+    @property
+    def tenant_limits(self) -> Limits:
+        """What a tenant without a quota of its own may use."""
+        return Limits(
+            storage_bytes=self.max_tenant_storage_mb << 20,
+            audio_seconds=self.max_tenant_audio_hours * 3600,
+            files=self.max_tenant_files,
+            waiting_training_jobs=self.max_waiting_jobs,
+            running_training_jobs=self.max_training_jobs,
+            waiting_detection_jobs=self.max_waiting_jobs,
+            running_detection_jobs=self.max_detection_jobs,
+            detection_seconds_per_day=self.max_tenant_detection_seconds,
+            streams=self.max_tenant_streams,
+            requests_per_second=self.max_tenant_requests,
+        )
 
     @property
     def sources(self) -> Sources:

@@ -1,7 +1,7 @@
 """What one caller, or one tenant, may use of a gateway at once, so that others are served beside it."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from earmark.gateway.caller import current
@@ -27,10 +27,19 @@ def kind_of_stream(method: str) -> str:
 class Shares:
     """Counts what callers use, and refuses what exceeds the limits of one caller or of one tenant's keys."""
 
-    def __init__(self, limits: Mapping[str, int], callers_per_tenant: int = 1) -> None:
-        """`limits`: of a caller. The keys of a tenant together may have as much as so many callers."""
+    def __init__(
+        self,
+        limits: Mapping[str, int],
+        callers_per_tenant: int = 1,
+        streams_of: Callable[[str], int] = lambda _: 0,
+    ) -> None:
+        """`limits`: of a caller. The keys of a tenant together may have as much as so many callers.
+
+        `streams_of`: how many streams of all kinds a tenant may have; 0 for any number.
+        """
         self._limits = limits
         self._callers_per_tenant = callers_per_tenant
+        self._streams_of = streams_of
         self._used: Counter[tuple[str, str]] = Counter()
         # Of all callers together.
         self.totals: Counter[str] = Counter()
@@ -39,33 +48,44 @@ class Shares:
     def taken(self, kind: str, amount: int = 1) -> Iterator[None]:
         """Counts `amount` for the current caller inside the block. Raises QuotaError."""
         by, limit = current(), self._limits[kind]
+        tenant = f"tenant/{by.tenant}"
         self._check(by.share, kind, amount, limit, "caller")
-        owners = [by.share]
+        counted = [(by.share, kind)]
         if by.key_id is not None:
-            self._check(by.turn, kind, amount, limit * self._callers_per_tenant, "tenant")
-            owners.append(by.turn)
-        self._count(owners, kind, amount)
+            self._check(tenant, kind, amount, limit * self._callers_per_tenant, tenant)
+            counted.append((tenant, kind))
+        if kind != MESSAGE_BYTES:
+            if streams := self._streams_of(by.tenant):
+                self._check(tenant, "streams", amount, streams, tenant)
+            counted.append((tenant, "streams"))
+        self._count(counted, kind, amount)
         try:
             yield
         finally:
-            self._count(owners, kind, -amount)
+            self._count(counted, kind, -amount)
+
+    def streams(self, tenant: str) -> int:
+        """How many streams of all kinds the tenant has."""
+        return self._used[f"tenant/{tenant}", "streams"]
 
     def _check(self, owner: str, kind: str, amount: int, limit: int, who: str) -> None:
-        if self._used[owner, kind] + amount > limit:
-            what = kind.replace("_", " ")
+        used = self._used[owner, kind]
+        if used + amount > limit:
+            what, whose = kind.replace("_", " "), who.partition("/")[0]
             raise QuotaError(
                 f"{who}/{kind}",
                 limit,
-                f"a {who} may have {limit} {what} at a time, and no more: wait until some end",
+                f"a {whose} may have {limit} {what} at a time, and no more: wait until some end",
                 RETRY_SECONDS,
+                used=used,
             )
 
-    def _count(self, owners: Sequence[str], kind: str, amount: int) -> None:
+    def _count(self, counted: Sequence[tuple[str, str]], kind: str, amount: int) -> None:
         self.totals[kind] += amount
-        for owner in owners:
-            self._used[owner, kind] += amount
-            if not self._used[owner, kind]:
-                del self._used[owner, kind]
+        for each in counted:
+            self._used[each] += amount
+            if not self._used[each]:
+                del self._used[each]
 
 
 class Scratch:

@@ -361,6 +361,25 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """What a tenant may use: a row of tenant_quotas. 0: any amount; None: as the gateway's settings say.
+
+    `streams` and `requests_per_second` are of each gateway.
+    """
+
+    storage_bytes: int | None = None
+    audio_seconds: int | None = None
+    files: int | None = None
+    waiting_training_jobs: int | None = None
+    running_training_jobs: int | None = None
+    waiting_detection_jobs: int | None = None
+    running_detection_jobs: int | None = None
+    detection_seconds_per_day: int | None = None
+    streams: int | None = None
+    requests_per_second: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKey:
     """A row of api_keys without the hash. `lookup` is the part of the key that is not secret."""
 

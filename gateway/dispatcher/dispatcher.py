@@ -23,7 +23,15 @@ from earmark.gateway.waits import wait_for_event
 from earmark.gateway.watching import topics
 from earmark.storage.database import Connection, DatabaseUnavailableError
 from earmark.storage.objects import ObjectStoreError
-from earmark.storage.queries import audio, audit_entries, detection_jobs, events, idempotency, training
+from earmark.storage.queries import (
+    audio,
+    audit_entries,
+    detection_jobs,
+    events,
+    idempotency,
+    quotas,
+    training,
+)
 from earmark.storage.queries.jobs import Jobs
 from earmark.storage.records import Job
 
@@ -127,7 +135,7 @@ class Dispatcher:
                 trainer.address,
                 settings.lease_seconds,
                 event,
-                settings.max_training_jobs or None,
+                self._app.quotas.defaults.running_training_jobs,
                 frontend=trainer.capacity.frontend,
             )
         if job is None:
@@ -138,9 +146,16 @@ class Dispatcher:
 
     async def _start_detection(self, trainer: Trainer) -> bool:
         event = event_bodies.status_changed("queued", "processing", "given to a trainer", "detection")
-        lease = self._app.settings.lease_seconds
+        lease, limits = self._app.settings.lease_seconds, self._app.quotas.defaults
         async with self._app.system.transaction() as connection:
-            job = await detection_jobs.claim(connection, trainer.address, lease, event)
+            job = await detection_jobs.claim(
+                connection,
+                trainer.address,
+                lease,
+                event,
+                limits.running_detection_jobs,
+                limits.detection_seconds_per_day,
+            )
         if job is None:
             return False
         self._publish([job])
@@ -241,6 +256,7 @@ class Dispatcher:
                 deleted = await detection_jobs.delete_unused_recordings(connection, RECORDING_SECONDS)
         await events.compact(self._app.system, days)
         await self._remove_old_audit_entries()
+        await quotas.compact(self._app.system)
         await remove_orphans(self._app.system, self._app.objects)
 
     async def _remove_old_audit_entries(self) -> None:

@@ -5,12 +5,12 @@ from typing import Any
 from earmark.gateway.convert.background import task_message
 from earmark.gateway.convert.trainers import trainer_message
 from earmark.gateway.services.audit import AuditService
-from earmark.gateway.services.keys import KeyService
+from earmark.gateway.services.tenants import TenantService
 from earmark.storage.queries import audio, training
 from earmark.v1 import admin_service_pb2 as pb
 
 
-class AdminService(KeyService, AuditService):
+class AdminService(TenantService, AuditService):
     """Shows those who run Earmark its machines, and how much work there is for them."""
 
     async def GetCapacity(self, _request: pb.GetCapacityRequest, _: Any) -> pb.GetCapacityResponse:

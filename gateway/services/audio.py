@@ -56,6 +56,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
             return earlier
         async with self._app.database.connection() as connection:
             await lookup.check_dataset(connection, UUID(metadata.dataset_id))
+            await self._app.quotas.check_room(connection, tenant(), metadata.size_bytes)
         folder = self._app.settings.data_dir / "uploads"
         async with (
             self._app.disk.room_for(metadata.size_bytes),
@@ -202,6 +203,7 @@ class AudioService(audio_service_pb2_grpc.AudioServiceServicer):
             if not created:
                 raise NotFoundError("dataset", metadata.dataset_id)
             audio_file = await lookup.audio_file(connection, audio_file_id)
+            await self._app.quotas.check_stored(connection, tenant(), metadata.size_bytes)
             return pb.UploadAudioResponse(audio_file=audio_file_message(audio_file))
 
         response = await run_once(self._app.database, metadata, pb.UploadAudioResponse, insert)

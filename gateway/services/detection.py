@@ -8,11 +8,12 @@ import structlog
 from grpc import aio
 
 from earmark.gateway import lookup
-from earmark.gateway.caller import current
+from earmark.gateway.caller import current, tenant
 from earmark.gateway.convert.detections import detect_start_request, detect_summary_response
 from earmark.gateway.errors import EarmarkError, FieldViolation, InvalidArgumentError
 from earmark.gateway.fleet.failures import error_of_model, failure_of
 from earmark.gateway.fleet.trainers import Trainer, TrainerLostError, send, unavailable
+from earmark.gateway.quotas import Quotas
 from earmark.gateway.rules.detection import check_types
 from earmark.gateway.rules.models import check_usable
 from earmark.gateway.services.comparison import ComparisonService
@@ -38,11 +39,38 @@ class DetectionService(DetectionJobService, EvaluationService, ComparisonService
             model = await lookup.named_model(connection, start.model_id)
         check_usable(model)
         check_types(start.config, model.id, model.artifact_types, "start.config")
+        self._app.quotas.check_search(tenant())
         trainer = self._app.trainers.pick_for_detection()
+        searched = _Searched(self._app.quotas, tenant(), start)
         async for response in _detect(trainer, model, start, requests):
+            searched.add(response)
             if response.HasField("summary"):
                 self._app.detection_counts.add(model.id)
             yield response
+
+
+class _Searched:
+    """Counts for its tenant how far a detection has come, also if it is broken off."""
+
+    def __init__(self, quotas: Quotas, by: str, start: pb.DetectRequest.Start) -> None:
+        self._quotas = quotas
+        self._tenant = by
+        self._is_live = start.HasField("live")
+        self._start_ms = self._until_ms = start.live.start_ms
+
+    def add(self, response: pb.DetectResponse) -> None:
+        """Raises QuotaError if live audio goes on for longer than its tenant may search."""
+        match response.WhichOneof("content"):
+            case "summary":
+                until_ms = self._start_ms + response.summary.duration_ms
+            case "heartbeat":
+                until_ms = response.heartbeat.judged_until_ms
+            case _:
+                until_ms = response.detection.end_ms
+        self._quotas.add_searched(self._tenant, until_ms - self._until_ms)
+        self._until_ms = max(self._until_ms, until_ms)
+        if self._is_live and not response.HasField("summary"):
+            self._quotas.check_search(self._tenant)
 
 
 async def _start(requests: AsyncIterator[pb.DetectRequest]) -> pb.DetectRequest.Start:

@@ -29,13 +29,13 @@ from earmark.gateway.errors import (
     InvalidArgumentError,
     NotFoundError,
     PreconditionError,
-    QuotaError,
     Violation,
     in_use,
     wrong_state,
 )
 from earmark.gateway.idempotency import earlier_reply, run_once
 from earmark.gateway.paging import PageRequest
+from earmark.gateway.quotas import check_waiting
 from earmark.gateway.reports.detection_job import detection_job_report
 from earmark.gateway.rules.detection import check_references, check_types
 from earmark.gateway.rules.models import check_usable
@@ -53,9 +53,6 @@ from earmark.storage.records import DetectionFile, DetectionJob, Recording
 from earmark.v1 import detection_service_pb2 as pb
 from earmark.v1 import detection_service_pb2_grpc
 
-# Retry delay after a quota error. Jobs take minutes, so a place in the queue does not become free at once.
-RETRY_SECONDS = 10.0
-
 
 class DetectionJobService(detection_service_pb2_grpc.DetectionServiceServicer):
     """Creates, reads, cancels and watches detection jobs. The dispatcher runs them."""
@@ -71,6 +68,8 @@ class DetectionJobService(detection_service_pb2_grpc.DetectionServiceServicer):
         earlier = await earlier_reply(self._app.database, metadata, pb.UploadRecordingResponse)
         if earlier is not None:
             return earlier
+        async with self._app.database.connection() as connection:
+            await self._app.quotas.check_room(connection, tenant(), metadata.size_bytes)
         folder = self._app.settings.data_dir / "uploads"
         async with (
             self._app.disk.room_for(metadata.size_bytes),
@@ -235,15 +234,10 @@ class DetectionJobService(detection_service_pb2_grpc.DetectionServiceServicer):
 
     async def _check_quota(self, connection: Connection) -> None:
         """Raises QuotaError if too many jobs wait. It locks out the tenant's other new jobs."""
-        limit = self._app.settings.max_waiting_jobs
-        if limit and await detection_jobs.JOBS.count_waiting(connection, tenant()) >= limit:
-            raise QuotaError(
-                "tenant/waiting_detection_jobs",
-                limit,
-                f"{limit} detection jobs wait for a trainer already, as many as a tenant may have: "
-                "create this one when some of them have begun, or cancel some",
-                RETRY_SECONDS,
-            )
+        self._app.quotas.check_search(tenant())
+        if limit := self._app.quotas.of(tenant()).waiting_detection_jobs:
+            waiting = await detection_jobs.JOBS.count_waiting(connection, tenant())
+            check_waiting(tenant(), "detection", limit, waiting)
 
     async def _store(self, upload: Upload[pb.UploadRecordingRequest.Metadata]) -> pb.UploadRecordingResponse:
         """Stores the object, then the row. gateway.dispatcher.orphans removes an object without a row."""
@@ -254,6 +248,7 @@ class DetectionJobService(detection_service_pb2_grpc.DetectionServiceServicer):
 
         async def insert(connection: Connection) -> pb.UploadRecordingResponse:
             await detection_jobs.add_recording(connection, tenant(), recording)
+            await self._app.quotas.check_stored(connection, tenant(), recording.size_bytes)
             return pb.UploadRecordingResponse(recording=recording_message(recording))
 
         key = object_keys.recording_source(tenant(), recording.id)

@@ -22,10 +22,11 @@ from earmark.gateway.convert.training import (
     training_job_status_names,
 )
 from earmark.gateway.convert.values import to_json
-from earmark.gateway.errors import NotFoundError, PreconditionError, QuotaError, wrong_state
+from earmark.gateway.errors import NotFoundError, PreconditionError, wrong_state
 from earmark.gateway.fleet.queue_state import queue_state
 from earmark.gateway.idempotency import run_once
 from earmark.gateway.paging import PageRequest
+from earmark.gateway.quotas import check_waiting
 from earmark.gateway.read_batcher import ReadBatcher
 from earmark.gateway.rules import prerequisites
 from earmark.gateway.rules.deletions import check_deletable
@@ -42,9 +43,6 @@ from earmark.storage.records import QueuePlace, TrainingJob
 from earmark.v1 import training_service_pb2 as pb
 from earmark.v1 import training_service_pb2_grpc
 from earmark.v1.training_config_pb2 import TrainingConfig
-
-# Retry delay after a quota error. Jobs take minutes, so a place in the queue does not become free at once.
-RETRY_SECONDS = 10.0
 
 
 class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
@@ -159,15 +157,9 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
 
     async def _check_quota(self, connection: Connection) -> None:
         """Raises QuotaError if too many jobs wait. Comes last: it locks out the tenant's other new jobs."""
-        limit = self._app.settings.max_waiting_jobs
-        if limit and await training.JOBS.count_waiting(connection, tenant()) >= limit:
-            raise QuotaError(
-                "tenant/waiting_jobs",
-                limit,
-                f"{limit} jobs wait for a trainer already, as many as a tenant may have: "
-                "create this one when some of them have begun, or cancel some",
-                RETRY_SECONDS,
-            )
+        if limit := self._app.quotas.of(tenant()).waiting_training_jobs:
+            waiting = await training.JOBS.count_waiting(connection, tenant())
+            check_waiting(tenant(), "training", limit, waiting)
 
     async def _read_jobs(
         self, connection: Connection, tenant_id: str, job_ids: Collection[UUID]
@@ -182,7 +174,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         return jobs
 
     def _queue_state(self, place: QueuePlace) -> pb.QueueState:
-        limit = self._app.settings.max_training_jobs or None
+        limit = self._app.quotas.of(tenant()).running_training_jobs or None
         return queue_state_message(queue_state(place, self._app.trainers.slots(), limit))
 
 

@@ -71,7 +71,7 @@ CREATE INDEX audio_files_features ON audio_files (dataset_id, frontend) INCLUDE 
 CREATE INDEX audio_files_ready ON audio_files (updated_at) WHERE processing_status = 'ready';
 CREATE INDEX audio_files_by_dataset ON audio_files (dataset_id, id);
 CREATE INDEX audio_files_by_status ON audio_files (dataset_id, processing_status) INCLUDE (duration_ms);
-CREATE INDEX audio_files_in_progress ON audio_files (id)
+CREATE INDEX audio_files_in_progress ON audio_files (tenant_id, id)
     WHERE processing_status IN ('pending', 'normalizing', 'embedding');
 
 CREATE TABLE annotation_sets (

@@ -98,10 +98,12 @@ async def in_progress(connection: Connection, tenant_id: str, dataset_ids: Colle
 
 
 async def claim(connection: Connection, limit: int, lease_seconds: float) -> list[AudioFile]:
-    """Claims up to `limit` files to process, oldest first: unclaimed ones and those whose lease expired.
+    """Claims up to `limit` files to process, in a transaction: unclaimed ones and those whose lease expired.
 
-    Each gets its next attempt number, and keeps its status until the trainer reports another.
+    Tenants take turns, each with its oldest file. Each file gets its next attempt number, and keeps its
+    status until the trainer reports another.
     """
+    await connection.execute(SQL["lock_claims"])
     rows = await connection.fetch(SQL["claim"], limit, lease_seconds)
     files = sorted((AudioFile(**row) for row in rows), key=lambda file: file.id)
     await orphans.add_retried(connection, [file.id for file in files if file.attempt > 1])

@@ -54,19 +54,49 @@ SELECT (SELECT count(*) FROM audio_files
             AND processing_status IN ('pending', 'normalizing', 'embedding')) AS files,
     coalesce((SELECT last_sequence FROM tenant_logs WHERE tenant_id = $1), 0) AS last_sequence
 
+-- name: lock_claims
+-- Lets one transaction at a time claim files, so that the tenants' turns are counted correctly.
+SELECT pg_advisory_xact_lock(hashtextextended('earmark audio claims', 0))
+
 -- name: claim
--- Claims unfinished files without a valid lease, oldest first: each gets its next attempt number and a new lease.
-WITH due AS MATERIALIZED (
+-- Claims unfinished files without a valid lease: each gets its next attempt number and a new lease. Tenants take turns:
+-- the oldest file of each comes before the second of any, and a tenant whose turn was longer ago before the others. A
+-- turn counts even if its file is locked just now, so that others do not wait for it. Each step of the recursion finds
+-- the next tenant by the index, however many files one has.
+WITH RECURSIVE waiting AS (
+    (SELECT tenant_id FROM audio_files WHERE processing_status IN ('pending', 'normalizing', 'embedding')
+     ORDER BY tenant_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT a.tenant_id FROM audio_files a
+            WHERE a.processing_status IN ('pending', 'normalizing', 'embedding') AND a.tenant_id > w.tenant_id
+            ORDER BY a.tenant_id LIMIT 1)
+    FROM waiting w WHERE w.tenant_id IS NOT NULL
+), due AS MATERIALIZED (
+    SELECT o.id, w.tenant_id
+    FROM waiting w
+    LEFT JOIN audio_turns t USING (tenant_id)
+    CROSS JOIN LATERAL (
+        SELECT a.id, row_number() OVER (ORDER BY a.id) AS place
+        FROM (SELECT id FROM audio_files
+              WHERE tenant_id = w.tenant_id AND processing_status IN ('pending', 'normalizing', 'embedding')
+                  AND (lease_until IS NULL OR is_over(lease_until))
+              ORDER BY id LIMIT $1) a
+    ) o
+    ORDER BY o.place, t.claimed_at NULLS FIRST, o.id
+    LIMIT $1
+), turns AS (
+    INSERT INTO audio_turns (tenant_id, claimed_at) SELECT DISTINCT tenant_id, statement_timestamp() FROM due
+    ON CONFLICT (tenant_id) DO UPDATE SET claimed_at = excluded.claimed_at
+), unlocked AS MATERIALIZED (
     SELECT id FROM audio_files
-    WHERE processing_status IN ('pending', 'normalizing', 'embedding')
+    WHERE id IN (SELECT id FROM due) AND processing_status IN ('pending', 'normalizing', 'embedding')
         AND (lease_until IS NULL OR is_over(lease_until))
     ORDER BY id
-    LIMIT $1
     FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE audio_files f SET attempt = attempt + 1, lease_until = now() + make_interval(secs => $2)
-FROM due
-WHERE f.id = due.id
+FROM unlocked
+WHERE f.id = unlocked.id
 RETURNING f.id, tenant_id, dataset_id, original_filename, content_type, "group", size_bytes, sha256, duration_ms,
     sample_rate_hz, channels, processing_status, error_message, revision, attempt, losses, created_at, updated_at
 

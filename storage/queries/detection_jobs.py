@@ -188,10 +188,20 @@ async def unfinished_of_models(
 
 
 async def claim(
-    connection: Connection, trainer: str, lease_seconds: float, event: Body
+    connection: Connection,
+    trainer: str,
+    lease_seconds: float,
+    event: Body,
+    running_limit: int = 0,
+    seconds_per_day: int = 0,
 ) -> DetectionJob | None:
-    """Starts the next attempt of the job whose turn it is; returns None if no job may start."""
-    return await JOBS.claim(connection, trainer, event, SQL["claim"], lease_seconds)
+    """Starts the next attempt of the job whose turn it is; returns None if no job may start.
+
+    `running_limit`: the number of jobs that a tenant without a quota of its own may run at a time.
+    `seconds_per_day`: how much audio it may search in a day. 0 stands for any number.
+    """
+    arguments = (lease_seconds, running_limit, seconds_per_day)
+    return await JOBS.claim(connection, trainer, event, SQL["claim"], *arguments)
 
 
 async def manifest(connection: Connection, job_id: UUID) -> list[ManifestFile]:

@@ -58,12 +58,24 @@ WHERE tenant_id = $1 AND status IN ('pending', 'queued', 'processing') AND model
 ORDER BY id
 
 -- name: claim
--- Starts the next attempt of the job whose turn it is, with a lease of $1 seconds.
+-- Starts the next attempt of the job whose turn it is, with a lease of $1 seconds. A tenant may run as many jobs at a
+-- time as its quota says, or $2, and begins none on a day on which it has searched as many seconds as its quota says, or
+-- $3; 0 stands for any number.
+WITH spent AS (
+    SELECT tenant_id
+    FROM detection_usage u LEFT JOIN tenant_quotas l USING (tenant_id)
+    WHERE u.day = (now() AT TIME ZONE 'UTC')::date
+    GROUP BY tenant_id, l.detection_seconds_per_day
+    HAVING sum(u.audio_ms) >= 1000 * nullif(coalesce(l.detection_seconds_per_day, $3::bigint), 0)
+)
 UPDATE detection_jobs
 SET status = 'processing', attempt = attempt + 1, lease_until = now() + make_interval(secs => $1), not_before = NULL,
     started_at = coalesce(started_at, now()), revision = revision + 1
 WHERE id = (SELECT j.id FROM detection_queue q JOIN detection_jobs j USING (id)
+            LEFT JOIN tenant_quotas l ON l.tenant_id = q.tenant_id
             WHERE q.is_due AND j.status = 'queued'
+                AND q.turn <= coalesce(nullif(coalesce(l.running_detection_jobs, $2::bigint), 0), q.turn)
+                AND q.tenant_id NOT IN (SELECT tenant_id FROM spent)
             ORDER BY q.turn, j.id LIMIT 1
             FOR UPDATE OF j SKIP LOCKED)
 RETURNING *

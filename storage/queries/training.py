@@ -141,13 +141,14 @@ async def claim(
     trainer: str,
     lease_seconds: float,
     event: Body,
-    running_limit: int | None = None,
+    running_limit: int = 0,
     *,
     frontend: str,
 ) -> TrainingJob | None:
     """Starts the next attempt of the job whose turn it is; returns None if no job may start.
 
-    `running_limit`: the number of jobs that a tenant may have in training at a time. `frontend`: the version
+    `running_limit`: the number of jobs that a tenant without a quota of its own may have in training at a
+    time; 0 for any number. `frontend`: the version
     of the trainer's front end, of which the features of all the job's files must be.
     """
     arguments = (lease_seconds, running_limit, frontend)

@@ -42,13 +42,16 @@ ORDER BY id DESC
 LIMIT $3
 
 -- name: claim
--- Starts the next attempt of the job whose turn it is, with a lease of $1 seconds. A tenant may run $2 jobs at a time.
+-- Starts the next attempt of the job whose turn it is, with a lease of $1 seconds. A tenant may run as many
+-- jobs at a time as its quota says, or $2; 0 stands for any number.
 -- A job waits until the features of all its files are of the trainer's front end, $3.
 UPDATE training_jobs
 SET status = 'training', attempt = attempt + 1, lease_until = now() + make_interval(secs => $1), not_before = NULL,
     started_at = coalesce(started_at, now()), revision = revision + 1
 WHERE id = (SELECT j.id FROM training_queue q JOIN training_jobs j USING (id)
-            WHERE q.is_due AND j.status = 'queued' AND ($2::integer IS NULL OR q.turn <= $2)
+            LEFT JOIN tenant_quotas l ON l.tenant_id = q.tenant_id
+            WHERE q.is_due AND j.status = 'queued'
+                AND q.turn <= coalesce(nullif(coalesce(l.running_training_jobs, $2::bigint), 0), q.turn)
                 AND NOT EXISTS (
                     SELECT FROM audio_files a
                     WHERE a.dataset_id = j.dataset_id AND a.revision <= j.audio_revision

@@ -31,7 +31,7 @@ EVERY = [
     errors.revision_out_of_range(9, 1, 3),
     errors.model_outdated("1", "it is of front end 2: train it again"),
     errors.UnavailableError("DATABASE_UNAVAILABLE", "try again"),
-    errors.QuotaError("tenant/waiting_jobs", 3, "3 jobs wait already", 10),
+    errors.QuotaError("tenant/support/waiting_training_jobs", 3, "3 jobs wait already", 10, used=3),
     errors.StreamIdleError(30),
     errors.StoredObjectDamagedError("the audio is gone: upload it again"),
     errors.UnauthenticatedError("API_KEY_MISSING", "this call needs an API key"),

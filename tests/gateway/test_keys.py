@@ -279,7 +279,7 @@ async def test_the_keys_of_a_tenant_share_its_limits(database_url, tmp_path) -> 
                 await here.admin.GetLoad(pb.GetLoadRequest(), metadata=bearer(here.operator))
             ).uploads < len(begun):
                 pass
-        for secret, subject in ((secrets[0], "caller/uploads"), (secrets[2], "tenant/uploads")):
+        for secret, subject in ((secrets[0], "caller/uploads"), (secrets[2], f"tenant/{OWN}/uploads")):
             refusal = await refused(await begin(secret), "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED")
             [violation] = refusal.details["google.rpc.QuotaFailure"].violations
             assert violation.subject == subject

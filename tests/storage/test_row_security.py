@@ -29,6 +29,9 @@ FILLED = (
     """INSERT INTO model_detections (tenant_id, model_id, count, last_at)
        SELECT tenant_id, id, 1, now() FROM models WHERE tenant_id = $1""",
     """INSERT INTO tenants (id, display_name) VALUES ($1, '')""",
+    """INSERT INTO tenant_quotas (tenant_id) VALUES ($1)""",
+    """INSERT INTO detection_usage (tenant_id, audio_ms) VALUES ($1, 1)""",
+    """INSERT INTO audio_turns (tenant_id, claimed_at) VALUES ($1, now())""",
     """INSERT INTO api_keys (id, tenant_id, name, lookup, sha256, scopes)
        VALUES (gen_random_uuid(), $1, '', $1, '', '{read}')""",
 )

@@ -249,10 +249,13 @@ async def test_a_job_beyond_the_limit_of_waiting_jobs_is_refused(database_url, t
     async with gateway(database_url, tmp_path, max_waiting_jobs=2) as channel:
         first, _ = await create(channel, built), await create(channel, built)
         refusal = await refused(create(channel, built), "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED")
-        assert dict(refusal.info.metadata) == {"limit": "2"}
+        assert dict(refusal.info.metadata) == {"limit": "2", "used": "2"}
         assert refusal.details["google.rpc.RetryInfo"].retry_delay.ToSeconds() == 10
         [violation] = refusal.details["google.rpc.QuotaFailure"].violations
-        assert (violation.subject, violation.description) == ("tenant/waiting_jobs", refusal.message)
+        assert (violation.subject, violation.description) == (
+            "tenant/default/waiting_training_jobs",
+            refusal.message,
+        )
         cancel = pb.CancelTrainingJobRequest(training_job_id=first.id)
         await TrainingServiceStub(channel).CancelTrainingJob(cancel)
         assert (await create(channel, built)).status == S.TRAINING_JOB_STATUS_PENDING

@@ -1,6 +1,7 @@
 """Who works on which audio file: claims, leases, fencing and the limit on attempts."""
 
 import asyncio
+import json
 from uuid import UUID
 
 import pytest
@@ -59,10 +60,62 @@ async def test_claims_are_oldest_first_and_do_not_change_the_status(database, fi
     assert await claim(database) == []
 
 
-async def test_two_simultaneous_claims_get_different_files(database, files) -> None:
-    async with database.transaction() as one, database.transaction() as other:
-        mine, theirs = await audio.claim(one, 2, LONG), await audio.claim(other, 2, LONG)
-    assert [file.id for file in mine + theirs] == files
+async def test_a_claim_waits_for_the_one_before_it(database, files) -> None:
+    async with database.transaction() as one:
+        mine = await audio.claim(one, 2, LONG)
+        second = asyncio.create_task(claim(database, limit=2))
+        while not await one.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            pass
+    assert [file.id for file in mine + await second] == files
+
+
+async def test_a_claim_passes_by_a_file_that_is_locked(database, files) -> None:
+    async with database.transaction() as other:
+        await other.execute("SELECT FROM audio_files WHERE id = $1 FOR UPDATE", files[0])
+        assert [file.id for file in await claim(database)] == files[1:]
+
+
+async def test_the_many_files_of_a_tenant_do_not_delay_the_one_of_another(database) -> None:
+    """Also with one slot, which is given again only after each file."""
+    async with database.transaction() as connection:
+        many = await rows.dataset(connection, files=500, audio_status="pending", annotated=(), tenant="many")
+        await connection.execute("UPDATE datasets SET audio_revision = 500")
+    order = [file for _ in range(3) for file in await claim(database, limit=1)]
+    assert [file.id for file in order] == many.audio_file_ids[:3]
+    async with database.transaction() as connection:
+        few = await rows.dataset(connection, files=1, audio_status="pending", annotated=(), tenant="few")
+    [next_one] = await claim(database, limit=1)
+    assert [next_one.id] == few.audio_file_ids
+    assert [file.id for file in await claim(database, limit=2)] == many.audio_file_ids[3:5]
+
+
+async def test_tenants_take_turns_also_within_a_claim(database) -> None:
+    built = {}
+    for tenant, files in (("a", 4), ("b", 2), ("c", 1)):
+        async with database.transaction() as connection:
+            built[tenant] = await rows.dataset(
+                connection, files=files, audio_status="pending", annotated=(), tenant=tenant
+            )
+    taken = [sorted(file.tenant_id for file in await claim(database, limit=2)) for _ in range(4)]
+    # b was served longer ago than c, and a as long ago.
+    assert taken == [["a", "b"], ["a", "c"], ["a", "b"], ["a"]]
+
+
+async def test_a_claim_is_fast_however_many_files_wait(database) -> None:
+    """It reads some of each tenant's, not all: neither rows nor an order of 20,000."""
+    async with database.transaction() as connection:
+        built = await rows.dataset(connection, files=1, audio_status="pending", annotated=(), tenant="many")
+        await connection.execute(
+            "INSERT INTO audio_files (id, tenant_id, dataset_id, original_filename, content_type, size_bytes,"
+            " sha256, revision) SELECT gen_random_uuid(), 'many', $1, '', '', 1, '', 1"
+            " FROM generate_series(1, 20000)",
+            built.dataset_id,
+        )
+        await connection.execute("ANALYZE audio_files")
+        plan = await connection.fetchval(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) {audio.SQL['claim']}".replace("$1", "4").replace("$2", "60.0")
+        )
+    assert 0 < _rows_read(json.loads(plan)[0]["Plan"]) < 100
 
 
 async def test_many_simultaneous_claims_get_each_file_once(database, files) -> None:
@@ -194,3 +247,9 @@ async def test_files_of_several_tenants_are_claimed_together(database, files) ->
         *((file_id, rows.TENANT) for file_id in files),
         (theirs.audio_file_ids[0], "other"),
     ]
+
+
+def _rows_read(plan: dict) -> int:
+    """The most rows that any part of a plan has returned."""
+    own = int(plan["Actual Rows"] * plan["Actual Loops"])
+    return max([own, *(_rows_read(part) for part in plan.get("Plans", ()))])

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from earmark.storage.database import Connection, Database
-from earmark.storage.queries import training
-from tests.gateway import rows
+from earmark.storage.queries import api_keys, detection_jobs, quotas, training
+from earmark.storage.queries.detection_jobs import FileResult
+from earmark.storage.records import Quota
+from tests.gateway import model_rows, rows
 
 EVENT = {"status_changed": {}}
 
@@ -39,7 +41,7 @@ async def queue(connection: Connection, tenant: str, jobs: int) -> list[UUID]:
     return ids
 
 
-async def claim(connection: Connection, limit: int | None = None):
+async def claim(connection: Connection, limit: int = 0):
     return await training.claim(connection, "trainer:1", 60, EVENT, limit, frontend="")
 
 
@@ -70,7 +72,7 @@ async def test_a_tenant_with_running_jobs_waits_behind_one_without(database) -> 
 @given(
     jobs=st.dictionaries(st.sampled_from("abc"), st.integers(1, 4), min_size=1),
     ends=st.lists(st.booleans(), min_size=12, max_size=12),
-    limit=st.none() | st.integers(1, 3),
+    limit=st.integers(0, 3),
 )
 async def test_places_predict_the_order_and_the_tenant_with_the_fewest_running_jobs_is_next(
     database, jobs, ends, limit
@@ -90,14 +92,14 @@ async def test_places_predict_the_order_and_the_tenant_with_the_fewest_running_j
             eligible = [
                 tenant
                 for tenant, ids in waiting.items()
-                if ids and (limit is None or running_counts[tenant] < limit)
+                if ids and (not limit or running_counts[tenant] < limit)
             ]
             if job is None:
                 assert not eligible
             else:
                 assert waiting[job.tenant_id].pop(0) == job.id
                 assert running_counts[job.tenant_id] == min(running_counts[tenant] for tenant in eligible)
-                assert limit is not None or places[job.id].overall_place == 1
+                assert limit or places[job.id].overall_place == 1
                 running.append(job)
             if ended and running:
                 await end(connection, running.pop(0))
@@ -114,6 +116,49 @@ async def test_gateways_that_claim_at_the_same_time_respect_the_limit(database) 
 
     jobs = [job for job in await asyncio.gather(*(claimed() for _ in range(10))) if job]
     assert len({job.id for job in jobs}) == len(jobs) == 3
+
+
+async def test_a_tenant_runs_as_many_jobs_as_its_own_quota_says(database) -> None:
+    async with database.connection() as connection:
+        for tenant, limit in (("less", 1), ("any", 0), ("default", None)):
+            if tenant != "default":
+                await api_keys.create_tenant(connection, tenant, "")
+            await quotas.store(connection, tenant, Quota(running_training_jobs=limit))
+            await queue(connection, tenant, 4)
+        claimed = [await claim(connection, 2) for _ in range(8)]
+        assert Counter(job.tenant_id for job in claimed if job) == {"less": 1, "any": 4, "default": 2}
+
+
+async def test_detection_jobs_wait_for_the_tenants_limits(database) -> None:
+    """Of those that run at a time, and of the seconds of a day, which count from the results on."""
+    async with database.connection() as connection:
+        await api_keys.create_tenant(connection, "less", "")
+        await quotas.store(connection, "less", Quota(running_detection_jobs=1, detection_seconds_per_day=20))
+        built = {tenant: await searched(connection, tenant, 3) for tenant in ("less", "default")}
+        begun = [await detection_jobs.claim(connection, "trainer:1", 60, EVENT, 2, 60) for _ in range(4)]
+        assert Counter(job.tenant_id for job in begun if job) == {"less": 1, "default": 2}
+        for job in begun[:3]:
+            report = detection_jobs.Report(results=[FileResult(built[job.tenant_id], 30_000, 0, b"")])
+            progress = await detection_jobs.store(connection, job.id, report)
+            done = await detection_jobs.advance(connection, job, 60, progress, EVENT)
+            await detection_jobs.finish(connection, job.id, done.attempt, "completed", EVENT)
+        assert await quotas.searched_today(connection) == {"less": 30_000, "default": 60_000}
+        assert await detection_jobs.claim(connection, "trainer:1", 60, EVENT, 2, 60) is None
+        # Tomorrow they go on.
+        await connection.execute("UPDATE detection_usage SET day = day - 1")
+        begun = [await detection_jobs.claim(connection, "trainer:1", 60, EVENT, 2, 60) for _ in range(3)]
+        assert Counter(job.tenant_id for job in begun if job) == {"less": 1, "default": 1}
+
+
+async def searched(connection: Connection, tenant: str, jobs: int) -> UUID:
+    """Queues so many detection jobs, each over one file; returns its id."""
+    model_id = await model_rows.model(connection, tenant=tenant, active=True)
+    built = await rows.dataset(connection, tenant=tenant, files=1)
+    for _ in range(jobs):
+        new = detection_jobs.NewJob(uuid7(), model_id, built.dataset_id, {}, [], {})
+        await detection_jobs.create(connection, tenant, new, EVENT)
+    await detection_jobs.JOBS.queue_pending(connection, EVENT)
+    return built.audio_file_ids[0]
 
 
 async def test_jobs_created_at_the_same_time_are_counted_correctly(database) -> None:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from earmark.client import connect, detect_live, export, upload, wait_until_ready
-from earmark.client.cli import aliases, keys
+from earmark.client.cli import aliases, keys, tenants
 from earmark.client.cli.audit import audit as print_audit
 from earmark.client.cli.common import Address, errors_on_stderr, use_connection
 from earmark.client.cli.follow import follow, follow_all
@@ -56,6 +56,7 @@ app = typer.Typer(
 app.add_typer(aliases.app, name="alias")
 app.add_typer(keys.app, name="keys")
 app.command("audit")(print_audit)
+app.add_typer(tenants.app, name="tenants")
 app.callback()(use_connection)
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 

@@ -1,5 +1,6 @@
 from earmark.v1 import scope_pb2 as _scope_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -136,6 +137,42 @@ class Tenant(_message.Message):
     created_at: _timestamp_pb2.Timestamp
     def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
+class TenantQuota(_message.Message):
+    __slots__ = ("storage_bytes", "audio_seconds", "files", "waiting_training_jobs", "running_training_jobs", "waiting_detection_jobs", "running_detection_jobs", "detection_seconds_per_day", "streams", "requests_per_second")
+    STORAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    WAITING_TRAINING_JOBS_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_TRAINING_JOBS_FIELD_NUMBER: _ClassVar[int]
+    WAITING_DETECTION_JOBS_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_DETECTION_JOBS_FIELD_NUMBER: _ClassVar[int]
+    DETECTION_SECONDS_PER_DAY_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    storage_bytes: int
+    audio_seconds: int
+    files: int
+    waiting_training_jobs: int
+    running_training_jobs: int
+    waiting_detection_jobs: int
+    running_detection_jobs: int
+    detection_seconds_per_day: int
+    streams: int
+    requests_per_second: int
+    def __init__(self, storage_bytes: _Optional[int] = ..., audio_seconds: _Optional[int] = ..., files: _Optional[int] = ..., waiting_training_jobs: _Optional[int] = ..., running_training_jobs: _Optional[int] = ..., waiting_detection_jobs: _Optional[int] = ..., running_detection_jobs: _Optional[int] = ..., detection_seconds_per_day: _Optional[int] = ..., streams: _Optional[int] = ..., requests_per_second: _Optional[int] = ...) -> None: ...
+
+class TenantLimit(_message.Message):
+    __slots__ = ("name", "limit", "used", "is_default")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    USED_FIELD_NUMBER: _ClassVar[int]
+    IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    limit: int
+    used: int
+    is_default: bool
+    def __init__(self, name: _Optional[str] = ..., limit: _Optional[int] = ..., used: _Optional[int] = ..., is_default: bool = ...) -> None: ...
+
 class ApiKey(_message.Message):
     __slots__ = ("id", "tenant_id", "name", "prefix", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at")
     ID_FIELD_NUMBER: _ClassVar[int]
@@ -187,6 +224,34 @@ class ListTenantsResponse(_message.Message):
     tenants: _containers.RepeatedCompositeFieldContainer[Tenant]
     next_page_token: str
     def __init__(self, tenants: _Optional[_Iterable[_Union[Tenant, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class SetTenantQuotaRequest(_message.Message):
+    __slots__ = ("tenant_id", "quota", "update_mask")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    quota: TenantQuota
+    update_mask: _field_mask_pb2.FieldMask
+    def __init__(self, tenant_id: _Optional[str] = ..., quota: _Optional[_Union[TenantQuota, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
+
+class SetTenantQuotaResponse(_message.Message):
+    __slots__ = ("quota",)
+    QUOTA_FIELD_NUMBER: _ClassVar[int]
+    quota: TenantQuota
+    def __init__(self, quota: _Optional[_Union[TenantQuota, _Mapping]] = ...) -> None: ...
+
+class GetTenantUsageRequest(_message.Message):
+    __slots__ = ("tenant_id",)
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    def __init__(self, tenant_id: _Optional[str] = ...) -> None: ...
+
+class GetTenantUsageResponse(_message.Message):
+    __slots__ = ("limits",)
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    limits: _containers.RepeatedCompositeFieldContainer[TenantLimit]
+    def __init__(self, limits: _Optional[_Iterable[_Union[TenantLimit, _Mapping]]] = ...) -> None: ...
 
 class CreateApiKeyRequest(_message.Message):
     __slots__ = ("tenant_id", "name", "scopes", "valid_for")

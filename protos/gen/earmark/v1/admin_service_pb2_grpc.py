@@ -66,6 +66,16 @@ class AdminServiceStub(object):
                 request_serializer=earmark_dot_v1_dot_admin__service__pb2.ListTenantsRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_admin__service__pb2.ListTenantsResponse.FromString,
                 _registered_method=True)
+        self.SetTenantQuota = channel.unary_unary(
+                '/earmark.v1.AdminService/SetTenantQuota',
+                request_serializer=earmark_dot_v1_dot_admin__service__pb2.SetTenantQuotaRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_admin__service__pb2.SetTenantQuotaResponse.FromString,
+                _registered_method=True)
+        self.GetTenantUsage = channel.unary_unary(
+                '/earmark.v1.AdminService/GetTenantUsage',
+                request_serializer=earmark_dot_v1_dot_admin__service__pb2.GetTenantUsageRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_admin__service__pb2.GetTenantUsageResponse.FromString,
+                _registered_method=True)
         self.CreateApiKey = channel.unary_unary(
                 '/earmark.v1.AdminService/CreateApiKey',
                 request_serializer=earmark_dot_v1_dot_admin__service__pb2.CreateApiKeyRequest.SerializeToString,
@@ -156,6 +166,25 @@ class AdminServiceServicer(object):
         """Lists the tenants in order of their ids.
 
         grpcurl -plaintext localhost:50051 earmark.v1.AdminService/ListTenants
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetTenantQuota(self, request, context):
+        """Changes what a tenant may use: the fields that update_mask names. It counts in every gateway within two seconds. What a
+        tenant has already beyond a limit stays.
+
+        grpcurl -plaintext -d '{"tenant_id": "support", "quota": {"files": 10000}, "update_mask": "files"}' localhost:50051 earmark.v1.AdminService/SetTenantQuota
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTenantUsage(self, request, context):
+        """Returns each limit of a tenant beside what it uses.
+
+        grpcurl -plaintext -d '{"tenant_id": "support"}' localhost:50051 earmark.v1.AdminService/GetTenantUsage
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -253,6 +282,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListTenants,
                     request_deserializer=earmark_dot_v1_dot_admin__service__pb2.ListTenantsRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_admin__service__pb2.ListTenantsResponse.SerializeToString,
+            ),
+            'SetTenantQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetTenantQuota,
+                    request_deserializer=earmark_dot_v1_dot_admin__service__pb2.SetTenantQuotaRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_admin__service__pb2.SetTenantQuotaResponse.SerializeToString,
+            ),
+            'GetTenantUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTenantUsage,
+                    request_deserializer=earmark_dot_v1_dot_admin__service__pb2.GetTenantUsageRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_admin__service__pb2.GetTenantUsageResponse.SerializeToString,
             ),
             'CreateApiKey': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateApiKey,
@@ -449,6 +488,60 @@ class AdminService(object):
             '/earmark.v1.AdminService/ListTenants',
             earmark_dot_v1_dot_admin__service__pb2.ListTenantsRequest.SerializeToString,
             earmark_dot_v1_dot_admin__service__pb2.ListTenantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetTenantQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.AdminService/SetTenantQuota',
+            earmark_dot_v1_dot_admin__service__pb2.SetTenantQuotaRequest.SerializeToString,
+            earmark_dot_v1_dot_admin__service__pb2.SetTenantQuotaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTenantUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.AdminService/GetTenantUsage',
+            earmark_dot_v1_dot_admin__service__pb2.GetTenantUsageRequest.SerializeToString,
+            earmark_dot_v1_dot_admin__service__pb2.GetTenantUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -69,6 +69,17 @@ class AdminServiceStub:
 
         grpcurl -plaintext localhost:50051 earmark.v1.AdminService/ListTenants
     """
+    SetTenantQuota: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SetTenantQuotaRequest, _admin_service_pb2.SetTenantQuotaResponse]
+    """Changes what a tenant may use: the fields that update_mask names. It counts in every gateway within two seconds. What a
+    tenant has already beyond a limit stays.
+
+        grpcurl -plaintext -d '{"tenant_id": "support", "quota": {"files": 10000}, "update_mask": "files"}' localhost:50051 earmark.v1.AdminService/SetTenantQuota
+    """
+    GetTenantUsage: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetTenantUsageRequest, _admin_service_pb2.GetTenantUsageResponse]
+    """Returns each limit of a tenant beside what it uses.
+
+        grpcurl -plaintext -d '{"tenant_id": "support"}' localhost:50051 earmark.v1.AdminService/GetTenantUsage
+    """
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CreateApiKeyRequest, _admin_service_pb2.CreateApiKeyResponse]
     """Makes an API key. The reply is the only one that shows it, so there is no request_id: if the reply is lost, revoke the
     key and make another. The first key needs SCOPE_ADMIN: from then on, no call is served without a key.
@@ -146,6 +157,17 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Lists the tenants in order of their ids.
 
         grpcurl -plaintext localhost:50051 earmark.v1.AdminService/ListTenants
+    """
+    SetTenantQuota: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetTenantQuotaRequest, _admin_service_pb2.SetTenantQuotaResponse]  # type: ignore[assignment]
+    """Changes what a tenant may use: the fields that update_mask names. It counts in every gateway within two seconds. What a
+    tenant has already beyond a limit stays.
+
+        grpcurl -plaintext -d '{"tenant_id": "support", "quota": {"files": 10000}, "update_mask": "files"}' localhost:50051 earmark.v1.AdminService/SetTenantQuota
+    """
+    GetTenantUsage: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetTenantUsageRequest, _admin_service_pb2.GetTenantUsageResponse]  # type: ignore[assignment]
+    """Returns each limit of a tenant beside what it uses.
+
+        grpcurl -plaintext -d '{"tenant_id": "support"}' localhost:50051 earmark.v1.AdminService/GetTenantUsage
     """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateApiKeyRequest, _admin_service_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
     """Makes an API key. The reply is the only one that shows it, so there is no request_id: if the reply is lost, revoke the
@@ -251,6 +273,27 @@ class AdminServiceServicer:
         """Lists the tenants in order of their ids.
 
             grpcurl -plaintext localhost:50051 earmark.v1.AdminService/ListTenants
+        """
+
+    def SetTenantQuota(
+        self,
+        request: _admin_service_pb2.SetTenantQuotaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.SetTenantQuotaResponse, _abc.Awaitable[_admin_service_pb2.SetTenantQuotaResponse]]:
+        """Changes what a tenant may use: the fields that update_mask names. It counts in every gateway within two seconds. What a
+        tenant has already beyond a limit stays.
+
+            grpcurl -plaintext -d '{"tenant_id": "support", "quota": {"files": 10000}, "update_mask": "files"}' localhost:50051 earmark.v1.AdminService/SetTenantQuota
+        """
+
+    def GetTenantUsage(
+        self,
+        request: _admin_service_pb2.GetTenantUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.GetTenantUsageResponse, _abc.Awaitable[_admin_service_pb2.GetTenantUsageResponse]]:
+        """Returns each limit of a tenant beside what it uses.
+
+            grpcurl -plaintext -d '{"tenant_id": "support"}' localhost:50051 earmark.v1.AdminService/GetTenantUsage
         """
 
     def CreateApiKey(
