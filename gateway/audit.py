@@ -53,6 +53,7 @@ class Audit:
     def __init__(self) -> None:
         self.lost = 0
         self.refusals = Refusals()
+        self._is_closed = False
         self._queue: deque[_Waiting] = deque()
         self._filled = asyncio.Event()
         # By key and address, when there was an entry of a read.
@@ -69,6 +70,10 @@ class Audit:
 
     def record(self, call: "AuditedCall", left_out: int = 0) -> None:
         """Adds an entry of the call as it is now."""
+        if self._is_closed:
+            # A stream whose caller was gone may be cleaned up so late.
+            _log_unwritten(_entry(call, left_out))
+            return
         if len(self._queue) >= QUEUE:
             if not self.lost:
                 log.error("the queue of the audit log is full: calls have no entries", queue=QUEUE)
@@ -105,8 +110,9 @@ class Audit:
                     async with asyncio.timeout(LAST_WRITE_SECONDS):
                         await self.write(system)
             finally:
+                self._is_closed = True
                 for waiting in self._queue:
-                    log.error("an entry of the audit log is in no table", entry=str(waiting.entry))
+                    _log_unwritten(waiting.entry)
                 self._queue.clear()
 
     async def write(self, system: Database) -> None:
@@ -189,6 +195,10 @@ class AuditedCall:
     def ends(self, code: str, reason: str = "") -> None:
         """The call ends with this status."""
         self.code, self.reason = code, reason
+
+
+def _log_unwritten(entry: NewEntry) -> None:
+    log.error("an entry of the audit log is in no table", entry=str(entry))
 
 
 def _entry(call: AuditedCall, left_out: int) -> NewEntry:

@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
+from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from earmark.background import Background
@@ -260,6 +261,27 @@ async def test_entries_wait_for_the_database_and_are_added_once(database_url, mo
         assert audit.waiting == 0
         async with database.connection() as connection:
             assert await connection.fetchval("SELECT count(*) FROM audit_entries") == 3
+
+
+async def test_what_the_database_does_not_take_at_the_end_is_in_the_gateways_log(
+    database_url, monkeypatch
+) -> None:
+    async def unavailable(_connection, _new) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(audit_entries, "add", unavailable)
+    audit = Audit()
+    with capture_logs() as lines:
+        async with Database(database_url) as database, audit.writing(database, Background()):
+            with audit.call(DELETE, str(uuid7()), "ipv4:127.0.0.1", is_read=False) as call:
+                call.let_in()
+                call.asks(dataset_service_pb2.DeleteDatasetRequest(dataset_id=NOWHERE))
+        with audit.call(DELETE, str(uuid7()), "ipv4:127.0.0.1", is_read=False) as late:
+            late.let_in()
+    found = [line["entry"] for line in lines if "in no table" in line["event"]]
+    assert len(found) == 2
+    assert NOWHERE in found[0]
+    assert audit.waiting == 0
 
 
 async def test_entries_are_neither_changed_nor_seen_by_tenants_and_only_old_ones_are_removed(

@@ -3,6 +3,7 @@
 Two walls keep tenants apart: the filter in each query, and the policies of the tables. Each is tested alone.
 """
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -14,12 +15,22 @@ from grpc import aio
 
 from earmark import storage
 from earmark.gateway.guard import scopes_of
+from earmark.gateway.watching import topics
 from earmark.reflection import contract
-from earmark.storage import sql
+from earmark.storage import bus, sql
 from earmark.v1.scope_pb2 import Scope
 from tests.gateway.calls import NOWHERE, refusal_of
 from tests.gateway.foreign_requests import LISTS, NAMED, WITHOUT_IDS, filled
-from tests.gateway.two_tenants import OTHER, OWN, call, contents, installed, stored_for, tenant_tables
+from tests.gateway.two_tenants import (
+    OTHER,
+    OWN,
+    SECONDS,
+    call,
+    contents,
+    installed,
+    stored_for,
+    tenant_tables,
+)
 
 # Also of a service that the gateway would not offer.
 SERVICES = [
@@ -40,6 +51,18 @@ REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 async def here(database_url, tmp_path):
     async with installed(database_url, tmp_path, heartbeat_seconds=0.2) as installation:
         yield installation
+
+
+async def stored_and_queued(here) -> dict[str, str]:
+    """What the other tenant has, once the dispatcher has queued its jobs and leaves them alone."""
+    theirs = await stored_for(here.gateway.database, OTHER)
+    async with here.gateway.database.own_connection() as connection:
+        await bus.notify(connection, [topics.QUEUE])
+    async with asyncio.timeout(SECONDS):
+        for table in ("training_jobs", "detection_jobs"):
+            while await here.gateway.count(f"{table} WHERE status = 'pending'"):
+                pass
+    return theirs
 
 
 async def outcome(here, method, messages, key="") -> tuple[str, str]:
@@ -113,7 +136,7 @@ def without_filter(queries: dict[str, str], monkeypatch) -> int:
 @pytest.mark.usefixtures("walls")
 async def test_what_another_tenant_has_does_not_exist(here, database_url) -> None:
     """NOT_FOUND in the same words as for an id that nobody has, and nothing changed."""
-    theirs = await stored_for(here.gateway.database, OTHER)
+    theirs = await stored_and_queued(here)
     nobody = dict.fromkeys(theirs, NOWHERE)
     before = await contents(database_url, OTHER)
     assert len([table for table, found in before.items() if found]) >= 12
@@ -141,7 +164,7 @@ async def test_what_another_tenant_has_does_not_exist(here, database_url) -> Non
 
 @pytest.mark.usefixtures("walls")
 async def test_lists_and_watches_have_nothing_of_another_tenant(here, database_url) -> None:
-    theirs = await stored_for(here.gateway.database, OTHER)
+    theirs = await stored_and_queued(here)
     before = await contents(database_url, OTHER)
     for rpc, fields in {**{name: [f] for name, f in LISTS.items()}, **WITHOUT_IDS}.items():
         method = METHODS[rpc]
