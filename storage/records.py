@@ -392,21 +392,3 @@ class ApiKey:
     expires_at: datetime | None
     last_used_at: datetime | None
     revoked_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """A row of audit_entries. `ids` are pairs: the name of a field, and an id."""
-
-    id: UUID
-    request_id: UUID
-    called_at: datetime
-    tenant: str
-    api_key_id: UUID | None
-    caller: str
-    address: str
-    rpc: str
-    ids: Sequence[tuple[str, str]]
-    code: str
-    reason: str
-    left_out: int

@@ -19,6 +19,7 @@ VARIABLES = frozenset(
     for name in (
         "ADDRESS",
         "API_KEY",
+        "AUDIT_DAYS",
         "AUDIO_FILES_PER_PROCESS",
         "AUDIO_MAX_SAMPLES",
         "AUDIO_MAX_SAMPLES_PER_SECOND",

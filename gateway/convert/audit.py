@@ -6,8 +6,7 @@ from uuid import UUID
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from earmark.gateway.convert.values import timestamp
-from earmark.storage.queries.audit_entries import Filters
-from earmark.storage.records import AuditEntry
+from earmark.storage.queries.audit_entries import AuditEntry, Filters
 from earmark.v1 import admin_service_pb2 as pb
 
 

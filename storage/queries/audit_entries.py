@@ -8,9 +8,26 @@ from uuid import UUID
 
 from earmark.storage import sql
 from earmark.storage.database import Connection
-from earmark.storage.records import AuditEntry
 
 SQL = sql.load("audit_entries")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """A row of audit_entries. `ids` are pairs: the name of a field, and an id."""
+
+    id: UUID
+    request_id: UUID
+    called_at: datetime
+    tenant: str
+    api_key_id: UUID | None
+    caller: str
+    address: str
+    rpc: str
+    ids: Sequence[tuple[str, str]]
+    code: str
+    reason: str
+    left_out: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from earmark.gateway.convert.quotas import LIMITS
 from earmark.gateway.field_rules import _field_rules
 from earmark.gateway.services import annotations, audio, datasets, models
 from tests.fuzz.known import PUBLISHED_SET, SHORT_FILE, Known, kind_of
@@ -26,6 +27,7 @@ INTEGERS = {
 }
 FLOATING = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
 EDITABLE = {
+    "TenantQuota": LIMITS,
     "Annotation": annotations.EDITABLE,
     "AudioFile": audio.EDITABLE,
     "Dataset": datasets.EDITABLE,
@@ -220,7 +222,9 @@ class Maker:
         value: Any = message_factory.GetMessageClass(field.message_type)()
         match field.message_type.name:
             case "FieldMask":
-                names = [*EDITABLE[message.DESCRIPTOR.fields[0].message_type.name]]
+                kinds = {one.message_type.name for one in message.DESCRIPTOR.fields if one.message_type}
+                (edited,) = kinds & {*EDITABLE}
+                names = [*EDITABLE[edited]]
                 names += ["x.y", "*"] if self._rng.random() < 0.1 else []
                 value.paths.extend(self._rng.sample(names, min(len(names), self._rng.randrange(1, 4))))
             case "Struct":

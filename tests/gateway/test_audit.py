@@ -55,7 +55,7 @@ CHANGES = {
     *("DeleteTrainingJob", "CreateTenant", "CreateApiKey", "RotateApiKey", "RevokeApiKey"),
     # Of the whole installation.
     *("GetCapacity", "ListTrainers", "ListBackgroundTasks", "GetLoad", "ListTenants", "GetApiKey"),
-    *("ListApiKeys", "ListAuditEntries"),
+    *("ListApiKeys", "ListAuditEntries", "SetTenantQuota", "GetTenantUsage"),
 }
 
 

@@ -88,6 +88,7 @@ async def test_a_gateway_lists_its_tasks(database_url, tmp_path) -> None:
         "watching the disk",
         "watching API keys",
         "recording the use of API keys",
+        "watching quotas",
         "counting detections",
         "dispatching jobs",
         "dispatching audio files",

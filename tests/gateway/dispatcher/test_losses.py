@@ -28,7 +28,7 @@ async def dispatching(database_url, tmp_path, *addresses: str):
         settings = GatewaySettings(database_url=database_url, data_dir=tmp_path)
         objects = ObjectStore.open(settings.object_store_url)
         async with Dispatcher(
-            App(settings, database, database, None, bus, objects, trainers, None, None, None)
+            App(settings, database, database, None, bus, objects, trainers, None, None, None, None)
         ):
             yield trainers
 

@@ -32,7 +32,7 @@ TIMEOUT_SECONDS = 20
 async def app(database_url):
     """An app without trainers, objects and server."""
     async with Database(database_url) as database, Bus(database) as bus:
-        yield App(GatewaySettings(), database, database, None, bus, None, None, None, None, None)
+        yield App(GatewaySettings(), database, database, None, bus, None, None, None, None, None, None)
 
 
 @pytest_asyncio.fixture
