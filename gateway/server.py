@@ -171,12 +171,13 @@ async def _open(settings: GatewaySettings, stack: AsyncExitStack, loop_watch: Lo
         retry_seconds=settings.retry_seconds,
         background=background,
     )
-    await stack.enter_async_context(trainers)
     disk = await _watched_disk(settings, objects, background, stack)
     keys = Keys(system, bus, settings.host)
     await stack.enter_async_context(keys.watched(background))
     quotas = Quotas(system, bus, settings.tenant_limits)
     await stack.enter_async_context(quotas.followed(background))
+    # Last, so that a gateway that cannot start says nothing about trainers.
+    await stack.enter_async_context(trainers)
     shares = Shares(settings.caller_limits, settings.max_tenant_callers, lambda name: quotas.of(name).streams)
     scratch = Scratch(settings.max_unfinished_upload_mb << 20)
     return App(
