@@ -33,7 +33,6 @@ from earmark.trainer.learning.step import (
     initial_state,
     run_steps,
     start_of_epoch,
-    unflatten,
 )
 from earmark.trainer.model import LearnedType, Model
 from earmark.trainer.network import Architecture, default_dtype, initial_parameters, output_bucket
@@ -88,11 +87,7 @@ class HotLoop:
         """Scores of one file by the current weights: (frames, FEATURES) to (outputs in time, types)."""
         constants, state = jax.device_get(self._constants), self._state
         model = Model(
-            self.shape.architecture,
-            self._types,
-            unflatten(state.average, self.shape.architecture),
-            constants.mean,
-            constants.deviation,
+            self.shape.architecture, self._types, state.average, constants.mean, constants.deviation
         )
         return frame_scores(model, [features])[0]
 

@@ -4,8 +4,10 @@ Convolutions are written as shifted slices and one matrix product, because the g
 inside a loop is 8 to 55 times slower on XLA's CPU backend. This module does no input or output.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import count
 from typing import Any, TypeAlias
 
 import jax
@@ -72,25 +74,28 @@ class Block(nnx.Module):
         )
 
     def __call__(
-        self, x: Float[Array, "batch frames width"], scale: Float32[Array, "batch 1 width"] | None
+        self, x: Float[Array, "batch frames width"], key: Key[Array, ""] | None
     ) -> Float[Array, "batch frames width"]:
-        """`scale` is 0 for the channels that are dropped; with None, none is."""
+        """Channels are dropped if there is a key."""
         padded = jnp.pad(self.norm(x), ((0, 0), (self.dilation, self.future), (0, 0)))
         frames, shifts = x.shape[1], (0, self.dilation, self.dilation + self.future)
         shifted = [padded[:, shift : shift + frames] for shift in shifts]
         hidden = nnx.relu(self.spread(jnp.concatenate(shifted, axis=-1)))
-        if scale is not None:
-            hidden *= scale.astype(hidden.dtype)
-        return x + self.gather(hidden)
+        return x + self.gather(drop_channels(hidden, DROPOUT, key))
 
 
-def drop_channels(uniform: Float32[Array, "batch blocks width"]) -> Float32[Array, "batch blocks width"]:
-    """Turn random numbers from 0 to 1 into what the channels of each block are multiplied with.
+def drop_channels(
+    x: Float[Array, "batch frames channels"], rate: float, key: Key[Array, ""] | None
+) -> Float[Array, "batch frames channels"]:
+    """Set a random share `rate` of the channels to zero, drawn for each item of the batch.
 
-    A share DROPOUT is dropped, for all frames of an item of the batch alike: ordinary dropout would need a
-    thousand times as many random numbers.
+    Without a key, x is returned unchanged. Ordinary dropout would draw for every frame, and need a thousand
+    times as many random numbers.
     """
-    return (uniform >= DROPOUT).astype(jnp.float32) / (1 - DROPOUT)
+    if key is None:
+        return x
+    kept = jax.random.bernoulli(key, 1 - rate, (x.shape[0], 1, x.shape[2]))
+    return x * (kept.astype(jnp.float32) / (1 - rate)).astype(x.dtype)
 
 
 class Network(nnx.Module):
@@ -116,21 +121,28 @@ class Network(nnx.Module):
         self,
         x: Float[Array, "batch frames features"],
         valid: Bool[Array, "batch frames"],
-        scales: Float32[Array, "batch blocks width"] | None = None,
+        key: Key[Array, ""] | None = None,
     ) -> Float32[Array, "batch frames outputs"]:
         """Turn normalised features into logits, one per frame and output.
 
-        `valid` is false outside the audio, and is an input of the network too. `scales`: see drop_channels;
-        None except in training.
+        `valid` is false outside the audio, and is an input of the network too. If there is a key, as in
+        training, channels are dropped.
         """
         batch, frames, _ = x.shape
+        keys = _keys(key)
         mask = valid[..., None].astype(self.dtype)
         x = jnp.concatenate([x.astype(self.dtype) * mask, mask], axis=-1)
         x = x.reshape(batch, frames // STEP, STEP, -1)
         x = self.stem(jnp.concatenate([x.mean(axis=2), x.max(axis=2)], axis=-1))
-        for number, block in enumerate(self.blocks):
-            x = block(x, None if scales is None else scales[:, number : number + 1])
+        for block in self.blocks:
+            x = block(x, next(keys))
         return self.head(nnx.relu(self.norm(x)).astype(jnp.float32)).reshape(batch, frames, -1)
+
+
+def _keys(key: Key[Array, ""] | None) -> Iterator[Key[Array, ""] | None]:
+    """Yield a key of its own for each block, or None every time if there is no key."""
+    for number in count():
+        yield None if key is None else jax.random.fold_in(key, number)
 
 
 @cache
@@ -156,11 +168,11 @@ def logits(
     parameters: Weights,
     x: Float[Array | np.ndarray, "batch frames features"],
     valid: Bool[Array | np.ndarray, "batch frames"],
-    scales: Float32[Array, "batch blocks width"] | None = None,
+    key: Key[Array, ""] | None = None,
 ) -> Float32[Array, "batch frames outputs"]:
     """Call the network as a pure function of its parameters; see `Network.__call__`."""
     network = nnx.merge(_structure(architecture), parameters)
-    return network(jnp.asarray(x), jnp.asarray(valid), scales)
+    return network(jnp.asarray(x), jnp.asarray(valid), key)
 
 
 def default_dtype() -> str:

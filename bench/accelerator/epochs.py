@@ -18,7 +18,7 @@ from bench.tools.data import default_config, minutes_of, repeated, split, synthe
 from earmark.trainer.data.loading import Dataset, validation_regions
 from earmark.trainer.learning.epochs import Shards, StepTimer, next_epoch, run_epoch
 from earmark.trainer.learning.preparation import prepare
-from earmark.trainer.learning.step import initial_state, unflatten
+from earmark.trainer.learning.step import initial_state
 from earmark.trainer.model import Model
 from earmark.trainer.network import default_dtype, initial_parameters
 from earmark.trainer.scoring.calibration import learned_types
@@ -52,8 +52,7 @@ def epoch(dataset: Dataset, dtype: str, device: jax.Device) -> dict[str, Any]:
             started = time.perf_counter()
             deque(run_epoch(state, timer, shards, data, config, number, shape), maxlen=0)
             trained = time.perf_counter()
-            weights = unflatten(state.train.average, shape.architecture)
-            model = Model(shape.architecture, types, weights, constants.mean, constants.deviation)
+            model = Model(shape.architecture, types, state.train.average, constants.mean, constants.deviation)
             tracks = [track for region in validation for track in region.tracks]
             scores = by_region(frame_scores(model, tracks), validation)
             evaluate(validation, scores, types, shape.grid)

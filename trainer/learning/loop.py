@@ -32,7 +32,7 @@ from earmark.trainer.job import NetworkSize, ShouldStop, Stop, TrainingConfig, T
 from earmark.trainer.learning.checkpoints import Checkpoints, Position, UnusableCheckpointError, fingerprint
 from earmark.trainer.learning.epochs import EpochState, Shards, StepTimer, next_epoch, run_epoch
 from earmark.trainer.learning.preparation import TrainingData, prepare
-from earmark.trainer.learning.step import Flat, Shape, initial_state, unflatten
+from earmark.trainer.learning.step import Shape, initial_state
 from earmark.trainer.learning.warm_start import base_model, initial_weights
 from earmark.trainer.model import KnownFiles, LearnedType, Model, store_model
 from earmark.trainer.network import Weights
@@ -59,15 +59,15 @@ class _Setup:
     parameters: Weights
     files: KnownFiles
 
-    def model(self, weights: Flat, types: tuple[LearnedType, ...]) -> Model:
+    def model(self, parameters: Weights, types: tuple[LearnedType, ...]) -> Model:
         """The model with these weights and types."""
-        constants, architecture = self.data.constants, self.shape.architecture
+        constants = self.data.constants
         normalization = np.asarray(constants.mean), np.asarray(constants.deviation)
-        return Model(architecture, types, unflatten(weights, architecture), *normalization, self.files)
+        return Model(self.shape.architecture, types, parameters, *normalization, self.files)
 
-    def scores(self, weights: Flat) -> list[Float32[np.ndarray, "tracks _ types"]]:
+    def scores(self, parameters: Weights) -> list[Float32[np.ndarray, "tracks _ types"]]:
         """The raw scores of each validation region."""
-        model = self.model(weights, self.types)
+        model = self.model(parameters, self.types)
         return by_region(
             raw_scores(model, [track for region in self.validation for track in region.tracks]),
             self.validation,
@@ -78,9 +78,9 @@ class _Setup:
         by_region, types = self.unknown.by_region(shares), self.config.artifact_types
         return [shard_targets(self.dataset, shard.pieces, types, by_region) for shard in self.data.shards]
 
-    def learnt_shares(self, weights: Flat) -> Shares:
+    def learnt_shares(self, parameters: Weights) -> Shares:
         """How far each event whose track is not known is in each track, by a model with these weights."""
-        model = self.model(weights, self.types)
+        model = self.model(parameters, self.types)
         return self.unknown.learnt(self.dataset, self.config.artifact_types, partial(raw_scores, model))
 
 
@@ -89,7 +89,7 @@ class _RunState:
     """What changes during the job. `best` are the averaged weights of the best epoch."""
 
     state: EpochState
-    best: Flat
+    best: Weights
     shares: Shares
     position: Position
     checkpoints: Checkpoints

@@ -15,7 +15,6 @@ from earmark.trainer.learning.step import (
     initial_state,
     run_steps,
     start_of_epoch,
-    unflatten,
 )
 from earmark.trainer.model import LearnedType, Model
 from earmark.trainer.network import initial_parameters, new_architecture
@@ -55,5 +54,5 @@ def precompile(network: NetworkSize = "standard") -> None:
     one_step = batches_of(np.tile(window, (1, shape.windows, 1)), 0)
     key = jax.random.fold_in(jax.random.key(DEFAULT.seed), 1)
     state, _ = run_steps(initial_state(parameters), start_of_epoch(), shard, one_step, constants, key, shape)
-    model = Model(architecture, (LearnedType("any"),), unflatten(state.average, architecture), zeros, ones)
+    model = Model(architecture, (LearnedType("any"),), state.average, zeros, ones)
     frame_scores(model, [np.zeros((20_000, FEATURES), np.float16)])

@@ -8,7 +8,7 @@ fold_in(fold_in(seed, epoch), step), so that a resumed job gives the same result
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from earmark.trainer.chunks import Grid, core_weights
 from earmark.trainer.features.filterbank import MEL_BANDS
 from earmark.trainer.features.frontend import AMPLITUDE_COLUMNS, FEATURES, POWER_COLUMNS
 from earmark.trainer.features.spectrum import MEL_FLOOR
-from earmark.trainer.network import Architecture, Weights, drop_channels, initial_parameters, logits
+from earmark.trainer.network import Architecture, Weights, logits
 from earmark.trainer.regions import CERTAIN
 
 WARMUP_SHARE = 0.05
@@ -42,16 +42,13 @@ _CURVES[:, :MEL_BANDS] = [
     np.cos(np.pi * order * (np.arange(MEL_BANDS) + 0.5) / MEL_BANDS) / order for order in range(1, 5)
 ]
 
-# For the gain and the weights of the curves.
-AUGMENTATIONS = 1 + len(_CURVES)
-
 _IS_POWER = np.zeros(FEATURES, bool)
 _IS_POWER[list(POWER_COLUMNS)] = True
 
 _OPTIMIZER = optax.chain(
     optax.clip_by_global_norm(1.0),
     optax.scale_by_adam(b2=0.99),
-    optax.add_decayed_weights(WEIGHT_DECAY, mask=lambda flat: flat._replace(matrices=True, vectors=False)),
+    optax.add_decayed_weights(WEIGHT_DECAY, mask=lambda tree: jax.tree.map(lambda p: p.ndim > 1, tree)),
 )
 
 
@@ -64,22 +61,11 @@ class Shape:
     windows: int
 
 
-class Flat(NamedTuple):
-    """All weights, or their gradients, as two arrays: what belongs to matrices decays.
-
-    An update of the weights is a handful of operations on two arrays, and not on each of 36: on a GPU, the
-    time of a step is that of the launches of its operations.
-    """
-
-    matrices: Float32[Array, " matrices"]
-    vectors: Float32[Array, " vectors"]
-
-
 class TrainState(NamedTuple):
     """What changes from step to step. The model gets `average`, the moving average of the weights."""
 
-    parameters: Flat
-    average: Flat
+    parameters: Weights
+    average: Weights
     optimizer: optax.OptState
     step: Int32[Array, ""]
 
@@ -130,35 +116,11 @@ def initial_state(parameters: Weights) -> TrainState:
     The average starts as a copy: the state is donated, and no buffer can be donated twice.
     """
     return TrainState(
-        flatten(parameters),
-        flatten(parameters),
-        _OPTIMIZER.init(flatten(parameters)),
+        parameters,
+        jax.tree.map(jnp.copy, parameters),
+        _OPTIMIZER.init(parameters),
         jnp.zeros((), jnp.int32),
     )
-
-
-def flatten(weights: Weights) -> Flat:
-    """The weights of a network as two arrays."""
-    leaves = jax.tree.leaves(weights)
-    return Flat(*(jnp.concatenate([leaf.ravel() for leaf in part]) for part in _parts(leaves)))
-
-
-@partial(jax.jit, static_argnames="architecture")
-def unflatten(flat: Flat, architecture: Architecture) -> Weights:
-    """The inverse of flatten."""
-    shapes, structure = jax.tree.flatten(jax.eval_shape(lambda: initial_parameters(architecture, 0)))
-    parts = [
-        iter(jnp.split(array, np.cumsum([leaf.size for leaf in part])[:-1]))
-        for array, part in zip(flat, _parts(shapes), strict=True)
-    ]
-    leaves = [next(parts[int(leaf.ndim <= 1)]).reshape(leaf.shape) for leaf in shapes]
-    weights: Weights = jax.tree.unflatten(structure, leaves)
-    return weights
-
-
-def _parts(leaves: list[Any]) -> tuple[list[Any], list[Any]]:
-    """The matrices, and all others."""
-    return [leaf for leaf in leaves if leaf.ndim > 1], [leaf for leaf in leaves if leaf.ndim <= 1]
 
 
 def start_of_epoch() -> EpochTotals:
@@ -192,10 +154,9 @@ def run_steps(
         def loss_of(parameters: Weights) -> Float32[Array, ""]:
             return window_loss(parameters, shard, rows[index], constants, step_key, shape)
 
-        parameters = unflatten(state.parameters, shape.architecture)
-        loss, gradients = jax.value_and_grad(loss_of)(parameters)
+        loss, gradients = jax.value_and_grad(loss_of)(state.parameters)
         first_bad = jnp.where((totals.first_bad < 0) & ~jnp.isfinite(loss), number, totals.first_bad)
-        return update(state, flatten(gradients), constants), EpochTotals(totals.loss + loss, first_bad)
+        return update(state, gradients, constants), EpochTotals(totals.loss + loss, first_bad)
 
     result: tuple[TrainState, EpochTotals] = jax.lax.fori_loop(0, batches.steps, body, (state, totals))
     return result
@@ -214,26 +175,21 @@ def window_loss(
     A frame counts once for each chunk that contains it.
     """
     grid = shape.grid
-    architecture = shape.architecture
-    blocks, width = len(architecture.dilations), architecture.width
-    # One draw for everything, because each is an operation of its own.
-    uniform = jax.random.uniform(key, (len(rows), 1 + AUGMENTATIONS + blocks * width))
-    farthest = grid.stride // 2
-    shift = jnp.floor(uniform[:, 0] * (2 * farthest + 1)).astype(jnp.int32) - farthest
+    shift_key, augment_key, drop_key = jax.random.split(key, 3)
+    shift = jax.random.randint(shift_key, rows.shape[:1], -(grid.stride // 2), grid.stride // 2 + 1)
     begin, end, chunks = rows[:, 1:2], rows[:, 2:3], rows[:, 3:4]
     place = rows[:, :1] + shift[:, None] - grid.past + jnp.arange(grid.length)[None]
     valid = (place >= begin) & (place < end)
     place = jnp.where(valid, place, 0)
 
-    x = augment(jnp.asarray(shard.features)[place].astype(jnp.float32), uniform[:, 1 : 1 + AUGMENTATIONS])
+    x = augment(jnp.asarray(shard.features)[place].astype(jnp.float32), augment_key)
     x = (x - constants.mean[None, None]) / constants.deviation[None, None]
     first, last = core_weights(grid)
     times = jnp.maximum(0, jnp.minimum(last[None], chunks - 1) - first[None] + 1)  # in how many chunks
     weight = valid.astype(jnp.float32) * times.astype(jnp.float32)
     target = jnp.asarray(shard.targets)[place] * valid[..., None].astype(jnp.uint8)
 
-    scales = drop_channels(uniform[:, 1 + AUGMENTATIONS :].reshape(-1, blocks, width))
-    scores = logits(architecture, parameters, x, valid, scales)
+    scores = logits(shape.architecture, parameters, x, valid, drop_key)
     positive = target.astype(jnp.float32) / CERTAIN
     terms = constants.positive_weight[None, None] * positive * jax.nn.softplus(-scores)
     terms += (1 - positive) * jax.nn.softplus(scores)
@@ -242,18 +198,16 @@ def window_loss(
 
 
 def augment(
-    x: Float32[Array, "windows frames features"], uniform: Float32[Array, "windows augmentations"]
+    x: Float32[Array, "windows frames features"], key: Key[Array, ""]
 ) -> Float32[Array, "windows frames features"]:
     """Another gain, and another voice or microphone: a smooth curve over the mel bands.
 
-    `uniform`: AUGMENTATIONS random numbers from 0 to 1 for each window. Most usual augmentations are
-    artifacts themselves; these two change no label. The floor that is added to every power stays where it is.
+    Most usual augmentations are artifacts themselves; these two change no label. The floor that is added to
+    every power stays where it is.
     """
-    gain = GAIN_DB[0] + (GAIN_DB[1] - GAIN_DB[0]) * uniform[:, None, :1]
-    # As jax.random.normal does it. At -1 it would be infinite.
-    draws = math.sqrt(2) * jax.lax.erf_inv(
-        jnp.maximum(2 * uniform[:, None, 1:] - 1, np.nextafter(np.float32(-1), 0))
-    )
+    gain_key, curve_key = jax.random.split(key)
+    gain = jax.random.uniform(gain_key, (x.shape[0], 1, 1), minval=GAIN_DB[0], maxval=GAIN_DB[1])
+    draws = jax.random.normal(curve_key, (x.shape[0], 1, len(_CURVES)))
     decibels = gain * _GAIN_PER_FEATURE[None, None] + 2 * EQUALIZER_DB * (draws @ _CURVES)
     change = decibels * (math.log(10) / 20)
     power = jnp.exp(x + change) + MEL_FLOOR * (1 - jnp.exp(change))
@@ -270,7 +224,7 @@ def learning_rate(constants: StepConstants, step: Int32[Array, ""]) -> Float32[A
     return share * constants.learning_rate
 
 
-def update(state: TrainState, gradients: Flat, constants: StepConstants) -> TrainState:
+def update(state: TrainState, gradients: Weights, constants: StepConstants) -> TrainState:
     """AdamW on clipped gradients, and the moving average, whose memory grows with the number of steps."""
     with jax.numpy_dtype_promotion("standard"):  # optax takes powers of floats with an integer count
         changes, optimizer = _OPTIMIZER.update(gradients, state.optimizer, state.parameters)

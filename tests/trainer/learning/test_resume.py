@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("tiny")
 def longer(job, tiny, request):  # noqa: ARG001
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("earmark.trainer.data.shards.SHARD_FRAMES", request.param)
-        yield replace(job, config=replace(job.config, epochs=EPOCHS, learning_rate=0.0021))
+        yield replace(job, config=replace(job.config, epochs=EPOCHS, learning_rate=0.0018))
 
 
 @pytest.fixture(scope="module")
