@@ -9,6 +9,7 @@ import pytest
 from earmark.gateway.app import App
 from earmark.gateway.dispatcher.dispatcher import Dispatcher
 from earmark.gateway.fleet.trainers import Trainers
+from earmark.gateway.quotas import Quotas
 from earmark.gateway.settings import GatewaySettings
 from earmark.storage.bus import Bus
 from earmark.storage.database import Database
@@ -27,8 +28,9 @@ async def dispatching(database_url, tmp_path, *addresses: str):
         await trainer_fronts.until(trainers, lambda: len(trainers.available()) == len(addresses))
         settings = GatewaySettings(database_url=database_url, data_dir=tmp_path)
         objects = ObjectStore.open(settings.object_store_url)
+        quotas = Quotas(database, bus, settings.tenant_limits)
         async with Dispatcher(
-            App(settings, database, database, None, bus, objects, trainers, None, None, None, None)
+            App(settings, database, database, None, bus, objects, trainers, None, quotas, None, None)
         ):
             yield trainers
 
