@@ -56,6 +56,10 @@ SERVER_OPTIONS: Sequence[tuple[str, int]] = (
 )
 
 
+# For calls that are cut off when the gateway stops: what they did is recorded when they have ended.
+CLEAN_UP_SECONDS = 2.0
+
+
 class CannotListenError(Exception):
     """The gateway cannot listen on its address."""
 
@@ -255,4 +259,4 @@ async def _stop(
     app.stopping.set()
     app.bus.wake_all()
     await server.stop(grace)
-    await calls.ended(grace)
+    await calls.ended(grace + CLEAN_UP_SECONDS)

@@ -80,7 +80,8 @@ async def here(database_url, tmp_path):
 
 async def entries(here, *, until=lambda found: found, **fields) -> list[pb.AuditEntry]:
     """The entries, newest first, once they are as awaited. The list itself is not among them."""
-    request = pb.ListAuditEntriesRequest(**fields)
+    # The lists have entries, too, and must not fill the page.
+    request = pb.ListAuditEntriesRequest(page_size=1000, **fields)
     async with asyncio.timeout(20):
         while True:
             page = await here.admin.ListAuditEntries(request, metadata=bearer(here.operator))

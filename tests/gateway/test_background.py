@@ -89,6 +89,7 @@ async def test_a_gateway_lists_its_tasks(database_url, tmp_path) -> None:
         "watching API keys",
         "recording the use of API keys",
         "watching quotas",
+        "writing the audit log",
         "counting detections",
         "dispatching jobs",
         "dispatching audio files",
