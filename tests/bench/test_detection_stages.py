@@ -35,4 +35,5 @@ def test_the_time_of_processes_that_have_ended_counts():
         assert process.stdout.readline() == "ended\n"
         used = system_cpu_seconds() - before
         process.stdin.close()
-    assert 0.3 <= used == pytest.approx(0.35, abs=0.3)
+    # The kernel counts user and system time in ticks of 10 ms, and drops what is less than one.
+    assert 0.28 <= used == pytest.approx(0.35, abs=0.3)

@@ -68,6 +68,8 @@ def split_files(
         about_types = [notice for notice in splits[-1].notices if notice.artifact_type]
         if splits[-1].train and len(about_types) <= fewest_notices:
             break
+    if not any(split.train for split in splits):  # what is held out here and there leaves only gaps
+        splits.append(_split(files, audio, _last_held_out(parts, share), types, gap_frames))
     return min(splits, key=_shortfall)
 
 
@@ -102,6 +104,13 @@ def _divided(
         for number, side in zip(new, chosen, strict=True):
             sides[number] = side
     return sides
+
+
+def _last_held_out(parts: Sequence[Part], share: float) -> list[int]:
+    """Return the sides of the parts if the last ones, about `share` of the audio, are for validation."""
+    before = np.cumsum([0, *(part.frames for part in parts)])[:-1]
+    first = min((1 - share) * sum(part.frames for part in parts), before[-1])
+    return [VALIDATION if number and start >= first else TRAIN for number, start in enumerate(before)]
 
 
 def _split(

@@ -218,6 +218,22 @@ def few_recordings(draw):
     return files, groups
 
 
+def test_a_minute_leaves_training_audio_beside_half_of_it_held_out_and_a_gap_of_ten_seconds():
+    annotations = tuple(
+        Annotation(kind, start, end)
+        for kind, start, end in (
+            ("common", 0, 30), ("common", 1000, 1030), ("common", 2000, 2030), ("rare", 3000, 3030),
+            ("common", 4000, 5705), ("common", 5000, 6000), ("common", 6000, 6030), ("rare", 7000, 7030),
+        )
+    )  # fmt: skip
+    files = [TrainingFile("a", "a", "features/a", 60_000, annotations)]
+    for seed in range(30):
+        sides = split(files, TYPES, 0.5, 1000, seed)
+        check(files, [[0]], 1000, sides)
+        assert sides.train
+        assert sides.validation
+
+
 def test_the_gap_is_kept_if_a_block_is_shorter_than_it():
     annotations = tuple(Annotation(TYPES[n % 2], 1000 * n, 1000 * n + 500) for n in range(120))
     files = [TrainingFile("a", "a", "features/a", 120_000, annotations)]
