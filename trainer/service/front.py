@@ -24,7 +24,7 @@ from earmark.trainer.service.detection_job import JobFile
 from earmark.trainer.service.detection_process import LiveDetection
 from earmark.trainer.service.errors import CallError, StoppingError
 from earmark.trainer.service.file_detection import MAX_RECORDING_BYTES, FileDetection
-from earmark.trainer.service.interruptible import interruptible, read_request
+from earmark.trainer.service.interruptible import interruptible, read_request, to_its_end
 from earmark.trainer.service.keys import check_read
 from earmark.trainer.service.live import LiveAudio, live_audio
 from earmark.trainer.service.processes import ProcessLostError
@@ -265,9 +265,9 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
                 raise CallError(decoded.reason, decoded.message, "data")
             progress = await stream.judge(b"", decoded.duration_ms)
         for response in messages.to_progress(progress, start.live.start_ms)[:-1]:
-            await context.write(response)
+            await to_its_end(context.write(response))
         summary = pb.DetectResponse.Summary(duration_ms=decoded.duration_ms)
-        await context.write(pb.DetectResponse(summary=summary))
+        await to_its_end(context.write(pb.DetectResponse(summary=summary)))
 
     async def _write_progress(
         self, audio: LiveAudio, stream: LiveDetection, start_ms: int, context: Context
@@ -284,7 +284,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
                     return
                 progress = await stream.judge(data) if done else replace(progress, detections=())
                 for response in messages.to_progress(progress, start_ms):
-                    await context.write(response)
+                    await to_its_end(context.write(response))
                 if done:
                     features = asyncio.ensure_future(audio.read())
         finally:

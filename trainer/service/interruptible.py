@@ -55,6 +55,19 @@ async def read_request(
     return request
 
 
+async def to_its_end(work: Awaitable[Result]) -> Result:
+    """Returns the result of `work`, such as a write. A cancellation takes effect once `work` has ended.
+
+    What a caller does not read keeps its write until the call or the server ends.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise
+
+
 async def _done_before(
     event: asyncio.Event, work: asyncio.Future[Result], seconds: float | None = None
 ) -> bool:
