@@ -43,8 +43,25 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
+# The files that take longest, which are begun first, so that no worker has one left when the others are done.
+LONGEST = (
+    "docs/test_guide.py",
+    "system/test_promises.py",
+    "fuzz/test_fuzz.py",
+    "learning/test_channels.py",
+    "learning/test_precompile.py",
+    "docs/test_detecting.py",
+    "system/test_kills.py",
+    "system/test_up.py",
+)
+
 # Nothing here outlives the run, so nothing waits for the disk.
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
