@@ -1,5 +1,6 @@
 """A service that is killed during training costs no more than the current epoch."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from earmark.client import watch
@@ -30,59 +31,46 @@ def until_epoch(data: Trainable, job_id: str, epoch: int) -> list[training.Train
     raise AssertionError(f"the job ended before epoch {epoch} was over")
 
 
-def test_a_killed_trainer_costs_an_attempt_and_not_the_epochs_before(tmp_path: Path) -> None:
-    with service("trainer", tmp_path) as first:
-        settings = {"EARMARK_TRAINERS": first.address}
-        with (
-            service("gateway", tmp_path, **settings) as gateway,
-            trainable(gateway.address, tmp_path) as data,
-        ):
-            job = data.create(epochs=EPOCHS)
-            seen = until_epoch(data, job.id, 1)
-            kill(first)
-            port = first.address.rpartition(":")[2]
-            with service("trainer", tmp_path, EARMARK_TRAINER_PORT=port):
-                seen += watch(data.client, job.id, seen[-1].revision)
-            done = data.job(job.id)
-            assert (done.status, done.attempt) == (COMPLETED, 2)
-            assert [event.revision for event in seen] == list(range(1, done.revision + 1))
-            # No epoch is trained twice: the checkpoint of the first epoch was used.
-            assert epochs(seen) == list(range(1, EPOCHS + 1))
-            assert [e.notice.code for e in seen].count(training.NOTICE_CODE_RESUMED) == 1
-            assert_one_model(data, job.id)
+def assert_resumed(data: Trainable, job_id: str, seen: list[training.TrainingEvent]) -> None:
+    """The watch saw every event once, no epoch was trained twice, and there is one model."""
+    done = data.job(job_id)
+    assert (done.status, done.attempt) == (COMPLETED, 2)
+    assert [event.revision for event in seen] == list(range(1, done.revision + 1))
+    # The checkpoint of the first epoch was used.
+    assert epochs(seen) == list(range(1, EPOCHS + 1))
+    assert [e.notice.code for e in seen].count(training.NOTICE_CODE_RESUMED) == 1
+    assert_one_model(data, job_id)
 
 
-def test_a_restarted_gateway_resumes_its_jobs_and_its_watches(tmp_path: Path) -> None:
-    with service("trainer", tmp_path) as trainer:
+def test_jobs_survive_the_kill_of_their_trainer_and_of_their_gateway_and_a_cancelled_one_frees_its_slot(
+    tmp_path: Path,
+) -> None:
+    with ExitStack() as stack:
+        trainer = stack.enter_context(service("trainer", tmp_path))
         settings = {"EARMARK_TRAINERS": trainer.address, "EARMARK_LEASE_SECONDS": "2"}
-        with (
-            service("gateway", tmp_path, **settings) as gateway,
-            trainable(gateway.address, tmp_path) as data,
-        ):
-            job = data.create(epochs=EPOCHS)
-            seen = until_epoch(data, job.id, 1)
-            kill(gateway)
-            port = gateway.address.rpartition(":")[2]
-            with service("gateway", tmp_path, **settings, EARMARK_PORT=port):
-                # The same watch is resumed by its revision at the new process.
-                seen += watch(data.client, job.id, seen[-1].revision)
-                done = data.job(job.id)
-                assert (done.status, done.attempt) == (COMPLETED, 2)
-                assert [event.revision for event in seen] == list(range(1, done.revision + 1))
-                assert epochs(seen) == list(range(1, EPOCHS + 1))
-                assert_one_model(data, job.id)
+        gateway = stack.enter_context(service("gateway", tmp_path, **settings))
+        data = stack.enter_context(trainable(gateway.address, tmp_path))
 
+        # Its process stays warm.
+        cancelled, job = data.create(epochs=100), data.create(epochs=EPOCHS)
+        until_epoch(data, cancelled.id, 1)
+        cancel = training.CancelTrainingJobRequest(training_job_id=cancelled.id)
+        data.client.training.CancelTrainingJob(cancel)
+        ends = [event.status_changed.to for event in watch(data.client, cancelled.id)][-1]
+        assert ends == training.TRAINING_JOB_STATUS_CANCELLED
 
-def test_cancelling_a_job_frees_its_training_slot_for_the_next_job(tmp_path: Path) -> None:
-    with service("trainer", tmp_path) as trainer:
-        settings = {"EARMARK_TRAINERS": trainer.address}
-        with (
-            service("gateway", tmp_path, **settings) as gateway,
-            trainable(gateway.address, tmp_path) as data,
-        ):
-            long, short = data.create(epochs=100), data.create(epochs=1)
-            until_epoch(data, long.id, 1)
-            data.client.training.CancelTrainingJob(training.CancelTrainingJobRequest(training_job_id=long.id))
-            ends = [event.status_changed.to for event in watch(data.client, long.id)][-1]
-            assert ends == training.TRAINING_JOB_STATUS_CANCELLED
-            assert [e.status_changed.to for e in watch(data.client, short.id)][-1] == COMPLETED
+        seen = until_epoch(data, job.id, 1)
+        kill(gateway)
+        port = gateway.address.rpartition(":")[2]
+        stack.enter_context(service("gateway", tmp_path, **settings, EARMARK_PORT=port))
+        # The same watch is resumed by its revision at the new process.
+        seen += watch(data.client, job.id, seen[-1].revision)
+        assert_resumed(data, job.id, seen)
+
+        job = data.create(epochs=EPOCHS)
+        seen = until_epoch(data, job.id, 1)
+        kill(trainer)
+        port = trainer.address.rpartition(":")[2]
+        stack.enter_context(service("trainer", tmp_path, EARMARK_TRAINER_PORT=port))
+        seen += watch(data.client, job.id, seen[-1].revision)
+        assert_resumed(data, job.id, seen)

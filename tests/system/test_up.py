@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import psutil
-import pytest
 
 from earmark.client import connect
 from earmark.v1 import dataset_service_pb2
@@ -43,58 +42,49 @@ class Up:
         return self.process.communicate()
 
 
-def create_dataset(address: str, name: str, ca: str | None = None) -> None:
+def create_dataset(address: str, name: str, ca: str) -> None:
     with connect(address, ca=ca) as client:
         client.datasets.CreateDataset(dataset_service_pb2.CreateDatasetRequest(name=name))
 
 
-def names(address: str) -> list[str]:
-    with connect(address) as client:
+def names(address: str, ca: str) -> list[str]:
+    with connect(address, ca=ca) as client:
         listed = client.datasets.ListDatasets(dataset_service_pb2.ListDatasetsRequest())
         return [dataset.name for dataset in listed.datasets]
 
 
-def test_nothing_is_imported_from_the_current_folder_and_a_stop_leaves_no_process(tmp_path: Path) -> None:
+def test_it_starts_anywhere_once_for_its_data_which_survive_a_kill_and_a_stop(tmp_path: Path) -> None:
     folder = tmp_path / "users"
     for name in ("earmark", "gateway", "trainer", "storage", "asyncpg", "ctypes", "jax"):
         (folder / name).mkdir(parents=True)
         (folder / name / "__init__.py").write_text(f"raise SystemExit('imported the user\\'s {name}')")
     authority = Authority(tmp_path)
-    shown = authority.files("gateway")
+    ca, shown = str(authority.path), authority.files("gateway")
     tls = {"EARMARK_TLS_CERTIFICATE": str(shown.certificate), "EARMARK_TLS_KEY": str(shown.key)}
-    up = Up(tmp_path, folder, **tls)
-    up.wait_until_up()
-    create_dataset(up.address, "calls", ca=str(authority.path))
+
+    killed = Up(tmp_path, folder, **tls)
+    killed.wait_until_up()
+    create_dataset(killed.address, "before the kill", ca)
     assert (tmp_path / "trainer-secret").stat().st_mode & 0o777 == 0o600
-    processes = up.descendants()
-    assert len(processes) >= 4
-    up.stop()
-    assert up.process.returncode == 0
-    _, alive = psutil.wait_procs(processes, timeout=20)
-    assert alive == []
-
-
-@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGKILL])
-def test_stored_data_survives_a_stop_and_a_kill(tmp_path: Path, signal_number) -> None:
-    first = Up(tmp_path)
-    first.wait_until_up()
-    create_dataset(first.address, "calls")
-    processes = first.descendants()
-    first.stop(signal_number)
-    psutil.wait_procs(processes, timeout=20)
-    second = Up(tmp_path)
-    second.wait_until_up()
-    assert names(second.address) == ["calls"]
-    second.stop()
-
-
-def test_a_second_instance_on_the_same_data_is_refused(tmp_path: Path) -> None:
-    first = Up(tmp_path)
-    first.wait_until_up()
-    second = Up(tmp_path)
+    second = Up(tmp_path, folder, **tls)
     _, stderr = second.process.communicate(timeout=120)
     assert second.process.returncode == 1
     assert "EARMARK_DATA_DIR" in stderr
-    create_dataset(first.address, "calls")
-    assert names(first.address) == ["calls"]
-    first.stop()
+    create_dataset(killed.address, "after the second", ca)
+    processes = killed.descendants()
+    assert len(processes) >= 4
+    killed.stop(signal.SIGKILL)
+    assert psutil.wait_procs(processes, timeout=20)[1] == []
+
+    stopped = Up(tmp_path, folder, **tls)
+    stopped.wait_until_up()
+    assert names(stopped.address, ca) == ["after the second", "before the kill"]
+    processes = stopped.descendants()
+    stopped.stop()
+    assert stopped.process.returncode == 0
+    assert psutil.wait_procs(processes, timeout=20)[1] == []
+
+    last = Up(tmp_path, folder, **tls)
+    last.wait_until_up()
+    assert len(names(last.address, ca)) == 2
+    last.stop()

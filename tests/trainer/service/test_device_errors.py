@@ -59,27 +59,24 @@ async def train(stub, files):
     return [response async for response in stub.Train(iter([job, *files]), timeout=SECONDS)]
 
 
-@pytest.mark.parametrize(
-    ("error", "reason", "words"),
-    [
-        (OUT_OF_MEMORY, "DEVICE_OUT_OF_MEMORY", "3.0 GiB more were needed"),
-        (STICKY, "DEVICE_FAILED", "ILLEGAL_ADDRESS"),
-    ],
-)
 async def test_a_device_error_ends_the_attempt_and_the_process_but_not_the_next_job(
-    trainer, files, errors, monkeypatch, error, reason, words
+    trainer, files, errors, monkeypatch
 ):
     monkeypatch.setattr(runtime, "TRAINING", f"{HERE}.training_on_failing_device")
     async with serving(settings(trainer)) as stub:
-        await free_slot(stub)
-        failing = workers(runtime.TRAINING)
-        errors.write_text(f"{error}\n")
-        with pytest.raises(grpc.RpcError) as caught:
-            await train(stub, files)
-        assert failure(caught.value) == (grpc.StatusCode.UNAVAILABLE, reason)
-        assert words in caught.value.details()
-        await free_slot(stub)
-        assert not failing & workers(runtime.TRAINING)
+        for error, reason, words in (
+            (OUT_OF_MEMORY, "DEVICE_OUT_OF_MEMORY", "3.0 GiB more were needed"),
+            (STICKY, "DEVICE_FAILED", "ILLEGAL_ADDRESS"),
+        ):
+            await free_slot(stub)
+            failing = workers(runtime.TRAINING)
+            errors.write_text(f"{error}\n")
+            with pytest.raises(grpc.RpcError) as caught:
+                await train(stub, files)
+            assert failure(caught.value) == (grpc.StatusCode.UNAVAILABLE, reason)
+            assert words in caught.value.details()
+            await free_slot(stub)
+            assert not failing & workers(runtime.TRAINING)
         assert (await train(stub, files))[-1].WhichOneof("content") == "completed"
 
 
@@ -126,13 +123,13 @@ async def test_a_device_error_in_a_job_ends_its_attempt_and_not_the_next_one(
 @pytest.mark.usefixtures("compiled")
 async def test_a_process_that_fails_at_its_first_step_never_becomes_warm(tmp_path, errors, monkeypatch):
     monkeypatch.setattr(supervisor, "BACKOFF_SECONDS", (0.0,))
-    errors.write_text(f"{STICKY}\n{STICKY}\n")
+    errors.write_text(f"{STICKY}\n")
     chosen = TrainerSettings(data_dir=tmp_path, network="tiny")
     variables = runtime._training_environment(chosen)
     training = Supervisor(f"{HERE}.training_that_fails_to_compile", chosen, variables, Changes())
     running = asyncio.create_task(training.run())
     await training.wait_until_warm()
-    assert not errors.read_text()  # the two processes before it have exited
+    assert not errors.read_text()  # the process before it has exited
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 

@@ -46,6 +46,7 @@ def another(tmp_path, tiny):
     """A second trainer of tiny networks on the same object store."""
     flags = ("--network", "tiny", "--precompile", "false", "--object-store", str(tiny.data_dir / "objects"))
     with running(tmp_path, *flags) as another:
+        another.wait_for(lambda capacity: capacity.free_detection_slots)
         yield another.warm()
 
 
@@ -162,16 +163,25 @@ def test_a_process_without_its_front_drops_its_job():
     assert should_stop() is Stop.DROP
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_trainer_that_stops_hands_its_job_back(tiny, another, files, how):
+def test_a_trainer_that_stops_hands_its_jobs_back(trainer, tiny, another, files, model, tmp_path):
+    for key in (model.weights, model.model_config):
+        tiny.objects.put(key, trainer.objects.get(key))
+    end = threading.Event()
+    detecting = another.detect_files(model, open_stream(tiny.recording(encoded(bursts(2, 1)[0], "WAV")), end))
+    responses_until(detecting, "completed")
     call = another.train(files, epochs=EPOCHS)
     before = responses_until(call, "epoch_completed")
     children = another.children()
-    another.process.send_signal(how)
+    another.process.send_signal(signal.SIGINT)
     rest, error = responses_and_error(call)
+    assert failure(error) == STOPPING
+    rest_of_detecting, error = responses_and_error(detecting)
+    end.set()
+    assert {kind(response) for response in rest_of_detecting} <= {"heartbeat"}
     assert failure(error) == STOPPING
     assert another.process.wait(SECONDS) == 0
     wait_for_exit(children)
+    assert not list((tmp_path / "scratch").iterdir())
     checkpoint = [response.checkpoint for response in before + rest if kind(response) == "checkpoint"][-1]
     second = resume(tiny, files, checkpoint)
     assert epochs_of(before + rest + second) == list(range(1, EPOCHS + 1))
@@ -246,26 +256,3 @@ def test_a_stream_that_brings_nothing_ends_and_leaves_its_slot_to_others(tmp_pat
             assert [kind(response) for response in responses] == ["accepted"]
             assert failure(error) == (grpc.StatusCode.DEADLINE_EXCEEDED, "STREAM_IDLE")
         end.set()
-
-
-def test_a_trainer_that_stops_hands_a_detection_job_back_at_once(trainer, model, tmp_path):
-    recording, end = trainer.recording(encoded(bursts(2, 1)[0], "WAV")), threading.Event()
-    flags = (
-        "--network",
-        "tiny",
-        "--precompile",
-        "false",
-        "--object-store",
-        str(trainer.data_dir / "objects"),
-    )
-    with running(tmp_path, *flags) as another:
-        another.wait_for(lambda capacity: capacity.free_detection_slots)
-        call = another.detect_files(model, open_stream(recording, end))
-        responses_until(call, "completed")
-        another.process.terminate()
-        rest, error = responses_and_error(call)
-        end.set()
-        assert {kind(response) for response in rest} <= {"heartbeat"}
-        assert failure(error) == STOPPING
-        assert another.process.wait(SECONDS) == 0
-        assert not list((tmp_path / "scratch").iterdir())
