@@ -45,12 +45,11 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 
 # The files that take longest, which are begun first, so that no worker has one left when the others are done.
 LONGEST = (
-    "docs/test_guide.py",
+    "docs/test_guides.py",
     "system/test_promises.py",
     "fuzz/test_fuzz.py",
     "learning/test_channels.py",
     "learning/test_precompile.py",
-    "docs/test_detecting.py",
     "system/test_kills.py",
     "system/test_up.py",
 )

@@ -183,7 +183,7 @@ async def test_a_gateway_stops_while_an_attempt_waits_for_the_database(
     async with script.serving(trainer) as address:
         async with (
             AsyncExitStack() as stack,
-            gateway(database_url, tmp_path, address, stop_grace_seconds=0) as channel,
+            gateway(database_url, tmp_path, address, stop_grace_seconds=0, lease_seconds=2) as channel,
         ):
             job = await create(channel, built)
             await until_epoch(channel, job.id, 1)

@@ -1,4 +1,4 @@
-"""docs/training-models.md is right: every block runs and prints the output that the guide shows."""
+"""docs/training-models.md and docs/detecting.md are right: every block runs and prints what is shown."""
 
 import sys
 from collections.abc import Iterator
@@ -9,17 +9,20 @@ import pytest
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from earmark.client import Client, connect, upload, wait_until_ready
+from earmark.client import Client, connect, upload, wait_until_ready, watch
 from earmark.client.local import LocalSystem
 from earmark.v1 import annotation_service_pb2 as annotations
 from earmark.v1 import audio_service_pb2 as audio
 from earmark.v1 import dataset_service_pb2 as datasets
+from earmark.v1 import model_service_pb2 as models
+from earmark.v1 import training_service_pb2 as training
 from earmark.v1.training_config_pb2 import TrainingConfig
 from protos.generate import GEN
 from tests.docs.guide import Reader, blocks
 from tests.sounds import write_wav
 
-GUIDE = Path(__file__).parents[2] / "docs" / "training-models.md"
+DOCS = Path(__file__).parents[2] / "docs"
+GUIDE, DETECTING = DOCS / "training-models.md", DOCS / "detecting.md"
 HEADINGS = """Prerequisites, Creating a job, Settings, Choosing types, Watching and polling, Statuses,
     Reading the metrics, Models, Cancelling, When to retrain, The same with asyncio, Troubleshooting"""
 UNSET = {"off", "none"}  # defaults in the table of settings that mean no value
@@ -74,10 +77,20 @@ class Examples:
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
-    folder = tmp_path_factory.mktemp("earmark")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that detection jobs may read."""
+    return tmp_path_factory.mktemp("calls")
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory, calls: Path) -> Iterator[LocalSystem]:
     lines: list[str] = []
-    settings = {"EARMARK_DATA_DIR": str(folder), "EARMARK_PORT": "0", "EARMARK_TRAINER_PORT": "0"}
+    settings = {
+        "EARMARK_DATA_DIR": str(tmp_path_factory.mktemp("earmark")),
+        "EARMARK_PORT": "0",
+        "EARMARK_TRAINER_PORT": "0",
+        "EARMARK_DETECTION_SOURCES": f"file://{calls}",
+    }
     with LocalSystem(settings, lines.append) as system:
         yield system
     sys.stdout.write("\n".join(lines))  # pytest shows it if a test fails
@@ -146,6 +159,54 @@ def test_every_block_runs_and_prints_what_is_shown(reader: Reader) -> None:
             assert name not in set_fields, name
         elif name not in {"artifact_types", "seed"}:
             assert f"{getattr(effective, name):g}" == default, name
+
+
+@pytest.fixture
+def reader_of_detecting(
+    system: LocalSystem, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Reader]:
+    monkeypatch.chdir(calls)
+    for seed, name in enumerate(("call", "monday", "tuesday"), start=100):
+        write_wav(calls / f"{name}.wav", 30, seed)
+    with connect(system.address) as client:
+        dataset_id, _, set_id = Examples(client, calls).dataset("searched", 151.0, 151.0)
+        model_id = trained(client, dataset_id, set_id)
+        yield Reader(
+            DETECTING,
+            system.address,
+            {
+                "019a9f50-77c3-7e81-bb02-1a2b3c4d5e66": lambda _: model_id,
+                "019a9f3e-7b1c-7d2a-9c55-0f6f3f1f2a11": lambda _: dataset_id,
+                "019a9f41-aa01-7c4e-b0de-2f4d6c8e0a33": lambda _: set_id,
+                "file:///srv/calls": lambda _: f"file://{calls}",
+                "019a9f52-0c4e-7f90-a1b2-3c4d5e6f7a89": lambda names: names["searched"].id,
+                "019a9f52-0c4d-7f90-a1b2-3c4d5e6f7a88": lambda names: names["search"].id,
+            },
+        )
+
+
+def trained(client: Client, dataset_id: str, set_id: str) -> str:
+    """Train a model and make it active; return its id."""
+    job = client.training.CreateTrainingJob(
+        training.CreateTrainingJobRequest(
+            dataset_id=dataset_id,
+            annotation_set_id=set_id,
+            config={"artifact_types": ["dropout", "glitch"], "epochs": 8, "seed": 1},
+        )
+    ).training_job
+    *_, created, _ = watch(client, job.id)
+    model_id = created.model_created.model_id
+    update = models.UpdateModelRequest(
+        model={"id": model_id, "is_active": True}, update_mask={"paths": ["is_active"]}
+    )
+    client.models.UpdateModel(update)
+    return model_id
+
+
+def test_every_block_about_detecting_runs_and_prints_what_is_shown(reader_of_detecting: Reader) -> None:
+    for block in blocks(DETECTING):
+        reader_of_detecting.read(block)
+    assert reader_of_detecting.names["found"]
 
 
 def test_the_headings_are_complete_and_in_order() -> None:
