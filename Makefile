@@ -10,7 +10,7 @@ ifeq ($(filter cpu cuda,$(DEVICE)),)
 $(error DEVICE is cpu or cuda, not "$(DEVICE)")
 endif
 
-.PHONY: setup demo test lint format protos proto-archive baseline lock wheels clean
+.PHONY: setup demo test lint format protos proto-archive baseline lock wheels sbom audit clean
 
 setup: $(STAMP)
 
@@ -59,11 +59,25 @@ lock:  # brings requirements.lock and the clients' packages up to date with pypr
 	$(LOCK) --constraint $(CLIENTS)/middle.in pyproject.toml -o $(CLIENTS)/middle.lock
 	$(LOCK) pyproject.toml -o $(CLIENTS)/newest.lock
 	$(LOCK) --extra cuda --constraint requirements.lock pyproject.toml -o requirements-cuda.lock
+	$(LOCK) --extra supply --constraint requirements.lock pyproject.toml -o requirements-supply.lock
 	npm install --prefix tests/client/node --package-lock-only --ignore-scripts --no-audit --no-fund
 
 wheels: setup  # for one run of bench.accelerator on a machine without network; see bench/README.md
 	rm -rf build/wheels
 	$(BIN)/python -m bench.accelerator.wheels build/wheels
+
+SUPPLY := build/supply
+
+$(SUPPLY)/.ready: requirements-supply.lock
+	$(PYTHON) -m venv $(SUPPLY)
+	$(SUPPLY)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-supply.lock
+	@touch $@
+
+sbom: setup $(SUPPLY)/.ready  # writes build/sbom.json: every package of .venv with its version and licence, as CycloneDX
+	$(SUPPLY)/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml -o build/sbom.json
+
+audit: setup $(SUPPLY)/.ready  # asks OSV for the known vulnerabilities of what the lock files name; needs the network
+	$(SUPPLY)/bin/pip-audit --vulnerability-service osv --disable-pip --require-hashes -r requirements.lock -r requirements-cuda.lock
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo-output

@@ -33,6 +33,7 @@ from earmark.gateway.loop_watch import LoopWatch
 from earmark.gateway.quotas import Quotas
 from earmark.gateway.shares import MESSAGE_BYTES as MESSAGE_BYTES_IN_WORK
 from earmark.gateway.shares import Shares, kind_of_stream
+from earmark.gateway.turns import Turns
 from earmark.storage.database import NUL_IN_TEXT, DatabaseUnavailableError
 from earmark.storage.objects import ObjectStoreError
 
@@ -67,6 +68,7 @@ class CallInterceptor(aio.ServerInterceptor):
         self._standard = standard
         self._audit = audit
         self._idle_seconds = idle_seconds
+        self._turns = Turns()
         self._running: set[asyncio.Task[Any]] = set()
         # By rpc, which is asked for again with every call.
         self._wrapped: dict[str, Any] = {}
@@ -90,7 +92,7 @@ class CallInterceptor(aio.ServerInterceptor):
             if method.startswith(OURS):
                 guard = self._guard(method, scopes_of(method), is_read=is_read(method))
                 wrapped = _Method(
-                    method, handler, self._watch, guard, self._shares, self._idle_seconds
+                    method, handler, self._watch, guard, self._shares, self._turns, self._idle_seconds
                 ).handler()
             else:
                 scopes = self._standard.scopes_of(method)
@@ -178,13 +180,21 @@ class _Method:
     """An rpc and its handler. gRPC hands over and receives bytes, so that decoding is part of the call."""
 
     def __init__(
-        self, name: str, inner: Any, watch: LoopWatch, guard: _Guard, shares: Shares, idle_seconds: float
+        self,
+        name: str,
+        inner: Any,
+        watch: LoopWatch,
+        guard: _Guard,
+        shares: Shares,
+        turns: Turns,
+        idle_seconds: float,
     ) -> None:
         self._name = name
         self._inner = inner
         self._watch = watch
         self._guard = guard
         self._shares = shares
+        self._turns = turns
         self._idle_seconds = idle_seconds
 
     def handler(self) -> Any:
@@ -204,12 +214,16 @@ class _Method:
         with self._guard.call(context, request_id) as call:
             try:
                 caller = await self._guard.begin(context, call)
-                # An upload, too, ends with its key.
-                with (
-                    self._guard.stream(caller) if self._inner.request_streaming else _NOTHING,
-                    self._share(request),
-                ):
-                    reply = await self._watch.measured(self._reply(request, context, call), self._name)
+                if self._inner.request_streaming:
+                    # An upload, too, ends with its key.
+                    with self._guard.stream(caller), self._share(request):
+                        reply = await self._watch.measured(self._reply(request, context, call), self._name)
+                else:
+                    async with self._turns.turn(caller.turn):
+                        with self._share(request):
+                            reply = await self._watch.measured(
+                                self._reply(request, context, call), self._name
+                            )
             except Exception as error:  # noqa: BLE001 every error becomes a status of its call
                 await _abort(context, error, call)
             else:

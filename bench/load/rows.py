@@ -35,28 +35,30 @@ class Dataset:
     annotation_set_id: UUID
 
 
-async def insert_dataset(connection: Connection, *, files: int, annotations_per_file: int) -> Dataset:
+async def insert_dataset(
+    connection: Connection, *, files: int, annotations_per_file: int, tenant: str = DEFAULT_TENANT
+) -> Dataset:
     """Inserts a dataset without audio, with a published set. Must be called in a transaction."""
     dataset = Dataset(uuid7(), uuid7())
     # COPY FROM is not for those whom row-level security binds.
     await connection.execute("SET LOCAL ROLE NONE")
     types = [ArtifactType(name, "", "#FF0000") for name in TYPES]
-    await datasets.create(connection, DEFAULT_TENANT, dataset.id, "load", "", types)
+    await datasets.create(connection, tenant, dataset.id, "load", "", types)
     file_ids = [uuid7() for _ in range(files)]
-    await _insert_files(connection, dataset, file_ids)
-    await _insert_set(connection, dataset, files * annotations_per_file)
-    await _insert_annotations(connection, dataset, file_ids, annotations_per_file)
+    await _insert_files(connection, dataset, file_ids, tenant)
+    await _insert_set(connection, dataset, files * annotations_per_file, tenant)
+    await _insert_annotations(connection, dataset, file_ids, annotations_per_file, tenant)
     return dataset
 
 
-async def _insert_files(connection: Connection, dataset: Dataset, file_ids: list[UUID]) -> None:
+async def _insert_files(connection: Connection, dataset: Dataset, file_ids: list[UUID], tenant: str) -> None:
     columns = (
         "id tenant_id dataset_id original_filename content_type size_bytes sha256 duration_ms sample_rate_hz"
         " channels processing_status revision"
     )
     facts = (FILE_MS, 16_000, 1, "ready")
     rows = [
-        (id_, DEFAULT_TENANT, dataset.id, f"{number}.wav", "audio/wav", 1, f"{number:064x}", *facts, number)
+        (id_, tenant, dataset.id, f"{number}.wav", "audio/wav", 1, f"{number:064x}", *facts, number)
         for number, id_ in enumerate(file_ids, start=1)
     ]
     await connection.copy_records_to_table("audio_files", columns=columns.split(), records=rows)
@@ -64,23 +66,23 @@ async def _insert_files(connection: Connection, dataset: Dataset, file_ids: list
     await connection.execute(update, dataset.id, len(rows))
 
 
-async def _insert_set(connection: Connection, dataset: Dataset, annotations: int) -> None:
+async def _insert_set(connection: Connection, dataset: Dataset, annotations: int, tenant: str) -> None:
     count = annotations // len(TYPES)
     await connection.execute(
         "INSERT INTO annotation_sets (id, tenant_id, dataset_id, version, status, published_at, totals)"
         " VALUES ($1, $2, $3, 1, 'published', now(), $4)",
-        *(dataset.annotation_set_id, DEFAULT_TENANT, dataset.id),
+        *(dataset.annotation_set_id, tenant, dataset.id),
         {name: {"count": count, "duration_ms": EVENT_MS * count} for name in TYPES},
     )
 
 
 async def _insert_annotations(
-    connection: Connection, dataset: Dataset, file_ids: list[UUID], per_file: int
+    connection: Connection, dataset: Dataset, file_ids: list[UUID], per_file: int, tenant: str
 ) -> None:
     columns = (
         "id tenant_id annotation_set_id audio_file_id dataset_id artifact_type start_ms end_ms confidence"
     )
-    owners = (DEFAULT_TENANT, dataset.annotation_set_id)
+    owners = (tenant, dataset.annotation_set_id)
     events = [
         (TYPES[number % len(TYPES)], PERIOD_MS * number, PERIOD_MS * number + EVENT_MS, 1.0)
         for number in range(per_file)
@@ -89,7 +91,7 @@ async def _insert_annotations(
     await connection.copy_records_to_table("annotations", columns=columns.split(), records=rows)
 
 
-async def insert_job(connection: Connection, dataset: Dataset) -> UUID:
+async def insert_job(connection: Connection, dataset: Dataset, *, tenant: str = DEFAULT_TENANT) -> UUID:
     """Inserts a job in its first attempt, without events, that no gateway runs."""
     job_id = uuid7()
     await connection.execute(
@@ -97,7 +99,7 @@ async def insert_job(connection: Connection, dataset: Dataset) -> UUID:
         " total_epochs, status, attempt, lease_until, started_at, current_epoch, best_epoch, progress)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'training', 1, now() + make_interval(secs => $9), now(),"
         " 7, 6, 0.35)",
-        *(job_id, DEFAULT_TENANT, dataset.id, dataset.annotation_set_id, _config(), {"team": "load"}),
+        *(job_id, tenant, dataset.id, dataset.annotation_set_id, _config(), {"team": "load"}),
         *(values.to_json(_metrics()), EPOCHS, LEASE_SECONDS),
     )
     return job_id

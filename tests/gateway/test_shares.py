@@ -5,11 +5,10 @@ from uuid import uuid4
 
 import pytest
 
-from earmark.gateway.caller import address_of, begin_call, caller, tenant, without_key
+from earmark.gateway.caller import address_of, begin_call, caller, without_key
 from earmark.gateway.errors import QuotaError
-from earmark.gateway.lane import MOST_WAITING, FairQueue, in_turn
+from earmark.gateway.lane import MOST_WAITING, FairQueue
 from earmark.gateway.shares import Scratch, Shares
-from earmark.storage.database import Database, DatabaseUnavailableError
 from earmark.v1 import admin_service_pb2, training_service_pb2
 from earmark.v1 import annotation_service_pb2 as pb
 from earmark.v1 import audio_service_pb2 as audio_pb
@@ -159,7 +158,7 @@ async def test_a_slot_given_to_a_call_that_is_cancelled_at_that_moment_is_given_
 
 
 async def test_so_many_wait_and_more_are_refused() -> None:
-    queue = FairQueue(1, MOST_WAITING)
+    queue = FairQueue(1)
 
     async def work() -> None:
         async with queue.slot("a"):
@@ -171,41 +170,6 @@ async def test_so_many_wait_and_more_are_refused() -> None:
         with pytest.raises(QuotaError):
             await work()
     await asyncio.gather(*tasks)
-
-
-async def test_calls_take_turns_at_the_connections_that_they_share_with_the_gateway(database_url) -> None:
-    order, go_on = [], asyncio.Event()
-
-    async def call(address: str, number: int) -> None:
-        begin_call(without_key(address))
-        async with database.connection() as connection:
-            order.append((address, number))
-            await go_on.wait()
-            await connection.execute("SELECT 1")
-
-    async with Database(database_url, pool_size=2) as pool:
-        database = pool.seen_by(tenant, in_turn(1))
-        tasks = []
-        for address, number in (("flood", 0), ("flood", 1), ("flood", 2), ("other", 0), ("flood", 3)):
-            tasks.append(asyncio.create_task(call(address, number)))
-            await asyncio.sleep(0)
-        async with pool.connection() as own:  # calls leave one to the gateway
-            assert await own.fetchval("SELECT 1")
-        go_on.set()
-        await asyncio.gather(*tasks)
-        assert [address for address, _ in order] == ["flood", "flood", "other", "flood", "flood"]
-
-
-async def test_a_call_that_gets_no_connection_is_refused_and_its_turn_goes_to_the_next(database_url) -> None:
-    async with Database(database_url, pool_size=2) as pool:
-        database = pool.seen_by(tenant, in_turn(1, longest_wait=0.01))
-        begin_call(without_key("one"))
-        async with database.connection():
-            with pytest.raises(DatabaseUnavailableError, match=r"within 0\.01 s"):
-                async with database.connection():
-                    pass
-        async with database.connection() as connection:
-            assert await connection.fetchval("SELECT 1")
 
 
 async def test_short_calls_are_served_while_more_long_ones_run_than_there_are_connections(

@@ -145,7 +145,7 @@ async def test_a_job_that_is_lost_fails_only_once_its_trainer_has_completed_anot
     trainer = script.ScriptedTrainer(*[lost_by_seed] * 20)
     async with (
         script.serving(trainer) as address,
-        gateway(database_url, tmp_path, address, max_attempts=2) as channel,
+        gateway(database_url, tmp_path, address, max_attempts=2, retry_seconds=0.1) as channel,
     ):
         job = await create(channel, built, seed=1)
         # The trainer may be ill: the job waits for a healthy one, however often it is lost.

@@ -97,7 +97,7 @@ async def test_after_losses_in_a_row_the_reason_names_the_time_of_the_retry(data
     trainer = script.ScriptedTrainer(dies, dies)
     async with (
         script.serving(trainer) as address,
-        gateway(database_url, tmp_path, address, retry_seconds=8) as channel,
+        gateway(database_url, tmp_path, address, retry_seconds=3) as channel,
     ):
         job = await create(channel, built)
         waiting_job = await job_now(channel, job.id)

@@ -1,0 +1,1 @@
+"""What a tenant perceives beside one of 50 that floods the gateway."""

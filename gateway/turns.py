@@ -1,0 +1,91 @@
+"""How many calls of one tenant are worked on at a time, so that a flood of them delays no other tenant.
+
+The event loop works on all calls that have begun in turn. What a tenant sends beyond its share waits before
+it begins, and then costs nothing. A tenant that is alone has no share: the loop works best on many calls.
+"""
+
+import asyncio
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+CALLS_AT_ONCE = 2
+# So long after a call, its tenant is not gone.
+PRESENT_SECONDS = 1.0
+# A call that takes longer waits for something, and leaves the loop to others.
+LONG_SECONDS = 0.2
+
+
+class Turns:
+    """The calls of every tenant, or of every address where no key is needed."""
+
+    def __init__(self, at_once: int = CALLS_AT_ONCE, long_seconds: float = LONG_SECONDS) -> None:
+        """`at_once`: how many that are not long yet are worked on, of each tenant that is not alone."""
+        self._at_once = at_once
+        self._long_seconds = long_seconds
+        self._last = ""
+        self._others_until = 0.0
+        self._working: Counter[str] = Counter()
+        self._waiting: defaultdict[str, deque[asyncio.Future[None]]] = defaultdict(deque)
+
+    @asynccontextmanager
+    async def turn(self, key: str) -> AsyncIterator[None]:
+        """Waits for the turn of a call, which the body has."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if key != self._last:
+            if self._last:
+                self._others_until = now + PRESENT_SECONDS
+            self._last = key
+        if now < self._others_until and self._working[key] >= self._at_once:
+            await self._wait(key)
+        else:
+            self._working[key] += 1
+        turn = _Turn(self, key)
+        becomes_long = loop.call_later(self._long_seconds, turn.leave)
+        try:
+            yield
+        finally:
+            becomes_long.cancel()
+            turn.leave()
+
+    async def _wait(self, key: str) -> None:
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[key].append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled():
+                self.release(key)
+            raise
+
+    def release(self, key: str) -> None:
+        """Gives a place to the next call that still waits."""
+        self._working[key] -= 1
+        waiting = self._waiting.get(key)
+        while waiting and self._working[key] < self._at_once:
+            place = waiting.popleft()
+            if not place.done():
+                self._working[key] += 1
+                place.set_result(None)
+        if not waiting:
+            self._waiting.pop(key, None)
+        if not self._working[key]:
+            del self._working[key]
+
+
+class _Turn:
+    """The place of one call among those that are worked on."""
+
+    __slots__ = ("_has_left", "_key", "_turns")
+
+    def __init__(self, turns: Turns, key: str) -> None:
+        self._turns = turns
+        self._key = key
+        self._has_left = False
+
+    def leave(self) -> None:
+        """Gives the place to the next call, once."""
+        if not self._has_left:
+            self._has_left = True
+            self._turns.release(self._key)
