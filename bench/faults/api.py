@@ -46,12 +46,19 @@ OPTIONS = [
 
 
 class Api:
-    """A client called `name`, with its own random numbers."""
+    """A client called `name`, with its own random numbers, and with an API key if the gateways need one."""
 
     def __init__(
-        self, name: str, addresses: Iterable[str], observed: Observations, rng: random.Random
+        self,
+        name: str,
+        addresses: Iterable[str],
+        observed: Observations,
+        rng: random.Random,
+        key: str | None = None,
     ) -> None:
         self.name = name
+        self.key = key
+        self._metadata = (("authorization", f"Bearer {key}"),) if key else ()
         self.observed = observed
         self.rng = rng
         self.addresses = list(addresses)
@@ -82,7 +89,7 @@ class Api:
 
     def stream(self, gateway: int, method: str, request: Message) -> Any:
         """Opens a stream. The caller must record it and cancel it."""
-        return self._methods[gateway][method](request)
+        return self._methods[gateway][method](request, metadata=self._metadata)
 
     async def call(
         self,
@@ -98,7 +105,9 @@ class Api:
         sent = request if messages is None else iter(messages)
         began, reply, failure = time.time(), None, None
         try:
-            reply = await self._methods[number][method](sent, timeout=DEADLINE_SECONDS)
+            reply = await self._methods[number][method](
+                sent, timeout=DEADLINE_SECONDS, metadata=self._metadata
+            )
         except aio.AioRpcError as error:
             failure = Failure.from_error(error)
         call = Call(

@@ -136,7 +136,7 @@ def _watch_in_thread(api: Api, job_id: str) -> None:
     stream = Stream(gateway, 0, time.time())
     watcher.streams.append(stream)
     api.observed.watchers.append(watcher)
-    with connect(api.addresses[gateway]) as client, suppress(grpc.RpcError):
+    with connect(api.addresses[gateway], api_key=api.key) as client, suppress(grpc.RpcError):
         stream.events.extend(watch(client, job_id, backoff=BACKOFF))
     stream.ended = time.time()
 

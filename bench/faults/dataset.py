@@ -26,11 +26,11 @@ class TrainingData:
     types: tuple[str, ...]
 
 
-def create_training_data(address: str, folder: Path) -> TrainingData:
+def create_training_data(address: str, folder: Path, key: str | None = None) -> TrainingData:
     """Creates the sounds in `folder`, which it creates too, uploads them and publishes their annotations."""
     folder.mkdir()
     _write(folder)
-    with connect(address) as client:
+    with connect(address, api_key=key) as client:
         dataset = upload_folder(client, folder, (KIND,))
         set_id = publish_annotations(client, dataset, annotations(folder))
     return TrainingData(dataset.id, set_id, tuple(dataset.files.values()), dataset.types)

@@ -27,7 +27,7 @@ from bench.faults.dataset import TrainingData, create_training_data
 from bench.faults.faults import Faults, plan
 from bench.faults.job_validators import waits
 from bench.faults.observations import Observations
-from bench.faults.other_tenant import OtherTenant
+from bench.faults.other_tenant import Keys, OtherTenant, create_keys
 from bench.faults.recovery import seconds_to_recover
 from bench.faults.store import Store
 from bench.faults.system import System
@@ -76,6 +76,7 @@ class Resources:
     data: TrainingData
     uploads_id: str
     other_tenant: OtherTenant
+    keys: Keys
 
 
 async def drill(seed: int, kills: int, refusals: int, folder: Path, log: Log) -> Report:
@@ -112,7 +113,9 @@ async def drill(seed: int, kills: int, refusals: int, folder: Path, log: Log) ->
         "faults": dict(sorted(faults.counts.items())),
         **_figures(observed, contents),
     }
-    return Report(figures, validators.violations(observed, contents, other.secrets))
+    data = resources.data
+    own = {data.dataset_id, data.set_id, *data.file_ids, resources.uploads_id}
+    return Report(figures, validators.violations(observed, contents, other.secrets, own))
 
 
 async def _inject(faults: Faults, seed: int, kills: int, refusals: int) -> None:
@@ -124,11 +127,12 @@ async def _inject(faults: Faults, seed: int, kills: int, refusals: int) -> None:
 
 def _prepare(address: str, folder: Path, other: OtherTenant) -> Resources:
     """Creates a dataset to train on, and another for uploads, since a job needs every file to be ready."""
-    data = create_training_data(address, folder / "audio")
-    with connect(address) as client:
+    keys = create_keys(address)
+    data = create_training_data(address, folder / "audio", keys.own)
+    with connect(address, api_key=keys.own) as client:
         create = dataset_service_pb2.CreateDatasetRequest(name="uploads")
         uploads_id = client.datasets.CreateDataset(create).dataset.id
-    return Resources(data, uploads_id, other)
+    return Resources(data, uploads_id, other, keys)
 
 
 async def _run_clients(
@@ -143,11 +147,12 @@ async def _run_clients(
     stop, all_ended = asyncio.Event(), asyncio.Event()
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
 
-        async def client(name: str) -> Api:
+        async def client(name: str, key: str = resources.keys.own) -> Api:
             rng = random.Random(f"{seed} {name}")
-            return await stack.enter_async_context(Api(name, system.addresses, observed, rng))
+            return await stack.enter_async_context(Api(name, system.addresses, observed, rng, key))
 
         data, other = resources.data, resources.other_tenant
+        stranger = await client(other_tenant.CLIENT, resources.keys.stranger)
         work = {
             "jobs": clients.jobs(await client("jobs"), data, stop),
             "searches": search_clients.searches(await client("searches"), data, stop),
@@ -158,6 +163,7 @@ async def _run_clients(
             },
             "deletions": dataset_clients.deletions(await client("deletions"), stop),
             "reads": dataset_clients.reads(await client("reads"), data, other, stop),
+            other_tenant.CLIENT: other_tenant.calls(stranger, data, other, stop),
         }
         tasks = [group.create_task(task, name=name) for name, task in work.items()]
         logs = log_clients.logs(await client("logs"), resources.uploads_id, all_ended)
@@ -197,7 +203,8 @@ async def _report(observed: Observations, log: Log) -> None:
 
 async def _probe(system: System, observed: Observations, resources: Resources) -> None:
     """Calls every rpc at every gateway: without faults all of them must answer."""
-    async with Api("probe", system.addresses, observed, random.Random(0)) as api:
+    key = resources.keys.own
+    async with Api("probe", system.addresses, observed, random.Random(0), key) as api:
         for gateway in api.gateways:
             requests = dataset_clients.read_requests(resources.data, resources.other_tenant)
             for method, request, expected in requests:

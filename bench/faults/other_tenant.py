@@ -1,15 +1,29 @@
-"""Rows of another tenant, of every kind, of which no client may see anything."""
+"""Another tenant: rows of every kind, of which no client may see anything, and a client of its own."""
 
+import asyncio
 from dataclasses import astuple, dataclass
 
+from google.protobuf.message import Message
 from uuid_utils.compat import uuid7
 
+from bench.faults.api import Api
+from bench.faults.dataset import TrainingData
+from earmark.client import connect
 from earmark.storage.database import Database
 from earmark.storage.queries import datasets
 from earmark.storage.records import ArtifactType
+from earmark.v1 import admin_service_pb2 as admin
+from earmark.v1 import annotation_service_pb2 as annotation
+from earmark.v1 import audio_service_pb2 as audio
+from earmark.v1 import dataset_service_pb2 as dataset
+from earmark.v1 import model_service_pb2 as model
+from earmark.v1 import training_service_pb2 as training
+from earmark.v1.scope_pb2 import Scope
 
 TENANT = "other"
 SECRET = "secret of the other tenant"
+# The name of its client.
+CLIENT = "stranger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +40,61 @@ class OtherTenant:
     def secrets(self) -> frozenset[str]:
         """Texts that must not occur in any reply to the drill's clients."""
         return frozenset((SECRET, *astuple(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The API keys of the drill's clients, and of the other tenant's client."""
+
+    own: str
+    stranger: str
+
+
+def create_keys(address: str) -> Keys:
+    """Creates the other tenant, and all keys. From then on, every call needs one."""
+    scopes = [Scope.SCOPE_READ, Scope.SCOPE_WRITE, Scope.SCOPE_TRAIN, Scope.SCOPE_DETECT]
+    with connect(address) as client:
+        client.admin.CreateTenant(admin.CreateTenantRequest(tenant_id=TENANT))
+        request = admin.CreateApiKeyRequest(
+            tenant_id="default", name="drill", scopes=[*scopes, Scope.SCOPE_ADMIN]
+        )
+        own = client.admin.CreateApiKey(request).secret
+    with connect(address, api_key=own) as client:
+        request = admin.CreateApiKeyRequest(tenant_id=TENANT, name="stranger", scopes=scopes)
+        return Keys(own, client.admin.CreateApiKey(request).secret)
+
+
+async def calls(api: Api, data: TrainingData, mine: OtherTenant, stop: asyncio.Event) -> None:
+    """Until `stop`: the other tenant's client reads what is its own, and asks for what is the drill's."""
+    while not stop.is_set():
+        jobs = [watcher.job_id for watcher in api.observed.watchers[-5:]]
+        method, request, expected = api.rng.choice(_requests(data, mine, jobs))
+        await api.call(method, request, expected=expected)
+        await api.pause(0.1, 0.5)
+
+
+def _requests(
+    data: TrainingData, mine: OtherTenant, jobs: list[str]
+) -> list[tuple[str, Message, tuple[str, ...]]]:
+    """The method, a request, and the reasons for which it must be refused."""
+    allowed: list[tuple[str, Message]] = [
+        ("ListTrainingJobs", training.ListTrainingJobsRequest()),
+        ("ListDatasets", dataset.ListDatasetsRequest()),
+        ("ListModels", model.ListModelsRequest(show_deleted=True)),
+        ("GetDataset", dataset.GetDatasetRequest(dataset_id=mine.dataset_id)),
+        ("ListAnnotations", annotation.ListAnnotationsRequest(annotation_set_id=mine.set_id)),
+    ]
+    refused: list[tuple[str, Message]] = [
+        ("GetDataset", dataset.GetDatasetRequest(dataset_id=data.dataset_id)),
+        ("DeleteDataset", dataset.DeleteDatasetRequest(dataset_id=data.dataset_id, force=True)),
+        ("ListAudioFiles", audio.ListAudioFilesRequest(dataset_id=data.dataset_id)),
+        ("GetAudioFile", audio.GetAudioFileRequest(audio_file_id=data.file_ids[0])),
+        ("DeleteAudioFile", audio.DeleteAudioFileRequest(audio_file_id=data.file_ids[0], force=True)),
+        ("ListAnnotations", annotation.ListAnnotationsRequest(annotation_set_id=data.set_id)),
+        *(("GetTrainingJob", training.GetTrainingJobRequest(training_job_id=job)) for job in jobs),
+        *(("CancelTrainingJob", training.CancelTrainingJobRequest(training_job_id=job)) for job in jobs),
+    ]
+    return [(*each, ()) for each in allowed] + [(*each, ("NOT_FOUND",)) for each in refused]
 
 
 async def insert(dsn: str) -> OtherTenant:

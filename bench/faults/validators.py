@@ -29,6 +29,7 @@ from bench.faults.observations import (
     Stream,
     Watcher,
 )
+from bench.faults.other_tenant import CLIENT
 from bench.faults.recovery import everything_goes_on
 from bench.faults.search_validators import (
     search_watches_are_whole,
@@ -209,10 +210,16 @@ def deletions_are_complete(observed: Observations, tables: Tables) -> Iterator[s
                 yield f"dataset {deleted.id} is deleted, and the log has {kinds[end]} events {end}"
 
 
-def tenants_are_apart(observed: Observations, secrets: Iterable[str]) -> Iterator[str]:
-    """10: nothing of one tenant is visible to another, in any rpc, list, error or stream."""
-    hidden = [secret.encode() for secret in secrets]
+def tenants_are_apart(observed: Observations, secrets: Iterable[str], own: Iterable[str]) -> Iterator[str]:
+    """10: nothing of one tenant is visible to another, in any rpc, list, error or stream.
+
+    `secrets` are the other tenant's, and hidden from all clients but its own; `own` is hidden from that.
+    """
+    own_texts = {*own, *(watcher.job_id for watcher in observed.watchers)}
+    hidden_from_stranger = [text.encode() for text in own_texts]
+    hidden_from_others = [secret.encode() for secret in secrets]
     for call in observed.calls:
+        hidden = hidden_from_stranger if call.client == CLIENT else hidden_from_others
         received = call.reply.SerializeToString() if call.reply is not None else str(call.failure).encode()
         sent = call.request.SerializeToString()
         where = f"{call.client}: {call.method} at gateway-{call.gateway}"
@@ -226,7 +233,7 @@ def tenants_are_apart(observed: Observations, secrets: Iterable[str]) -> Iterato
     for watcher in watchers:
         for event in watcher.events:
             received = event.SerializeToString()
-            for secret in hidden:
+            for secret in hidden_from_others:
                 if secret in received:
                     yield f"{watcher.name} received {secret.decode()!r}"
 
@@ -259,10 +266,12 @@ VALIDATORS: dict[str, Validator] = {
 }
 
 
-def violations(observed: Observations, tables: Tables, secrets: Iterable[str]) -> dict[str, list[str]]:
+def violations(
+    observed: Observations, tables: Tables, secrets: Iterable[str], own: Iterable[str]
+) -> dict[str, list[str]]:
     """The violations by validator."""
     by_name = {name: list(validator(observed, tables)) for name, validator in VALIDATORS.items()}
-    return {**by_name, "10 tenants are apart": list(tenants_are_apart(observed, secrets))}
+    return {**by_name, "10 tenants are apart": list(tenants_are_apart(observed, secrets, own))}
 
 
 def refusals_by_reason(observed: Observations) -> dict[str, int]:

@@ -252,7 +252,7 @@ class TestTenantsAreApart:
 
     def violations(self, *calls: Call, watchers=()) -> list[str]:
         observed = Observations(calls=list(calls), watchers=list(watchers))
-        return list(validators.tenants_are_apart(observed, ["secret id", "secret name"]))
+        return list(validators.tenants_are_apart(observed, ["secret id", "secret name"], ["our dataset"]))
 
     def test_an_error_may_repeat_the_id_that_was_asked_for(self):
         failure = Failure("NOT_FOUND", "there is no secret id", "NOT_FOUND")
@@ -278,10 +278,25 @@ class TestTenantsAreApart:
         stream = Stream(0, 0, 0.0, 1.0, [pb.TrainingEvent(notice={"message": "secret name"})])
         assert_one(self.violations(watchers=[Watcher("watcher", JOB_ID, 0, [stream])]), "secret name")
 
+    def test_the_stranger_sees_what_is_its_own_and_nothing_of_the_others(self):
+        watcher = Watcher("watcher", JOB_ID, 0, [])
+        request = pb.ListTrainingJobsRequest()
+        for name, is_seen in (("secret name", True), ("our dataset", False), (JOB_ID, False)):
+            reply = pb.ListTrainingJobsResponse(training_jobs=[{"metadata": {"name": name}}])
+            by_stranger = replace(call("ListTrainingJobs", request, reply), client="stranger")
+            found = self.violations(by_stranger, watchers=[watcher])
+            assert ([] if is_seen else [True]) == [name in violation for violation in found]
+        cancel = pb.CancelTrainingJobRequest(training_job_id=JOB_ID)
+        cancelled = call("CancelTrainingJob", cancel, pb.CancelTrainingJobResponse())
+        assert_one(
+            self.violations(replace(cancelled, client="stranger"), watchers=[watcher]), "accepted", JOB_ID
+        )
+
 
 def test_work_that_never_ends_is_reported() -> None:
     observed = Observations(unfinished=["jobs: not done"])
-    assert validators.violations(observed, Tables(), [])["everything comes to its end"] == ["jobs: not done"]
+    found = validators.violations(observed, Tables(), [], [])
+    assert found["everything comes to its end"] == ["jobs: not done"]
 
 
 def test_errors_are_counted_by_code_and_reason_without_expected_refusals() -> None:
