@@ -195,8 +195,9 @@ def _wrapped() -> Iterator[None]:
     except _FAILURES as error:
         raise DatabaseUnavailableError(_in_words(error)) from error
     except asyncpg.InterfaceError as error:
-        # asyncpg raises InterfaceError both for a lost connection and for a programming error here.
-        if "closed" in str(error):
+        # asyncpg raises InterfaceError both for a lost connection and for a programming error here. A lost
+        # one goes back to the pool as soon as its loss is noticed.
+        if "closed" in str(error) or "released back to the pool" in str(error):
             raise DatabaseUnavailableError(_in_words(error)) from error
         raise
 
