@@ -21,12 +21,9 @@ CHANNEL_OPTIONS: Sequence[tuple[str, int | str]] = (
     # The default reconnect backoff grows to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    # Despite its name, this is how long trying to connect may take at least: both sides may be busy.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
 )
-# Despite its name, this is how long trying to connect may take at least.
-_CONNECTING = "grpc.min_reconnect_backoff_ms"
-CONNECTING_MS = 100
-# Both sides compute, too.
-CONNECTING_ENCRYPTED_MS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +39,8 @@ class Links:
     def channel(self, address: str) -> aio.Channel:
         """A channel to a trainer, which connects when it is used."""
         if self.credentials is None:
-            return aio.insecure_channel(address, options=[*CHANNEL_OPTIONS, (_CONNECTING, CONNECTING_MS)])
-        options = [*CHANNEL_OPTIONS, (_CONNECTING, CONNECTING_ENCRYPTED_MS)]
+            return aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        options = [*CHANNEL_OPTIONS]
         if self.name:
             options.append(("grpc.ssl_target_name_override", self.name))
         return aio.secure_channel(address, self.credentials, options=options)

@@ -2,9 +2,12 @@
 
 import json
 import math
+import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from typing import Any
 
 import grpc
@@ -134,3 +137,56 @@ def test_streams_are_not_in_the_retry_policy() -> None:
 
     assert {"CreateTrainingJob", "GetModel", "ListAudioFiles"} <= names
     assert not names & {"UploadAudio", "DownloadAudio", "WatchAudioFiles", "WatchTrainingJob", "Detect"}
+
+
+class Busy:
+    """Forwards a connection to a gateway that begins to answer a second after it was accepted."""
+
+    def __init__(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        self._gateway = (host, int(port))
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
+        self.accepted = 0
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                self.accepted += 1
+                self._threads.append(threading.Thread(target=self._forward, args=(client,)))
+                self._threads[-1].start()
+
+    def _forward(self, client: socket.socket) -> None:
+        time.sleep(1)
+        with client, socket.create_connection(self._gateway) as gateway:
+            sending = threading.Thread(target=_pump, args=(client, gateway))
+            sending.start()
+            _pump(gateway, client)
+            sending.join()
+
+    def close(self) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        for thread in self._threads:
+            thread.join()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    for end in (source, target):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_busy_gateway_is_given_time_to_answer_a_connection(reach: Reach) -> None:
+    reached = reach(Clock())
+    with closing(Busy(reached.gateway.address)) as busy:
+        reached.arguments["address"] = busy.address
+        request = datasets.CreateDatasetRequest(name="Calls")
+        reached.result(lambda _, client: client.datasets.CreateDataset(request))
+        assert busy.accepted == 1

@@ -31,11 +31,8 @@ _FILES = (
 )
 
 
-def channel_options(*, encrypted: bool = False) -> list[tuple[str, str | int]]:
-    """Return the channel options that `connect` uses, for callers who make the channel themselves.
-
-    `encrypted`: whether the channel is a secure one, for which trying to connect may take longer.
-    """
+def channel_options() -> list[tuple[str, str | int]]:
+    """Return the channel options that `connect` uses, for callers who make the channel themselves."""
     return [
         ("grpc.service_config", json.dumps({"methodConfig": [_retries()]})),
         ("grpc.max_receive_message_length", _MESSAGE_BYTES),
@@ -45,8 +42,8 @@ def channel_options(*, encrypted: bool = False) -> list[tuple[str, str | int]]:
         ("grpc.keepalive_timeout_ms", 10_000),
         # By default, the pauses between tries to reconnect grow to two minutes.
         ("grpc.initial_reconnect_backoff_ms", 200),
-        # Despite its name, this is how long trying to connect may take at least.
-        ("grpc.min_reconnect_backoff_ms", 5_000 if encrypted else 200),
+        # Despite its name, this is how long trying to connect may take at least: both sides may be busy.
+        ("grpc.min_reconnect_backoff_ms", 5_000),
         ("grpc.max_reconnect_backoff_ms", 3_000),
     ]
 

@@ -91,7 +91,7 @@ def connect(
         profile=profile,
     )
     credentials = credentials or reached.credentials()
-    options, metadata = channel_options(encrypted=credentials is not None), reached.metadata()
+    options, metadata = channel_options(), reached.metadata()
     if credentials is None:
         return Client(grpc.insecure_channel(reached.address, options=options), timeout, metadata)
     return Client(grpc.secure_channel(reached.address, credentials, options=options), timeout, metadata)

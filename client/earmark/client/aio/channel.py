@@ -77,7 +77,7 @@ def connect(
         profile=profile,
     )
     credentials = credentials or reached.credentials()
-    options = channel_options(encrypted=credentials is not None)
+    options = channel_options()
     added, metadata = interceptors(timeout), reached.metadata()
     if credentials is None:
         channel = aio.insecure_channel(reached.address, options=options, interceptors=added)
