@@ -15,6 +15,7 @@ from bench.faults import (
     clients,
     dataset_clients,
     dependencies,
+    live_clients,
     log_clients,
     other_tenant,
     search_clients,
@@ -26,7 +27,7 @@ from bench.faults.clock import built
 from bench.faults.dataset import TrainingData, create_training_data
 from bench.faults.faults import Faults, plan
 from bench.faults.job_validators import waits
-from bench.faults.observations import Observations
+from bench.faults.observations import LiveStream, Observations
 from bench.faults.other_tenant import Keys, OtherTenant, create_keys
 from bench.faults.recovery import seconds_to_recover
 from bench.faults.store import Store
@@ -156,6 +157,7 @@ async def _run_clients(
         work = {
             "jobs": clients.jobs(await client("jobs"), data, stop),
             "searches": search_clients.searches(await client("searches"), data, stop),
+            "live": live_clients.live(await client("live"), stop),
             "sets": dataset_clients.sets(await client("sets"), data, stop),
             **{
                 name: dataset_clients.uploads(await client(name), resources.uploads_id, stop)
@@ -217,6 +219,10 @@ def _figures(observed: Observations, contents: Tables) -> dict[str, Any]:
     return {
         "jobs": {"created": len(contents.jobs), **dict(sorted(statuses.items()))},
         "searches": dict(Counter(search.status for search in contents.searches)),
+        "live_streams": {
+            "ended": sum(stream.ended is not None for stream in observed.live_streams),
+            "during_losses": sum(_lost_a_process(stream, observed) for stream in observed.live_streams),
+        },
         "attempts": sum(job.attempt for job in contents.jobs),
         "calls": len(observed.calls),
         "errors": validators.errors_by_code(observed),
@@ -234,3 +240,13 @@ def _figures(observed: Observations, contents: Tables) -> dict[str, Any]:
             "max": round(max(seconds), 1) if seconds else None,
         },
     }
+
+
+def _lost_a_process(stream: LiveStream, observed: Observations) -> bool:
+    """Whether a gateway or trainer was killed, stopped or paused during the stream."""
+    return any(
+        fault.kind in {"kill", "stop", "pause"}
+        and stream.began < fault.began < (stream.ended or float("inf"))
+        and not fault.target.startswith("postgres")
+        for fault in observed.faults
+    )

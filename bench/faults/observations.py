@@ -124,6 +124,25 @@ class Search:
         return events[-1].revision if events else 0
 
 
+Found = tuple[str, int, int]
+"""artifact_type, start_ms, end_ms"""
+
+
+@dataclass(slots=True)
+class LiveStream:
+    """Live audio, from its first sample to its summary, over as many calls as the client's helper made.
+
+    `gateway`: the one that it was sent to. `failure`: what the helper raised.
+    """
+
+    audio: int
+    gateway: int
+    began: float
+    ended: float | None = None
+    found: list[Found] = field(default_factory=list)
+    failure: str = ""
+
+
 @dataclass(slots=True)
 class LogStream:
     """One stream of a watch of the log, from its opening to its end."""
@@ -200,6 +219,9 @@ class Observations:
     watchers: list[Watcher] = field(default_factory=list)
     log_watchers: list[LogWatcher] = field(default_factory=list)
     searches: list[Search] = field(default_factory=list)
+    live_streams: list[LiveStream] = field(default_factory=list)
+    # What is found in the audio of live streams when it is a recording.
+    recordings: dict[int, list[Found]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     uploads: list[Upload] = field(default_factory=list)
     deleted: list[DeletedDataset] = field(default_factory=list)

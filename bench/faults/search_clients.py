@@ -22,7 +22,7 @@ THRESHOLD = 0.2  # so low that also a tiny network finds something
 
 async def searches(api: Api, data: TrainingData, stop: asyncio.Event) -> None:
     """Until `stop`, keeps at most UNFINISHED_JOBS jobs unfinished. Returns when all of them have ended."""
-    model_id = await _active_model(api, stop)
+    model_id = await active_model(api, stop)
     slots = asyncio.Semaphore(UNFINISHED_JOBS)
     async with asyncio.TaskGroup() as running:
         while model_id and not stop.is_set():
@@ -51,7 +51,7 @@ async def searches(api: Api, data: TrainingData, stop: asyncio.Event) -> None:
             await api.pause(0, 2)
 
 
-async def _active_model(api: Api, stop: asyncio.Event) -> str:
+async def active_model(api: Api, stop: asyncio.Event) -> str:
     """Waits until a training job has made a model, and activates it. Empty if `stop` comes first."""
     while not stop.is_set():
         reply = await api.answer("ListModels", models.ListModelsRequest(page_size=1))

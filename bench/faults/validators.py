@@ -17,6 +17,7 @@ from bench.faults.job_validators import (
     no_job_fails,
     one_end_and_no_stale_writes,
 )
+from bench.faults.live_validators import live_streams_find_the_same
 from bench.faults.log_validators import file_logs_are_whole, logs_are_whole
 from bench.faults.observations import (
     Call,
@@ -263,6 +264,7 @@ VALIDATORS: dict[str, Validator] = {
     "searches end once": searches_end_once,
     "searches find the same": searches_find_the_same,
     "watches of searches are whole": search_watches_are_whole,
+    "live streams find the same": live_streams_find_the_same,
 }
 
 

@@ -1,8 +1,11 @@
 """The run on an accelerator: what it writes when parts fail, its audio, and the wheels that it carries."""
 
 import json
+import re
 import sys
 import time
+import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from bench.accelerator import __main__ as command
 from bench.accelerator.__main__ import Part, run
 from bench.accelerator.audio import join
-from bench.accelerator.wheels import LOCK, PACKAGES, locked
+from bench.accelerator.wheels import AT_HAND, LOCK, PACKAGES, compress, locked
 
 
 def part(name, code, seconds=30.0):
@@ -85,3 +88,24 @@ def test_only_the_packages_that_are_carried_are_taken_from_the_lock():
 def test_the_lock_has_every_package_that_is_carried():
     names = PACKAGES.read_text().split()
     assert locked(LOCK.read_text(), names).count("==") >= len(names)
+
+
+def test_the_services_have_all_that_they_check_for():
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    needed = {
+        re.match(r"[\w-]+", requirement)[0]
+        for requirement in (*project["dependencies"], *extras["gateway"], *extras["trainer"])
+    }
+    assert needed - AT_HAND - set(PACKAGES.read_text().split()) == set()
+
+
+def test_a_package_that_is_not_used_is_carried_without_its_libraries(tmp_path):
+    wheel = tmp_path / "av-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as file:
+        file.writestr("av/__init__.py", "")
+        file.writestr("av-1.dist-info/METADATA", "Name: av")
+    compress(wheel, metadata_only=True)
+    with zipfile.ZipFile(wheel) as file:
+        assert file.namelist() == ["av-1.dist-info/METADATA"]
+        assert file.read("av-1.dist-info/METADATA") == b"Name: av"
