@@ -154,10 +154,12 @@ async def _run_clients(
 
         data, other = resources.data, resources.other_tenant
         stranger = await client(other_tenant.CLIENT, resources.keys.stranger)
+        jobs = group.create_task(clients.jobs(await client("jobs"), data, stop), name="jobs")
+        model_id = await search_clients.active_model(await client("models"))
+        log("there is a model to search with; the faults begin")
         work = {
-            "jobs": clients.jobs(await client("jobs"), data, stop),
-            "searches": search_clients.searches(await client("searches"), data, stop),
-            "live": live_clients.live(await client("live"), stop),
+            "searches": search_clients.searches(await client("searches"), data, model_id, stop),
+            "live": live_clients.live(await client("live"), model_id, stop),
             "sets": dataset_clients.sets(await client("sets"), data, stop),
             **{
                 name: dataset_clients.uploads(await client(name), resources.uploads_id, stop)
@@ -167,7 +169,7 @@ async def _run_clients(
             "reads": dataset_clients.reads(await client("reads"), data, other, stop),
             other_tenant.CLIENT: other_tenant.calls(stranger, data, other, stop),
         }
-        tasks = [group.create_task(task, name=name) for name, task in work.items()]
+        tasks = [jobs, *(group.create_task(task, name=name) for name, task in work.items())]
         logs = log_clients.logs(await client("logs"), resources.uploads_id, all_ended)
         following = group.create_task(logs, name="logs")
         reporting = group.create_task(_report(observed, log))
@@ -221,6 +223,7 @@ def _figures(observed: Observations, contents: Tables) -> dict[str, Any]:
         "searches": dict(Counter(search.status for search in contents.searches)),
         "live_streams": {
             "ended": sum(stream.ended is not None for stream in observed.live_streams),
+            "detections": sum(len(stream.found) for stream in observed.live_streams),
             "during_losses": sum(_lost_a_process(stream, observed) for stream in observed.live_streams),
         },
         "attempts": sum(job.attempt for job in contents.jobs),

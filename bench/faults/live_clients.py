@@ -11,7 +11,7 @@ from bench.faults.api import DISCONNECTED, PAUSE, Api
 from bench.faults.clients import BACKOFF
 from bench.faults.dataset import RATE, bursts
 from bench.faults.observations import Found, LiveStream
-from bench.faults.search_clients import THRESHOLD, active_model
+from bench.faults.search_clients import THRESHOLD
 from earmark.client.aio import Client, connect, detect, detect_live
 from earmark.v1.detection_pb2 import PCM_ENCODING_S16LE, Detection, DetectionConfig, LiveAudio
 
@@ -25,11 +25,8 @@ PCM = LiveAudio.Pcm(sample_rate_hz=RATE, channels=1, encoding=PCM_ENCODING_S16LE
 CONFIG = DetectionConfig(threshold=THRESHOLD)
 
 
-async def live(api: Api, stop: asyncio.Event) -> None:
+async def live(api: Api, model_id: str, stop: asyncio.Event) -> None:
     """Sends STREAMS streams at a time until `stop`, and then the same audio as recordings, for comparison."""
-    model_id = await active_model(api, stop)
-    if not model_id:
-        return
     async with asyncio.TaskGroup() as senders:
         for _ in range(STREAMS):
             senders.create_task(_send(api, model_id, stop))

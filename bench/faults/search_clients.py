@@ -20,12 +20,11 @@ FINAL = frozenset(
 THRESHOLD = 0.2  # so low that also a tiny network finds something
 
 
-async def searches(api: Api, data: TrainingData, stop: asyncio.Event) -> None:
+async def searches(api: Api, data: TrainingData, model_id: str, stop: asyncio.Event) -> None:
     """Until `stop`, keeps at most UNFINISHED_JOBS jobs unfinished. Returns when all of them have ended."""
-    model_id = await active_model(api, stop)
     slots = asyncio.Semaphore(UNFINISHED_JOBS)
     async with asyncio.TaskGroup() as running:
-        while model_id and not stop.is_set():
+        while not stop.is_set():
             await slots.acquire()
             if stop.is_set():
                 return
@@ -51,19 +50,17 @@ async def searches(api: Api, data: TrainingData, stop: asyncio.Event) -> None:
             await api.pause(0, 2)
 
 
-async def active_model(api: Api, stop: asyncio.Event) -> str:
-    """Waits until a training job has made a model, and activates it. Empty if `stop` comes first."""
-    while not stop.is_set():
-        reply = await api.answer("ListModels", models.ListModelsRequest(page_size=1))
-        if reply is not None and reply.models:
-            model_id: str = reply.models[0].id
-            request = models.UpdateModelRequest(
-                model={"id": model_id, "is_active": True}, update_mask={"paths": ["is_active"]}
-            )
-            if await api.answer("UpdateModel", request) is not None:
-                return model_id
+async def active_model(api: Api) -> str:
+    """Waits until a training job has made a model, activates it, and returns its id."""
+    request = models.ListModelsRequest(page_size=1)
+    while not (reply := await api.answer("ListModels", request)).models:
         await api.pause(0.5, 1)
-    return ""
+    model_id: str = reply.models[0].id
+    update = models.UpdateModelRequest(
+        model={"id": model_id, "is_active": True}, update_mask={"paths": ["is_active"]}
+    )
+    await api.answer("UpdateModel", update)
+    return model_id
 
 
 async def _cancel(api: Api, search: Search) -> None:
