@@ -47,6 +47,9 @@ async def _counted(call: Awaitable[Any], statuses: Counter[str]) -> bool:
     try:
         await call
     except aio.AioRpcError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # gRPC can make a status of a cancellation
+            raise asyncio.CancelledError from error
         statuses[error.code().name] += 1
         return False
     statuses["OK"] += 1

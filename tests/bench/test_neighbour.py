@@ -1,7 +1,13 @@
 """The neighbour's goals and the footprint of processes."""
 
-import psutil
+import asyncio
+from collections import Counter
 
+import grpc
+import psutil
+from grpc import aio
+
+from bench.neighbour.abuses import _repeat
 from bench.neighbour.footprint import Footprint, scratch
 from bench.neighbour.neighbour import FIGURES, GET, Times
 from bench.neighbour.report import GATEWAY_MEMORY_MB, Phase, table
@@ -61,3 +67,24 @@ def test_scratch_counts_files_in_the_folder_and_deleted_ones_that_are_open(tmp_p
         assert scratch([psutil.Process()], tmp_path) == 8192 + 16384
         assert scratch([], tmp_path) == 8192
     assert scratch([psutil.Process()], tmp_path) == 8192
+
+
+async def test_an_abuse_ends_when_it_is_cancelled_though_grpc_makes_a_status_of_that() -> None:
+    calls, called = 0, asyncio.Event()
+
+    async def call() -> None:
+        nonlocal calls
+        calls += 1
+        called.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            status = grpc.StatusCode.CANCELLED, aio.Metadata(), aio.Metadata()
+            raise aio.AioRpcError(*status) from None
+
+    abuse = asyncio.create_task(_repeat(call, Counter()))
+    await called.wait()
+    abuse.cancel()
+    await asyncio.wait([abuse], timeout=10)
+    assert abuse.cancelled()
+    assert calls == 1
