@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractContextManager, aclosing, nullcontext
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, nullcontext
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -33,7 +33,7 @@ from earmark.gateway.loop_watch import LoopWatch
 from earmark.gateway.quotas import Quotas
 from earmark.gateway.shares import MESSAGE_BYTES as MESSAGE_BYTES_IN_WORK
 from earmark.gateway.shares import Shares, kind_of_stream
-from earmark.gateway.turns import Turns
+from earmark.gateway.turns import OPENING_SECONDS, Turn, Turns
 from earmark.storage.database import NUL_IN_TEXT, DatabaseUnavailableError
 from earmark.storage.objects import ObjectStoreError
 
@@ -215,8 +215,7 @@ class _Method:
             try:
                 caller = await self._guard.begin(context, call)
                 if self._inner.request_streaming:
-                    # An upload, too, ends with its key.
-                    with self._guard.stream(caller), self._share(request):
+                    async with self._opened(caller, request):
                         reply = await self._watch.measured(self._reply(request, context, call), self._name)
                 else:
                     async with self._turns.turn(caller.turn):
@@ -236,7 +235,7 @@ class _Method:
         with self._guard.call(context, request_id) as call:
             try:
                 caller = await self._guard.begin(context, call)
-                with self._guard.stream(caller), self._share(request):
+                async with self._opened(caller, request) as turn:
                     # A watch may run for days, so its id is sent at its beginning, too.
                     await context.send_initial_metadata(_metadata(request_id))
                     async with aclosing(self._replies(request, context, call)) as replies:
@@ -246,9 +245,18 @@ class _Method:
                             except StopAsyncIteration:
                                 call.ends("OK")
                                 return
+                            turn.leave()
                             yield reply
             except Exception as error:  # noqa: BLE001 every error becomes a status of its call
                 await _abort(context, error, call)
+
+    @asynccontextmanager
+    async def _opened(self, caller: Caller, request: Any) -> AsyncIterator[Turn]:
+        """The body of a stream or an upload, which ends with its key. It has the turn of its opening."""
+        with self._guard.stream(caller):
+            async with self._turns.turn(caller.turn, OPENING_SECONDS) as turn:
+                with self._share(request):
+                    yield turn
 
     def _share(self, request: Any) -> AbstractContextManager[None]:
         """Counts the call for its caller: a stream as one, any other by the bytes of a large message."""

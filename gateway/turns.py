@@ -14,23 +14,24 @@ CALLS_AT_ONCE = 2
 PRESENT_SECONDS = 1.0
 # A call that takes longer waits for something, and leaves the loop to others.
 LONG_SECONDS = 0.2
+# Opening a stream takes its turn, and is over at the first reply. Many wait for an event, or for the caller.
+OPENING_SECONDS = 0.05
 
 
 class Turns:
     """The calls of every tenant, or of every address where no key is needed."""
 
-    def __init__(self, at_once: int = CALLS_AT_ONCE, long_seconds: float = LONG_SECONDS) -> None:
+    def __init__(self, at_once: int = CALLS_AT_ONCE) -> None:
         """`at_once`: how many that are not long yet are worked on, of each tenant that is not alone."""
         self._at_once = at_once
-        self._long_seconds = long_seconds
         self._last = ""
         self._others_until = 0.0
         self._working: Counter[str] = Counter()
         self._waiting: defaultdict[str, deque[asyncio.Future[None]]] = defaultdict(deque)
 
     @asynccontextmanager
-    async def turn(self, key: str) -> AsyncIterator[None]:
-        """Waits for the turn of a call, which the body has."""
+    async def turn(self, key: str, long_seconds: float = LONG_SECONDS) -> AsyncIterator["Turn"]:
+        """Waits for the turn of a call, which the body has until it ends, leaves it or is long."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         if key != self._last:
@@ -41,10 +42,10 @@ class Turns:
             await self._wait(key)
         else:
             self._working[key] += 1
-        turn = _Turn(self, key)
-        becomes_long = loop.call_later(self._long_seconds, turn.leave)
+        turn = Turn(self, key)
+        becomes_long = loop.call_later(long_seconds, turn.leave)
         try:
-            yield
+            yield turn
         finally:
             becomes_long.cancel()
             turn.leave()
@@ -74,7 +75,7 @@ class Turns:
             del self._working[key]
 
 
-class _Turn:
+class Turn:
     """The place of one call among those that are worked on."""
 
     __slots__ = ("_has_left", "_key", "_turns")

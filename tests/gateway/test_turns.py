@@ -4,20 +4,28 @@ import asyncio
 
 import pytest
 
-from earmark.gateway.turns import Turns
+from earmark.gateway import interceptors, turns
+from earmark.gateway.turns import Turn, Turns
+from earmark.v1.detection_service_pb2_grpc import DetectionServiceStub
+from earmark.v1.model_service_pb2 import ListModelsRequest
+from earmark.v1.model_service_pb2_grpc import ModelServiceStub
+from tests.gateway.two_tenants import OTHER, OWN, bearer, installed
 
 
 class Calls:
     """Calls that are worked on until they are ended; `begun` has their keys, in order."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, long_seconds: float = 1e9) -> None:
         self._turns = turns
+        self._long_seconds = long_seconds
+        self.turns: list[Turn] = []
         self.begun: list[str] = []
         self.changed = asyncio.Event()
         self.end = asyncio.Event()
 
     async def _work(self, key: str) -> None:
-        async with self._turns.turn(key):
+        async with self._turns.turn(key, self._long_seconds) as turn:
+            self.turns.append(turn)
             self.begun.append(key)
             self.changed.set()
             await self.end.wait()
@@ -30,7 +38,7 @@ class Calls:
 
 @pytest.fixture
 def calls() -> Calls:
-    return Calls(Turns(at_once=2, long_seconds=1e9))
+    return Calls(Turns(at_once=2))
 
 
 async def test_a_tenant_that_is_alone_has_any_number_of_calls_worked_on(calls) -> None:
@@ -72,7 +80,7 @@ async def test_a_turn_given_to_a_call_that_is_cancelled_at_that_moment_is_given_
 
 
 async def test_a_call_that_takes_long_makes_no_other_wait() -> None:
-    calls = Calls(Turns(at_once=1, long_seconds=0.01))
+    calls = Calls(Turns(at_once=1), long_seconds=0.01)
     tasks = await calls.begin("other", "flood", "flood")
     assert calls.begun == ["other", "flood"]
     while len(calls.begun) < 3:
@@ -80,3 +88,32 @@ async def test_a_call_that_takes_long_makes_no_other_wait() -> None:
         await calls.changed.wait()
     calls.end.set()
     await asyncio.gather(*tasks)
+
+
+async def test_a_stream_that_has_replied_makes_no_other_wait(calls) -> None:
+    tasks = await calls.begin("other", *["flood"] * 4)
+    calls.turns[1].leave()
+    calls.turns[1].leave()
+    await asyncio.sleep(0)
+    assert calls.begun == ["other", "flood", "flood", "flood"]
+    calls.end.set()
+    await asyncio.gather(*tasks)
+    assert len(calls.begun) == 5
+
+
+async def test_streams_take_the_turn_of_their_opening(database_url, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(interceptors, "OPENING_SECONDS", 1e9)
+    monkeypatch.setattr(turns, "PRESENT_SECONDS", 1e9)
+    async with installed(database_url, tmp_path) as here:
+        detection = DetectionServiceStub(here.gateway.channel)
+        models = ModelServiceStub(here.gateway.channel)
+        flood = [detection.Detect(metadata=bearer(here.keys[OTHER])) for _ in range(3)]
+        opening = [asyncio.create_task(stream.initial_metadata()) for stream in flood]
+        await asyncio.wait(opening, return_when=asyncio.FIRST_COMPLETED)
+        for _ in range(5):  # the third stream would be open long before the last of these replies
+            await models.ListModels(ListModelsRequest(), metadata=bearer(here.keys[OWN]))
+        assert sorted(task.done() for task in opening) == [False, True, True]
+        flood[[task.done() for task in opening].index(True)].cancel()
+        await asyncio.gather(*opening)
+        for stream in flood:
+            stream.cancel()
