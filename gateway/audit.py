@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -39,6 +39,14 @@ _REFUSED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
 log = structlog.get_logger("audit")
 
 
+# Gets the status of a call and its seconds.
+Ended = Callable[[str, float], None]
+
+
+def _ignore(_code: str, _seconds: float) -> None:
+    """For calls that nobody counts."""
+
+
 @dataclass(slots=True)
 class _Waiting:
     """An entry, and when its call began by the loop's clock."""
@@ -64,9 +72,11 @@ class Audit:
         """How many entries are not written yet."""
         return len(self._queue)
 
-    def call(self, rpc: str, request_id: str, address: str, *, is_read: bool) -> "AuditedCall":
+    def call(
+        self, rpc: str, request_id: str, address: str, ended: Ended = _ignore, *, is_read: bool
+    ) -> "AuditedCall":
         """A call that begins now. Leave its block when it has ended. Of reads, only few are recorded."""
-        return AuditedCall(self, rpc, request_id, address, is_read=is_read)
+        return AuditedCall(self, rpc, request_id, address, ended, is_read=is_read)
 
     def record(self, call: "AuditedCall", left_out: int = 0) -> None:
         """Adds an entry of the call as it is now."""
@@ -143,8 +153,11 @@ class Audit:
 class AuditedCall:
     """What is known about a call so far. Its block ends with the call, and records it if it is to be."""
 
-    def __init__(self, audit: Audit, rpc: str, request_id: str, address: str, *, is_read: bool) -> None:
+    def __init__(
+        self, audit: Audit, rpc: str, request_id: str, address: str, ended: Ended, *, is_read: bool
+    ) -> None:
         self._audit = audit
+        self._ended = ended
         self._is_read = is_read
         self._is_let_in = False
         self._has_asked = False
@@ -165,6 +178,7 @@ class AuditedCall:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended(self.code, _now() - self.began)
         if self._is_let_in and not self._is_read:
             self._audit.record(self)
         elif self.code in _REFUSED or (self.code == "RESOURCE_EXHAUSTED" and not self._is_let_in):
@@ -180,6 +194,8 @@ class AuditedCall:
             # A watch may go on for days.
             self.ends("OK")
             self._audit.record(self)
+            # How it does end is not known yet.
+            self.code = "CANCELLED"
 
     def asks(self, message: Message) -> None:
         """This is a request of the call; the first says what the call is about."""

@@ -15,17 +15,11 @@ from grpc import aio
 from grpc_status import rpc_status
 from uuid_utils import uuid7
 
+from earmark.call_counts import CallCounts, RpcCounts
 from earmark.gateway import wire
 from earmark.gateway.audit import Audit, AuditedCall
 from earmark.gateway.caller import Caller, address_of, begin_call
-from earmark.gateway.errors import (
-    EarmarkError,
-    FieldViolation,
-    InternalError,
-    InvalidArgumentError,
-    StreamIdleError,
-    UnavailableError,
-)
+from earmark.gateway.errors import FieldViolation, InvalidArgumentError, StreamIdleError
 from earmark.gateway.field_rules import check
 from earmark.gateway.guard import StandardServices, check_scope, is_read, scopes_of
 from earmark.gateway.keys import Keys
@@ -33,11 +27,8 @@ from earmark.gateway.loop_watch import LoopWatch
 from earmark.gateway.quotas import Quotas
 from earmark.gateway.shares import MESSAGE_BYTES as MESSAGE_BYTES_IN_WORK
 from earmark.gateway.shares import Shares, kind_of_stream
+from earmark.gateway.translated_errors import translated
 from earmark.gateway.turns import OPENING_SECONDS, Turn, Turns
-from earmark.storage.database import NUL_IN_TEXT, DatabaseUnavailableError
-from earmark.storage.objects import ObjectStoreError
-
-log = structlog.get_logger("gateway")
 
 Context: TypeAlias = "aio.ServicerContext[Any, Any]"
 # Reflection, health and channelz check their own requests.
@@ -58,9 +49,11 @@ class CallInterceptor(aio.ServerInterceptor):
         quotas: Quotas,
         standard: StandardServices,
         audit: Audit,
+        counts: CallCounts,
         *,
         idle_seconds: float,
     ) -> None:
+        self._counts = counts
         self._watch = watch
         self._keys = keys
         self._shares = shares
@@ -90,7 +83,12 @@ class CallInterceptor(aio.ServerInterceptor):
             if handler is None:
                 return None
             if method.startswith(OURS):
-                guard = self._guard(method, scopes_of(method), is_read=is_read(method))
+                counts = self._counts.rpc(
+                    method,
+                    request_streaming=handler.request_streaming,
+                    response_streaming=handler.response_streaming,
+                )
+                guard = self._guard(method, scopes_of(method), counts, is_read=is_read(method))
                 wrapped = _Method(
                     method, handler, self._watch, guard, self._shares, self._turns, self._idle_seconds
                 ).handler()
@@ -103,8 +101,10 @@ class CallInterceptor(aio.ServerInterceptor):
         self._remember(asyncio.current_task())
         return wrapped
 
-    def _guard(self, method: str, scopes: frozenset[str], *, is_read: bool) -> "_Guard":
-        return _Guard(method, self._keys, self._quotas, scopes, self._audit, is_read=is_read)
+    def _guard(
+        self, method: str, scopes: frozenset[str], counts: RpcCounts | None = None, *, is_read: bool
+    ) -> "_Guard":
+        return _Guard(method, self._keys, self._quotas, scopes, self._audit, counts, is_read=is_read)
 
     def _remember(self, task: asyncio.Task[Any] | None) -> None:
         """Tracks the task of a call. gRPC asks for the handler in the same task that then runs the call."""
@@ -123,6 +123,7 @@ class _Guard:
         quotas: Quotas,
         scopes: frozenset[str],
         audit: Audit,
+        counts: RpcCounts | None,
         *,
         is_read: bool,
     ) -> None:
@@ -132,11 +133,16 @@ class _Guard:
         self._quotas = quotas
         self._scopes = scopes
         self._audit = audit
+        self._counts = counts
         self._is_read = is_read
 
     def call(self, context: Context, request_id: str) -> AuditedCall:
         """A call that begins now."""
-        return self._audit.call(self._method, request_id, address_of(context.peer()), is_read=self._is_read)
+        address = address_of(context.peer())
+        if self._counts is None:
+            return self._audit.call(self._method, request_id, address, is_read=self._is_read)
+        self._counts.started()
+        return self._audit.call(self._method, request_id, address, self._counts.ended, is_read=self._is_read)
 
     async def begin(self, context: Context, call: AuditedCall) -> Caller:
         """Begins the call of who makes it. Raises if that is not allowed."""
@@ -357,29 +363,11 @@ async def _abort(context: Context, error: Exception, call: AuditedCall) -> None:
     # gRPC raises AbortError, an Exception, to end an aborted call. That call already has its status.
     if isinstance(error, aio.AbortError):
         raise error
-    refused = _to_earmark_error(error, call.request_id)
+    refused = translated(error, call.request_id)
     call.ends(refused.code.name, refused.reason)
     status = rpc_status.to_status(refused.status())
     trailing = (*status.trailing_metadata, *_metadata(call.request_id))
     await context.abort(status.code, status.details, trailing)
-
-
-def _to_earmark_error(error: Exception, request_id: str) -> EarmarkError:
-    if isinstance(error, EarmarkError):
-        log.info("refused", code=error.code.name, reason=error.reason, message=error.message)
-        return error
-    if isinstance(error, NUL_IN_TEXT):
-        return InvalidArgumentError([FieldViolation("", "no text may contain the character NUL (U+0000)")])
-    if isinstance(error, DatabaseUnavailableError):
-        log.warning("database unavailable", error=str(error))
-        return UnavailableError("DATABASE_UNAVAILABLE", "the database does not answer; try again shortly")
-    if isinstance(error, ObjectStoreError):
-        log.warning("object store failed", error=str(error))
-        return UnavailableError(
-            "OBJECT_STORE_UNAVAILABLE", "the object store does not do its work; try again shortly"
-        )
-    log.error("internal error", exc_info=error)
-    return InternalError(request_id)
 
 
 def _invalid_message(problem: str) -> InvalidArgumentError:

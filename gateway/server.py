@@ -9,8 +9,10 @@ import structlog
 from grpc import aio
 from grpc_channelz.v1 import channelz, channelz_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from prometheus_client import CollectorRegistry
 
 from earmark.background import Background
+from earmark.call_counts import CallCounts
 from earmark.configuration import check_folder
 from earmark.gateway.app import App
 from earmark.gateway.caller import tenant
@@ -22,11 +24,13 @@ from earmark.gateway.interceptors import MESSAGE_BYTES, CallInterceptor
 from earmark.gateway.keys import Keys
 from earmark.gateway.lane import Lane
 from earmark.gateway.loop_watch import LoopWatch
+from earmark.gateway.monitoring import GatewayFigures
 from earmark.gateway.quotas import Quotas
 from earmark.gateway.services import register
 from earmark.gateway.settings import GatewaySettings
 from earmark.gateway.shares import Scratch, Shares
 from earmark.health import BACKGROUND, DATABASE, DISK, TLS, follow
+from earmark.monitoring import Monitor, new_registry
 from earmark.reflection import enable_reflection
 from earmark.storage.bus import Bus
 from earmark.storage.database import Database
@@ -103,7 +107,7 @@ async def running(
     """
     async with AsyncExitStack() as stack:
         app = await _open(settings, stack, loop_watch or LoopWatch())
-        standard = StandardServices(settings.reflection)
+        standard, registry = StandardServices(settings.reflection), new_registry()
         calls = CallInterceptor(
             app.loop_watch,
             app.keys,
@@ -111,6 +115,7 @@ async def running(
             app.quotas,
             standard,
             app.audit,
+            CallCounts(registry),
             idle_seconds=settings.stream_idle_seconds,
         )
         server = _server(*interceptors, calls)
@@ -119,6 +124,7 @@ async def running(
         states = _add_standard_services(server, names)
         # Before the dispatcher takes any work.
         port = _bind(server, settings, app.certificate)
+        await _monitor(app, states, registry, stack)
         # The calls have ended when these write the rest.
         await stack.enter_async_context(app.audit.writing(app.system, app.background))
         await stack.enter_async_context(app.detection_counts.writing(app.system, app.background))
@@ -142,6 +148,19 @@ async def running(
         for name, work in tasks.items():
             stack.callback(app.background.start(name, work).cancel)
         yield port
+
+
+async def _monitor(
+    app: App, states: health.aio.HealthServicer, registry: CollectorRegistry, stack: AsyncExitStack
+) -> None:
+    """Serves the metrics, from before the gateway is ready until its last call has ended."""
+    await states.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+    figures, settings = GatewayFigures(app), app.settings
+    registry.register(figures)
+    monitor = Monitor(registry, states, (BACKGROUND, DATABASE, DISK, TLS), figures.read)
+    await stack.enter_async_context(
+        monitor.serving(settings.metrics_host, settings.metrics_port, "METRICS_PORT")
+    )
 
 
 def _server(*interceptors: aio.ServerInterceptor) -> aio.Server:

@@ -29,6 +29,13 @@ class GatewaySettings(BaseSettings):
         "127.0.0.1", description="Address to listen on. Beyond loopback, each call needs an API key."
     )
     port: int = Field(50051, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port for /metrics, /healthz and /readyz over HTTP, without keys; none if unset.",
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address that METRICS_PORT listens on.")
     data_dir: Path = Field(
         Path("earmark-data"), description="Folder of the embedded PostgreSQL and of the objects."
     )

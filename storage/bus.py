@@ -38,6 +38,9 @@ class Bus:
     def __init__(self, database: Database, background: Background | None = None) -> None:
         self.is_listening = False
         """Whether the notifications of other gateways arrive: the database is there."""
+        # How many topics were sent to all gateways, and received, also from itself.
+        self.sent = 0
+        self.received = 0
         self._database = database
         self._background = background or Background()
         self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
@@ -108,6 +111,7 @@ class Bus:
 
     def _received(self, _connection: Connection, _pid: int, _channel: str, payload: object) -> None:
         for topic in str(payload).split():
+            self.received += 1
             if topic == EVERYTHING:
                 self.wake_all()
             else:
@@ -141,6 +145,7 @@ class Bus:
             except BaseException:
                 self._add_outgoing(topics)
                 raise
+            self.sent += len(topics)
 
 
 async def notify(connection: OwnConnection, topics: Sequence[str]) -> None:

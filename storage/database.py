@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from copy import copy
+from dataclasses import dataclass
 from typing import Any, Self, TypeAlias, cast
 
 import asyncpg
@@ -93,6 +94,21 @@ async def see_rows_of(connection: Connection, tenant: str) -> None:
     await cast("TenantConnection", connection).see_rows_of(tenant)
 
 
+@dataclass(frozen=True, slots=True)
+class PoolUse:
+    """Connections of a pool, and how many pieces of work wait for one. `limit`: how many there may be."""
+
+    limit: int
+    used: int
+    idle: int
+    waiting: int
+
+
+@dataclass(slots=True)
+class _Waiting:
+    count: int = 0
+
+
 class Database:
     """A pool of connections to one database. They see the rows of all tenants, or those of one."""
 
@@ -100,6 +116,8 @@ class Database:
         """`tenant`: whose rows a connection sees; it is asked when one is handed over."""
         self.dsn = dsn
         self._pool_size = pool_size
+        # Of all who share the pool.
+        self._waiting = _Waiting()
         self.tenant = tenant
 
     def seen_by(self, tenant: Callable[[], str]) -> "Database":
@@ -107,6 +125,11 @@ class Database:
         other = copy(self)
         other.tenant = tenant
         return other
+
+    def use(self) -> PoolUse:
+        """The pool as it is now, with all who share it."""
+        idle = self._pool.get_idle_size()
+        return PoolUse(self._pool_size, self._pool.get_size() - idle, idle, self._waiting.count)
 
     async def __aenter__(self) -> Self:
         """Raises DatabaseUnavailableError."""
@@ -134,10 +157,13 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection in autocommit mode. Raises DatabaseUnavailableError."""
         tenant = self.tenant()
+        self._waiting.count += 1
         try:
             connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
         except CONNECT_ERRORS as error:
             raise self._unavailable(error) from error
+        finally:
+            self._waiting.count -= 1
         try:
             with _wrapped():
                 # Mostly it was the last one's, too, which costs nothing.

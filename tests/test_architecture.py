@@ -64,7 +64,7 @@ def test_the_gateway_starts_without_the_trainers_libraries() -> None:
 @pytest.mark.parametrize("name", ["earmark.client", "earmark.client.aio", "earmark.client.cli"])
 def test_the_client_needs_only_the_base_install(name) -> None:
     services = {"earmark.gateway", "earmark.storage", "earmark.trainer", "earmark.internal"}
-    libraries = {*HEAVY, "demo", "asyncpg", "obstore", "pydantic", "protovalidate"}
+    libraries = {*HEAVY, "demo", "asyncpg", "obstore", "prometheus_client", "pydantic", "protovalidate"}
     assert imported(name) & (services | libraries) == set()
 
 

@@ -29,6 +29,13 @@ class TrainerSettings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on; keep it private to the gateways.")
     trainer_port: int = Field(50052, ge=0, le=65535, description="Port to listen on; 0 chooses a free one.")
+    trainer_metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port for /metrics, /healthz and /readyz over HTTP, without a secret; none if unset.",
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address that TRAINER_METRICS_PORT listens on.")
     trainer_secret: str | None = Field(
         None,
         repr=False,

@@ -26,7 +26,7 @@ LIMIT_MIB = 56  # all that can be carried is 64 MiB, and the repository is carri
 AT_HAND = frozenset(
     [
         *("flax", "jax", "jaxtyping", "numpy", "onnx", "optax"),
-        *("psutil", "rich", "safetensors", "scipy", "typer", "uvloop"),
+        *("prometheus-client", "psutil", "rich", "safetensors", "scipy", "typer", "uvloop"),
     ]
 )
 LOCK = Path("requirements.lock")

@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -97,6 +98,8 @@ class AudioPool:
 
     def __init__(self, settings: TrainerSettings, changes: Changes, module: str = AUDIO) -> None:
         """Starts a process of `module`."""
+        # How often audio was not decoded, by the reason.
+        self.failures: Counter[str] = Counter()
         self._settings = settings
         self._changes = changes
         self._module = module
@@ -122,6 +125,11 @@ class AudioPool:
         They take turns with the recordings that other callers send, and long ones wait for each other.
         """
         return min(self._size, self.size - self._stored_files) if self._waiting < MAX_WAITING else 0
+
+    @property
+    def free_live(self) -> int:
+        """How many more live streams can be opened."""
+        return self._settings.live_streams - len(self._live)
 
     @asynccontextmanager
     async def decoding_stored(
@@ -154,13 +162,13 @@ class AudioPool:
         """
         turn = partial(self._process, caller, of_job=of_job)
         async with turn() as child:
-            decoding = Decoding(child, files, SHORT_SECONDS)
+            decoding = Decoding(child, files, SHORT_SECONDS, self.failures)
             await decoding.begin(long=False, stores_audio=stores_audio)
             if not decoding.is_long:
                 yield decoding
                 return
         async with self._long_file(files, fetch, caller, of_job=of_job), turn() as child:
-            decoding = Decoding(child, files, self._settings.audio_max_seconds)
+            decoding = Decoding(child, files, self._settings.audio_max_seconds, self.failures)
             await decoding.begin(long=True, stores_audio=stores_audio)
             yield decoding
 
@@ -200,8 +208,12 @@ class AudioPool:
         try:
             result = await _receive(child, kind, DecodeFailed)
         except ProcessLostError as error:
-            return process_lost(child, error)
-        return Failed(result.reason, result.message) if isinstance(result, DecodeFailed) else result
+            result = process_lost(child, error)
+        if isinstance(result, DecodeFailed):
+            result = Failed(result.reason, result.message)
+        if isinstance(result, Failed):
+            self.failures[result.reason] += 1
+        return result
 
     async def close(self) -> None:
         """Ends every process."""
@@ -305,13 +317,14 @@ async def _receive(child: Child, *kinds: type) -> Any:
 class Decoding:
     """The results of one file. A file that crashes its process or exceeds its CPU time gives Failed."""
 
-    def __init__(self, child: Child, files: AudioFiles, seconds: float) -> None:
-        """`seconds`: the time for each of the two results."""
+    def __init__(self, child: Child, files: AudioFiles, seconds: float, failures: Counter[str]) -> None:
+        """`seconds`: the time for each of the two results. `failures` counts those that are Failed."""
         self.decoded: Decoded | Failed = Failed("INTERNAL", "decoding has not begun")
         self.is_long = False
         self._child = child
         self._files = files
         self._seconds = seconds
+        self._failures = failures
 
     async def begin(self, *, long: bool, stores_audio: bool) -> None:
         """Has the file decoded. Returns when `decoded` or `is_long` is set.
@@ -334,6 +347,12 @@ class Decoding:
         return featured
 
     async def _result(self, *kinds: type) -> Any:
+        result = await self._received(*kinds)
+        if isinstance(result, Failed):
+            self._failures[result.reason] += 1
+        return result
+
+    async def _received(self, *kinds: type) -> Any:
         try:
             async with asyncio.timeout(self._seconds):
                 result = await _receive(self._child, DecodeFailed, *kinds)

@@ -362,18 +362,18 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
 
     def _capacity(self) -> pb.Capacity:
         runtime, environment = self.runtime, self.runtime.environment
-        is_well = not environment.problem
+        slots, free = runtime.slots(), runtime.free_slots()
         return pb.Capacity(
             device=runtime.device,
-            training_slots=1,
-            free_training_slots=int(runtime.training_slot.free and is_well),
-            audio_slots=runtime.audio_pool.size,
-            free_audio_slots=runtime.audio_pool.free if is_well else 0,
+            training_slots=slots["training"],
+            free_training_slots=free["training"],
+            audio_slots=slots["audio"],
+            free_audio_slots=free["audio"],
             problem=environment.problem,
             store_id=environment.store_id,
             frontend=FRONTEND_VERSION,
-            detection_slots=1,
-            free_detection_slots=int(runtime.detection_slot.free and is_well),
+            detection_slots=slots["detection"],
+            free_detection_slots=free["detection"],
         )
 
 

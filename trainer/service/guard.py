@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health
 from grpc_status import rpc_status
 
+from earmark.call_counts import CallCounts, RpcCounts
 from earmark.grants import GrantRefusedError, Verifier, check_request
 from earmark.reflection import V1, V1ALPHA
 from earmark.trainer.service import messages
@@ -34,8 +35,10 @@ class Guard(grpc.aio.ServerInterceptor):
     has UNKNOWN.
     """
 
-    def __init__(self, accepted: Sequence[bytes]) -> None:
-        """`accepted`: see Verifier."""
+    def __init__(self, accepted: Sequence[bytes], counts: CallCounts) -> None:
+        """`accepted`: see Verifier. `counts` gets every call but those that are open to all."""
+        self._counts = counts
+        self._counts_of: dict[str, RpcCounts] = {}
         self._verifier = Verifier(accepted)
         # Of refused calls that are not logged yet; strangers may make very many.
         self._refused = 0
@@ -50,8 +53,23 @@ class Guard(grpc.aio.ServerInterceptor):
         service, _, rpc = handler_call_details.method.removeprefix("/").partition("/")
         if handler is None or service in OPEN_TO_ALL:
             return handler
+        return _counted(
+            self._guarded(handler, rpc, handler_call_details), self._of(handler, handler_call_details)
+        )
+
+    def _of(self, handler: Any, details: grpc.HandlerCallDetails) -> RpcCounts:
+        if details.method not in self._counts_of:
+            self._counts_of[details.method] = self._counts.rpc(
+                details.method,
+                request_streaming=handler.request_streaming,
+                response_streaming=handler.response_streaming,
+            )
+        return self._counts_of[details.method]
+
+    def _guarded(self, handler: Any, rpc: str, details: grpc.HandlerCallDetails) -> Any:
+        """The handler for calls with these metadata."""
         try:
-            grant = self._verifier.verified(handler_call_details.invocation_metadata or ())
+            grant = self._verifier.verified(details.invocation_metadata or ())
         except GrantRefusedError as error:
             return self._refusing(handler, rpc, CallError("GRANT_REFUSED", str(error)))
         if grant.rpc != rpc:
@@ -85,6 +103,30 @@ class Guard(grpc.aio.ServerInterceptor):
             )
             self._refused, self._logged_at = 0, time.monotonic()
         return _refusing(handler, error)
+
+
+def _counted(handler: Any, counts: RpcCounts) -> Any:
+    """The handler, whose calls are counted."""
+    behaviour = _behaviour(handler)
+
+    async def call(request: Any, context: Context) -> Any:
+        counts.started()
+        began, code = time.monotonic(), grpc.StatusCode.UNKNOWN
+        try:
+            reply = await behaviour(request, context)
+            code = grpc.StatusCode.OK
+        except asyncio.CancelledError:
+            code = grpc.StatusCode.CANCELLED
+            raise
+        except grpc.aio.AbortError:
+            code = context.code()
+            raise
+        else:
+            return reply
+        finally:
+            counts.ended(code.name, time.monotonic() - began)
+
+    return _with(handler, call, handler.request_deserializer)
 
 
 def _refusing(handler: Any, error: CallError) -> Any:

@@ -57,6 +57,22 @@ class Runtime:
         """The device that training runs on; empty until the training process has been warm once."""
         return self.training_process.device
 
+    def slots(self) -> dict[str, int]:
+        """How much work of each kind the trainer does at a time."""
+        live = self.settings.live_streams
+        return {"training": 1, "detection": 1, "audio": self.audio_pool.size, "live": live}
+
+    def free_slots(self) -> dict[str, int]:
+        """How much more it can begin now: nothing while its environment has a problem."""
+        if self.environment.problem:
+            return dict.fromkeys(self.slots(), 0)
+        return {
+            "training": int(self.training_slot.free),
+            "detection": int(self.detection_slot.free),
+            "audio": self.audio_pool.free,
+            "live": self.audio_pool.free_live,
+        }
+
     @classmethod
     @asynccontextmanager
     async def open(cls, settings: TrainerSettings) -> AsyncIterator[Self]:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from earmark.call_counts import CallCounts
 from earmark.configuration import SettingsError, check_folder
 from earmark.health import BACKGROUND, TLS, follow
 from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
+from earmark.monitoring import Monitor, new_registry
 from earmark.reflection import enable_reflection
 from earmark.storage.store_check import check_store
 from earmark.tls import ServerCertificate, ServerTls
@@ -16,6 +18,7 @@ from earmark.trainer.service.errors import StoppingError
 from earmark.trainer.service.front import ABORT_SECONDS, SERVICE, TrainerService
 from earmark.trainer.service.guard import Guard
 from earmark.trainer.service.interruptible import interruptible
+from earmark.trainer.service.monitoring import TrainerFigures
 from earmark.trainer.service.runtime import Runtime
 from earmark.trainer.settings import TrainerSettings
 from earmark.trainer_secret import find_secrets, is_loopback, make_secret
@@ -51,10 +54,18 @@ async def serve(settings: TrainerSettings, stop: asyncio.Event, announce: Callab
         await interruptible(stop, check_store(settings.object_store_url, deletes=False))
     except StoppingError:
         return
-    server = grpc.aio.server(interceptors=(Guard(accepted),), options=SERVER_OPTIONS)
+    registry, health_service = new_registry(), health.aio.HealthServicer()
+    await health_service.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+    monitor = Monitor(registry, health_service, (BACKGROUND, TLS))
+    guard = Guard(accepted, CallCounts(registry))
+    server = grpc.aio.server(interceptors=(guard,), options=SERVER_OPTIONS)
     port = _bind(server, settings, certificate)
-    async with Runtime.open(settings) as runtime:
-        service, health_service = TrainerService(runtime), health.aio.HealthServicer()
+    async with (
+        Runtime.open(settings) as runtime,
+        monitor.serving(settings.metrics_host, settings.trainer_metrics_port, "TRAINER_METRICS_PORT"),
+    ):
+        registry.register(TrainerFigures(runtime))
+        service = TrainerService(runtime)
         pb_grpc.add_TrainerServiceServicer_to_server(service, server)
         health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
         if settings.reflects:

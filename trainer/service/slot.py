@@ -5,7 +5,7 @@ from typing import Self
 
 import structlog
 
-from earmark.trainer.events import Completed, Event
+from earmark.trainer.events import Completed, EpochCompleted, Event
 from earmark.trainer.job import Stop, TrainingJob
 from earmark.trainer.service.changes import Changes
 from earmark.trainer.service.errors import CallError, StoppingError
@@ -23,6 +23,9 @@ class TrainingSlot:
     """A trainer runs one job at a time."""
 
     def __init__(self, training_process: Supervisor, changes: Changes) -> None:
+        # Of all jobs that have run here.
+        self.epochs = 0
+        self.last_epoch: EpochCompleted | None = None
         self._training_process = training_process
         self._changes = changes
         self._claim: SlotClaim | None = None
@@ -69,6 +72,11 @@ class TrainingSlot:
         self._changes.notify()
         if self._claim is not None:
             await self._claim.hand_back()
+
+    def record(self, epoch: EpochCompleted) -> None:
+        """Takes note that an epoch has ended."""
+        self.epochs += 1
+        self.last_epoch = epoch
 
     def release(self, claim: "SlotClaim") -> None:
         """Frees the slot: at once if no job is running, otherwise after the job has been stopped."""
@@ -185,6 +193,8 @@ class SlotClaim:
             self.running = False
             raise
         self.running = not isinstance(message, Completed | Failed | Stopped)
+        if isinstance(message, EpochCompleted):
+            self._slot.record(message)
         if isinstance(message, Failed) and message.ends_process:
             self._child.kill()  # it ends by itself, but the slot must not be free until it has
         return message

@@ -19,6 +19,7 @@ def trainer(tmp_path_factory, compiled):  # noqa: ARG001
     data_dir = tmp_path_factory.mktemp("trainer")
     # Most jobs of the tests are not of the default shape, which would be compiled in vain.
     flags = ("--heartbeat-seconds", "0.2", "--audio-processes", "2", "--precompile", "false")
+    flags += ("--trainer-metrics-port", "0")
     with running(data_dir, *flags) as trainer:
         yield trainer.warm()
 
