@@ -260,7 +260,7 @@ class _Method:
     async def _opened(self, caller: Caller, request: Any) -> AsyncIterator[Turn]:
         """The body of a stream or an upload, which ends with its key. It has the turn of its opening."""
         with self._guard.stream(caller):
-            async with self._turns.turn(caller.turn, OPENING_SECONDS) as turn:
+            async with self._turns.turn(caller.turn, OPENING_SECONDS, "opening") as turn:
                 with self._share(request):
                     yield turn
 

@@ -30,19 +30,25 @@ class Turns:
         self._waiting: defaultdict[str, deque[asyncio.Future[None]]] = defaultdict(deque)
 
     @asynccontextmanager
-    async def turn(self, key: str, long_seconds: float = LONG_SECONDS) -> AsyncIterator["Turn"]:
-        """Waits for the turn of a call, which the body has until it ends, leaves it or is long."""
+    async def turn(
+        self, key: str, long_seconds: float = LONG_SECONDS, kind: str = ""
+    ) -> AsyncIterator["Turn"]:
+        """Waits for the turn of a call, which the body has until it ends, leaves it or is long.
+
+        Each `kind` of a tenant's calls has its own turns.
+        """
         loop = asyncio.get_running_loop()
         now = loop.time()
         if key != self._last:
             if self._last:
                 self._others_until = now + PRESENT_SECONDS
             self._last = key
-        if now < self._others_until and self._working[key] >= self._at_once:
-            await self._wait(key)
+        place = f"{kind} {key}"
+        if now < self._others_until and self._working[place] >= self._at_once:
+            await self._wait(place)
         else:
-            self._working[key] += 1
-        turn = Turn(self, key)
+            self._working[place] += 1
+        turn = Turn(self, place)
         becomes_long = loop.call_later(long_seconds, turn.leave)
         try:
             yield turn

@@ -24,7 +24,8 @@ class Calls:
         self.end = asyncio.Event()
 
     async def _work(self, key: str) -> None:
-        async with self._turns.turn(key, self._long_seconds) as turn:
+        kind, _, tenant = key.rpartition(" ")
+        async with self._turns.turn(tenant, self._long_seconds, kind) as turn:
             self.turns.append(turn)
             self.begun.append(key)
             self.changed.set()
@@ -86,6 +87,13 @@ async def test_a_call_that_takes_long_makes_no_other_wait() -> None:
     while len(calls.begun) < 3:
         calls.changed.clear()
         await calls.changed.wait()
+    calls.end.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_calls_wait_for_no_stream_of_their_own_tenant_and_streams_for_no_call(calls) -> None:
+    tasks = await calls.begin("other", *["opening flood"] * 3, *["flood"] * 3)
+    assert calls.begun == ["other", *["opening flood"] * 2, *["flood"] * 2]
     calls.end.set()
     await asyncio.gather(*tasks)
 
