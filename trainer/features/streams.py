@@ -13,8 +13,8 @@ from jaxtyping import Float, Float32
 Rows = Float[np.ndarray, "_ _"]
 Compute = Callable[[np.ndarray, slice], np.ndarray]
 
-# Of a product of matrices. With AVX2 and no AVX-512, OpenBLAS rounds the last rows of 12 and more differently;
-# 4 and 8 are all worked on alike.
+# Of a product of matrices. With AVX2 and no AVX-512, OpenBLAS rounds the last rows of 12 and more
+# differently; 4 and 8 are all worked on alike.
 ROWS = 8
 QUALITY = "VHQ"  # of float64: where a stream begins shows 1e-15 below its level, and not in float32
 
