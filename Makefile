@@ -10,7 +10,7 @@ ifeq ($(filter cpu cuda,$(DEVICE)),)
 $(error DEVICE is cpu or cuda, not "$(DEVICE)")
 endif
 
-.PHONY: setup demo test lint format protos proto-archive baseline lock wheels sbom audit clean
+.PHONY: setup demo test deploy-check lint format protos proto-archive baseline lock wheels sbom audit clean
 
 setup: $(STAMP)
 
@@ -29,6 +29,9 @@ demo: setup
 
 test: setup  # on the CPU everywhere: the tests compare bytes, and share the machine
 	JAX_PLATFORMS=cpu $(BIN)/python -m pytest
+
+deploy-check: setup  # renders and checks the chart and the Dockerfile; fetches Helm and the schemas of Kubernetes
+	EARMARK_TEST_DEPLOY=1 $(BIN)/python -m pytest tests/deploy
 
 lint: setup
 	$(BIN)/ruff check .
