@@ -43,12 +43,12 @@ class Turns:
             if self._last:
                 self._others_until = now + PRESENT_SECONDS
             self._last = key
-        place = f"{kind} {key}"
-        if now < self._others_until and self._working[place] >= self._at_once:
-            await self._wait(place)
+        line = f"{kind} {key}"
+        if now < self._others_until and self._working[line] >= self._at_once:
+            await self._wait(line)
         else:
-            self._working[place] += 1
-        turn = Turn(self, place)
+            self._working[line] += 1
+        turn = Turn(self, line)
         becomes_long = loop.call_later(long_seconds, turn.leave)
         try:
             yield turn
@@ -56,43 +56,43 @@ class Turns:
             becomes_long.cancel()
             turn.leave()
 
-    async def _wait(self, key: str) -> None:
+    async def _wait(self, line: str) -> None:
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[key].append(place)
+        self._waiting[line].append(place)
         try:
             await place
         except asyncio.CancelledError:
             if not place.cancelled():
-                self.release(key)
+                self.release(line)
             raise
 
-    def release(self, key: str) -> None:
+    def release(self, line: str) -> None:
         """Gives a place to the next call that still waits."""
-        self._working[key] -= 1
-        waiting = self._waiting.get(key)
-        while waiting and self._working[key] < self._at_once:
+        self._working[line] -= 1
+        waiting = self._waiting.get(line)
+        while waiting and self._working[line] < self._at_once:
             place = waiting.popleft()
             if not place.done():
-                self._working[key] += 1
+                self._working[line] += 1
                 place.set_result(None)
         if not waiting:
-            self._waiting.pop(key, None)
-        if not self._working[key]:
-            del self._working[key]
+            self._waiting.pop(line, None)
+        if not self._working[line]:
+            del self._working[line]
 
 
 class Turn:
     """The place of one call among those that are worked on."""
 
-    __slots__ = ("_has_left", "_key", "_turns")
+    __slots__ = ("_has_left", "_line", "_turns")
 
-    def __init__(self, turns: Turns, key: str) -> None:
+    def __init__(self, turns: Turns, line: str) -> None:
         self._turns = turns
-        self._key = key
+        self._line = line
         self._has_left = False
 
     def leave(self) -> None:
         """Gives the place to the next call, once."""
         if not self._has_left:
             self._has_left = True
-            self._turns.release(self._key)
+            self._turns.release(self._line)

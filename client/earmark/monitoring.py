@@ -106,7 +106,7 @@ class Monitor:
                     request = await reader.readuntil(b"\r\n\r\n")
                     writer.write(await self._reply(request.decode("latin-1")))
                     await writer.drain()
-        except Exception:
+        except Exception:  # a fault of ours, which no caller waits for
             log.exception("a monitor got no answer")
         finally:
             writer.close()

@@ -160,7 +160,7 @@ class Busy:
                 self._threads[-1].start()
 
     def _forward(self, client: socket.socket) -> None:
-        time.sleep(1)
+        time.sleep(1)  # is what a busy gateway does
         with client, socket.create_connection(self._gateway) as gateway:
             sending = threading.Thread(target=_pump, args=(client, gateway))
             sending.start()

@@ -23,7 +23,7 @@ def monitor(trainer) -> str:
     return f"127.0.0.1:{port}"
 
 
-def test_calls_slots_epochs_and_failures_are_counted(trainer, trained, files) -> None:  # noqa: ARG001
+def test_calls_slots_epochs_and_failures_are_counted(trainer, trained, files) -> None:  # noqa: ARG001 - they have used the trainer
     trainer.process_audio(b"no audio", "unusable")
     with grpc.insecure_channel(trainer.address) as channel:
         stranger = pb_grpc.TrainerServiceStub(channel)
