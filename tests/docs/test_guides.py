@@ -148,19 +148,6 @@ def settings_table() -> dict[str, list[str]]:
     }
 
 
-def test_every_block_runs_and_prints_what_is_shown(reader: Reader) -> None:
-    for block in blocks(GUIDE):
-        reader.read(block)
-
-    effective = reader.names["would_be"].config
-    set_fields = {field.name for field, _ in effective.ListFields()}
-    for name, (default, _) in settings_table().items():
-        if default in UNSET:
-            assert name not in set_fields, name
-        elif name not in {"artifact_types", "seed"}:
-            assert f"{getattr(effective, name):g}" == default, name
-
-
 @pytest.fixture
 def reader_of_detecting(
     system: LocalSystem, calls: Path, monkeypatch: pytest.MonkeyPatch
@@ -207,6 +194,19 @@ def test_every_block_about_detecting_runs_and_prints_what_is_shown(reader_of_det
     for block in blocks(DETECTING):
         reader_of_detecting.read(block)
     assert reader_of_detecting.names["found"]
+
+
+def test_every_block_runs_and_prints_what_is_shown(reader: Reader) -> None:
+    for block in blocks(GUIDE):
+        reader.read(block)
+
+    effective = reader.names["would_be"].config
+    set_fields = {field.name for field, _ in effective.ListFields()}
+    for name, (default, _) in settings_table().items():
+        if default in UNSET:
+            assert name not in set_fields, name
+        elif name not in {"artifact_types", "seed"}:
+            assert f"{getattr(effective, name):g}" == default, name
 
 
 def test_the_headings_are_complete_and_in_order() -> None:
