@@ -120,11 +120,11 @@ def _stream_blocks(
 ) -> Iterator[tuple[int, Float32[np.ndarray, "_ features"]]]:
     front_end, first = FrontEnd(rate), 0
     size = BLOCK_FRAMES * rate // FRAMES_PER_SECOND
-    for begin in range(0, len(audio), size):
-        block = front_end.push(limited(audio[begin : begin + size]))
+    for begin in range(0, max(1, len(audio)), size):
+        part = audio[begin : begin + size]
+        block = front_end.push(limited(part), last=begin + size >= len(audio))
         yield first, block
         first += len(block)
-    yield first, front_end.finish()
 
 
 def limited(audio: Float32[np.ndarray, "*samples"]) -> Float32[np.ndarray, "*samples"]:
@@ -156,14 +156,17 @@ class FrontEnd:
         self._repeats, self._voices = Repeats(), Voices()
         self._columns = Side()
 
-    def push(self, audio: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, "frames features"]:
-        """Take the next samples, full scale 1, and return the features of the next frames."""
+    def push(
+        self, audio: Float32[np.ndarray, " samples"], *, last: bool = False
+    ) -> Float32[np.ndarray, "frames features"]:
+        """Take the next samples, full scale 1, and return the features of the next frames.
+
+        With the `last` samples, all frames have theirs. The last frame may be incomplete: it is mirrored.
+        """
         self._samples += len(audio)
         self._audio = np.concatenate([self._audio, audio])
-        return self._advance(frame_of(self._samples, self._rate), last=False)
-
-    def finish(self) -> Float32[np.ndarray, "frames features"]:
-        """Return the features of the last frames. The last of all may be incomplete: it is mirrored."""
+        if not last:
+            return self._advance(frame_of(self._samples, self._rate), last=False)
         frames = frame_count(self._samples, self._rate)
         missing = frames * self._rate // FRAMES_PER_SECOND - self._samples
         if missing:

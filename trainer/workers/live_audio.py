@@ -98,7 +98,7 @@ class _Channel:
         return self._marked(self._front_end.push(limited(np.ascontiguousarray(samples))))
 
     def finish(self) -> np.ndarray:
-        return self._marked(self._front_end.finish())
+        return self._marked(self._front_end.push(np.empty(0, np.float32), last=True))
 
     def _marked(self, rows: np.ndarray) -> np.ndarray:
         marked = np.zeros((len(rows), FEATURES + 1), np.float16)

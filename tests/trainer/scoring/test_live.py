@@ -86,7 +86,7 @@ def test_detections_are_those_of_the_whole_however_the_audio_is_cut(model, rate)
         [front.push(part) for front, part in zip(fronts, every, strict=True)]
         for every in np.split(audio, cuts, axis=1)
     ]
-    parts.append([front.finish() for front in fronts])
+    parts.append([front.push(np.empty(0, np.float32), last=True) for front in fronts])
     features = np.concatenate([np.stack(part) for part in parts], axis=1).astype(np.float16)
     begins = signal_begins(audio, [(number,) for number in range(4)], rate)
     live = streamed(
