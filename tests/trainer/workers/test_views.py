@@ -29,6 +29,11 @@ def test_a_view_moves_nothing(kind, rate):
         assert abs(shift(*(one[:length] for one in at_one_rate))) <= 24  # half a millisecond
 
 
+def test_a_machine_without_pyav_encodes_opus_too(monkeypatch):
+    monkeypatch.setattr(views, "av", None)
+    test_a_view_moves_nothing(KINDS.index(views._opus), RATE)
+
+
 def test_a_view_depends_on_its_number_and_on_the_audio_alone():
     audio = speech(2, seed=1)
     (one, rate), (again, _) = (heard_otherwise(0)(audio, RATE) for _ in range(2))
