@@ -29,6 +29,7 @@ from earmark.storage.queries import (
     detection_jobs,
     events,
     idempotency,
+    queues,
     quotas,
     training,
 )
@@ -103,19 +104,35 @@ class Dispatcher:
             await asyncio.sleep(BACKOFF_SECONDS)
 
     async def _dispatch_jobs(self) -> None:
-        await self._queue_pending(training.JOBS, "training")
-        await self._queue_pending(detection_jobs.JOBS, "detection")
-        for trainer in self._app.trainers.for_training():
-            capacity, address = trainer.capacity, trainer.address
-            # The free slots that it reported, reduced by the jobs started since that report.
-            while min(
-                capacity.free_training_slots, capacity.training_slots - self._training[address]
-            ) > 0 and await self._start_training(trainer):
-                pass
-            while min(
-                capacity.free_detection_slots, capacity.detection_slots - self._detection[address]
-            ) > 0 and await self._start_detection(trainer):
-                pass
+        # Mostly nothing waits, and to ask costs less than to try. What comes later wakes this again.
+        async with self._app.system.connection() as connection:
+            waiting = await queues.waiting(connection)
+        if waiting.training_pending:
+            await self._queue_pending(training.JOBS, "training")
+        if waiting.detection_pending:
+            await self._queue_pending(detection_jobs.JOBS, "detection")
+        if waiting.training_pending or waiting.training_queued:
+            for trainer in self._app.trainers.for_training():
+                while self._free_training_slots(trainer) > 0 and await self._start_training(trainer):
+                    pass
+        if waiting.detection_pending or waiting.detection_queued:
+            for trainer in self._app.trainers.for_training():
+                while self._free_detection_slots(trainer) > 0 and await self._start_detection(trainer):
+                    pass
+
+    # The free slots that a trainer reported, reduced by the jobs and files started since that report.
+
+    def _free_training_slots(self, trainer: Trainer) -> int:
+        capacity = trainer.capacity
+        return min(capacity.free_training_slots, capacity.training_slots - self._training[trainer.address])
+
+    def _free_detection_slots(self, trainer: Trainer) -> int:
+        capacity = trainer.capacity
+        return min(capacity.free_detection_slots, capacity.detection_slots - self._detection[trainer.address])
+
+    def _free_audio_slots(self, trainer: Trainer) -> int:
+        capacity = trainer.capacity
+        return min(capacity.free_audio_slots, capacity.audio_slots - self._files[trainer.address])
 
     async def _queue_pending(self, kind_jobs: Jobs[Any], kind: str) -> None:
         event = event_bodies.status_changed("pending", "queued", "waiting for a trainer", kind)
@@ -174,8 +191,9 @@ class Dispatcher:
 
     async def _dispatch_files(self) -> None:
         for trainer in self._app.trainers.for_audio():
-            if (free := self._free_audio_slots(trainer)) > 0:
-                await self._start_files(trainer, free)
+            free = self._free_audio_slots(trainer)
+            if free > 0 and not await self._start_files(trainer, free):
+                break
         frontend = await self._feature_updates.frontend()
         if frontend is None:
             return
@@ -184,14 +202,12 @@ class Dispatcher:
             if (free := self._free_audio_slots(trainer) - int(trainer.capacity.audio_slots > 1)) > 0:
                 await self._start_feature_updates(trainer, frontend, free)
 
-    def _free_audio_slots(self, trainer: Trainer) -> int:
-        capacity = trainer.capacity
-        return min(capacity.free_audio_slots, capacity.audio_slots - self._files[trainer.address])
-
-    async def _start_files(self, trainer: Trainer, limit: int) -> None:
+    async def _start_files(self, trainer: Trainer, limit: int) -> bool:
+        """Returns whether more may wait."""
         async with self._app.system.transaction() as connection:
             files = await audio.claim(connection, limit, self._app.settings.lease_seconds)
         self._start_all(trainer, (AudioProcessing(self._app, trainer, file) for file in files))
+        return len(files) == limit
 
     async def _start_feature_updates(self, trainer: Trainer, frontend: str, limit: int) -> None:
         async with self._app.system.transaction() as connection:

@@ -106,7 +106,8 @@ async def claim(connection: Connection, limit: int, lease_seconds: float) -> lis
     await connection.execute(SQL["lock_claims"])
     rows = await connection.fetch(SQL["claim"], limit, lease_seconds)
     files = sorted((AudioFile(**row) for row in rows), key=lambda file: file.id)
-    await orphans.add_retried(connection, [file.id for file in files if file.attempt > 1])
+    if retried := [file.id for file in files if file.attempt > 1]:
+        await orphans.add_retried(connection, retried)
     return files
 
 

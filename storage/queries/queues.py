@@ -1,4 +1,4 @@
-"""How much work waits and runs, for those who run Earmark."""
+"""How much work waits and runs, of all tenants."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,3 +25,18 @@ async def read(connection: Connection) -> Sequence[Queue]:
     """One queue for each of KINDS."""
     found = {row["kind"]: Queue(**row) for row in await connection.fetch(SQL["read"])}
     return [found.get(kind) or Queue(kind) for kind in KINDS]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Whether jobs of a kind are pending, and whether any are queued."""
+
+    training_pending: bool
+    training_queued: bool
+    detection_pending: bool
+    detection_queued: bool
+
+
+async def waiting(connection: Connection) -> Waiting:
+    """What jobs there are to queue or to claim."""
+    return Waiting(**await connection.fetchrow(SQL["waiting"]))

@@ -16,3 +16,10 @@ SELECT kind, count(*) FILTER (WHERE NOT runs) AS waiting, count(*) FILTER (WHERE
     coalesce(greatest(extract(epoch FROM now() - min(since) FILTER (WHERE NOT runs)), 0), 0)::float8
         AS oldest_seconds
 FROM work GROUP BY kind
+
+-- name: waiting
+-- Whether any job of each kind waits, of any tenant.
+SELECT EXISTS (SELECT FROM training_jobs WHERE status = 'pending') AS training_pending,
+    EXISTS (SELECT FROM training_jobs WHERE status = 'queued') AS training_queued,
+    EXISTS (SELECT FROM detection_jobs WHERE status = 'pending') AS detection_pending,
+    EXISTS (SELECT FROM detection_jobs WHERE status = 'queued') AS detection_queued
