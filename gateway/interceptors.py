@@ -29,6 +29,7 @@ from earmark.gateway.shares import MESSAGE_BYTES as MESSAGE_BYTES_IN_WORK
 from earmark.gateway.shares import Shares, kind_of_stream
 from earmark.gateway.translated_errors import translated
 from earmark.gateway.turns import OPENING_SECONDS, Turn, Turns
+from earmark.tracing import Tracer, enter
 
 Context: TypeAlias = "aio.ServicerContext[Any, Any]"
 # Reflection, health and channelz check their own requests.
@@ -50,10 +51,12 @@ class CallInterceptor(aio.ServerInterceptor):
         standard: StandardServices,
         audit: Audit,
         counts: CallCounts,
+        tracer: Tracer,
         *,
         idle_seconds: float,
     ) -> None:
         self._counts = counts
+        self._tracer = tracer
         self._watch = watch
         self._keys = keys
         self._shares = shares
@@ -104,7 +107,9 @@ class CallInterceptor(aio.ServerInterceptor):
     def _guard(
         self, method: str, scopes: frozenset[str], counts: RpcCounts | None = None, *, is_read: bool
     ) -> "_Guard":
-        return _Guard(method, self._keys, self._quotas, scopes, self._audit, counts, is_read=is_read)
+        return _Guard(
+            method, self._keys, self._quotas, scopes, self._audit, counts, self._tracer, is_read=is_read
+        )
 
     def _remember(self, task: asyncio.Task[Any] | None) -> None:
         """Tracks the task of a call. gRPC asks for the handler in the same task that then runs the call."""
@@ -124,6 +129,7 @@ class _Guard:
         scopes: frozenset[str],
         audit: Audit,
         counts: RpcCounts | None,
+        tracer: Tracer,
         *,
         is_read: bool,
     ) -> None:
@@ -134,15 +140,24 @@ class _Guard:
         self._scopes = scopes
         self._audit = audit
         self._counts = counts
+        self._tracer = tracer
         self._is_read = is_read
 
     def call(self, context: Context, request_id: str) -> AuditedCall:
         """A call that begins now."""
+        if self._counts is not None:
+            self._counts.started()
+        span = self._tracer.serve(
+            self._method, context.invocation_metadata() or (), {"earmark.request_id": request_id}
+        )
         address = address_of(context.peer())
-        if self._counts is None:
-            return self._audit.call(self._method, request_id, address, is_read=self._is_read)
-        self._counts.started()
-        return self._audit.call(self._method, request_id, address, self._counts.ended, is_read=self._is_read)
+        return self._audit.call(self._method, request_id, address, self._ended, span, is_read=self._is_read)
+
+    def _ended(self, call: AuditedCall, seconds: float) -> None:
+        """What is to be done at the end of each call, however it ends."""
+        if self._counts is not None:
+            self._counts.ended(call.code, seconds)
+        call.span.end_call(call.code)
 
     async def begin(self, context: Context, call: AuditedCall) -> Caller:
         """Begins the call of who makes it. Raises if that is not allowed."""
@@ -152,6 +167,7 @@ class _Guard:
         self._quotas.admit(caller.tenant)
         check_scope(caller, self._scopes)
         begin_call(caller)
+        enter(call.span)
         call.let_in()
         return caller
 
@@ -165,7 +181,9 @@ def _guarded(handler: Any, guard: _Guard) -> Any:
                 await guard.begin(context, call)
             except Exception as error:  # noqa: BLE001 every error becomes a status of its call
                 await _abort(context, error, call)
-            return await handler.unary_unary(request, context)
+            reply = await handler.unary_unary(request, context)
+            call.ends("OK")
+            return reply
 
     async def stream(requests: Any, context: Context) -> AsyncIterator[Any]:
         with guard.call(context, str(uuid7())) as call:
@@ -173,6 +191,7 @@ def _guarded(handler: Any, guard: _Guard) -> Any:
                 with guard.stream(await guard.begin(context, call)):
                     async for response in handler.stream_stream(requests, context):
                         yield response
+                call.ends("OK")
             except Exception as error:  # noqa: BLE001 every error becomes a status of its call
                 await _abort(context, error, call)
 

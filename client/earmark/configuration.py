@@ -78,6 +78,7 @@ VARIABLES = frozenset(
         "TLS_CERTIFICATE",
         "TLS_CLIENT_CA",
         "TLS_KEY",
+        "TRACES_ENDPOINT",
         "TRAINERS",
         "TRAINER_METRICS_PORT",
         "TRAINER_PORT",
