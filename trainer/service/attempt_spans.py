@@ -5,9 +5,11 @@ from time import time_ns
 from types import TracebackType
 from typing import Self
 
-from earmark.tracing import NO_ATTRIBUTES, Attributes, Span
+from earmark.tracing import NO_ATTRIBUTES, Attributes, Metadata, Span, Tracer
 from earmark.trainer.events import Completed, EpochCompleted, Event, Loading, Progress
 from earmark.trainer.service.errors import CallError, StoppingError
+
+METHOD = "/earmark.internal.v1.TrainerService/Train"
 
 
 class AttemptSpans:
@@ -20,6 +22,12 @@ class AttemptSpans:
         self._span = span
         self._phase_began = time_ns()
         self._has_begun_epochs = False
+
+    @classmethod
+    def of(cls, tracer: Tracer, metadata: Metadata, job_id: str, attempt: int) -> Self:
+        """Those of the call of Train with this metadata, which begins now."""
+        attributes: Attributes = {"earmark.training_job_id": job_id, "earmark.attempt": attempt}
+        return cls(tracer.serve(METHOD, metadata, attributes))
 
     def __enter__(self) -> Self:
         return self

@@ -15,7 +15,7 @@ from earmark.disk import is_of_disk
 from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
 from earmark.storage.objects import PART_BYTES, ObjectNotFoundError, ObjectStoreError
-from earmark.tracing import Attributes, Tracer
+from earmark.tracing import Tracer
 from earmark.trainer.events import Completed
 from earmark.trainer.failures import FailureKind, kind_of
 from earmark.trainer.features.version import FRONTEND_VERSION
@@ -121,8 +121,11 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         if first is None or first.WhichOneof("content") != "job":
             raise CallError("INVALID_FIELD", "the first message must be the job", "job")
         messages.check_keys_of_job(first.job)
-        slot, job_id = self.runtime.training_slot, first.job.training_job_id
-        with slot.claim(job_id, first.job.attempt) as claim, self._traced(first.job, context) as spans:
+        job_id, attempt = first.job.training_job_id, first.job.attempt
+        with (
+            self.runtime.training_slot.claim(job_id, attempt) as claim,
+            AttemptSpans.of(self._tracer, context.invocation_metadata() or (), job_id, attempt) as spans,
+        ):
             accepted = pb.TrainResponse.Accepted(device=self.runtime.device)
             await context.write(pb.TrainResponse(accepted=accepted))
             files: list[pb.TrainRequest.File] = []
@@ -132,14 +135,6 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
                 messages.add_to(files, request)
             await claim.start(await asyncio.to_thread(messages.from_job, first.job, files))
             await self._stream_events(claim, context, spans)
-
-    def _traced(self, job: pb.TrainRequest.Job, context: Context) -> AttemptSpans:
-        attributes: Attributes = {
-            "earmark.training_job_id": job.training_job_id,
-            "earmark.attempt": job.attempt,
-        }
-        metadata = context.invocation_metadata() or ()
-        return AttemptSpans(self._tracer.serve(f"{SERVICE}/Train", metadata, attributes))
 
     async def _stream_events(self, claim: SlotClaim, context: Context, spans: AttemptSpans) -> None:
         """Writes the job's events, and a heartbeat whenever there is none for the heartbeat interval."""

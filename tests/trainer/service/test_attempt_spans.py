@@ -8,11 +8,9 @@ import pytest
 
 from earmark.otel import OtlpTracer
 from earmark.trainer.events import Completed, EpochCompleted, Loading, Progress
-from earmark.trainer.service.attempt_spans import AttemptSpans
+from earmark.trainer.service.attempt_spans import METHOD, AttemptSpans
 from earmark.trainer.service.errors import CallError, StoppingError
 from tests.collector import Span, collecting
-
-METHOD = "earmark.internal.v1.TrainerService/Train"
 
 
 def epoch(number: int) -> EpochCompleted:
@@ -27,13 +25,13 @@ def collected(*events, error: BaseException | None = None) -> tuple[Span, list[S
     """The span of an attempt with these events, which ends with the error, and its parts."""
     with collecting() as collector:
         tracer = OtlpTracer(collector.endpoint, "trainer")
-        with suppress(CallError, asyncio.CancelledError), AttemptSpans(tracer.serve(METHOD, ())) as spans:
+        with suppress(CallError, asyncio.CancelledError), AttemptSpans.of(tracer, (), "a job", 2) as spans:
             for event in events:
                 spans.see(event)
             if error:
                 raise error
         tracer.close()
-    [whole] = collector.named(METHOD)
+    [whole] = collector.named(METHOD.removeprefix("/"))
     parts = [span for span in collector.spans if span is not whole]
     assert {span.parent for span in parts} == {whole.id}
     return whole, sorted(parts, key=lambda span: span.began)
@@ -49,6 +47,7 @@ def test_each_phase_begins_where_the_one_before_ends() -> None:
     assert parts[0].attributes == {"earmark.files": 2}
     for before, after in pairwise(parts):
         assert before.ended <= after.began <= whole.ended
+    assert (whole.attributes["earmark.training_job_id"], whole.attributes["earmark.attempt"]) == ("a job", 2)
     assert not whole.is_error
 
 
