@@ -25,6 +25,7 @@ from earmark.gateway.keys import Keys
 from earmark.gateway.lane import Lane
 from earmark.gateway.loop_watch import LoopWatch
 from earmark.gateway.monitoring import GatewayFigures
+from earmark.gateway.observed import Observer
 from earmark.gateway.quotas import Quotas
 from earmark.gateway.services import register
 from earmark.gateway.settings import GatewaySettings
@@ -118,8 +119,7 @@ async def running(
             app.quotas,
             standard,
             app.audit,
-            CallCounts(registry),
-            tracer,
+            Observer(CallCounts(registry), tracer, access_log=settings.access_log),
             idle_seconds=settings.stream_idle_seconds,
         )
         server = _server(*interceptors, calls)

@@ -174,6 +174,9 @@ class GatewaySettings(BaseSettings):
         le=36500,
         description="After this time, all events of a finished job except the last are removed.",
     )
+    access_log: bool = Field(
+        default=False, description="Whether the log has a line for each call, when it has ended."
+    )
     audit_days: float = Field(
         365, ge=1, le=36500, description="After this time, entries of the audit log are removed."
     )

@@ -17,6 +17,7 @@ PREFIX = "EARMARK_"
 VARIABLES = frozenset(
     f"{PREFIX}{name}"
     for name in (
+        "ACCESS_LOG",
         "ADDRESS",
         "API_KEY",
         "AUDIT_DAYS",
