@@ -28,6 +28,15 @@ async def test_without_a_collector_nothing_is_traced(monkeypatch) -> None:
         assert not tracer.serve("/service/Method", ()).metadata
 
 
+async def test_opentelemetry_can_be_turned_off_by_its_own_variable(monkeypatch) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    async with tracing("http://127.0.0.1:1", "service") as tracer:
+        span = tracer.serve("/service/Method", ())
+        span.part("a part", 0)
+        span.end_call("OK")
+    assert not span.metadata
+
+
 async def test_the_extra_is_asked_for_in_words(monkeypatch) -> None:
     monkeypatch.delitem(sys.modules, "earmark.otel", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry", None)

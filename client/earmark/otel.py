@@ -77,7 +77,8 @@ class _OtlpSpan(Span):
         self._context = trace.set_span_in_context(span, Context())
         carrier: dict[str, str] = {}
         _CONTEXT.inject(carrier, self._context)
-        self._traceparent = carrier[TRACEPARENT]
+        # OTEL_SDK_DISABLED turns all of it off.
+        self._traceparent = carrier.get(TRACEPARENT, "")
 
     @property
     def traceparent(self) -> str:
