@@ -19,6 +19,7 @@ from earmark.storage.bus import Bus
 from earmark.storage.database import Database
 from earmark.storage.objects import ObjectStore
 from earmark.tls import ServerCertificate
+from earmark.tracing import Tracer
 
 # A page of more rows may take long, if they are large.
 LONG_PAGE = 100
@@ -48,6 +49,7 @@ class App:
     loop_watch: LoopWatch = field(default_factory=LoopWatch)
     detection_counts: DetectionCounts = field(default_factory=DetectionCounts)
     audit: Audit = field(default_factory=Audit)
+    tracer: Tracer = field(default_factory=Tracer)
     # None if connections of clients are not encrypted.
     certificate: ServerCertificate | None = None
 

@@ -20,6 +20,7 @@ from earmark.gateway.refusals import Refusals
 from earmark.storage.database import Database, DatabaseUnavailableError
 from earmark.storage.queries import audit_entries
 from earmark.storage.queries.audit_entries import NewEntry
+from earmark.tracing import UNTRACED, Span
 
 # Entries that wait to be written, at most; a second of the fastest calls is some thousands.
 QUEUE = 20_000
@@ -39,11 +40,11 @@ _REFUSED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
 log = structlog.get_logger("audit")
 
 
-# Gets the status of a call and its seconds.
-Ended = Callable[[str, float], None]
+# Gets a call and its seconds.
+Ended = Callable[["AuditedCall", float], None]
 
 
-def _ignore(_code: str, _seconds: float) -> None:
+def _ignore(_call: "AuditedCall", _seconds: float) -> None:
     """For calls that nobody counts."""
 
 
@@ -73,10 +74,17 @@ class Audit:
         return len(self._queue)
 
     def call(
-        self, rpc: str, request_id: str, address: str, ended: Ended = _ignore, *, is_read: bool
+        self,
+        rpc: str,
+        request_id: str,
+        address: str,
+        ended: Ended = _ignore,
+        span: Span = UNTRACED,
+        *,
+        is_read: bool,
     ) -> "AuditedCall":
         """A call that begins now. Leave its block when it has ended. Of reads, only few are recorded."""
-        return AuditedCall(self, rpc, request_id, address, ended, is_read=is_read)
+        return AuditedCall(self, rpc, request_id, address, ended, span, is_read=is_read)
 
     def record(self, call: "AuditedCall", left_out: int = 0) -> None:
         """Adds an entry of the call as it is now."""
@@ -154,7 +162,15 @@ class AuditedCall:
     """What is known about a call so far. Its block ends with the call, and records it if it is to be."""
 
     def __init__(
-        self, audit: Audit, rpc: str, request_id: str, address: str, ended: Ended, *, is_read: bool
+        self,
+        audit: Audit,
+        rpc: str,
+        request_id: str,
+        address: str,
+        ended: Ended,
+        span: Span,
+        *,
+        is_read: bool,
     ) -> None:
         self._audit = audit
         self._ended = ended
@@ -164,6 +180,7 @@ class AuditedCall:
         self.rpc = rpc
         self.request_id = request_id
         self.address = address
+        self.span = span
         self.began = _now()
         # None as long as nobody knows.
         self.caller: Caller | None = None
@@ -178,7 +195,7 @@ class AuditedCall:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended(self.code, _now() - self.began)
+        self._ended(self, _now() - self.began)
         if self._is_let_in and not self._is_read:
             self._audit.record(self)
         elif self.code in _REFUSED or (self.code == "RESOURCE_EXHAUSTED" and not self._is_let_in):

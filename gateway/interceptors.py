@@ -15,7 +15,6 @@ from grpc import aio
 from grpc_status import rpc_status
 from uuid_utils import uuid7
 
-from earmark.call_counts import CallCounts, RpcCounts
 from earmark.gateway import wire
 from earmark.gateway.audit import Audit, AuditedCall
 from earmark.gateway.caller import Caller, address_of, begin_call
@@ -24,11 +23,13 @@ from earmark.gateway.field_rules import check
 from earmark.gateway.guard import StandardServices, check_scope, is_read, scopes_of
 from earmark.gateway.keys import Keys
 from earmark.gateway.loop_watch import LoopWatch
+from earmark.gateway.observed import ObservedRpc, Observer
 from earmark.gateway.quotas import Quotas
 from earmark.gateway.shares import MESSAGE_BYTES as MESSAGE_BYTES_IN_WORK
 from earmark.gateway.shares import Shares, kind_of_stream
 from earmark.gateway.translated_errors import translated
 from earmark.gateway.turns import OPENING_SECONDS, Turn, Turns
+from earmark.tracing import enter
 
 Context: TypeAlias = "aio.ServicerContext[Any, Any]"
 # Reflection, health and channelz check their own requests.
@@ -49,11 +50,11 @@ class CallInterceptor(aio.ServerInterceptor):
         quotas: Quotas,
         standard: StandardServices,
         audit: Audit,
-        counts: CallCounts,
+        observer: Observer,
         *,
         idle_seconds: float,
     ) -> None:
-        self._counts = counts
+        self._observer = observer
         self._watch = watch
         self._keys = keys
         self._shares = shares
@@ -83,28 +84,30 @@ class CallInterceptor(aio.ServerInterceptor):
             if handler is None:
                 return None
             if method.startswith(OURS):
-                counts = self._counts.rpc(
+                observed = self._observer.rpc(
                     method,
                     request_streaming=handler.request_streaming,
                     response_streaming=handler.response_streaming,
                 )
-                guard = self._guard(method, scopes_of(method), counts, is_read=is_read(method))
+                guard = self._guard(method, scopes_of(method), observed, is_read=is_read(method))
                 wrapped = _Method(
                     method, handler, self._watch, guard, self._shares, self._turns, self._idle_seconds
                 ).handler()
             else:
                 scopes = self._standard.scopes_of(method)
                 # They change nothing.
-                guard = self._guard(method, scopes or frozenset(), is_read=True)
+                guard = self._guard(
+                    method, scopes or frozenset(), self._observer.standard(method), is_read=True
+                )
                 wrapped = handler if scopes is None else _guarded(handler, guard)
             self._wrapped[method] = wrapped
         self._remember(asyncio.current_task())
         return wrapped
 
     def _guard(
-        self, method: str, scopes: frozenset[str], counts: RpcCounts | None = None, *, is_read: bool
+        self, method: str, scopes: frozenset[str], observed: ObservedRpc, *, is_read: bool
     ) -> "_Guard":
-        return _Guard(method, self._keys, self._quotas, scopes, self._audit, counts, is_read=is_read)
+        return _Guard(method, self._keys, self._quotas, scopes, self._audit, observed, is_read=is_read)
 
     def _remember(self, task: asyncio.Task[Any] | None) -> None:
         """Tracks the task of a call. gRPC asks for the handler in the same task that then runs the call."""
@@ -123,7 +126,7 @@ class _Guard:
         quotas: Quotas,
         scopes: frozenset[str],
         audit: Audit,
-        counts: RpcCounts | None,
+        observed: ObservedRpc,
         *,
         is_read: bool,
     ) -> None:
@@ -133,16 +136,14 @@ class _Guard:
         self._quotas = quotas
         self._scopes = scopes
         self._audit = audit
-        self._counts = counts
+        self._observed = observed
         self._is_read = is_read
 
     def call(self, context: Context, request_id: str) -> AuditedCall:
         """A call that begins now."""
-        address = address_of(context.peer())
-        if self._counts is None:
-            return self._audit.call(self._method, request_id, address, is_read=self._is_read)
-        self._counts.started()
-        return self._audit.call(self._method, request_id, address, self._counts.ended, is_read=self._is_read)
+        span = self._observed.began(request_id, context.invocation_metadata() or ())
+        address, ended = address_of(context.peer()), self._observed.ended
+        return self._audit.call(self._method, request_id, address, ended, span, is_read=self._is_read)
 
     async def begin(self, context: Context, call: AuditedCall) -> Caller:
         """Begins the call of who makes it. Raises if that is not allowed."""
@@ -152,6 +153,7 @@ class _Guard:
         self._quotas.admit(caller.tenant)
         check_scope(caller, self._scopes)
         begin_call(caller)
+        enter(call.span)
         call.let_in()
         return caller
 
@@ -165,7 +167,9 @@ def _guarded(handler: Any, guard: _Guard) -> Any:
                 await guard.begin(context, call)
             except Exception as error:  # noqa: BLE001 every error becomes a status of its call
                 await _abort(context, error, call)
-            return await handler.unary_unary(request, context)
+            reply = await handler.unary_unary(request, context)
+            call.ends("OK")
+            return reply
 
     async def stream(requests: Any, context: Context) -> AsyncIterator[Any]:
         with guard.call(context, str(uuid7())) as call:
@@ -173,6 +177,7 @@ def _guarded(handler: Any, guard: _Guard) -> Any:
                 with guard.stream(await guard.begin(context, call)):
                     async for response in handler.stream_stream(requests, context):
                         yield response
+                call.ends("OK")
             except Exception as error:  # noqa: BLE001 every error becomes a status of its call
                 await _abort(context, error, call)
 

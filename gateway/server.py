@@ -25,6 +25,7 @@ from earmark.gateway.keys import Keys
 from earmark.gateway.lane import Lane
 from earmark.gateway.loop_watch import LoopWatch
 from earmark.gateway.monitoring import GatewayFigures
+from earmark.gateway.observed import Observer
 from earmark.gateway.quotas import Quotas
 from earmark.gateway.services import register
 from earmark.gateway.settings import GatewaySettings
@@ -40,6 +41,7 @@ from earmark.storage.objects import ObjectStore, ObjectStoreError
 from earmark.storage.queries import stores
 from earmark.storage.store_check import check_store
 from earmark.tls import ServerCertificate
+from earmark.tracing import Tracer, tracing
 
 log = structlog.get_logger("gateway")
 
@@ -106,7 +108,9 @@ async def running(
     the longest steps of the calls.
     """
     async with AsyncExitStack() as stack:
-        app = await _open(settings, stack, loop_watch or LoopWatch())
+        # First, so that it also sends what happens at the end.
+        tracer = await stack.enter_async_context(tracing(settings.traces_endpoint, "earmark-gateway"))
+        app = await _open(settings, stack, loop_watch or LoopWatch(), tracer)
         standard, registry = StandardServices(settings.reflection), new_registry()
         calls = CallInterceptor(
             app.loop_watch,
@@ -115,7 +119,7 @@ async def running(
             app.quotas,
             standard,
             app.audit,
-            CallCounts(registry),
+            Observer(CallCounts(registry), tracer, access_log=settings.access_log),
             idle_seconds=settings.stream_idle_seconds,
         )
         server = _server(*interceptors, calls)
@@ -170,7 +174,9 @@ def _server(*interceptors: aio.ServerInterceptor) -> aio.Server:
     return server
 
 
-async def _open(settings: GatewaySettings, stack: AsyncExitStack, loop_watch: LoopWatch) -> App:
+async def _open(
+    settings: GatewaySettings, stack: AsyncExitStack, loop_watch: LoopWatch, tracer: Tracer
+) -> App:
     background = Background()
     await asyncio.to_thread(check_folder, settings.data_dir)
     links, tls = await asyncio.to_thread(settings.open_links), settings.tls
@@ -219,6 +225,7 @@ async def _open(settings: GatewaySettings, stack: AsyncExitStack, loop_watch: Lo
         disk=disk,
         loop_watch=loop_watch,
         certificate=certificate,
+        tracer=tracer,
     )
 
 

@@ -13,6 +13,7 @@ from earmark.gateway.quotas import Limits
 from earmark.storage import urls
 from earmark.storage.sources import Sources
 from earmark.tls import ServerTls, pair_of, source
+from earmark.tracing import check_endpoint
 
 
 class GatewaySettings(BaseSettings):
@@ -36,6 +37,11 @@ class GatewaySettings(BaseSettings):
         description="Port for /metrics, /healthz and /readyz over HTTP, without keys; none if unset.",
     )
     metrics_host: str = Field("127.0.0.1", description="Address that METRICS_PORT listens on.")
+    traces_endpoint: str | None = Field(
+        None,
+        description="Collector that gets OpenTelemetry traces over OTLP/gRPC, http://HOST:PORT or https://;"
+        " none if unset.",
+    )
     data_dir: Path = Field(
         Path("earmark-data"), description="Folder of the embedded PostgreSQL and of the objects."
     )
@@ -168,6 +174,9 @@ class GatewaySettings(BaseSettings):
         le=36500,
         description="After this time, all events of a finished job except the last are removed.",
     )
+    access_log: bool = Field(
+        default=False, description="Whether the log has a line for each call, when it has ended."
+    )
     audit_days: float = Field(
         365, ge=1, le=36500, description="After this time, entries of the audit log are removed."
     )
@@ -187,6 +196,13 @@ class GatewaySettings(BaseSettings):
     def _check_detection_sources(cls, places: str) -> str:
         Sources(places)
         return places
+
+    @field_validator("traces_endpoint")
+    @classmethod
+    def _check_traces_endpoint(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None:
+            check_endpoint(endpoint)
+        return endpoint
 
     @field_validator("trainers")
     @classmethod

@@ -161,7 +161,8 @@ class TrainingJob:
 
     `attempt` is the fencing token: it counts how often the job was claimed, and a write with an older number
     changes nothing. `attempts` is filled when the job was read and empty when it comes from an update.
-    `queue_place` is set where it is needed, if the job is queued.
+    `queue_place` is set where it is needed, if the job is queued. `traceparent`, the span of the call that
+    created it, is set when the job comes from an update, and was traced.
     """
 
     resource: ClassVar[str] = "training_job"
@@ -193,6 +194,7 @@ class TrainingJob:
     finished_at: datetime | None
     attempts: Sequence[TrainingAttempt] = ()
     queue_place: QueuePlace | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

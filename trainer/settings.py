@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from earmark.configuration import SettingsError
 from earmark.storage.sources import Sources
 from earmark.tls import ServerTls, pair_of, source
+from earmark.tracing import check_endpoint
 from earmark.trainer.job import NetworkSize
 from earmark.trainer_secret import is_loopback
 
@@ -36,6 +37,11 @@ class TrainerSettings(BaseSettings):
         description="Port for /metrics, /healthz and /readyz over HTTP, without a secret; none if unset.",
     )
     metrics_host: str = Field("127.0.0.1", description="Address that TRAINER_METRICS_PORT listens on.")
+    traces_endpoint: str | None = Field(
+        None,
+        description="Collector that gets OpenTelemetry traces over OTLP/gRPC, http://HOST:PORT or https://;"
+        " none if unset.",
+    )
     trainer_secret: str | None = Field(
         None,
         repr=False,
@@ -158,6 +164,13 @@ class TrainerSettings(BaseSettings):
     def _check_detection_sources(cls, places: str) -> str:
         Sources(places)
         return places
+
+    @field_validator("traces_endpoint")
+    @classmethod
+    def _check_traces_endpoint(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None:
+            check_endpoint(endpoint)
+        return endpoint
 
     @property
     def tls(self) -> ServerTls | None:

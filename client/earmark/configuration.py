@@ -17,6 +17,7 @@ PREFIX = "EARMARK_"
 VARIABLES = frozenset(
     f"{PREFIX}{name}"
     for name in (
+        "ACCESS_LOG",
         "ADDRESS",
         "API_KEY",
         "AUDIT_DAYS",
@@ -78,6 +79,7 @@ VARIABLES = frozenset(
         "TLS_CERTIFICATE",
         "TLS_CLIENT_CA",
         "TLS_KEY",
+        "TRACES_ENDPOINT",
         "TRAINERS",
         "TRAINER_METRICS_PORT",
         "TRAINER_PORT",

@@ -58,6 +58,8 @@ class Attempt(ABC, Generic[J]):
         self._abandon_reason: str | None = None
         self._cancel_requested = False
         self._handing_back = False
+        # The recorded outcome; "none" if another attempt has replaced this one.
+        self._ended_as = "none"
         self._log = log.bind(
             **{f"{job.resource}_id": str(job.id)}, attempt=job.attempt, trainer=trainer.address
         )
@@ -184,6 +186,7 @@ class Attempt(ABC, Generic[J]):
                 return await ending(connection)
 
         recorded = await retry_until_available(end)
+        self._ended_as = recorded or self._ended_as
         self._log.info("attempt over", outcome=recorded or "none: another attempt has replaced it")
         await self._after_end()
         self._app.bus.publish(topics.QUEUE, topics.events(self._job.tenant_id))

@@ -18,9 +18,12 @@ from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.storage.objects import ObjectStoreError
 from earmark.storage.queries import models, training
 from earmark.storage.records import Model, TrainingJob
+from earmark.tracing import UNTRACED, Attributes
 
 # Time a trainer has to store a checkpoint when it hands a job back.
 HAND_BACK_SECONDS = 10.0
+# The outcomes of attempts that went wrong.
+FAULTS = ("failed", "lost")
 
 Call: TypeAlias = "aio.StreamStreamCall[pb.TrainRequest, pb.TrainResponse]"
 
@@ -34,6 +37,21 @@ class TrainingAttempt(Attempt[TrainingJob]):
     def __init__(self, app: App, trainer: Trainer, job: TrainingJob) -> None:
         super().__init__(app, trainer, job, training.JOBS, TrainingOutcome(app, job))
         self._recorder = Recorder(app, trainer, job)
+        self._span = UNTRACED
+
+    async def run(self) -> None:
+        job = self._job
+        attributes: Attributes = {
+            "earmark.training_job_id": str(job.id),
+            "earmark.attempt": job.attempt,
+            "server.address": self._trainer.address,
+        }
+        self._span = self._app.tracer.begin("training attempt", "client", job.traceparent or "", attributes)
+        try:
+            await super().run()
+        finally:
+            outcome = self._ended_as
+            self._span.end(outcome if outcome in FAULTS else "", {"earmark.outcome": outcome})
 
     def _open(self) -> Call:
         job = self._job
@@ -42,7 +60,7 @@ class TrainingAttempt(Attempt[TrainingJob]):
             reads=(object_keys.all_audio(job.tenant_id), object_keys.all_jobs(job.tenant_id)),
             writes=(object_keys.attempt(job.tenant_id, job.id, job.attempt),),
         )
-        return self._trainer.stub.Train(metadata=grant)
+        return self._trainer.stub.Train(metadata=(*grant, *self._span.metadata))
 
     async def _begin(self, call: Call) -> None:
         await send(call, train_job_request(self._job, await self._base_model()))

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from earmark import tracing
 from earmark.gateway import lookup
 from earmark.gateway.app import App
 from earmark.gateway.caller import caller, tenant
@@ -232,6 +233,7 @@ async def _create(
         to_json(config),
         dict(request.metadata),
         event_bodies.status_changed("unspecified", "pending", "created"),
+        traceparent=tracing.current().traceparent or None,
     )
 
 

@@ -15,7 +15,9 @@ from earmark.storage.records import QueuePlace, TrainingAttempt, TrainingJob
 SQL = sql.load("training")
 
 _JOB_COLUMNS = tuple(
-    field.name for field in fields(TrainingJob) if field.name not in ("attempts", "queue_place")
+    field.name
+    for field in fields(TrainingJob)
+    if field.name not in ("attempts", "queue_place", "traceparent")
 )
 _PLACE_COLUMNS = tuple(field.name for field in fields(QueuePlace))
 
@@ -66,7 +68,9 @@ def _attempt(stored: Body) -> TrainingAttempt:
 
 def _job(row: asyncpg.Record) -> TrainingJob:
     job = TrainingJob(**{column: row[column] for column in _JOB_COLUMNS})
-    return replace(job, attempts=[_attempt(a) for a in row["attempts"]]) if "attempts" in row else job
+    if "attempts" in row:
+        return replace(job, attempts=[_attempt(a) for a in row["attempts"]])
+    return replace(job, traceparent=row["traceparent"])
 
 
 JOBS = Jobs("training", "training", _job)
@@ -94,11 +98,12 @@ async def create(
     config: Body,
     metadata: dict[str, str],
     event: Body,
+    *,
+    traceparent: str | None = None,
 ) -> TrainingJob:
-    """Adds a pending job and its first event."""
-    row = await connection.fetchrow(
-        SQL["create"], job_id, tenant_id, dataset_id, annotation_set_id, config, metadata, config["epochs"]
-    )
+    """Adds a pending job and its first event. `traceparent`: the span of the call that does so."""
+    values = (dataset_id, annotation_set_id, config, metadata, config["epochs"], traceparent)
+    row = await connection.fetchrow(SQL["create"], job_id, tenant_id, *values)
     return await JOBS.with_event(connection, row, event)
 
 

@@ -19,8 +19,8 @@ WHERE s.tenant_id = $1 AND s.id = $3
 -- name: create
 -- Adds a pending job, which trains on the dataset's files as they are now.
 INSERT INTO training_jobs
-    (id, tenant_id, dataset_id, annotation_set_id, config, metadata, total_epochs, revision, audio_revision)
-SELECT $1, $2, id, $4, $5, $6, $7, 1, audio_revision FROM datasets WHERE id = $3
+    (id, tenant_id, dataset_id, annotation_set_id, config, metadata, total_epochs, revision, audio_revision, traceparent)
+SELECT $1, $2, id, $4, $5, $6, $7, 1, audio_revision, $8 FROM datasets WHERE id = $3
 RETURNING *
 
 -- name: get

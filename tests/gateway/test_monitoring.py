@@ -110,7 +110,7 @@ async def test_a_watch_that_is_cancelled_counts_as_such_though_its_key_was_recor
         "/earmark.v1.TrainingService/WatchTrainingJob",
         str(uuid7()),
         "ipv4:127.0.0.1",
-        lambda code, _: ended.append(code),
+        lambda call, _: ended.append(call.code),
         is_read=True,
     )
     with suppress(asyncio.CancelledError), call:

@@ -6,6 +6,7 @@ from pathlib import Path
 from earmark.client import watch
 from earmark.v1 import model_service_pb2
 from earmark.v1 import training_service_pb2 as training
+from tests.collector import Collector, collecting
 from tests.system.services import Trainable, kill, service, trainable
 
 COMPLETED = training.TRAINING_JOB_STATUS_COMPLETED
@@ -42,12 +43,34 @@ def assert_resumed(data: Trainable, job_id: str, seen: list[training.TrainingEve
     assert_one_model(data, job_id)
 
 
+def assert_one_trace(collector: Collector, job_id: str) -> None:
+    """From the call that created the job to the last epoch, on another trainer than the first."""
+    attempts = [
+        span
+        for span in collector.named("training attempt")
+        if span.attributes["earmark.training_job_id"] == job_id
+    ]
+    assert [span.attributes["earmark.outcome"] for span in attempts] == ["lost", "completed"]
+    [trace] = {span.trace for span in attempts}
+    [created] = collector.named("earmark.v1.TrainingService/CreateTrainingJob", trace)
+    assert {span.parent for span in attempts} == {created.id}
+    # What the killed trainer had not sent is lost.
+    *_, trained = collector.named("earmark.internal.v1.TrainerService/Train", trace)
+    assert (trained.parent, trained.service) == (attempts[-1].id, "earmark-trainer")
+    phases = sorted((span for span in collector.spans if span.parent == trained.id), key=lambda s: s.began)
+    epochs = [span.attributes["earmark.epoch"] for span in phases if span.name == "epoch"]
+    assert epochs == list(range(epochs[0], EPOCHS + 1))
+    names = ["load files", "prepare", *["epoch"] * len(epochs), "store model"]
+    assert [span.name for span in phases] == names
+
+
 def test_jobs_survive_the_kill_of_their_trainer_and_of_their_gateway_and_a_cancelled_one_frees_its_slot(
     tmp_path: Path,
 ) -> None:
-    with ExitStack() as stack:
-        trainer = stack.enter_context(service("trainer", tmp_path))
-        settings = {"EARMARK_TRAINERS": trainer.address, "EARMARK_LEASE_SECONDS": "2"}
+    with collecting() as collector, ExitStack() as stack:
+        traced = {"EARMARK_TRACES_ENDPOINT": collector.endpoint}
+        trainer = stack.enter_context(service("trainer", tmp_path, **traced))
+        settings = {"EARMARK_TRAINERS": trainer.address, "EARMARK_LEASE_SECONDS": "2"} | traced
         gateway = stack.enter_context(service("gateway", tmp_path, **settings))
         data = stack.enter_context(trainable(gateway.address, tmp_path))
 
@@ -71,6 +94,8 @@ def test_jobs_survive_the_kill_of_their_trainer_and_of_their_gateway_and_a_cance
         seen = until_epoch(data, job.id, 1)
         kill(trainer)
         port = trainer.address.rpartition(":")[2]
-        stack.enter_context(service("trainer", tmp_path, EARMARK_TRAINER_PORT=port))
+        stack.enter_context(service("trainer", tmp_path, **traced, EARMARK_TRAINER_PORT=port))
         seen += watch(data.client, job.id, seen[-1].revision)
         assert_resumed(data, job.id, seen)
+        stack.close()
+        assert_one_trace(collector, job.id)

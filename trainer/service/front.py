@@ -15,10 +15,12 @@ from earmark.disk import is_of_disk
 from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
 from earmark.storage.objects import PART_BYTES, ObjectNotFoundError, ObjectStoreError
+from earmark.tracing import Tracer
 from earmark.trainer.events import Completed
 from earmark.trainer.failures import FailureKind, kind_of
 from earmark.trainer.features.version import FRONTEND_VERSION
 from earmark.trainer.service import messages
+from earmark.trainer.service.attempt_spans import AttemptSpans
 from earmark.trainer.service.audio_pool import AudioFiles
 from earmark.trainer.service.detection_job import JobFile
 from earmark.trainer.service.detection_process import LiveDetection
@@ -84,8 +86,9 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     it the slot and the files that it uses.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, tracer: Tracer) -> None:
         self.runtime = runtime
+        self._tracer = tracer
         self._heartbeat = runtime.settings.heartbeat_seconds
         self._longest_wait = runtime.settings.stream_idle_seconds
         self._stopping = asyncio.Event()
@@ -118,7 +121,11 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         if first is None or first.WhichOneof("content") != "job":
             raise CallError("INVALID_FIELD", "the first message must be the job", "job")
         messages.check_keys_of_job(first.job)
-        with self.runtime.training_slot.claim(first.job.training_job_id, first.job.attempt) as claim:
+        job_id, attempt = first.job.training_job_id, first.job.attempt
+        with (
+            self.runtime.training_slot.claim(job_id, attempt) as claim,
+            AttemptSpans.of(self._tracer, context.invocation_metadata() or (), job_id, attempt) as spans,
+        ):
             accepted = pb.TrainResponse.Accepted(device=self.runtime.device)
             await context.write(pb.TrainResponse(accepted=accepted))
             files: list[pb.TrainRequest.File] = []
@@ -127,9 +134,9 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
             ) is not None:
                 messages.add_to(files, request)
             await claim.start(await asyncio.to_thread(messages.from_job, first.job, files))
-            await self._stream_events(claim, context)
+            await self._stream_events(claim, context, spans)
 
-    async def _stream_events(self, claim: SlotClaim, context: Context) -> None:
+    async def _stream_events(self, claim: SlotClaim, context: Context, spans: AttemptSpans) -> None:
         """Writes the job's events, and a heartbeat whenever there is none for the heartbeat interval."""
         event = None
         while not isinstance(event, Completed):
@@ -137,6 +144,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
             if event is None:
                 await context.write(pb.TrainResponse(heartbeat=pb.TrainResponse.Heartbeat()))
             else:
+                spans.see(event)
                 await context.write(messages.to_response(event))
 
     @rpc

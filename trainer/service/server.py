@@ -14,6 +14,7 @@ from earmark.monitoring import Monitor, new_registry
 from earmark.reflection import enable_reflection
 from earmark.storage.store_check import check_store
 from earmark.tls import ServerCertificate, ServerTls
+from earmark.tracing import tracing
 from earmark.trainer.service.errors import StoppingError
 from earmark.trainer.service.front import ABORT_SECONDS, SERVICE, TrainerService
 from earmark.trainer.service.guard import Guard
@@ -61,11 +62,12 @@ async def serve(settings: TrainerSettings, stop: asyncio.Event, announce: Callab
     server = grpc.aio.server(interceptors=(guard,), options=SERVER_OPTIONS)
     port = _bind(server, settings, certificate)
     async with (
+        tracing(settings.traces_endpoint, "earmark-trainer") as tracer,
         Runtime.open(settings) as runtime,
         monitor.serving(settings.metrics_host, settings.trainer_metrics_port, "TRAINER_METRICS_PORT"),
     ):
         registry.register(TrainerFigures(runtime))
-        service = TrainerService(runtime)
+        service = TrainerService(runtime, tracer)
         pb_grpc.add_TrainerServiceServicer_to_server(service, server)
         health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
         if settings.reflects:
