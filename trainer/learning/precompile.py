@@ -5,6 +5,7 @@ import numpy as np
 
 from earmark.trainer.chunks import chunk_grid, windows_per_step
 from earmark.trainer.data.shards import SHARD_FRAMES
+from earmark.trainer.devices import all_devices
 from earmark.trainer.features.frontend import FEATURES
 from earmark.trainer.job import NetworkSize, TrainingConfig
 from earmark.trainer.learning.epochs import batches_of
@@ -49,10 +50,13 @@ def precompile(network: NetworkSize = "standard") -> None:
     rate, total_steps = np.array(0, np.float32), np.array(1, np.int32)
     constants = StepConstants(rate, total_steps, weights, weights, zeros, ones)
     shard = Shard(np.zeros((SHARD_FRAMES, FEATURES), np.float16), np.zeros((SHARD_FRAMES, outputs), np.uint8))
-    shard, constants = jax.device_put((shard, constants))
     window = np.array([0, 0, SHARD_FRAMES, grid.chunks], np.int32)
-    one_step = batches_of(np.tile(window, (1, shape.windows, 1)), 0)
+    devices = all_devices()
+    sharing = devices.sharing(shape.windows)
+    one_step = batches_of(np.tile(window, (1, shape.windows, 1)), 0, sharing)
     key = jax.random.fold_in(jax.random.key(DEFAULT.seed), 1)
-    state, _ = run_steps(initial_state(parameters), start_of_epoch(), shard, one_step, constants, key, shape)
+    state, totals = sharing.whole((initial_state(parameters), start_of_epoch()))
+    shard, constants, key = sharing.whole((shard, constants, key))
+    state, _ = run_steps(state, totals, shard, one_step, constants, key, shape)
     model = Model(architecture, (LearnedType("any"),), state.average, zeros, ones)
-    frame_scores(model, [np.zeros((20_000, FEATURES), np.float16)])
+    frame_scores(model, [np.zeros((20_000, FEATURES), np.float16)], devices)
