@@ -1,6 +1,6 @@
 """The devices that a process computes on. A batch is split over them; each has everything else whole.
 
-With one device, arrays stay where JAX puts them by itself, and compiled code is the same as without this module.
+With one device, arrays stay where JAX puts them by itself, and compiled code is what it is without a mesh.
 """
 
 from collections.abc import Sequence
@@ -29,18 +29,14 @@ class Devices:
         return 1 if self.mesh is None else self.mesh.size
 
     def sharing(self, rows: int) -> "Devices":
-        """As few of these devices as share so many rows without giving any device more rows than all would.
-
-        Of four devices, three share five rows, two each at most.
-        """
+        """As many of these devices as `sharers` says."""
         if self.mesh is None:
             return self
-        each = -(-rows // self.count)
-        return together(self.mesh.devices.tolist()[: -(-rows // each)])
+        return together(self.mesh.devices.tolist()[: sharers(self.count, rows)])
 
     def whole(self, tree: Tree) -> Tree:
         """The arrays of the tree, all of them on every device."""
-        copies: Tree = jax.device_put(tree, *self._placed(PartitionSpec()))
+        copies: Tree = jax.device_put(tree, *self._placed())
         return copies
 
     def split(self, array: Shaped[np.ndarray, "..."], axis: int) -> Shaped[Array | np.ndarray, "..."]:
@@ -49,15 +45,27 @@ class Devices:
             return array
         missing = -array.shape[axis] % self.count
         filled = np.pad(array, [(0, missing if number == axis else 0) for number in range(array.ndim)])
-        split: Array = jax.device_put(filled, *self._placed(PartitionSpec(*[None] * axis, AXIS)))
+        split: Array = jax.device_put(filled, *self._placed(*[None] * axis, AXIS))
         return split
 
-    def _placed(self, spec: PartitionSpec) -> tuple[NamedSharding, ...]:
+    def _placed(self, *axes: str | None) -> tuple[NamedSharding, ...]:
         """The second argument of jax.device_put; none for one device, which JAX chooses by itself."""
-        return () if self.mesh is None else (NamedSharding(self.mesh, spec),)
+        if self.mesh is None:
+            return ()
+        spec = PartitionSpec(*axes)  # type: ignore[no-untyped-call]  # JAX has no type for it
+        return (NamedSharding(self.mesh, spec),)
 
 
 ONE_DEVICE = Devices()
+
+
+def sharers(devices: int, rows: int) -> int:
+    """How few devices share the rows without giving any device more of them than all devices would.
+
+    Of four devices, three share five rows, two each at most.
+    """
+    each = -(-rows // devices)
+    return -(-rows // each)
 
 
 def together(devices: Sequence[jax.Device]) -> Devices:

@@ -44,7 +44,8 @@ def scores_of_files(
 
     `check` is called before each batch, and what it raises ends the work.
     """
-    raw = iter(raw_scores(model, [track for features, _ in files for track in features.tracks], check, devices))
+    tracks_of_files = [track for features, _ in files for track in features.tracks]
+    raw = iter(raw_scores(model, tracks_of_files, check, devices))
     for features, duration_ms in files:
         tracks = [cleaned(next(raw), model.types) for _ in features.tracks]
         yield Scores(np.stack(tracks), features.channels, tuple(features.begins), duration_ms)
@@ -81,9 +82,9 @@ def raw_scores(
     """The network's scores (0-1) of each file, one per frame and type.
 
     Files are cut into tiles that overlap by the network's reach, so that the scores are those of the whole
-    file. Batches of tiles have few shapes, so that memory is bounded and no length of file needs compiling. Each of the devices gets a part of
-    the batch that is as large as the batch of one device.
-    `check` is called before each batch, and what it raises ends the work.
+    file. Batches of tiles have few shapes, so that memory is bounded and no length of file needs compiling;
+    each of the devices gets as many tiles of a batch as one alone would. `check` is called before each batch,
+    and what it raises ends the work.
     """
     past, future = (
         -(-reach // ALIGNMENT) * ALIGNMENT for reach in (model.architecture.past, model.architecture.future)
@@ -134,9 +135,7 @@ def shifted(
     return result
 
 
-def _batches(
-    tiles: Sequence[tuple[int, int]], devices: int
-) -> Iterator[list[tuple[int, int] | None]]:
+def _batches(tiles: Sequence[tuple[int, int]], devices: int) -> Iterator[list[tuple[int, int] | None]]:
     """Splits the tiles into batches of the sizes BATCHES for each of the devices, filled up with None."""
     sizes = [devices * size for size in BATCHES]
     for first in range(0, len(tiles), sizes[-1]):
