@@ -21,10 +21,11 @@ from earmark.trainer.events import Checkpoint, Completed, EpochCompleted, Event,
 from earmark.trainer.features.frontend import FEATURES
 from earmark.trainer.features.stored import FileFeatures, pack_features
 from earmark.trainer.job import Annotation, Stop, TrainingFile, TrainingJob
-from earmark.trainer.learning import epochs, loop, warm_start
+from earmark.trainer.learning import epochs, loop, precompile, warm_start
 from earmark.trainer.model import load_model
 from earmark.trainer.network import Architecture
 from earmark.trainer.scoring.detection import raw_scores
+from earmark.trainer.workers.device import warm_up
 from tests.trainer.jobs import config
 
 EPOCHS = 4
@@ -105,20 +106,26 @@ def main(folder: str) -> None:
     files = tuple(stored_file(objects, number) for number in range(FILES))
     settings = {"artifact_types": ("noisy",), "batch_size": 8 * WINDOWS, "stride_ms": 500, "epochs": EPOCHS}
     job = TrainingJob("job", 1, config(learning_rate=0.02, **settings), files, "")
-    shards.SHARD_FRAMES, epochs.CALL_STEPS = 1 << 14, 4
+    shards.SHARD_FRAMES = precompile.SHARD_FRAMES = 1 << 14
+    epochs.CALL_STEPS = 4
     steps = epochs.run_steps = CountedSteps(epochs.run_steps)
-    warm_start.new_architecture = lambda *_: Architecture(8, width=16, dilations=(1,))
+    architecture = Architecture(8, width=16, dilations=(1,))
+    warm_start.new_architecture = lambda *_: architecture
 
     def of(name: str, devices: int, after: str | None = None, until: int = EPOCHS) -> dict[str, Any]:
         return run(replace(job, prefix=name, resume_from=after), objects, devices, until)
 
-    one, eight = of("one", 1), of("eight", 8)
+    one = of("one", 1)
+    # The code is compiled for these arguments, and raises for any others.
+    steps(*precompile.step_on_silence(job.config, architecture, together(jax.devices())))
+    eight = of("eight", 8)
     half = of("half", 8, until=2)
     resumed = of("resumed", 8, half["checkpoint"])
     moved = of("moved", 1, half["checkpoint"], until=3)
     back = of("back", 8, moved["checkpoint"])
     figures = {
         "runs": {"one": one, "eight": eight, "resumed": resumed, "moved": moved, "back": back},
+        "name": warm_up(),
         "flops": steps.flops,
         "score_difference": score_difference(objects, eight["model"]),
     }

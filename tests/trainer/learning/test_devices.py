@@ -87,6 +87,10 @@ def test_a_mesh_gives_the_scores_of_one_device(figures):
     assert figures["score_difference"] <= SCORE_TOLERANCE
 
 
+def test_a_process_says_how_many_devices_it_has(figures):
+    assert figures["name"] == "8 x cpu"
+
+
 def test_with_one_device_arrays_are_left_as_they_are():
     rows = np.zeros((3, 2, 4), np.int32)
     assert all_devices() is ONE_DEVICE is together(jax.devices()[:1])
