@@ -48,7 +48,7 @@ def figures(batch: int, count: int) -> dict[str, Any]:
     arguments = step_on_silence(config, new_architecture(8, "standard"), together(jax.devices()[:count]))
     compiled = run_steps.lower(*arguments).compile()
     analysis: Any = compiled.cost_analysis()
-    instructions = INSTRUCTION.findall(step_body(compiled.as_text()))
+    instructions = INSTRUCTION.findall(step_body(compiled.as_text() or ""))
     reductions = [size_bytes(result) for result, name in instructions if name.startswith("all-reduce")]
     return {
         "devices": count,
