@@ -28,7 +28,7 @@ from earmark.trainer.scoring.detection import raw_scores
 from earmark.trainer.workers.device import warm_up
 from tests.trainer.jobs import config
 
-EPOCHS = 4
+EPOCHS = 3
 FILES = 8
 FRAMES = 2_000  # of a file
 WINDOWS = 15  # of a step: eight devices get two each, one of which is empty
@@ -119,9 +119,9 @@ def main(folder: str) -> None:
     # The code is compiled for these arguments, and raises for any others.
     steps(*precompile.step_on_silence(job.config, architecture, together(jax.devices())))
     eight = of("eight", 8)
-    half = of("half", 8, until=2)
+    half = of("half", 8, until=1)
     resumed = of("resumed", 8, half["checkpoint"])
-    moved = of("moved", 1, half["checkpoint"], until=3)
+    moved = of("moved", 1, half["checkpoint"], until=2)
     back = of("back", 8, moved["checkpoint"])
     figures = {
         "runs": {"one": one, "eight": eight, "resumed": resumed, "moved": moved, "back": back},
