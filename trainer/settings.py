@@ -74,8 +74,9 @@ class TrainerSettings(BaseSettings):
     )
     device: str = Field(
         "",
-        pattern=r"^(cpu|cuda(:\d+)?)?$",
-        description="Device to train and to detect on: cpu, cuda or cuda:N; by default the best there is.",
+        pattern=r"^(cpu|cuda(:(all|\d+(,\d+)*))?)?$",
+        description="Devices to train and to detect on: cpu, cuda, cuda:N, several GPUs as cuda:N,M, or"
+        " cuda:all; by default the best one there is.",
     )
     audio_processes: int = Field(
         os.cpu_count() or 1,

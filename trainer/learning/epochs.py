@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from earmark.trainer.data.shards import HostShard
+from earmark.trainer.devices import ONE_DEVICE, Devices
 from earmark.trainer.events import Progress, TrainingFailedError
 from earmark.trainer.job import TrainingConfig
 from earmark.trainer.learning.preparation import TrainingData
@@ -57,9 +58,13 @@ class StepTimer:
 
 
 class Shards:
-    """The dataset on the device. All shards stay there if they fit; else the next one is prefetched."""
+    """The dataset, whole on each device. All shards stay there if they fit; else the next one is prefetched.
 
-    def __init__(self, shards: Sequence[HostShard]) -> None:
+    `devices` are those that share the windows of a step.
+    """
+
+    def __init__(self, shards: Sequence[HostShard], devices: Devices = ONE_DEVICE) -> None:
+        self.devices = devices
         self._host = shards
         self._resident: dict[int, Shard] = {}
         self._all_fit = len(shards) * _size(shards[0]) <= _room()
@@ -79,13 +84,13 @@ class Shards:
         """Replaces the targets of every shard."""
         self._host = [replace(host, targets=new) for host, new in zip(self._host, targets, strict=True)]
         for number, shard in self._resident.items():
-            self._resident[number] = shard._replace(targets=jax.device_put(targets[number]))
+            self._resident[number] = shard._replace(targets=self.devices.whole(targets[number]))
 
     def _put(self, number: int) -> Shard:
         if number in self._resident:
             return self._resident[number]
         host = self._host[number]
-        shard = Shard(*jax.device_put((host.features, host.targets)))
+        shard = Shard(*self.devices.whole((host.features, host.targets)))
         if self._all_fit:
             self._resident[number] = shard
         return shard
@@ -96,11 +101,13 @@ def _size(shard: HostShard) -> int:
 
 
 def _room() -> float:
-    """Bytes that shards may take on the device. A CPU has no limit: its memory was checked before loading."""
-    statistics: dict[str, int] | None = jax.devices()[0].memory_stats()
-    if not statistics or "bytes_limit" not in statistics:
-        return float("inf")
-    return DEVICE_SHARE * (statistics["bytes_limit"] - statistics["bytes_in_use"])
+    """Bytes that shards may take on each device, so the fullest one decides.
+
+    A CPU has no limit: its memory was checked before loading.
+    """
+    of_devices = [device.memory_stats() or {} for device in jax.local_devices()]
+    free = [stats["bytes_limit"] - stats["bytes_in_use"] for stats in of_devices if "bytes_limit" in stats]
+    return DEVICE_SHARE * min(free, default=float("inf"))
 
 
 def run_epoch(
@@ -117,14 +124,17 @@ def run_epoch(
     Yields after each device call, when `state` is complete and may be stored: the progress if it is time to
     report it, else None. Raises TrainingFailedError for a loss that is not finite.
     """
+    devices = shards.devices
+    state.train, state.totals = devices.whole((state.train, state.totals))
     key = jax.random.fold_in(jax.random.key(config.seed), epoch)
+    constants, key = devices.whole((data.constants, key))
     rng = np.random.default_rng((config.seed, epoch))
     remaining = remaining_steps(data.shards, shape.windows, rng, state.step)
 
     def take(shard: Shard, rows: np.ndarray) -> None:
-        batches = batches_of(rows, state.step)
+        batches = batches_of(rows, state.step, devices)
         state.train, state.totals = run_steps(
-            state.train, state.totals, shard, batches, data.constants, key, shape
+            state.train, state.totals, shard, batches, constants, key, shape
         )
         _check_finite(state.totals, epoch)
 
@@ -185,11 +195,16 @@ def draw_steps(
     return rows.reshape(per_step, steps, 4).transpose(1, 0, 2)
 
 
-def batches_of(rows: Int32[np.ndarray, "steps windows 4"], first: int) -> Batches:
-    """Up to CALL_STEPS steps as the arguments of one call. The first one is step `first` of its epoch."""
+def batches_of(
+    rows: Int32[np.ndarray, "steps windows 4"], first: int, devices: Devices = ONE_DEVICE
+) -> Batches:
+    """Up to CALL_STEPS steps as the arguments of one call. The first one is step `first` of its epoch.
+
+    The devices share the windows of each step.
+    """
     padded = np.zeros((CALL_STEPS, *rows.shape[1:]), np.int32)
     padded[: len(rows)] = rows
-    return Batches(padded, np.array(first, np.int32), np.array(len(rows), np.int32))
+    return Batches(devices.split(padded, axis=1), np.array(first, np.int32), np.array(len(rows), np.int32))
 
 
 def _progress(timer: StepTimer, epoch: int, step: int, steps: int, total: int) -> Progress | None:

@@ -19,6 +19,7 @@ from earmark.trainer.data.loading import Dataset, load, validation_regions
 from earmark.trainer.data.notices import annotation_notices
 from earmark.trainer.data.shards import frame_targets, shard_targets
 from earmark.trainer.data.split import split_files
+from earmark.trainer.devices import Devices, all_devices
 from earmark.trainer.events import (
     Checkpoint,
     Completed,
@@ -46,7 +47,8 @@ from earmark.trainer.scoring.evaluation import calibrated, evaluate, recommended
 class _Setup:
     """What stays the same during the job. Training starts from the weights `parameters`.
 
-    `files` are those that the model will have been trained on, its base model included.
+    `files` are those that the model will have been trained on, its base model included. Steps and scores are
+    computed on `devices`.
     """
 
     config: TrainingConfig
@@ -58,6 +60,7 @@ class _Setup:
     types: tuple[LearnedType, ...]
     parameters: Weights
     files: KnownFiles
+    devices: Devices
 
     def model(self, parameters: Weights, types: tuple[LearnedType, ...]) -> Model:
         """The model with these weights and types."""
@@ -69,7 +72,11 @@ class _Setup:
         """The raw scores of each validation region."""
         model = self.model(parameters, self.types)
         return by_region(
-            raw_scores(model, [track for region in self.validation for track in region.tracks]),
+            raw_scores(
+                model,
+                [track for region in self.validation for track in region.tracks],
+                devices=self.devices,
+            ),
             self.validation,
         )
 
@@ -81,7 +88,8 @@ class _Setup:
     def learnt_shares(self, parameters: Weights) -> Shares:
         """How far each event whose track is not known is in each track, by a model with these weights."""
         model = self.model(parameters, self.types)
-        return self.unknown.learnt(self.dataset, self.config.artifact_types, partial(raw_scores, model))
+        of_model = partial(raw_scores, model, devices=self.devices)
+        return self.unknown.learnt(self.dataset, self.config.artifact_types, of_model)
 
 
 @dataclass(slots=True)
@@ -191,7 +199,7 @@ def _set_up(
     )
     files = known.extended(trained, held_out)
     shape = Shape(architecture, grid, windows)
-    return _Setup(config, shape, data, unknown, dataset, validation, types, parameters, files)
+    return _Setup(config, shape, data, unknown, dataset, validation, types, parameters, files, all_devices())
 
 
 def _new_run(job: TrainingJob, objects: ObjectStore, should_stop: ShouldStop, setup: _Setup) -> _RunState:
@@ -229,7 +237,7 @@ def _learn(run: _RunState, setup: _Setup) -> Iterator[Event]:
     """Runs the remaining epochs. The order within one is fixed: steps, evaluation, checkpoint, report."""
     config, data, grid = setup.config, setup.data, setup.shape.grid
     timer = StepTimer(data.steps * (config.epochs - run.position.epoch) - run.state.step)
-    shards = Shards(data.shards)
+    shards = Shards(data.shards, setup.devices.sharing(setup.shape.windows))
     while run.position.epoch < config.epochs:
         if notice := _stopped_early(run.position, config.early_stopping_epochs):
             yield notice

@@ -13,6 +13,7 @@ from scipy import ndimage  # type: ignore[import-untyped]  # it has no stubs
 
 from earmark.scores import Detection, DetectionConfig, Scores, rounded
 from earmark.trainer.chunks import ALIGNMENT
+from earmark.trainer.devices import ONE_DEVICE, Devices
 from earmark.trainer.features.frontend import FEATURES
 from earmark.trainer.features.stored import FileFeatures
 from earmark.trainer.model import LearnedType, Model
@@ -22,7 +23,7 @@ from earmark.trainer.regions import ValidationRegion
 T = TypeVar("T")
 
 TILE = 1024  # frames of the front end that the network gets at once, context included
-BATCHES = (2, 16)  # the numbers of tiles in a batch that code is compiled for
+BATCHES = (2, 16)  # the numbers of tiles in a device's batch that code is compiled for
 
 
 def detect(
@@ -34,23 +35,27 @@ def detect(
 
 
 def scores_of_files(
-    model: Model, files: Sequence[tuple[FileFeatures, int]], check: Callable[[], None] = lambda: None
+    model: Model,
+    files: Sequence[tuple[FileFeatures, int]],
+    check: Callable[[], None] = lambda: None,
+    devices: Devices = ONE_DEVICE,
 ) -> Iterator[Scores]:
     """The scores of each file, given with its duration in ms. Their tiles share batches.
 
     `check` is called before each batch, and what it raises ends the work.
     """
-    raw = iter(raw_scores(model, [track for features, _ in files for track in features.tracks], check))
+    tracks_of_files = [track for features, _ in files for track in features.tracks]
+    raw = iter(raw_scores(model, tracks_of_files, check, devices))
     for features, duration_ms in files:
         tracks = [cleaned(next(raw), model.types) for _ in features.tracks]
         yield Scores(np.stack(tracks), features.channels, tuple(features.begins), duration_ms)
 
 
 def frame_scores(
-    model: Model, tracks: Sequence[Float16[np.ndarray, "_ features"]]
+    model: Model, tracks: Sequence[Float16[np.ndarray, "_ features"]], devices: Devices = ONE_DEVICE
 ) -> list[Float32[np.ndarray, "_ types"]]:
     """Cleaned scores (0-1) of each track, ready for a threshold: one per frame and type."""
-    return [cleaned(scores, model.types) for scores in raw_scores(model, tracks)]
+    return [cleaned(scores, model.types) for scores in raw_scores(model, tracks, devices=devices)]
 
 
 def by_region(
@@ -72,12 +77,14 @@ def raw_scores(
     model: Model,
     files: Sequence[Float16[np.ndarray, "_ features"]],
     check: Callable[[], None] = lambda: None,
+    devices: Devices = ONE_DEVICE,
 ) -> list[Float32[np.ndarray, "_ types"]]:
     """The network's scores (0-1) of each file, one per frame and type.
 
     Files are cut into tiles that overlap by the network's reach, so that the scores are those of the whole
-    file. Batches of tiles have few shapes, so that memory is bounded and no length of file needs compiling.
-    `check` is called before each batch, and what it raises ends the work.
+    file. Batches of tiles have few shapes, so that memory is bounded and no length of file needs compiling;
+    each of the devices gets as many tiles of a batch as one alone would. `check` is called before each batch,
+    and what it raises ends the work.
     """
     past, future = (
         -(-reach // ALIGNMENT) * ALIGNMENT for reach in (model.architecture.past, model.architecture.future)
@@ -85,19 +92,15 @@ def raw_scores(
     useful = TILE - past - future
     tiles = [(number, first) for number, file in enumerate(files) for first in range(0, len(file), useful)]
     result = [np.empty((len(file), len(model.types)), np.float32) for file in files]
+    parameters, mean, deviation = devices.whole((model.parameters, model.mean, model.deviation))
 
     def scored() -> Iterator[tuple[Sequence[tuple[int, int] | None], Float32[Array, "tiles frames outputs"]]]:
-        for batch in _batches(tiles):
+        for batch in _batches(tiles, devices.count):
             check()
+            x, valid = (devices.split(part, axis=0) for part in _padded(files, batch, past))
             yield (
                 batch,
-                tile_scores(
-                    model.parameters,
-                    *_padded(files, batch, past),
-                    model.mean,
-                    model.deviation,
-                    architecture=model.architecture,
-                ),
+                tile_scores(parameters, x, valid, mean, deviation, architecture=model.architecture),
             )
 
     for batch, of_tiles in _prefetched(scored()):
@@ -132,11 +135,12 @@ def shifted(
     return result
 
 
-def _batches(tiles: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int] | None]]:
-    """Splits the tiles into batches of the sizes BATCHES, filled up with None."""
-    for first in range(0, len(tiles), BATCHES[-1]):
-        batch: list[tuple[int, int] | None] = list(tiles[first : first + BATCHES[-1]])
-        size = next(size for size in BATCHES if size >= len(batch))
+def _batches(tiles: Sequence[tuple[int, int]], devices: int) -> Iterator[list[tuple[int, int] | None]]:
+    """Splits the tiles into batches of the sizes BATCHES for each of the devices, filled up with None."""
+    sizes = [devices * size for size in BATCHES]
+    for first in range(0, len(tiles), sizes[-1]):
+        batch: list[tuple[int, int] | None] = list(tiles[first : first + sizes[-1]])
+        size = next(size for size in sizes if size >= len(batch))
         yield batch + [None] * (size - len(batch))
 
 

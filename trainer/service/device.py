@@ -1,6 +1,6 @@
-"""Chooses the one device that a trainer computes on, before JAX starts in its processes.
+"""Chooses the device or the GPUs that a trainer computes on, before JAX starts in its processes.
 
-JAX itself takes a part of the memory of every GPU that it sees, and computes on the first.
+JAX itself takes a part of the memory of every GPU that it sees.
 """
 
 import os
@@ -20,38 +20,49 @@ CUDA_PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 PROBE_SECONDS = 120.0
 # JAX asserts that there is a device, without a message, where the plugin for it is not installed.
 PROBE = """
+import sys
 import jax
 try:
-    jax.devices()
+    found = len(jax.local_devices())
 except (AssertionError, RuntimeError) as error:
     raise SystemExit(str(error).partition("\\n")[0] or "JAX has no plugin for it")
+if found < int(sys.argv[1]):
+    raise SystemExit(f"it finds {found} of {sys.argv[1]} devices")
 """
 
 
 class DeviceAbsentError(Exception):
-    """This machine does not have the device that the settings ask for, or JAX cannot use it."""
+    """This machine does not have the devices that the settings ask for, or JAX cannot use them."""
 
 
 def device_environment(device: str, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables with which JAX sees `device` alone: "cpu", "cuda", "cuda:1", or "" for the best there is.
+    """The variables with which JAX sees `device` alone.
 
+    It is "cpu", "cuda", "cuda:1", several as "cuda:0,1", all as "cuda:all", or "" for the best there is.
     `environment` are this process's. If it restricts the GPUs already, their numbers count from its own.
     """
     if device == "cpu":
         return {"JAX_PLATFORMS": "cpu"}
-    number = int(device.partition(":")[2] or 0)
+    platform = {"JAX_PLATFORMS": "cuda"} if device else {}
+    if device == "cuda:all":
+        return platform
+    gpus = _numbers(device)
     visible = environment.get("CUDA_VISIBLE_DEVICES")
-    numbering: dict[str, str] = {}
     if visible is None:
-        gpu, numbering = str(number), {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # as nvidia-smi numbers them
+        numbering = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # as nvidia-smi numbers them
     else:
-        listed = [*filter(None, visible.split(","))]
-        gpu = listed[number] if number < len(listed) else ""
-    return {"CUDA_VISIBLE_DEVICES": gpu, **numbering} | ({"JAX_PLATFORMS": "cuda"} if device else {})
+        numbering, listed = {}, [*filter(None, visible.split(","))]
+        gpus = [listed[int(number)] for number in gpus if int(number) < len(listed)]
+    return {"CUDA_VISIBLE_DEVICES": ",".join(gpus), **numbering} | platform
+
+
+def _numbers(device: str) -> list[str]:
+    """The numbers of the GPUs that `device` names; the first one if it names none."""
+    return (device.partition(":")[2] or "0").split(",")
 
 
 def check_device(settings: TrainerSettings) -> None:
-    """Raises DeviceAbsentError if JAX cannot start the device that the settings name. It takes a second.
+    """Raises DeviceAbsentError if JAX cannot start every device that the settings name. It takes a second.
 
     Logs a warning if the settings name none and a GPU will not be used.
     """
@@ -62,24 +73,28 @@ def check_device(settings: TrainerSettings) -> None:
         )
     if settings.device in ("", "cpu"):
         return
-    environment = {**os.environ, **device_environment(settings.device)}
-    # It takes no memory of a GPU that others may be using.
-    environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    wanted = 1 if settings.device == "cuda:all" else len(_numbers(settings.device))
+    reason = absence({**os.environ, **device_environment(settings.device)}, wanted)
+    if reason:
+        raise DeviceAbsentError(
+            f"EARMARK_DEVICE asks for {settings.device}, which JAX cannot use here: {reason}. Install "
+            "NVIDIA's driver and the extra earmark[cuda], choose another device, or leave EARMARK_DEVICE out"
+        )
+
+
+def absence(environment: Mapping[str, str], wanted: int) -> str:
+    """Why JAX does not have so many devices in a process with these variables; empty if it has them."""
     probe = subprocess.run(  # noqa: S603
-        [sys.executable, "-P", "-c", PROBE],
-        env=environment,
+        [sys.executable, "-P", "-c", PROBE, str(wanted)],
+        # It takes no memory of a GPU that others may be using.
+        env={**environment, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=PROBE_SECONDS,
         check=False,
     )
-    if probe.returncode:
-        last = probe.stderr.strip().rpartition("\n")[2]
-        raise DeviceAbsentError(
-            f"EARMARK_DEVICE asks for {settings.device}, which JAX cannot use here: {last}. Install NVIDIA's "
-            "driver and the extra earmark[cuda], choose another device, or leave EARMARK_DEVICE out"
-        )
+    return probe.stderr.strip().rpartition("\n")[2] if probe.returncode else ""
 
 
 def has_unused_gpu(devices: Path = Path("/dev")) -> bool:

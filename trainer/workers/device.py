@@ -17,10 +17,11 @@ UNITS = {"bytes": 1} | {f"{prefix}{i}B": 1024**n for n, prefix in enumerate("KMG
 
 
 def warm_up() -> str:
-    """Starts JAX's backend and compiler. Returns the device's name, such as "cpu" or "NVIDIA H100"."""
+    """Starts JAX's backend and compiler. Returns the name of its devices, "cpu" or "8 x NVIDIA H100"."""
     jax.jit(lambda x: x @ x)(jnp.ones((8, 8))).block_until_ready()
-    device_kind: str = jax.devices()[0].device_kind
-    return device_kind
+    devices = jax.local_devices()
+    device_kind: str = devices[0].device_kind
+    return device_kind if len(devices) == 1 else f"{len(devices)} x {device_kind}"
 
 
 def device_failure(error: Exception) -> Failed | None:
@@ -39,12 +40,17 @@ def device_failure(error: Exception) -> Failed | None:
 
 
 def _out_of_memory(text: str) -> str:
-    device = jax.devices()[0]
+    device = max(jax.local_devices(), key=_bytes_in_use)
     needed = needed_memory(text, device.memory_stats() or {})
     return (
         f"the memory of the device ({device.device_kind}) ran out: {needed}; train with a smaller "
         "batch_size, or on a device with more memory"
     )
+
+
+def _bytes_in_use(device: jax.Device) -> int:
+    statistics: Mapping[str, int] = device.memory_stats() or {}
+    return statistics.get("bytes_in_use", 0)
 
 
 def needed_memory(text: str, statistics: Mapping[str, int]) -> str:

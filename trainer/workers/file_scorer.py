@@ -13,13 +13,15 @@ from dataclasses import dataclass
 import structlog
 
 from earmark.scores import DetectionConfig, Scores
+from earmark.trainer.devices import all_devices
 from earmark.trainer.features.stored import FileFeatures, unpack_features
 from earmark.trainer.model import LearnedType
 from earmark.trainer.scoring.detection import BATCHES, TILE, scores_of_files
 from earmark.trainer.workers.answers import ModelCache, failed
 from earmark.trainer.workers.wire import Failed, FileRequest, Outcome, Scored, Unreadable
 
-GROUP_FRAMES = BATCHES[-1] * TILE  # of all tracks of the files that are scored together, or of one file
+# For each device: of all tracks of the files that are scored together, or of one file.
+GROUP_FRAMES = BATCHES[-1] * TILE
 WAIT_SECONDS = 0.5  # a file waits so long for others to fill its batch
 
 log = structlog.get_logger()
@@ -44,6 +46,7 @@ class FileScorer:
     def __init__(self, models: ModelCache, reply: Callable[[int, Outcome], None]) -> None:
         self._models = models
         self._reply = reply
+        self._devices = all_devices()
         self._requests: queue.SimpleQueue[FileRequest] = queue.SimpleQueue()
 
     def add(self, request: FileRequest) -> None:
@@ -68,7 +71,7 @@ class FileScorer:
         """Waits for a file, and for others until they fill a batch or WAIT_SECONDS have passed."""
         group: list[ReadFile] = []
         frames, until = 0, None
-        while frames < GROUP_FRAMES:
+        while frames < GROUP_FRAMES * self._devices.count:
             try:
                 file = self._read(self._requests.get(timeout=until and max(0.0, until - time.monotonic())))
             except queue.Empty:
@@ -105,7 +108,7 @@ class FileScorer:
         try:
             model = self._models.get(weights, model_config, sha256)
             parts = [(file.features, file.request.duration_ms) for file in files]
-            for file, scores in zip(files, scores_of_files(model, parts, check), strict=True):
+            for file, scores in zip(files, scores_of_files(model, parts, check, self._devices), strict=True):
                 outcome = stored(scores, file.request, model.types)
                 self._reply(file.request.number, outcome)
                 unanswered.remove(file)

@@ -69,9 +69,9 @@ def groups(monkeypatch):
     """How many files were scored together each time."""
     sizes = []
 
-    def scored(model, files, check):
+    def scored(model, files, check, devices):
         sizes.append(len(files))
-        return scores_of_files(model, files, check)
+        return scores_of_files(model, files, check, devices)
 
     monkeypatch.setattr(file_scorer, "scores_of_files", scored)
     return sizes
@@ -130,13 +130,13 @@ def test_a_file_whose_call_has_ended_is_scored_no_further(models, request_for, m
     request = request_for(1, pack_features(features(60_000, 1)))
     batches, replies = [], {}
 
-    def scored(model, files, check):
+    def scored(model, files, check, devices):
         def checked():
             batches.append(len(batches))
             request.features.unlink()
             check()
 
-        return scores_of_files(model, files, checked)
+        return scores_of_files(model, files, checked, devices)
 
     monkeypatch.setattr(file_scorer, "scores_of_files", scored)
     scorer = FileScorer(models, replies.__setitem__)
@@ -149,10 +149,10 @@ def test_a_file_whose_call_has_ended_is_scored_no_further(models, request_for, m
 def test_other_requests_do_not_wait_for_a_file(tmp_path, objects, models, request_for, monkeypatch):
     scoring, finish = threading.Event(), threading.Event()
 
-    def slow(model, files, check):
+    def slow(model, files, check, devices):
         scoring.set()
         assert finish.wait(SECONDS)
-        return scores_of_files(model, files, check)
+        return scores_of_files(model, files, check, devices)
 
     monkeypatch.setattr(file_scorer, "scores_of_files", slow)
     monkeypatch.setattr(detection, "ModelCache", lambda _objects: models)
