@@ -149,16 +149,19 @@ async def test_uploads_at_once_do_not_exceed_a_limit_together(here) -> None:
 
 async def test_use_is_added_up_in_few_rows(here) -> None:
     dataset_id = await create_dataset(here)
-    await set_quota(here, files=1000)
+    async with here.gateway.database.transaction() as connection:
+        # The clean-up of a gateway that has just started sees none of them yet.
+        statement = "INSERT INTO stored_usage SELECT $1, 2, 1000, 1 FROM generate_series(1, 150)"
+        await connection.execute(statement, OWN)
+        assert await stored_quotas.locked_stored(connection, OWN) == stored_quotas.Stored(300, 150_000, 150)
+        assert await connection.fetchval("SELECT count(*) FROM stored_usage") == 1
+    await upload(here, dataset_id)
+    assert await used(here, *STORED) == (304, 150, 151)
     for statement in (
-        "INSERT INTO stored_usage SELECT $1, 2, 1000, 1 FROM generate_series(1, 150)",
         "INSERT INTO detection_usage (tenant_id, audio_ms) SELECT $1, 1000 FROM generate_series(1, 150)",
         "INSERT INTO detection_usage (tenant_id, audio_ms, day) VALUES ($1, 1000, '2020-02-02')",
     ):
         await here.gateway.execute(statement, OWN)
-    await upload(here, dataset_id)
-    assert await here.gateway.count("stored_usage") == 1
-    assert await used(here, *STORED) == (304, 150, 151)
     await stored_quotas.compact(here.gateway.database)
     assert await here.gateway.count("detection_usage") == 1
     async with here.gateway.database.connection() as connection:
