@@ -1,9 +1,9 @@
 """The gateway's settings, from EARMARK_* environment variables or from flags of the same names."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from earmark.configuration import SettingsError
@@ -13,7 +13,7 @@ from earmark.gateway.quotas import Limits
 from earmark.storage import urls
 from earmark.storage.sources import Sources
 from earmark.tls import ServerTls, pair_of, source
-from earmark.tracing import check_endpoint
+from earmark.tracing import checked_endpoint
 
 
 class GatewaySettings(BaseSettings):
@@ -37,7 +37,7 @@ class GatewaySettings(BaseSettings):
         description="Port for /metrics, /healthz and /readyz over HTTP, without keys; none if unset.",
     )
     metrics_host: str = Field("127.0.0.1", description="Address that METRICS_PORT listens on.")
-    traces_endpoint: str | None = Field(
+    traces_endpoint: Annotated[str, AfterValidator(checked_endpoint)] | None = Field(
         None,
         description="Collector that gets OpenTelemetry traces over OTLP/gRPC, http://HOST:PORT or https://;"
         " none if unset.",
@@ -196,13 +196,6 @@ class GatewaySettings(BaseSettings):
     def _check_detection_sources(cls, places: str) -> str:
         Sources(places)
         return places
-
-    @field_validator("traces_endpoint")
-    @classmethod
-    def _check_traces_endpoint(cls, endpoint: str | None) -> str | None:
-        if endpoint is not None:
-            check_endpoint(endpoint)
-        return endpoint
 
     @field_validator("trainers")
     @classmethod

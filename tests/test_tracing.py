@@ -5,12 +5,12 @@ import sys
 import pytest
 
 from earmark.configuration import SettingsError
-from earmark.tracing import UNTRACED, check_endpoint, tracing
+from earmark.tracing import UNTRACED, checked_endpoint, tracing
 
 
 @pytest.mark.parametrize("url", ["http://localhost:4317", "https://collector.example/", "http://[::1]:4317"])
 def test_a_collector_has_a_url(url) -> None:
-    check_endpoint(url)
+    assert checked_endpoint(url) == url
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ def test_a_collector_has_a_url(url) -> None:
 )
 def test_anything_else_is_refused(url) -> None:
     with pytest.raises(ValueError, match="http://localhost:4317"):
-        check_endpoint(url)
+        checked_endpoint(url)
 
 
 async def test_without_a_collector_nothing_is_traced(monkeypatch) -> None:

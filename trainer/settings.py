@@ -2,15 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from earmark.configuration import SettingsError
 from earmark.storage.sources import Sources
 from earmark.tls import ServerTls, pair_of, source
-from earmark.tracing import check_endpoint
+from earmark.tracing import checked_endpoint
 from earmark.trainer.job import NetworkSize
 from earmark.trainer_secret import is_loopback
 
@@ -37,7 +37,7 @@ class TrainerSettings(BaseSettings):
         description="Port for /metrics, /healthz and /readyz over HTTP, without a secret; none if unset.",
     )
     metrics_host: str = Field("127.0.0.1", description="Address that TRAINER_METRICS_PORT listens on.")
-    traces_endpoint: str | None = Field(
+    traces_endpoint: Annotated[str, AfterValidator(checked_endpoint)] | None = Field(
         None,
         description="Collector that gets OpenTelemetry traces over OTLP/gRPC, http://HOST:PORT or https://;"
         " none if unset.",
@@ -165,13 +165,6 @@ class TrainerSettings(BaseSettings):
     def _check_detection_sources(cls, places: str) -> str:
         Sources(places)
         return places
-
-    @field_validator("traces_endpoint")
-    @classmethod
-    def _check_traces_endpoint(cls, endpoint: str | None) -> str | None:
-        if endpoint is not None:
-            check_endpoint(endpoint)
-        return endpoint
 
     @property
     def tls(self) -> ServerTls | None:

@@ -32,7 +32,7 @@ class OtlpTracer(Tracer):
     """
 
     def __init__(self, endpoint: str, service: str) -> None:
-        """`endpoint`: see `tracing.check_endpoint`. `service`: the traces' name of this process."""
+        """`endpoint`: see `tracing.checked_endpoint`. `service`: the traces' name of this process."""
         _take_over_log()
         resource = Resource.create(
             {

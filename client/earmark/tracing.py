@@ -109,12 +109,13 @@ async def tracing(endpoint: str | None, service: str) -> AsyncIterator[Tracer]:
         await asyncio.to_thread(tracer.close)
 
 
-def check_endpoint(url: str) -> None:
-    """Raises ValueError unless a collector could be at this URL."""
+def checked_endpoint(url: str) -> str:
+    """The URL. Raises ValueError unless a collector could be there."""
     parts = urlsplit(url)
     is_url = parts.scheme in ("http", "https") and parts.hostname and parts.path in ("", "/")
     if not is_url or parts.username is not None or parts.query or parts.fragment:
         raise ValueError("it has to be http://HOST:PORT or https://HOST:PORT, such as http://localhost:4317")
+    return url
 
 
 def parent_in(metadata: Metadata) -> str:
