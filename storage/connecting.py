@@ -7,13 +7,14 @@ import asyncpg
 import structlog
 
 from earmark.storage import urls
-from earmark.storage.database import APPLICATION, CONNECT_ERRORS, LOGIN_REFUSED, OwnConnection
+from earmark.storage.database import APPLICATION, CONNECT_ERRORS, OwnConnection
 
 CONNECT_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 # Waiting does not help against these. PgBouncer reports an unknown user or database as a protocol violation.
 _REFUSED = (
-    *LOGIN_REFUSED,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
     asyncpg.ProtocolViolationError,
     asyncpg.InsufficientPrivilegeError,
     asyncpg.ClientConfigurationError,
@@ -42,7 +43,7 @@ async def connect_when_available(url: str, patience_seconds: float) -> OwnConnec
             raise DatabaseSetupError(
                 f"{where} refuses the connection: {_reason(error)}. {_remedy(error)}"
             ) from error
-        except (*CONNECT_ERRORS, asyncpg.PostgresError) as error:
+        except CONNECT_ERRORS as error:
             problem = f"{where} does not answer: {_reason(error)}"
             if asyncio.get_running_loop().time() >= deadline:
                 raise DatabaseSetupError(

@@ -28,11 +28,9 @@ _FAILURES = (
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,
 )
-# What it raises when PostgreSQL knows no such user, password or database. A running service may see it
-# for a moment, while a server is restored or a password is changed.
-LOGIN_REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
-# What it raises when it cannot open a connection.
-CONNECT_ERRORS = (*_FAILURES, *LOGIN_REFUSED, OSError, asyncpg.InterfaceError)
+# What it raises when it cannot open a connection. A running service may see any refusal for a moment, while a
+# server is restored or a password is changed.
+CONNECT_ERRORS = (asyncpg.PostgresError, asyncpg.InternalClientError, asyncpg.InterfaceError, OSError)
 # What PostgreSQL raises for the character NUL, which it cannot store in text or JSON.
 NUL_IN_TEXT = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 APPLICATION = "earmark"

@@ -1,6 +1,8 @@
 """Connections that PostgreSQL ends while they are in use."""
 
 import asyncio
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -37,6 +39,31 @@ async def test_a_connection_that_is_ended_between_two_statements_is_unavailable(
         with pytest.raises(DatabaseUnavailableError):
             await answer_after_its_end(database, is_noticed=is_noticed)
         assert await answer(database) == 1
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "ALTER DATABASE {database} ALLOW_CONNECTIONS false",
+        "REVOKE CONNECT ON DATABASE {database} FROM PUBLIC",
+        "ALTER ROLE {role} CONNECTION LIMIT 0",
+        "ALTER ROLE {role} NOLOGIN",
+    ],
+)
+async def test_a_server_that_refuses_a_connection_is_unavailable(
+    server_url: str, database_url: str, refusal: str
+) -> None:
+    role, name = f"earmark_test_{uuid4().hex}", urlsplit(database_url).path.removeprefix("/")
+    owner = await asyncpg.connect(server_url)
+    await owner.execute(f"CREATE ROLE {role} LOGIN")
+    url = urlsplit(database_url)._replace(netloc=f"{role}@").geturl()
+    # The pool has one connection so far, so that the next caller needs a new one.
+    async with Database(url) as database, database.connection():
+        await owner.execute(refusal.format(database=name, role=role))
+        with pytest.raises(DatabaseUnavailableError):
+            await answer(database)
+    await owner.execute(f"DROP ROLE {role}")
+    await owner.close()
 
 
 async def test_an_error_of_this_program_is_not_the_databases(database_url: str) -> None:

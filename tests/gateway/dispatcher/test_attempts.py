@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -183,36 +183,39 @@ async def test_a_gateway_stops_while_an_attempt_waits_for_the_database(
     async with script.serving(trainer) as address:
         async with (
             AsyncExitStack() as stack,
-            gateway(database_url, tmp_path, address, stop_grace_seconds=0, lease_seconds=2) as channel,
+            gateway(database_url, tmp_path, address, stop_grace_seconds=0) as channel,
         ):
             job = await create(channel, built)
             await until_epoch(channel, job.id, 1)
             # It is back when the gateway has stopped.
-            await stack.enter_async_context(renamed(server_url, database_url))
+            await stack.enter_async_context(closed(server_url, database_url))
             away.set()
             await waits.wait()
+        await expire_leases(database_url)
         async with gateway(database_url, tmp_path, address) as channel:
             assert summaries(await watched(channel, job.id))[-1] == "completed"
 
 
 @asynccontextmanager
-async def renamed(server_url: str, database_url: str) -> AsyncIterator[None]:
-    """The database has another name inside the block, and all connections to it are ended."""
+async def closed(server_url: str, database_url: str) -> AsyncIterator[None]:
+    """Inside the block the database has no connections, and accepts none."""
     name = urlsplit(database_url).path.removeprefix("/")
     connection = await asyncpg.connect(server_url)
-    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
-    is_renamed = False
-    while not is_renamed:
-        await connection.execute(end, name)
-        # Those who connect again in between prevent it.
-        with suppress(asyncpg.ObjectInUseError):
-            await connection.execute(f"ALTER DATABASE {name} RENAME TO {name}_away")
-            is_renamed = True
+    await connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    await connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
+    )
     try:
         yield
     finally:
-        await connection.execute(f"ALTER DATABASE {name}_away RENAME TO {name}")
+        await connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         await connection.close()
+
+
+async def expire_leases(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("UPDATE training_jobs SET lease_until = now() WHERE status = 'training'")
+    await connection.close()
 
 
 async def test_a_gateway_that_stops_ends_its_watches_with_unavailable(database_url, tmp_path) -> None:
