@@ -29,6 +29,14 @@ def test_a_view_moves_nothing(kind, rate):
         assert abs(shift(*(one[:length] for one in at_one_rate))) <= 24  # half a millisecond
 
 
+@pytest.mark.parametrize("kind", range(len(KINDS)))
+def test_audio_of_any_length_has_views(kind):
+    audio = speech(1.2, seed=5)
+    for samples in range(RATE // 10, len(audio), 370):
+        changed, new_rate = KINDS[kind](audio[:samples], RATE, np.random.default_rng(samples))
+        assert abs(len(changed) / new_rate - samples / RATE) < 0.001
+
+
 def test_a_machine_without_pyav_encodes_opus_too(monkeypatch):
     monkeypatch.setattr(views, "av", None)
     test_a_view_moves_nothing(KINDS.index(views._opus), RATE)
