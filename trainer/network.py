@@ -4,10 +4,8 @@ Convolutions are written as shifted slices and one matrix product, because the g
 inside a loop is 8 to 55 times slower on XLA's CPU backend. This module does no input or output.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import count
 from typing import Any, TypeAlias
 
 import jax
@@ -74,28 +72,26 @@ class Block(nnx.Module):
         )
 
     def __call__(
-        self, x: Float[Array, "batch frames width"], key: Key[Array, ""] | None
+        self, x: Float[Array, "batch frames width"], scale: Float32[Array, "batch 1 width"] | None
     ) -> Float[Array, "batch frames width"]:
-        """Channels are dropped if there is a key."""
+        """`scale` is 0 for the channels that are dropped; with None, none is."""
         padded = jnp.pad(self.norm(x), ((0, 0), (self.dilation, self.future), (0, 0)))
         frames, shifts = x.shape[1], (0, self.dilation, self.dilation + self.future)
         shifted = [padded[:, shift : shift + frames] for shift in shifts]
         hidden = nnx.relu(self.spread(jnp.concatenate(shifted, axis=-1)))
-        return x + self.gather(drop_channels(hidden, DROPOUT, key))
+        return x + self.gather(hidden if scale is None else hidden * scale.astype(hidden.dtype))
 
 
-def drop_channels(
-    x: Float[Array, "batch frames channels"], rate: float, key: Key[Array, ""] | None
-) -> Float[Array, "batch frames channels"]:
-    """Set a random share `rate` of the channels to zero, drawn for each item of the batch.
+def drop_channels(key: Key[Array, ""], blocks: int, batch: int, width: int) -> Float32[Array, "..."]:
+    """Draw what each channel is multiplied with, (blocks, batch, 1, width): 0 if it is dropped.
 
-    Without a key, x is returned unchanged. Ordinary dropout would draw for every frame, and need a thousand
-    times as many random numbers.
+    A share DROPOUT of the channels is, for all frames alike. Ordinary dropout would draw for every frame, and
+    need a thousand times as many random numbers. All blocks draw at once, because each draw is many small
+    operations.
     """
-    if key is None:
-        return x
-    kept = jax.random.bernoulli(key, 1 - rate, (x.shape[0], 1, x.shape[2]))
-    return x * (kept.astype(jnp.float32) / (1 - rate)).astype(x.dtype)
+    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(blocks))
+    kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - DROPOUT, (batch, 1, width)))(keys)
+    return kept.astype(jnp.float32) / (1 - DROPOUT)
 
 
 class Network(nnx.Module):
@@ -108,7 +104,7 @@ class Network(nnx.Module):
     def __init__(self, architecture: Architecture, rngs: nnx.Rngs) -> None:
         dtype = jnp.dtype(architecture.dtype)
         width = architecture.width
-        self.dtype = dtype
+        self.dtype, self.width = dtype, width
         self.stem = nnx.Linear(2 * (FEATURES + 1), width, dtype=dtype, rngs=rngs)
         self.blocks = nnx.List(
             Block(width, dilation, future, dtype, rngs)
@@ -129,20 +125,15 @@ class Network(nnx.Module):
         training, channels are dropped.
         """
         batch, frames, _ = x.shape
-        keys = _keys(key)
+        blocks = len(self.blocks)
+        scales = [None] * blocks if key is None else drop_channels(key, blocks, batch, self.width)
         mask = valid[..., None].astype(self.dtype)
         x = jnp.concatenate([x.astype(self.dtype) * mask, mask], axis=-1)
         x = x.reshape(batch, frames // STEP, STEP, -1)
         x = self.stem(jnp.concatenate([x.mean(axis=2), x.max(axis=2)], axis=-1))
-        for block in self.blocks:
-            x = block(x, next(keys))
+        for block, scale in zip(self.blocks, scales, strict=True):
+            x = block(x, scale)
         return self.head(nnx.relu(self.norm(x)).astype(jnp.float32)).reshape(batch, frames, -1)
-
-
-def _keys(key: Key[Array, ""] | None) -> Iterator[Key[Array, ""] | None]:
-    """Yield a key of its own for each block, or None every time if there is no key."""
-    for number in count():
-        yield None if key is None else jax.random.fold_in(key, number)
 
 
 @cache

@@ -20,6 +20,7 @@ from earmark.trainer.chunks import Grid, core_weights
 from earmark.trainer.features.filterbank import MEL_BANDS
 from earmark.trainer.features.frontend import AMPLITUDE_COLUMNS, FEATURES, POWER_COLUMNS
 from earmark.trainer.features.spectrum import MEL_FLOOR
+from earmark.trainer.learning.flat import Flat, flatten, unflatten, with_flat_weights, with_weights
 from earmark.trainer.network import Architecture, Weights, logits
 from earmark.trainer.regions import CERTAIN
 
@@ -45,11 +46,7 @@ _CURVES[:, :MEL_BANDS] = [
 _IS_POWER = np.zeros(FEATURES, bool)
 _IS_POWER[list(POWER_COLUMNS)] = True
 
-_OPTIMIZER = optax.chain(
-    optax.clip_by_global_norm(1.0),
-    optax.scale_by_adam(b2=0.99),
-    optax.add_decayed_weights(WEIGHT_DECAY, mask=lambda tree: jax.tree.map(lambda p: p.ndim > 1, tree)),
-)
+_OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b2=0.99))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +63,15 @@ class TrainState(NamedTuple):
 
     parameters: Weights
     average: Weights
+    optimizer: optax.OptState
+    step: Int32[Array, ""]
+
+
+class FlatState(NamedTuple):
+    """A TrainState in the loop over steps: all its weights, and their moments, are flat."""
+
+    parameters: Flat
+    average: Flat
     optimizer: optax.OptState
     step: Int32[Array, ""]
 
@@ -142,11 +148,9 @@ def run_steps(
 
     `key` is the key of the epoch; each step folds its own number in.
     """
-    rows = jnp.asarray(batches.rows)
+    rows, weights = jnp.asarray(batches.rows), state.parameters
 
-    def body(
-        index: Int32[Array, ""], carry: tuple[TrainState, EpochTotals]
-    ) -> tuple[TrainState, EpochTotals]:
+    def body(index: Int32[Array, ""], carry: tuple[FlatState, EpochTotals]) -> tuple[FlatState, EpochTotals]:
         state, totals = carry
         number = batches.first + index
         step_key = jax.random.fold_in(key, number)
@@ -154,12 +158,13 @@ def run_steps(
         def loss_of(parameters: Weights) -> Float32[Array, ""]:
             return window_loss(parameters, shard, rows[index], constants, step_key, shape)
 
-        loss, gradients = jax.value_and_grad(loss_of)(state.parameters)
+        loss, gradients = jax.value_and_grad(loss_of)(unflatten(state.parameters, weights))
         first_bad = jnp.where((totals.first_bad < 0) & ~jnp.isfinite(loss), number, totals.first_bad)
-        return update(state, gradients, constants), EpochTotals(totals.loss + loss, first_bad)
+        return update(state, flatten(gradients), constants), EpochTotals(totals.loss + loss, first_bad)
 
-    result: tuple[TrainState, EpochTotals] = jax.lax.fori_loop(0, batches.steps, body, (state, totals))
-    return result
+    flat = FlatState(*with_flat_weights(tuple(state)))
+    flat, totals = jax.lax.fori_loop(0, batches.steps, body, (flat, totals))
+    return TrainState(*with_weights(tuple(flat), weights)), totals
 
 
 def window_loss(
@@ -224,13 +229,15 @@ def learning_rate(constants: StepConstants, step: Int32[Array, ""]) -> Float32[A
     return share * constants.learning_rate
 
 
-def update(state: TrainState, gradients: Weights, constants: StepConstants) -> TrainState:
+def update(state: FlatState, gradients: Flat, constants: StepConstants) -> FlatState:
     """AdamW on clipped gradients, and the moving average, whose memory grows with the number of steps."""
     with jax.numpy_dtype_promotion("standard"):  # optax takes powers of floats with an integer count
-        changes, optimizer = _OPTIMIZER.update(gradients, state.optimizer, state.parameters)
+        changes, optimizer = _OPTIMIZER.update(gradients, state.optimizer)
+    # Vectors do not decay.
+    changes = changes._replace(matrices=changes.matrices + WEIGHT_DECAY * state.parameters.matrices)
     rate = learning_rate(constants, state.step)
     parameters = jax.tree.map(lambda p, change: p - rate * change, state.parameters, changes)
     growing = (1 + state.step).astype(jnp.float32) / (10 + state.step).astype(jnp.float32)
     decay = jnp.minimum(AVERAGE_DECAY, growing)
     average = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, state.average, parameters)
-    return TrainState(parameters, average, optimizer, state.step + 1)
+    return FlatState(parameters, average, optimizer, state.step + 1)

@@ -3,6 +3,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from earmark.trainer.chunks import chunk_grid
@@ -15,12 +16,19 @@ from earmark.trainer.features.frontend import (
     features,
 )
 from earmark.trainer.features.spectrum import MEL_FLOOR
+from earmark.trainer.learning.epochs import batches_of
+from earmark.trainer.learning.flat import flatten, unflatten
 from earmark.trainer.learning.step import (
+    AVERAGE_DECAY,
+    WEIGHT_DECAY,
     Shape,
     Shard,
     StepConstants,
     augment,
+    initial_state,
     learning_rate,
+    run_steps,
+    start_of_epoch,
     window_loss,
 )
 from earmark.trainer.network import Architecture, initial_parameters
@@ -141,6 +149,65 @@ def test_a_soft_label_counts_as_its_share_of_an_event_and_the_rest_as_none(shard
         for label in (0, CERTAIN // 5, CERTAIN)
     )
     assert soft == pytest.approx(0.8 * none + 0.2 * certain, rel=1e-5)
+
+
+def test_steps_are_adamw_on_the_weights_and_their_moving_average(shard):
+    """The reference is optax on trees of weights; the steps have them flat."""
+    constants, key, steps = settings(), jax.random.key(4), 5
+    row = [[300, 0, 2048, 2], [1500, 0, 2048, 1]]
+    weights = average = initial_parameters(SHAPE.architecture, 0)
+    adamw = optax.chain(
+        optax.clip_by_global_norm(1.0),
+        optax.adamw(
+            partial(learning_rate, constants),
+            b2=0.99,
+            weight_decay=WEIGHT_DECAY,
+            mask=lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree),
+        ),
+    )
+
+    @jax.jit
+    def reference(weights, average, moments, number):
+        loss, gradients = jax.value_and_grad(window_loss)(
+            weights,
+            shard,
+            jnp.array(row, jnp.int32),
+            constants,
+            jax.random.fold_in(key, number.astype(jnp.int32)),
+            SHAPE,
+        )
+        with jax.numpy_dtype_promotion("standard"):
+            changes, moments = adamw.update(gradients, moments, weights)
+        weights = optax.apply_updates(weights, changes)
+        decay = jnp.minimum(AVERAGE_DECAY, (1.0 + number) / (10.0 + number))
+        return (
+            weights,
+            jax.tree.map(lambda a, w: decay * a + (1 - decay) * w, average, weights),
+            moments,
+            loss,
+        )
+
+    moments, loss = adamw.init(weights), 0.0
+    for number in range(steps):
+        weights, average, moments, one = reference(weights, average, moments, jnp.float32(number))
+        loss += float(one)
+    start = initial_state(initial_parameters(SHAPE.architecture, 0))
+    batches = batches_of(np.tile(np.array(row, np.int32), (steps, 1, 1)), 0)
+    state, totals = run_steps(start, start_of_epoch(), shard, batches, constants, key, SHAPE)
+    assert float(totals.loss) == pytest.approx(loss, rel=1e-5)
+    for mine, theirs in ((state.parameters, weights), (state.average, average)):
+        assert jax.tree.structure(mine) == jax.tree.structure(theirs)
+        jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), mine, theirs)
+
+
+def test_flat_weights_are_the_matrices_and_the_vectors():
+    weights = initial_parameters(SHAPE.architecture, 0)
+    flat, leaves = flatten(weights), jax.tree.leaves(weights)
+    assert flat.matrices.size == sum(leaf.size for leaf in leaves if leaf.ndim > 1)
+    assert flat.vectors.size == sum(leaf.size for leaf in leaves if leaf.ndim == 1)
+    back = unflatten(flat, weights)
+    assert jax.tree.structure(back) == jax.tree.structure(weights)
+    jax.tree.map(np.testing.assert_array_equal, back, weights)
 
 
 def test_a_tree_survives_the_round_trip_and_other_arrays_are_refused():
