@@ -22,7 +22,8 @@ MOST_STRIPS = 10
 STRIP_MS = 60_000
 
 # The number of detections, the position (the first file first), the file, and its strip.
-_Ranked = tuple[int, int, FileFigures, Strip]
+# By detections; a file without any has no strip.
+_Ranked = tuple[int, int, FileFigures, Strip | None]
 
 
 class JobReport:
@@ -58,7 +59,7 @@ class JobReport:
                 for each in self._types
             ],
             [file for *_, file, _ in most],
-            [strip for count, *_, strip in most[:MOST_STRIPS] if count],
+            [strip for *_, strip in most[:MOST_STRIPS] if strip],
         )
 
     def _add(self, files: Sequence[ScoredFile]) -> None:
@@ -81,7 +82,8 @@ class JobReport:
         most, rank = self._most, (figures.detections, -file.position)
         if len(most) == MOST_FILES and most[0][:2] > rank:
             return
-        heapq.heappush(most, (*rank, figures, self._strip(file, scores, found)))
+        strip = self._strip(file, scores, found) if found else None
+        heapq.heappush(most, (*rank, figures, strip))
         if len(most) > MOST_FILES:
             heapq.heappop(most)
 
@@ -97,7 +99,7 @@ class JobReport:
 
 
 def _densest(found: Sequence[Detection], duration_ms: int) -> tuple[int, int]:
-    """The part of a file of at most STRIP_MS in which most detections begin; they are by onset."""
+    """The part of a file of at most STRIP_MS in which most detections begin; they are by onset, one at least."""
     if duration_ms <= STRIP_MS:
         return 0, duration_ms
     starts = np.array([each.start_ms for each in found])

@@ -6,6 +6,7 @@ from uuid import UUID
 import numpy as np
 
 from earmark.gateway.evaluation.errors import errors
+from earmark.gateway.services import job_report
 from earmark.internal.v1 import trainer_service_pb2 as trainer_pb
 from earmark.scores import DetectionConfig, by_type
 from earmark.storage.database import Database
@@ -69,6 +70,16 @@ async def test_a_job_has_a_report_of_its_files_and_of_what_was_found(here):
     assert f"glitch | 0.95 | {len(fewer)} | " in strict
     unknown = pb.GetDetectionJobReportRequest(detection_job_id=at.model_id)
     await refused(at.stub.GetDetectionJobReport(unknown), "NOT_FOUND", "NOT_FOUND")
+
+
+async def test_files_longer_than_a_strip_in_which_nothing_was_found_are_reported(here, monkeypatch):
+    monkeypatch.setattr(job_report, "STRIP_MS", 1000)
+    at = await here()
+    job = await at.ended((await at.create()).id)
+    page = await report(at, job.id, config={"min_duration_ms": 1000, "merge_window_ms": 0})
+    assert "glitch | 0.50 | 0 | 0.0 | 0" in texts(page)
+    (strips,) = of_class(page, "strips")
+    assert not list(strips)
 
 
 async def test_the_report_of_a_job_without_results_says_so(here):
