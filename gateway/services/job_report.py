@@ -99,7 +99,7 @@ class JobReport:
 
 
 def _densest(found: Sequence[Detection], duration_ms: int) -> tuple[int, int]:
-    """The part of a file of at most STRIP_MS in which most detections begin; they are by onset, one at least."""
+    """The part of at most STRIP_MS in which most of the detections, one or more by onset, begin."""
     if duration_ms <= STRIP_MS:
         return 0, duration_ms
     starts = np.array([each.start_ms for each in found])

@@ -4,6 +4,7 @@ What comes out is the truth: its length is the file's, and the limits apply to i
 header announces is refused if that alone is too much.
 """
 
+import math
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -134,10 +135,11 @@ def check_rates(source: Source, limits: DecodeLimits) -> None:
 
 def check_length(frames: int, source: Source, limits: DecodeLimits, *, stores_audio: bool) -> None:
     """Raises UnusableAudioError if so many samples per channel, announced or decoded, are too many."""
-    values, hours = frames * source.channels, frames / source.sample_rate / 3600
-    if hours > MAX_HOURS or values > limits.max_samples:
+    seconds = frames / source.sample_rate
+    if seconds > MAX_HOURS * 3600 or frames * source.channels > limits.max_samples:
+        hours, rest = divmod(math.ceil(seconds), 3600)
         raise UnusableAudioError(
-            f"the audio is {hours:.1f} hours of {source.channels} channel(s) at "
+            f"the audio is {hours:,}:{rest // 60:02}:{rest % 60:02} hours of {source.channels} channel(s) at "
             f"{source.sample_rate:,} Hz; at most {MAX_HOURS} hours and {limits.max_samples:,} samples "
             "(EARMARK_AUDIO_MAX_SAMPLES) are supported: split it"
         )
