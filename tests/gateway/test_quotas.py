@@ -9,6 +9,7 @@ import pytest_asyncio
 from earmark.gateway.errors import QuotaError
 from earmark.gateway.quotas import Limits, Quotas
 from earmark.gateway.services.detection import _Searched
+from earmark.storage.database import Database, DatabaseUnavailableError
 from earmark.storage.queries import quotas as stored_quotas
 from earmark.v1 import admin_service_pb2 as pb
 from earmark.v1 import dataset_service_pb2
@@ -145,6 +146,22 @@ async def test_uploads_at_once_do_not_exceed_a_limit_together(here) -> None:
     assert [isinstance(each, Exception) for each in found].count(False) == 2
     assert await used(here, "storage_bytes", "files") == (14, 2)
     assert len([key for key in here.gateway.objects() if key.startswith("support/")]) == 2
+
+
+async def test_what_is_stored_is_compared_with_the_limit_by_one_transaction_at_a_time(database_url) -> None:
+    """Two that both see what was there before would both find room for a last file."""
+    quotas = Quotas(None, None, Limits(files=2))  # type: ignore[arg-type]
+
+    async def compare(database: Database, tenant: str) -> None:
+        async with database.transaction() as connection:
+            await connection.execute("SET LOCAL lock_timeout = '1ms'")
+            await quotas.check_stored(connection, tenant, 1)
+
+    async with Database(database_url) as database, database.transaction() as first:
+        await quotas.check_stored(first, OWN, 1)
+        await compare(database, OTHER)
+        with pytest.raises(DatabaseUnavailableError, match="lock timeout"):
+            await compare(database, OWN)
 
 
 async def test_use_is_added_up_in_few_rows(here) -> None:
