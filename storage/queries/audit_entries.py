@@ -12,31 +12,12 @@ from earmark.storage.database import Connection
 SQL = sql.load("audit_entries")
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """A row of audit_entries. `ids` are pairs: the name of a field, and an id."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """`ids` are pairs: the name of a field, and an id. The texts have no control characters."""
 
     id: UUID
     request_id: UUID
-    called_at: datetime
-    tenant: str
-    api_key_id: UUID | None
-    caller: str
-    address: str
-    rpc: str
-    ids: Sequence[tuple[str, str]]
-    code: str
-    reason: str
-    left_out: int
-
-
-@dataclass(frozen=True, slots=True)
-class NewEntry:
-    """An entry to add. The texts have no control characters; `seconds` is how long ago the call began."""
-
-    id: UUID
-    request_id: UUID
-    seconds: float
     tenant: str
     api_key_id: UUID | None
     caller: str
@@ -46,6 +27,20 @@ class NewEntry:
     code: str
     reason: str
     left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry(_Entry):
+    """A row of audit_entries."""
+
+    called_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEntry(_Entry):
+    """An entry to add. `seconds` is how long ago the call began."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

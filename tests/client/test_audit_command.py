@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -21,19 +22,26 @@ HOUR = 3600.0
 DELETE = "/earmark.v1.DatasetService/DeleteDataset"
 
 
+def entry(seconds: float, **values: Any) -> NewEntry:
+    usual = {"api_key_id": None, "caller": "", "address": "", "rpc": DELETE, "ids": [], "code": "OK"}
+    return NewEntry(
+        **{"id": uuid7(), "request_id": uuid7(), "seconds": seconds, "reason": ""} | usual | values
+    )
+
+
 @pytest_asyncio.fixture
 async def run(database_url, tmp_path):
     """Runs the command on a log with 1,002 entries; returns its exit code, its output and its errors."""
     key = uuid7()
     ids = [("dataset_id", "one"), ("dataset_id", "two")]
     new = [
-        NewEntry(uuid7(), uuid7(), HOUR, "sales", key, "=1+1", "ipv4:10.0.0.7", DELETE, ids, "OK", ""),
-        NewEntry(uuid7(), uuid7(), 30 * HOUR, "", None, "", "", DELETE, [], "UNAUTHENTICATED", "X", 3),
+        entry(HOUR, tenant="sales", api_key_id=key, caller="=1+1", address="ipv4:10.0.0.7", ids=ids),
+        entry(30 * HOUR, tenant="", code="UNAUTHENTICATED", reason="X", left_out=3),
         *(
-            NewEntry(uuid7(), uuid7(), 50 * HOUR, "support", key, "x", "", "/a.B/Other", [], "OK", "")
+            entry(50 * HOUR, tenant="support", api_key_id=key, caller="x", rpc="/a.B/Other")
             for _ in range(1000)
         ),
-    ]  # fmt: skip
+    ]
     async with Database(database_url) as database, database.connection() as connection:
         await audit_entries.add(connection, new)
     settings = GatewaySettings(

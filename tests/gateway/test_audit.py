@@ -1,6 +1,7 @@
 """The audit log: which calls have an entry, what is in it, and what becomes of it."""
 
 import asyncio
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -285,16 +286,29 @@ async def test_what_the_database_does_not_take_at_the_end_is_in_the_gateways_log
     assert audit.waiting == 0
 
 
+def deletion(entry_id: UUID, seconds: float) -> NewEntry:
+    return NewEntry(
+        id=entry_id,
+        request_id=uuid7(),
+        seconds=seconds,
+        tenant=OWN,
+        api_key_id=None,
+        caller="",
+        address="",
+        rpc=DELETE,
+        ids=[],
+        code="OK",
+        reason="",
+    )
+
+
 async def test_entries_are_neither_changed_nor_seen_by_tenants_and_only_old_ones_are_removed(
     database_url,
 ) -> None:
     async with Database(database_url) as database:
         ages = {uuid7(): days * 86_400.0 for days in (0, 2, 40)}
         async with database.connection() as connection:
-            new = [
-                NewEntry(id_, uuid7(), age, OWN, None, "", "", DELETE, [], "OK", "")
-                for id_, age in ages.items()
-            ]
+            new = [deletion(id_, age) for id_, age in ages.items()]
             await audit_entries.add(connection, new)
             for change in ("UPDATE audit_entries SET code = ''", "TRUNCATE audit_entries"):
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
@@ -312,10 +326,7 @@ async def test_entries_are_neither_changed_nor_seen_by_tenants_and_only_old_ones
 
 async def test_the_gateway_removes_what_is_older_than_its_setting(database_url, tmp_path) -> None:
     async with Database(database_url) as database:
-        new = [
-            NewEntry(uuid7(), uuid7(), days * 86_400.0, OWN, None, "", "", DELETE, [], "OK", "")
-            for days in (4, 2)
-        ]
+        new = [deletion(uuid7(), days * 86_400.0) for days in (4, 2)]
         async with database.connection() as connection:
             await audit_entries.add(connection, new)
         async with opened(database_url, tmp_path, audit_days=3) as gateway, asyncio.timeout(20):
