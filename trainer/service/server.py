@@ -19,6 +19,7 @@ from earmark.trainer.service.errors import StoppingError
 from earmark.trainer.service.front import ABORT_SECONDS, SERVICE, TrainerService
 from earmark.trainer.service.guard import Guard
 from earmark.trainer.service.interruptible import interruptible
+from earmark.trainer.service.local import LocalExecutor
 from earmark.trainer.service.monitoring import TrainerFigures
 from earmark.trainer.service.runtime import Runtime
 from earmark.trainer.settings import TrainerSettings
@@ -66,8 +67,9 @@ async def serve(settings: TrainerSettings, stop: asyncio.Event, announce: Callab
         Runtime.open(settings) as runtime,
         monitor.serving(settings.metrics_host, settings.trainer_metrics_port, "TRAINER_METRICS_PORT"),
     ):
-        registry.register(TrainerFigures(runtime))
-        service = TrainerService(runtime, tracer)
+        executor = LocalExecutor(runtime)
+        registry.register(TrainerFigures(executor))
+        service = TrainerService(runtime, executor, tracer)
         pb_grpc.add_TrainerServiceServicer_to_server(service, server)
         health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
         if settings.reflects:
