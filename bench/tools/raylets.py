@@ -2,8 +2,8 @@
 
     python -m bench.tools.raylets
 
-Prints the address of the cluster, whose head does no work. Then it reads `add CPUS` and `kill NODE`, and answers
-each with the id of the node. It ends with its input.
+Prints the address of the cluster, whose head does no work. Then it reads `add CPUS` and `kill NODE`, and
+answers each with the id of the node. It ends with its input.
 """
 
 import os
@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 # Ray takes the machine's own address for "localhost" wherever clusters are enabled.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -67,7 +68,8 @@ def main() -> None:
     from ray.cluster_utils import Cluster  # noqa: PLC0415 an extra
 
     output, sys.stdout = sys.stdout, sys.stderr  # Ray writes to stdout
-    cluster, nodes = Cluster(), {}
+    cluster: Any = Cluster()
+    nodes: dict[str, Any] = {}
 
     def add(cpus: int) -> str:
         node = cluster.add_node(

@@ -61,8 +61,8 @@ def processed(trainer: Trainer) -> list[pb.TrainRequest]:
     return manifest
 
 
-def train(trainer: Trainer, files: list[pb.TrainRequest], attempt: int, resume_from: str = ""):
-    job = training_job(epochs=EPOCHS)
+def train(trainer: Trainer, files: list[pb.TrainRequest], attempt: int, resume_from: str = "", epochs: int = EPOCHS):
+    job = training_job(epochs=epochs)
     job.attempt, job.resume_from = attempt, resume_from
     return trainer.stub.Train(iter([pb.TrainRequest(job=job), *files]), timeout=4 * SECONDS)
 
@@ -148,7 +148,14 @@ def test_work_is_not_lost_with_its_node_and_ends_with_its_front(
         notices = [r.notice.code for r in again if r.HasField("notice")]
         assert training_service_pb2.NOTICE_CODE_RESUMED in notices
         trainer.warm()
-        end = list(train(trainer, files, attempt=3, resume_from=last_checkpoint(again)))
+
+        cancelled = train(trainer, files, attempt=3, epochs=100)
+        prefix = until_checkpoint(cancelled)[-1].checkpoint.key.rpartition("/")[0]
+        cancelled.cancel()
+        trainer.warm()
+        assert not any("model" in key for key in trainer.objects.keys(prefix))
+
+        end = list(train(trainer, files, attempt=4, resume_from=last_checkpoint(again)))
         assert end[-1].HasField("completed")
         trained = epochs(seen) + epochs(again) + epochs(end)
         assert trained == list(range(1, EPOCHS + 1))
