@@ -3,8 +3,8 @@
     python -m bench.ray_cluster [--files 1000] [--jobs 3]
 
 Starts its own cluster of a head and three nodes, and a system whose trainer works there. Uploads the files,
-trains the jobs and searches the files at the same time; with half of the files uploaded, a node is killed, and
-another joins. Nothing may be lost or doubled. Prints one line of JSON; exits with 1 if something is wrong.
+trains the jobs and searches the files at the same time. With half of the files uploaded, a node is killed,
+and another joins: nothing may be lost or doubled. Prints one line of JSON; exits with 1 if something is.
 """
 
 import asyncio

@@ -85,6 +85,7 @@ class TrainerSettings(BaseSettings):
     )
     ray_address: str | None = Field(
         None,
+        pattern=r"^[^/]+:\d+$",
         description="HOST:PORT of the head of the Ray cluster; by default that of this machine.",
     )
     audio_processes: int = Field(

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -29,6 +30,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 NODES_SECONDS = 2.0  # between two looks at which nodes there are
 CLOSE_SECONDS = 5.0
+CONNECT_SECONDS = 5.0
 # The items of a call that wait to be read; the node waits before it makes more.
 UNREAD_ITEMS = 16
 
@@ -267,6 +269,9 @@ def _join(settings: TrainerSettings) -> None:
     address = settings.ray_address or "auto"
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
+        if settings.ray_address:  # Ray itself tries for minutes
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
         ray.init(
             address=address,
             namespace="earmark",
@@ -274,7 +279,7 @@ def _join(settings: TrainerSettings) -> None:
             logging_level=logging.ERROR,
             configure_logging=False,
         )
-    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+    except (OSError, RuntimeError, ValueError, RayError) as error:
         raise SettingsError(
             f"EARMARK_EXECUTOR is ray, and no Ray cluster answers at {address}: start one with `ray start`,"
             f" and set EARMARK_RAY_ADDRESS to the HOST:PORT of its head ({error})"

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -12,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from bench.tools.raylets import Raylets, raylets
+from earmark.configuration import SettingsError
 from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.trainer.service import ray_cluster
 from earmark.trainer.service.ray_cluster import Place, places_on
+from earmark.trainer.settings import TrainerSettings
 from earmark.v1 import training_service_pb2
 from tests.sounds import bursts, encoded
 from tests.trainer.process import (
@@ -61,7 +62,7 @@ def processed(trainer: Trainer) -> list[pb.TrainRequest]:
     return manifest
 
 
-def train(trainer: Trainer, files: list[pb.TrainRequest], attempt: int, resume_from: str = "", epochs: int = EPOCHS):
+def train(trainer: Trainer, files, attempt: int, resume_from: str = "", epochs: int = EPOCHS):
     job = training_job(epochs=epochs)
     job.attempt, job.resume_from = attempt, resume_from
     return trainer.stub.Train(iter([pb.TrainRequest(job=job), *files]), timeout=4 * SECONDS)
@@ -187,9 +188,6 @@ def test_a_node_has_an_actor_for_each_gpu(resources, device, expected) -> None:
     assert places == [Place("node", number, *share) for number, share in enumerate(expected)]
 
 
-def test_a_front_without_a_cluster_says_so(tmp_path: Path) -> None:
-    flags = ["--executor", "ray", "--ray-address", "127.0.0.1:9", "--data-dir", str(tmp_path)]
-    command = [sys.executable, "-m", "earmark.trainer", "--trainer-port", "0", *flags]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-    assert ended.returncode == 1
-    assert "no Ray cluster answers at 127.0.0.1:9" in ended.stderr
+def test_a_front_without_a_cluster_says_so() -> None:
+    with pytest.raises(SettingsError, match=r"no Ray cluster answers at 127\.0\.0\.1:9: start one"):
+        ray_cluster._join(TrainerSettings(ray_address="127.0.0.1:9"))
