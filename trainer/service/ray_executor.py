@@ -157,9 +157,7 @@ class RayExecutor:
     def _problem_of(self, node: Node) -> str:
         if node.report is None:
             return NO_NODE
-        if node.report.store_id not in ("", self._runtime.environment.store_id):
-            return "a node of the Ray cluster has another object store: EARMARK_OBJECT_STORE must reach one"
-        return node.report.problem
+        return node.report.problem_at(self._runtime.environment.store_id)
 
     def _well(self) -> list[Node]:
         return [node for node in self._nodes() if not self._problem_of(node)]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from earmark.trainer.events import Completed, Event
+from earmark.trainer.features.version import FRONTEND_VERSION
 from earmark.trainer.job import TrainingJob
 from earmark.trainer.logs import configure_logging
 from earmark.trainer.service.call_failures import failure_of
@@ -34,7 +35,19 @@ class Report:
     free_slots: Mapping[str, int]
     problem: str
     store_id: str
+    frontend: str
     decode_failures: Mapping[str, int]
+
+    def problem_at(self, store_id: str) -> str:
+        """Why a front with this store gives the node no work; empty if it does."""
+        if self.store_id not in ("", store_id):
+            return "a node of the Ray cluster has another object store: EARMARK_OBJECT_STORE must reach one"
+        if self.frontend != FRONTEND_VERSION:
+            return (
+                f"a node of the Ray cluster has front end {self.frontend}, and the trainer"
+                f" {FRONTEND_VERSION}: install the same version of Earmark"
+            )
+        return self.problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +100,7 @@ class RayNode:
                 free_slots=local.free_slots(),
                 problem=local.problem,
                 store_id=local.runtime.environment.store_id,
+                frontend=FRONTEND_VERSION,
                 decode_failures=dict(local.decode_failures),
             )
             if report != last:

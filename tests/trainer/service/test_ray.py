@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import pytest
 from bench.tools.raylets import Raylets, raylets
 from earmark.configuration import SettingsError
 from earmark.internal.v1 import trainer_service_pb2 as pb
+from earmark.trainer.features.version import FRONTEND_VERSION
 from earmark.trainer.service import ray_cluster
 from earmark.trainer.service.ray_cluster import Place, places_on
+from earmark.trainer.service.ray_node import Report, settings_of_node
 from earmark.trainer.settings import TrainerSettings
 from earmark.v1 import training_service_pb2
 from tests.sounds import bursts, encoded
@@ -188,6 +191,38 @@ def test_a_node_has_an_actor_for_each_gpu(resources, device, expected) -> None:
     assert places == [Place("node", number, *share) for number, share in enumerate(expected)]
 
 
+@pytest.mark.parametrize(
+    ("different", "problem"),
+    [
+        ({}, ""),
+        ({"problem": "its disk is full"}, "its disk is full"),
+        ({"store_id": "another"}, "another object store"),
+        ({"frontend": "0"}, "has front end 0"),
+    ],
+)
+def test_a_node_that_is_not_the_fronts_match_gets_no_work(different, problem) -> None:
+    slots = {"training": 1, "detection": 1, "audio": 2}
+    report = Report(
+        "cpu", slots, slots, problem="", store_id="", frontend=FRONTEND_VERSION, decode_failures={}
+    )
+    assert problem in replace(report, **different).problem_at("ours")
+    assert bool(problem) == bool(replace(report, **different).problem_at("ours"))
+
+
 def test_a_front_without_a_cluster_says_so() -> None:
     with pytest.raises(SettingsError, match=r"no Ray cluster answers at 127\.0\.0\.1:9: start one"):
         ray_cluster._join(TrainerSettings(ray_address="127.0.0.1:9"))
+
+
+def test_a_node_gets_no_secret_and_no_folder_of_the_front(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    front = TrainerSettings(executor="ray", trainer_secret="secret", data_dir="data", trainer_tls_key="key")
+    node = TrainerSettings(**settings_of_node(front, cpus=3))
+    assert (node.executor, node.trainer_secret, node.trainer_tls_key) == ("local", None, None)
+    assert (node.data_dir, node.object_store_url) == (tmp_path / "data", str(tmp_path / "data" / "objects"))
+    assert node.audio_processes == 3
+    asked = TrainerSettings(executor="ray", audio_processes=7, object_store="s3://bucket")
+    node = TrainerSettings(**settings_of_node(asked, cpus=3))
+    assert (node.audio_processes, node.object_store_url) == (7, "s3://bucket")
