@@ -57,7 +57,7 @@ baseline: setup  # makes the contract as it is the one that later changes must b
 	$(BIN)/buf build --exclude-source-info -o protos/baseline.binpb
 
 lock:  # brings requirements.lock and the clients' packages up to date with pyproject.toml and package.json; needs uv, npm
-	$(LOCK) --extra gateway --extra trainer --extra otel --extra demo --extra dev pyproject.toml -o requirements.lock
+	$(LOCK) --extra gateway --extra trainer --extra otel --extra ray --extra demo --extra dev pyproject.toml -o requirements.lock
 	$(LOCK) --resolution lowest-direct pyproject.toml -o $(CLIENTS)/oldest.lock
 	$(LOCK) --constraint $(CLIENTS)/middle.in pyproject.toml -o $(CLIENTS)/middle.lock
 	$(LOCK) pyproject.toml -o $(CLIENTS)/newest.lock

@@ -51,6 +51,7 @@ LONGEST = (
     "learning/test_channels.py",
     "learning/test_precompile.py",
     "system/test_kills.py",
+    "service/test_ray.py",
     "system/test_up.py",
 )
 

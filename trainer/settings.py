@@ -78,6 +78,16 @@ class TrainerSettings(BaseSettings):
         description="Devices to train and to detect on: cpu, cuda, cuda:N, several GPUs as cuda:N,M, or"
         " cuda:all; by default the best one there is.",
     )
+    executor: Literal["local", "ray"] = Field(
+        "local",
+        description="Where jobs and audio files are worked on: local is this machine, ray the nodes of a Ray"
+        " cluster.",
+    )
+    ray_address: str | None = Field(
+        None,
+        pattern=r"^[^/]+:\d+$",
+        description="HOST:PORT of the head of the Ray cluster; by default that of this machine.",
+    )
     audio_processes: int = Field(
         os.cpu_count() or 1,
         ge=1,

@@ -66,6 +66,8 @@ def check_device(settings: TrainerSettings) -> None:
 
     Logs a warning if the settings name none and a GPU will not be used.
     """
+    if settings.executor != "local":
+        return  # each node checks its own
     if not settings.device and has_unused_gpu():
         log.warning(
             "this machine has an NVIDIA GPU, but JAX is installed for the CPU: install earmark[cuda] to use "

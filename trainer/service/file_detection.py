@@ -92,7 +92,7 @@ class FileDetection:
         """Whether files have been read and are not answered."""
         return bool(self._in_flight)
 
-    async def next_event(self, seconds: float) -> FileEvent | None:
+    async def next_event(self, seconds: float | None) -> FileEvent | None:
         """Returns the next event, Quiet if there is none within `seconds`, and None after the last.
 
         Raises CallError, ObjectStoreError, OSError or ProcessLostError if the job cannot go on here.

@@ -2,45 +2,40 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import aclosing
 from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeAlias
 
 import grpc
-import structlog
 from grpc_status import rpc_status
 
-from earmark.disk import is_of_disk
 from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
-from earmark.storage.objects import PART_BYTES, ObjectNotFoundError, ObjectStoreError
+from earmark.storage.objects import PART_BYTES
 from earmark.tracing import Tracer
 from earmark.trainer.events import Completed
-from earmark.trainer.failures import FailureKind, kind_of
 from earmark.trainer.features.version import FRONTEND_VERSION
 from earmark.trainer.service import messages
 from earmark.trainer.service.attempt_spans import AttemptSpans
 from earmark.trainer.service.audio_pool import AudioFiles
+from earmark.trainer.service.call_failures import failure_of
 from earmark.trainer.service.detection_job import JobFile
 from earmark.trainer.service.detection_process import LiveDetection
 from earmark.trainer.service.errors import CallError, StoppingError
-from earmark.trainer.service.file_detection import MAX_RECORDING_BYTES, FileDetection
+from earmark.trainer.service.executor import Executor, TrainingClaim
+from earmark.trainer.service.file_detection import MAX_RECORDING_BYTES
 from earmark.trainer.service.interruptible import interruptible, read_request, to_its_end
 from earmark.trainer.service.keys import check_read
 from earmark.trainer.service.live import LiveAudio, live_audio
-from earmark.trainer.service.processes import ProcessLostError
 from earmark.trainer.service.runtime import Runtime
 from earmark.trainer.service.scratch import write_file
-from earmark.trainer.service.slot import HAND_BACK_SECONDS, SlotClaim
-from earmark.trainer.workers.wire import Decoded, Failed, Featured
+from earmark.trainer.service.slot import HAND_BACK_SECONDS
+from earmark.trainer.workers.wire import Failed
 
-# The reasons of failures that the trainer's environment checks.
-WATCHED_REASONS = ("OBJECT_STORE_UNAVAILABLE", "DISK_FULL")
 SERVICE = pb.DESCRIPTOR.services_by_name["TrainerService"].full_name
 ABORT_SECONDS = 3.0  # an aborted call has this long to send its status
 
-log = structlog.get_logger()
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler = Callable[["TrainerService", Any, Context], Awaitable[Any]]
 
@@ -58,22 +53,10 @@ def rpc(handler: Handler) -> Callable[["TrainerService", Any, Context], Any]:
             if isinstance(request, CallError):
                 raise request  # noqa: TRY301 it becomes a status like the handler's own
             return await handler(self, request, context)
-        except CallError as error:
-            failure = error
-        except ProcessLostError as error:
-            failure = CallError("TRAINER_LOST", f"a process of the trainer {error}")
-        except ObjectStoreError as error:
-            failure = CallError("OBJECT_STORE_UNAVAILABLE", str(error))
         except grpc.aio.AbortError:
             raise
-        except Exception as error:
-            if is_of_disk(error):
-                failure = CallError("DISK_FULL", f"the trainer's disk fails: {error}")
-            else:
-                log.exception("a call crashed", rpc=handler.__name__)
-                failure = CallError("INTERNAL", "internal error of the trainer: its log has the traceback")
-        if failure.reason in WATCHED_REASONS:
-            self.runtime.environment.suspect(str(failure))
+        except Exception as error:  # noqa: BLE001 it becomes the status, and a line in the log if it is unknown
+            failure = failure_of(error, handler.__name__, self.runtime.environment)
         return await context.abort_with_status(rpc_status.to_status(messages.to_status(failure)))
 
     return call
@@ -86,8 +69,9 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     it the slot and the files that it uses.
     """
 
-    def __init__(self, runtime: Runtime, tracer: Tracer) -> None:
+    def __init__(self, runtime: Runtime, executor: Executor, tracer: Tracer) -> None:
         self.runtime = runtime
+        self._executor = executor
         self._tracer = tracer
         self._heartbeat = runtime.settings.heartbeat_seconds
         self._longest_wait = runtime.settings.stream_idle_seconds
@@ -98,7 +82,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     async def drain(self) -> None:
         """Refuses new work, hands the job back, and lets other calls finish within the grace period."""
         self._stopping.set()
-        closing = asyncio.create_task(self.runtime.training_slot.close())
+        closing = asyncio.create_task(self._executor.close())
         await self._wait_for_calls(self.runtime.settings.stop_grace_seconds)
         self._grace_over.set()
         await self._wait_for_calls(HAND_BACK_SECONDS + ABORT_SECONDS)
@@ -123,10 +107,10 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         messages.check_keys_of_job(first.job)
         job_id, attempt = first.job.training_job_id, first.job.attempt
         with (
-            self.runtime.training_slot.claim(job_id, attempt) as claim,
+            self._executor.claim_training(job_id, attempt) as claim,
             AttemptSpans.of(self._tracer, context.invocation_metadata() or (), job_id, attempt) as spans,
         ):
-            accepted = pb.TrainResponse.Accepted(device=self.runtime.device)
+            accepted = pb.TrainResponse.Accepted(device=claim.device)
             await context.write(pb.TrainResponse(accepted=accepted))
             files: list[pb.TrainRequest.File] = []
             while (
@@ -136,7 +120,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
             await claim.start(await asyncio.to_thread(messages.from_job, first.job, files))
             await self._stream_events(claim, context, spans)
 
-    async def _stream_events(self, claim: SlotClaim, context: Context, spans: AttemptSpans) -> None:
+    async def _stream_events(self, claim: TrainingClaim, context: Context, spans: AttemptSpans) -> None:
         """Writes the job's events, and a heartbeat whenever there is none for the heartbeat interval."""
         event = None
         while not isinstance(event, Completed):
@@ -150,52 +134,18 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     @rpc
     async def HandBack(self, request: pb.HandBackRequest, _context: Context) -> pb.HandBackResponse:
         """Ends an attempt and keeps its work."""
-        await self.runtime.training_slot.hand_back(request.training_job_id, request.attempt)
+        await self._executor.hand_back(request.training_job_id, request.attempt)
         return pb.HandBackResponse()
 
     @rpc
     async def ProcessAudio(self, request: pb.ProcessAudioRequest, context: Context) -> None:
         """Decodes one uploaded or stored file, and stores its features, and its audio if it has a key."""
         self._refuse_if_stopping()
-        messages.check_keys_of_audio(request)
-        grace_over = self._grace_over
+        file = messages.from_audio(request)
         await context.write(pb.ProcessAudioResponse(normalizing=pb.ProcessAudioResponse.Normalizing()))
-        with self.runtime.scratch.folder() as folder:
-            files = AudioFiles(folder)
-            objects = await asyncio.to_thread(self.runtime.objects.identified)
-
-            async def fetch() -> None:
-                await write_file(files.source, objects.stream(request.source))
-
-            async with AsyncExitStack() as stack:
-                try:
-                    await interruptible(grace_over, fetch())
-                    decoding = await interruptible(
-                        grace_over,
-                        stack.enter_async_context(
-                            self.runtime.audio_pool.decoding_stored(files, request.caller, fetch)
-                        ),
-                    )
-                except ObjectNotFoundError:
-                    await context.write(_failed("its bytes are gone: upload the file again"))
-                    return
-                outcome: Decoded | Featured | Failed = decoding.decoded
-                if isinstance(outcome, Decoded):
-                    if request.audio:
-                        await interruptible(grace_over, objects.put_async(request.audio, files.audio))
-                    await context.write(_embedding(outcome))
-                    outcome = await interruptible(grace_over, decoding.featured())
-            if isinstance(outcome, Failed):
-                if kind_of(outcome.reason) is not FailureKind.DATA:
-                    raise CallError(outcome.reason, outcome.message)
-                log.info(
-                    "an audio file is unusable", audio_file_id=request.audio_file_id, error=outcome.message
-                )
-                await context.write(_failed(outcome.message))
-                return
-            await interruptible(grace_over, objects.put_async(request.features, files.features))
-        ready = pb.ProcessAudioResponse.Ready(frontend=FRONTEND_VERSION)
-        await context.write(pb.ProcessAudioResponse(ready=ready))
+        async with aclosing(self._executor.process_audio(file)) as events:
+            while event := await interruptible(self._grace_over, anext(events, None)):
+                await context.write(messages.to_audio_response(event))
 
     @rpc
     async def Detect(self, requests: AsyncIterator[pb.DetectRequest], context: Context) -> None:
@@ -343,10 +293,10 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
             request = await read_request(self._stopping, requests, self._longest_wait, lambda: detection.busy)
             return None if request is None else messages.from_detection_file(request)
 
-        with self.runtime.detection_slot.claim(first.job.detection_job_id) as device:
-            accepted = pb.DetectFilesResponse.Accepted(device=device)
+        with self._executor.claim_detection(first.job.detection_job_id) as claim:
+            accepted = pb.DetectFilesResponse.Accepted(device=claim.device)
             await context.write(pb.DetectFilesResponse(accepted=accepted))
-            async with FileDetection(self.runtime, job, next_file) as detection:
+            async with claim.search(job, next_file) as detection:
                 while event := await interruptible(self._stopping, detection.next_event(self._heartbeat)):
                     await context.write(messages.to_files_response(event))
 
@@ -360,7 +310,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         """Writes the capacity at once, at every change and at every heartbeat."""
         self._refuse_if_stopping()
         while True:
-            changed = self.runtime.changes.next
+            changed = self._executor.changes.next
             await context.write(pb.WatchCapacityResponse(capacity=self._capacity()))
             try:
                 async with asyncio.timeout(self._heartbeat):
@@ -369,28 +319,17 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
                 continue
 
     def _capacity(self) -> pb.Capacity:
-        runtime, environment = self.runtime, self.runtime.environment
-        slots, free = runtime.slots(), runtime.free_slots()
+        executor = self._executor
+        slots, free = executor.slots(), executor.free_slots()
         return pb.Capacity(
-            device=runtime.device,
+            device=executor.device,
             training_slots=slots["training"],
             free_training_slots=free["training"],
             audio_slots=slots["audio"],
             free_audio_slots=free["audio"],
-            problem=environment.problem,
-            store_id=environment.store_id,
+            problem=executor.problem,
+            store_id=self.runtime.environment.store_id,
             frontend=FRONTEND_VERSION,
             detection_slots=slots["detection"],
             free_detection_slots=free["detection"],
         )
-
-
-def _embedding(decoded: Decoded) -> pb.ProcessAudioResponse:
-    embedding = pb.ProcessAudioResponse.Embedding(
-        duration_ms=decoded.duration_ms, sample_rate_hz=decoded.sample_rate, channels=decoded.channels
-    )
-    return pb.ProcessAudioResponse(embedding=embedding)
-
-
-def _failed(message: str) -> pb.ProcessAudioResponse:
-    return pb.ProcessAudioResponse(failed=pb.ProcessAudioResponse.Failed(error_message=message))

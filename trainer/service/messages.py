@@ -25,8 +25,17 @@ from earmark.trainer.service.detection_job import (
     Quiet,
 )
 from earmark.trainer.service.errors import CallError
+from earmark.trainer.service.executor import AudioEvent, StoredAudio
 from earmark.trainer.service.keys import check_read, check_written
-from earmark.trainer.workers.wire import DetectedArtifact, LivePcm, LiveProgress, LiveRequest
+from earmark.trainer.workers.wire import (
+    Decoded,
+    DetectedArtifact,
+    Failed,
+    Featured,
+    LivePcm,
+    LiveProgress,
+    LiveRequest,
+)
 from earmark.v1 import (
     detection_pb2,
     model_service_pb2,
@@ -170,6 +179,28 @@ def from_detection_config(config: detection_pb2.DetectionConfig) -> dict[str, ob
         field.name: dict(value) if isinstance(value, Mapping) else value
         for field, value in config.ListFields()
     }
+
+
+def from_audio(request: pb.ProcessAudioRequest) -> StoredAudio:
+    """Raises CallError for a key that is not granted."""
+    check_keys_of_audio(request)
+    return StoredAudio(request.audio_file_id, request.source, request.audio, request.features, request.caller)
+
+
+def to_audio_response(event: AudioEvent) -> pb.ProcessAudioResponse:
+    """Converts what has come of a stored file."""
+    match event:
+        case Decoded(duration_ms, sample_rate, channels):
+            embedding = pb.ProcessAudioResponse.Embedding(
+                duration_ms=duration_ms, sample_rate_hz=sample_rate, channels=channels
+            )
+            return pb.ProcessAudioResponse(embedding=embedding)
+        case Featured():
+            ready = pb.ProcessAudioResponse.Ready(frontend=FRONTEND_VERSION)
+            return pb.ProcessAudioResponse(ready=ready)
+        case Failed(message=message):
+            failed = pb.ProcessAudioResponse.Failed(error_message=message)
+            return pb.ProcessAudioResponse(failed=failed)
 
 
 def from_detection_job(job: pb.DetectFilesRequest.Job) -> DetectionJob:

@@ -5,18 +5,18 @@ from collections.abc import Iterator, Mapping
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from earmark.trainer.service.runtime import Runtime
+from earmark.trainer.service.executor import Executor
 
 
 class TrainerFigures(Collector):
     """The figures of one trainer. Those of an epoch are of the last that has ended here, of any job."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
 
     def collect(self) -> Iterator[Metric]:
-        runtime, slot = self._runtime, self._runtime.training_slot
-        slots, free = runtime.slots(), runtime.free_slots()
+        executor = self._executor
+        slots, free = executor.slots(), executor.free_slots()
         yield _family(GaugeMetricFamily("earmark_trainer_slots", "Slots.", labels=("kind",)), slots)
         yield _family(
             GaugeMetricFamily(
@@ -25,9 +25,9 @@ class TrainerFigures(Collector):
             free,
         )
         yield CounterMetricFamily(
-            "earmark_trainer_epochs_total", "Epochs that have ended.", value=slot.epochs
+            "earmark_trainer_epochs_total", "Epochs that have ended.", value=executor.epochs
         )
-        if (epoch := slot.last_epoch) is not None:
+        if (epoch := executor.last_epoch) is not None:
             yield GaugeMetricFamily(
                 "earmark_trainer_chunks_per_second", "Of the last epoch.", value=epoch.chunks_per_second
             )
@@ -39,7 +39,7 @@ class TrainerFigures(Collector):
             CounterMetricFamily(
                 "earmark_trainer_decode_failures_total", "Audio that was not decoded.", labels=("reason",)
             ),
-            runtime.audio_pool.failures,
+            executor.decode_failures,
         )
 
 

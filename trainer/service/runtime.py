@@ -75,8 +75,8 @@ class Runtime:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: TrainerSettings) -> AsyncIterator[Self]:
-        """Starts every process, and ends them all on exit."""
+    async def open(cls, settings: TrainerSettings, *, trains: bool = True) -> AsyncIterator[Self]:
+        """Starts every process, that of training only if it `trains`, and ends them all on exit."""
         changes = Changes()
         training = Supervisor(TRAINING, settings, _training_environment(settings), changes)
         detection = Supervisor(DETECTION, settings, _detection_environment(settings), changes)
@@ -96,11 +96,12 @@ class Runtime:
             background=Background(),
         )
         tasks = [
-            runtime.background.start("training process", training.run),
             runtime.background.start("detection process", detection.run),
             runtime.background.start("replies of the detection process", runtime.detection_process.run),
             runtime.background.start("checking the environment", runtime.environment.run),
         ]
+        if trains:
+            tasks.append(runtime.background.start("training process", training.run))
         try:
             yield runtime
         finally:

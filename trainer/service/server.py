@@ -1,7 +1,8 @@
 """The trainer as a running gRPC server: starts, serves and drains it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -16,9 +17,11 @@ from earmark.storage.store_check import check_store
 from earmark.tls import ServerCertificate, ServerTls
 from earmark.tracing import tracing
 from earmark.trainer.service.errors import StoppingError
+from earmark.trainer.service.executor import Executor
 from earmark.trainer.service.front import ABORT_SECONDS, SERVICE, TrainerService
 from earmark.trainer.service.guard import Guard
 from earmark.trainer.service.interruptible import interruptible
+from earmark.trainer.service.local import LocalExecutor
 from earmark.trainer.service.monitoring import TrainerFigures
 from earmark.trainer.service.runtime import Runtime
 from earmark.trainer.settings import TrainerSettings
@@ -63,11 +66,11 @@ async def serve(settings: TrainerSettings, stop: asyncio.Event, announce: Callab
     port = _bind(server, settings, certificate)
     async with (
         tracing(settings.traces_endpoint, "earmark-trainer") as tracer,
-        Runtime.open(settings) as runtime,
+        _working(settings) as (runtime, executor),
         monitor.serving(settings.metrics_host, settings.trainer_metrics_port, "TRAINER_METRICS_PORT"),
     ):
-        registry.register(TrainerFigures(runtime))
-        service = TrainerService(runtime, tracer)
+        registry.register(TrainerFigures(executor))
+        service = TrainerService(runtime, executor, tracer)
         pb_grpc.add_TrainerServiceServicer_to_server(service, server)
         health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
         if settings.reflects:
@@ -90,6 +93,26 @@ async def serve(settings: TrainerSettings, stop: asyncio.Event, announce: Callab
             await health_service.enter_graceful_shutdown()
             await service.drain()
             await server.stop(ABORT_SECONDS)
+
+
+@asynccontextmanager
+async def _working(settings: TrainerSettings) -> AsyncIterator[tuple[Runtime, Executor]]:
+    """What works on this machine, and the executor. Raises SettingsError if Ray cannot be used."""
+    if settings.executor == "local":
+        async with Runtime.open(settings) as runtime:
+            yield runtime, LocalExecutor(runtime)
+        return
+    try:
+        from earmark.trainer.service.ray_executor import RayExecutor  # noqa: PLC0415 it needs an extra
+    except ImportError as error:
+        raise SettingsError(
+            f"EARMARK_EXECUTOR is ray, which is not installed: {error}. Install earmark[ray]"
+        ) from error
+    async with (
+        Runtime.open(RayExecutor.settings_of_front(settings), trains=False) as runtime,
+        RayExecutor.open(settings, runtime) as executor,
+    ):
+        yield runtime, executor
 
 
 def _secrets(settings: TrainerSettings, tls: ServerTls | None) -> Sequence[bytes]:

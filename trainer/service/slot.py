@@ -33,6 +33,11 @@ class TrainingSlot:
         self._stopping: set[asyncio.Task[None]] = set()
 
     @property
+    def device(self) -> str:
+        """What its jobs run on; empty until the training process has been warm once."""
+        return self._training_process.device
+
+    @property
     def free(self) -> bool:
         """Whether a claim would succeed now."""
         return self._training_process.warm_child is not None and self._claim is None and not self._closed
@@ -120,6 +125,11 @@ class SlotClaim:
         self._child = child
         self._send_lock = asyncio.Lock()
 
+    @property
+    def device(self) -> str:
+        """What the job runs on, such as "cpu"."""
+        return self._slot.device
+
     def __enter__(self) -> Self:
         return self
 
@@ -152,7 +162,7 @@ class SlotClaim:
             self._child.kill()
             await self.slot_freed.wait()
 
-    async def next_event(self, seconds: float) -> Event | None:
+    async def next_event(self, seconds: float | None) -> Event | None:
         """Returns the next event, or None if none arrives within `seconds`. The last event is Completed.
 
         Raises CallError if the job failed or its process exited, StoppingError if it was handed back.
