@@ -95,13 +95,13 @@ class Runtime:
             detection_slot=DetectionSlot(detection, changes),
             background=Background(),
         )
-        tasks = [
-            runtime.background.start("detection process", detection.run),
-            runtime.background.start("replies of the detection process", runtime.detection_process.run),
-            runtime.background.start("checking the environment", runtime.environment.run),
-        ]
-        if trains:
-            tasks.append(runtime.background.start("training process", training.run))
+        loops = {
+            **({"training process": training.run} if trains else {}),
+            "detection process": detection.run,
+            "replies of the detection process": runtime.detection_process.run,
+            "checking the environment": runtime.environment.run,
+        }
+        tasks = [runtime.background.start(name, loop) for name, loop in loops.items()]
         try:
             yield runtime
         finally:
