@@ -24,7 +24,7 @@ from earmark.trainer_secret import find_secrets
 from earmark.v1 import training_config_pb2
 from tests.trainer.grants import granted
 
-SECONDS = 60  # how long a test waits for anything before it fails
+SECONDS = 120  # how long a test waits for anything before it fails
 JOB_ID = "019a9f45-5e21-7b60-a7c1-8d9e0f1a2b55"
 
 
