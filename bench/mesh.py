@@ -65,7 +65,7 @@ def figures(batch: int, count: int) -> dict[str, Any]:
 
 def main(
     batch: Annotated[int, typer.Option(min=1, help="Chunks in a step.")] = 120,
-    count: Annotated[list[int], typer.Option(help="A number of devices; may be repeated.")] = [1, 8],  # noqa: B006 read only
+    count: Annotated[list[int], typer.Option(help="A number of devices; may be repeated.")] = [1, 8],  # noqa: B006 (typer wants a list; it is only read)
 ) -> None:
     """Analyse the step."""
     for devices in count:

@@ -150,7 +150,7 @@ async def test_uploads_at_once_do_not_exceed_a_limit_together(here) -> None:
 
 async def test_what_is_stored_is_compared_with_the_limit_by_one_transaction_at_a_time(database_url) -> None:
     """Two that both see what was there before would both find room for a last file."""
-    quotas = Quotas(None, None, Limits(files=2))  # type: ignore[arg-type]
+    quotas = Quotas(None, None, Limits(files=2))  # type: ignore[arg-type] # neither is used
 
     async def compare(database: Database, tenant: str) -> None:
         async with database.transaction() as connection:
