@@ -8,7 +8,6 @@ import numpy as np
 import soundfile
 from scipy.signal import lfilter
 
-from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.trainer.job import Annotation
 
 RATE = 16_000
@@ -47,18 +46,14 @@ def annotated_speech(seconds: float, seed: int) -> tuple[np.ndarray, list[Annota
     return audio, annotations
 
 
-def bursts(seconds: int, seed: int) -> tuple[np.ndarray, list[pb.TrainRequest.Annotation]]:
+def bursts(seconds: int, seed: int) -> tuple[np.ndarray, list[Annotation]]:
     """Quiet noise with a loud burst of 300 ms every two seconds, and the annotations of the bursts."""
     rng = np.random.default_rng(seed)
     audio, annotations = rng.normal(0, 0.01, seconds * RATE), []
     for start in range(RATE // 2, len(audio) - RATE, 2 * RATE):
         audio[start : start + 4800] += rng.normal(0, 0.3, 4800)
         start_ms = start * 1000 // RATE
-        annotations.append(
-            pb.TrainRequest.Annotation(
-                artifact_type="static", start_ms=start_ms, end_ms=start_ms + 300, confidence=1
-            )
-        )
+        annotations.append(Annotation("static", start_ms, start_ms + 300))
     return audio.clip(-1, 1).astype(np.float32), annotations
 
 

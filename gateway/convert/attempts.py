@@ -11,7 +11,7 @@ from earmark.storage.queries.training import ManifestFile
 from earmark.storage.records import DetectionJob, Model, TrainingJob
 from earmark.v1.detection_pb2 import DetectionConfig
 
-MESSAGE_ANNOTATIONS = 2_000  # of one message: a few milliseconds of the event loop, and under a megabyte
+PART_BYTES = 1 << 19  # of a file's annotations in one message
 
 
 def train_job_request(job: TrainingJob, base_model: Model | None) -> pb.TrainRequest:
@@ -32,7 +32,10 @@ def train_job_request(job: TrainingJob, base_model: Model | None) -> pb.TrainReq
 
 def train_file_requests(tenant_id: str, file: ManifestFile) -> Iterator[pb.TrainRequest]:
     """The later messages of a Train call for one file of the manifest: the file, and annotations in parts."""
-    first, *others = range(0, max(1, len(file.annotations)), MESSAGE_ANNOTATIONS)
+    first, *others = (
+        file.annotations[start : start + PART_BYTES]
+        for start in range(0, max(1, len(file.annotations)), PART_BYTES)
+    )
     yield pb.TrainRequest(
         file=pb.TrainRequest.File(
             audio_file_id=str(file.id),
@@ -40,21 +43,11 @@ def train_file_requests(tenant_id: str, file: ManifestFile) -> Iterator[pb.Train
             features=object_keys.features(tenant_id, file.id),
             duration_ms=file.duration_ms,
             group=file.group,
-            annotations=_annotations(file, first),
+            annotations=first,
         )
     )
-    for start in others:
-        more = pb.TrainRequest.MoreAnnotations(annotations=_annotations(file, start))
-        yield pb.TrainRequest(more_annotations=more)
-
-
-def _annotations(file: ManifestFile, start: int) -> list[pb.TrainRequest.Annotation]:
-    return [
-        pb.TrainRequest.Annotation(
-            artifact_type=name, start_ms=onset, end_ms=offset, confidence=confidence, channel=channel
-        )
-        for name, onset, offset, confidence, channel in file.annotations[start : start + MESSAGE_ANNOTATIONS]
-    ]
+    for part in others:
+        yield pb.TrainRequest(more_annotations=pb.TrainRequest.MoreAnnotations(annotations=part))
 
 
 def detect_files_request(job: DetectionJob, model: Model) -> pb.DetectFilesRequest:

@@ -48,14 +48,14 @@ class JobFacts:
 class ManifestFile:
     """A file that a job trains on.
 
-    `annotations` are (artifact_type, start_ms, end_ms, confidence, channel).
+    `annotations` are records of TrainRequest.File.
     """
 
     id: UUID
     sha256: str
     duration_ms: int
     group: str
-    annotations: Sequence[tuple[str, int, int, float, int | None]]
+    annotations: bytes
 
 
 def _attempt(stored: Body) -> TrainingAttempt:
@@ -163,17 +163,7 @@ async def claim(
 async def manifest(connection: Connection, job: TrainingJob) -> list[ManifestFile]:
     """The files that were ready when the job was created; every attempt gets the same files."""
     rows = await connection.fetch(SQL["manifest"], job.id, job.config["artifact_types"])
-    columns = ("artifact_types", "start_ms", "end_ms", "confidences", "channels")
-    return [
-        ManifestFile(
-            row["id"],
-            row["sha256"],
-            row["duration_ms"],
-            row["group"],
-            list(zip(*(row[column] for column in columns), strict=True)),
-        )
-        for row in rows
-    ]
+    return [ManifestFile(**row) for row in rows]
 
 
 async def advance(

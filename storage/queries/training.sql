@@ -74,17 +74,18 @@ JOIN training_jobs j USING (id)
 WHERE q.id = ANY ($1::uuid[])
 
 -- name: manifest
--- The files that were ready when the job was created, each with its annotations of the types $2. Revisions commit in
--- their order, which timestamps do not: those are of the beginnings of transactions.
-SELECT a.id, a.sha256, a.duration_ms, a."group", m.artifact_types, m.start_ms, m.end_ms, m.confidences, m.channels
+-- The files that were ready when the job was created, each with its annotations of the types $2 in the records of
+-- TrainRequest.File. Revisions commit in their order, which timestamps do not: those are of the beginnings of
+-- transactions.
+SELECT a.id, a.sha256, a.duration_ms, a."group", m.annotations
 FROM training_jobs j
 JOIN audio_files a ON a.dataset_id = j.dataset_id AND a.revision <= j.audio_revision
 CROSS JOIN LATERAL (
-    SELECT coalesce(array_agg(n.artifact_type ORDER BY n.start_ms, n.id), '{}') AS artifact_types,
-           coalesce(array_agg(n.confidence ORDER BY n.start_ms, n.id), '{}') AS confidences,
-           coalesce(array_agg(n.start_ms ORDER BY n.start_ms, n.id), '{}') AS start_ms,
-           coalesce(array_agg(n.end_ms ORDER BY n.start_ms, n.id), '{}') AS end_ms,
-           coalesce(array_agg(n.channel ORDER BY n.start_ms, n.id), '{}') AS channels
+    SELECT coalesce(string_agg(
+        int2send((array_position($2::text[], n.artifact_type) - 1)::int2) || int8send(n.start_ms)
+            || int8send(n.end_ms) || float8send(n.confidence) || int2send(coalesce(n.channel, -1)::int2),
+        '' ORDER BY n.start_ms, n.id
+    ), '') AS annotations
     FROM annotations n
     WHERE n.audio_file_id = a.id AND n.annotation_set_id = j.annotation_set_id
         AND n.artifact_type = ANY ($2::text[])

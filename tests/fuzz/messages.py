@@ -12,7 +12,9 @@ from google.protobuf.message import Message
 from earmark.gateway.convert.quotas import LIMITS
 from earmark.gateway.field_rules import _field_rules
 from earmark.gateway.services import annotations, audio, datasets, models
+from earmark.trainer.job import Annotation
 from tests.fuzz.known import PUBLISHED_SET, SHORT_FILE, Known, kind_of
+from tests.records import records
 from tests.sounds import encoded, speech
 
 TYPES = ("glitch", "dropout")
@@ -154,6 +156,8 @@ class Maker:
         if field.cpp_type in FLOATING:
             return round(rng.uniform(*bounds(field, 0.0001, 0.5)), 4)
         if field.type == FieldDescriptor.TYPE_BYTES:
+            if field.name == "annotations" and rng.random() < 0.8:
+                return records([Annotation("", start, start + 300) for start in range(0, 2_000, 500)], [""])
             return sound() if rng.random() < 0.5 else rng.randbytes(rng.choice((0, 10, 3_000)))
         if field.type == FieldDescriptor.TYPE_STRING:
             return self._text(message, field)

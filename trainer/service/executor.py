@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from earmark.trainer.events import EpochCompleted, Event
-from earmark.trainer.job import TrainingJob
+from earmark.trainer.packed_job import PackedJob
 from earmark.trainer.service.changes import Changes
 from earmark.trainer.service.detection_job import DetectionJob, FileEvent, JobFile
 from earmark.trainer.workers.wire import Decoded, Failed, Featured
@@ -44,7 +44,7 @@ class TrainingClaim(Protocol):
     def hand_back_requested(self) -> asyncio.Event:
         """Set when the job is to end with its work kept."""
 
-    async def start(self, job: TrainingJob) -> None:
+    async def start(self, packed: PackedJob) -> None:
         """Begins the job. Raises StoppingError if its hand-back has been requested already."""
 
     async def next_event(self, seconds: float | None) -> Event | None:

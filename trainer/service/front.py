@@ -112,7 +112,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         ):
             accepted = pb.TrainResponse.Accepted(device=claim.device)
             await context.write(pb.TrainResponse(accepted=accepted))
-            files: list[pb.TrainRequest.File] = []
+            files: list[messages.SentFile] = []
             while (
                 request := await read_request(claim.hand_back_requested, requests, self._longest_wait)
             ) is not None:

@@ -1,6 +1,7 @@
 """Converts between the trainer's own values and the messages of earmark.internal.v1."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 
 from google.protobuf import any_pb2
@@ -12,7 +13,8 @@ from earmark.metrics_messages import to_metrics
 from earmark.trainer import events
 from earmark.trainer.failures import FailureKind, kind_of
 from earmark.trainer.features.version import FRONTEND_VERSION
-from earmark.trainer.job import Annotation, BaseModel, TrainingConfig, TrainingFile, TrainingJob
+from earmark.trainer.job import BaseModel, TrainingConfig, TrainingJob
+from earmark.trainer.packed_job import PackedFile, PackedJob
 from earmark.trainer.service.detection_job import (
     DetectionJob,
     FileCompleted,
@@ -69,6 +71,20 @@ ONNX_RATES = range(8_000, 48_001, 25)
 OPTIONAL_FIELDS = frozenset({"early_stopping_epochs"})
 
 
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """A file of a Train call, with all parts of its annotations."""
+
+    message: pb.TrainRequest.File
+    parts: list[bytes]
+
+    def packed(self) -> PackedFile:
+        file, records = self.message, b"".join(self.parts)
+        return PackedFile(
+            file.audio_file_id, file.sha256, file.features, file.duration_ms, records, file.group or None
+        )
+
+
 def to_status(error: CallError) -> status_pb2.Status:
     """Returns a status with an ErrorInfo and a Failure, and with a BadRequest if the error names a field."""
     kind = kind_of(error.reason)
@@ -86,17 +102,26 @@ def to_status(error: CallError) -> status_pb2.Status:
     return status_pb2.Status(code=code, message=str(error), details=packed)
 
 
-def from_job(job: pb.TrainRequest.Job, files: Iterable[pb.TrainRequest.File]) -> TrainingJob:
-    """Raises CallError if a value is missing that the gateway must fill in."""
-    return TrainingJob(
+def from_job(job: pb.TrainRequest.Job, files: Iterable[SentFile]) -> PackedJob:
+    """Raises CallError for a value that the gateway must fill in, and for a file without whole records."""
+    packed = tuple(file.packed() for file in files)
+    config = from_config(job.config)
+    for file in packed:
+        try:
+            file.check(len(config.artifact_types))
+        except ValueError as error:
+            message = f"audio file {file.audio_file_id} cannot be trained on: {error}"
+            raise CallError("INVALID_FIELD", message, "file") from error
+    alone = TrainingJob(
         job_id=job.training_job_id,
         attempt=job.attempt,
-        config=from_config(job.config),
-        files=tuple(map(_file, files)),
+        config=config,
+        files=(),
         prefix=job.prefix,
         resume_from=job.resume_from or None,
         base=from_base(job),
     )
+    return PackedJob(alone, packed)
 
 
 def from_base(job: pb.TrainRequest.Job) -> BaseModel | None:
@@ -136,22 +161,6 @@ def from_config(config: training_config_pb2.TrainingConfig) -> TrainingConfig:
             config.early_stopping_epochs if config.HasField("early_stopping_epochs") else None
         ),
     )
-
-
-def _file(file: pb.TrainRequest.File) -> TrainingFile:
-    return TrainingFile(
-        audio_file_id=file.audio_file_id,
-        sha256=file.sha256,
-        features=file.features,
-        duration_ms=file.duration_ms,
-        annotations=tuple(map(_annotation, file.annotations)),
-        group=file.group or None,
-    )
-
-
-def _annotation(sent: pb.TrainRequest.Annotation) -> Annotation:
-    channel = sent.channel if sent.HasField("channel") else None
-    return Annotation(sent.artifact_type, sent.start_ms, sent.end_ms, sent.confidence, channel)
 
 
 def onnx_rate(request: pb.ExportModelRequest) -> int | None:
@@ -353,14 +362,14 @@ def check_keys_of_audio(request: pb.ProcessAudioRequest) -> None:
     check_written(features=request.features, **({"audio": request.audio} if request.audio else {}))
 
 
-def add_to(files: list[pb.TrainRequest.File], request: pb.TrainRequest) -> None:
+def add_to(files: list[SentFile], request: pb.TrainRequest) -> None:
     """Adds what a later message of a Train call has. Raises CallError for any other message."""
     match request.WhichOneof("content"):
         case "file":
             check_read(features=request.file.features)
-            files.append(request.file)
+            files.append(SentFile(request.file, [request.file.annotations]))
         case "more_annotations" if files:
-            files[-1].annotations.extend(request.more_annotations.annotations)
+            files[-1].parts.append(request.more_annotations.annotations)
         case _:
             raise CallError(
                 "INVALID_FIELD",

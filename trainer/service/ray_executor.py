@@ -13,7 +13,7 @@ import structlog
 
 from earmark.configuration import SettingsError
 from earmark.trainer.events import EpochCompleted, Event
-from earmark.trainer.job import TrainingJob
+from earmark.trainer.packed_job import PackedJob
 from earmark.trainer.service.changes import Changes
 from earmark.trainer.service.detection_job import (
     DetectionJob,
@@ -194,11 +194,11 @@ class RayClaim:
     def device(self) -> str:
         return self._node.report.device if self._node.report else ""
 
-    async def start(self, job: TrainingJob) -> None:
+    async def start(self, packed: PackedJob) -> None:
         if self.hand_back_requested.is_set():
             raise StoppingError
-        log.info("a job is given to a node", job=job.job_id, attempt=job.attempt, node=self._node.name)
-        self._events = self._node.stream("train", job)
+        log.info("a job is given to a node", job=self.job_id, attempt=self.attempt, node=self._node.name)
+        self._events = self._node.stream("train", packed)
 
     async def next_event(self, seconds: float | None) -> Event | None:
         assert self._events is not None  # it was started

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from earmark.trainer.events import Completed, Event
 from earmark.trainer.features.version import FRONTEND_VERSION
-from earmark.trainer.job import TrainingJob
 from earmark.trainer.logs import configure_logging
+from earmark.trainer.packed_job import PackedJob
 from earmark.trainer.service.call_failures import failure_of
 from earmark.trainer.service.detection_job import DetectionJob, FileEvent, JobFile, Quiet
 from earmark.trainer.service.device import check_device
@@ -108,12 +108,12 @@ class RayNode:
                 last = report
             await changed.wait()
 
-    async def train(self, job: TrainingJob) -> AsyncGenerator[Event | CallFailure]:
+    async def train(self, packed: PackedJob) -> AsyncGenerator[Event | CallFailure]:
         """Runs one attempt. Yields its events."""
 
         async def events(local: LocalExecutor) -> AsyncGenerator[Event]:
-            with local.claim_training(job.job_id, job.attempt) as claim:
-                await claim.start(job)
+            with local.claim_training(packed.job.job_id, packed.job.attempt) as claim:
+                await claim.start(packed)
                 event = None
                 while not isinstance(event, Completed):
                     event = await claim.next_event(None)

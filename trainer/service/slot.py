@@ -6,7 +6,8 @@ from typing import Self
 import structlog
 
 from earmark.trainer.events import Completed, EpochCompleted, Event
-from earmark.trainer.job import Stop, TrainingJob
+from earmark.trainer.job import Stop
+from earmark.trainer.packed_job import PackedJob
 from earmark.trainer.service.changes import Changes
 from earmark.trainer.service.errors import CallError, StoppingError
 from earmark.trainer.service.processes import Child, ProcessLostError
@@ -136,13 +137,13 @@ class SlotClaim:
     def __exit__(self, *_error: object) -> None:
         self._slot.release(self)
 
-    async def start(self, job: TrainingJob) -> None:
+    async def start(self, packed: PackedJob) -> None:
         """Sends the job to the process. Raises StoppingError if its hand-back has been requested already."""
         async with self._send_lock:
             if self.hand_back_requested.is_set():
                 raise StoppingError
             self.running = True
-            await self._child.send(job)
+            await self._child.send(packed)
 
     async def hand_back(self) -> None:
         """Ends the job and returns when the slot is free.

@@ -13,6 +13,7 @@ from earmark.trainer.job import NetworkSize, ShouldStop, Stop, TrainingJob
 from earmark.trainer.learning.loop import train
 from earmark.trainer.learning.precompile import precompile
 from earmark.trainer.logs import configure_logging
+from earmark.trainer.packed_job import PackedJob
 from earmark.trainer.workers.device import device_failure, error_summary, warm_up
 from earmark.trainer.workers.wire import Failed, Ready, StopJob, Stopped, WorkerSettings
 
@@ -20,7 +21,7 @@ log = structlog.get_logger()
 
 
 def serve(connection: Connection, settings: WorkerSettings) -> None:
-    """Sends Ready, then answers each TrainingJob with its events.
+    """Sends Ready, then answers each PackedJob with its events.
 
     The last message of a job is Completed, Failed or Stopped. Raises EOFError when the front has closed its
     end, and SystemExit after a failure of the device.
@@ -36,9 +37,9 @@ def serve(connection: Connection, settings: WorkerSettings) -> None:
         match connection.recv():
             case StopJob():  # it arrived after its job had ended
                 continue
-            case job:
-                should_stop = stop_requests(job, connection)
-                for message in run_job(job, objects, should_stop, settings.network):
+            case PackedJob() as packed:
+                should_stop = stop_requests(packed.job, connection)
+                for message in run_job(packed, objects, should_stop, settings.network):
                     connection.send(message)
                     if isinstance(message, Failed) and message.ends_process:
                         sys.exit(f"this process ends: {message.message}")
@@ -67,13 +68,14 @@ def stop_requests(job: TrainingJob, connection: Connection) -> ShouldStop:
 
 
 def run_job(
-    job: TrainingJob, objects: ObjectStore, should_stop: ShouldStop, network: NetworkSize
+    packed: PackedJob, objects: ObjectStore, should_stop: ShouldStop, network: NetworkSize
 ) -> Iterator[Event | Failed | Stopped]:
     """Runs one job and yields its events; the last is Completed, Failed or Stopped."""
+    job = packed.job
     job_log = log.bind(training_job_id=job.job_id, attempt=job.attempt)
-    job_log.info("training starts", files=len(job.files), resume_from=job.resume_from)
+    job_log.info("training starts", files=len(packed.files), resume_from=job.resume_from)
     try:
-        yield from train(job, objects.identified(), should_stop, network)
+        yield from train(packed.unpacked(), objects.identified(), should_stop, network)
         job_log.info("training is complete")
     except TrainingStoppedError:
         job_log.info("training was stopped")

@@ -10,6 +10,7 @@ import pytest
 
 from earmark.storage.database import Database
 from earmark.storage.objects import ObjectStore
+from earmark.trainer.job import Annotation
 from earmark.v1 import model_service_pb2
 from earmark.v1 import training_service_pb2 as pb
 from earmark.v1.error_reason_pb2 import ErrorReason
@@ -18,6 +19,7 @@ from earmark.v1.training_service_pb2_grpc import TrainingServiceStub
 from tests.gateway import rows
 from tests.gateway import scripted_trainer as script
 from tests.gateway.jobs import S, build_one, create, gateway, job_now, summaries, until, watched
+from tests.records import records
 
 
 async def test_a_job_completes_with_one_model(database_url, tmp_path) -> None:
@@ -67,9 +69,7 @@ async def test_the_trainer_is_sent_the_whole_job(database_url, tmp_path) -> None
         assert file.features == f"default/audio/{file.audio_file_id}/features"
         assert file.duration_ms == 2 * rows.MINUTE_MS
         # Only annotations of the job's type; the file has another.
-        [annotation] = file.annotations
-        assert (annotation.artifact_type, annotation.start_ms, annotation.end_ms) == ("glitch", 100, 300)
-        assert (annotation.confidence, annotation.HasField("channel"), annotation.channel) == (0.75, True, 0)
+        assert file.annotations == records([Annotation("glitch", 100, 300, 0.75, 0)], ["glitch"])
     groups = {UUID(file.audio_file_id): file.group for file in sent.files}
     assert [groups[file_id] for file_id in built.audio_file_ids] == ["Ana", "Ana", ""]
 

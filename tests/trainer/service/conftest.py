@@ -1,6 +1,7 @@
 import pytest
 
 from earmark.internal.v1 import trainer_service_pb2 as pb
+from tests.records import records
 from tests.sounds import bursts, encoded
 from tests.trainer.process import running
 
@@ -38,7 +39,7 @@ def files(trainer):
             sha256=f"{number:064x}",
             features=f"default/audio/{name}/features",
             duration_ms=16_000,
-            annotations=annotations,
+            annotations=records(annotations, ["static"]),
         )
         manifest.append(pb.TrainRequest(file=file))
     return manifest

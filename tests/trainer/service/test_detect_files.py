@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.scores import DetectionConfig, Scores
 from earmark.trainer.model import LearnedType
+from earmark.trainer.packed_job import RECORD
 from earmark.trainer.service import file_detection, runtime
 from earmark.trainer.service.audio_pool import AudioPool
 from earmark.trainer.workers.decoding import LONG_SAMPLES
@@ -79,7 +80,7 @@ def test_every_file_is_answered_with_scores_that_give_what_detect_finds(trainer,
             (d.detection.start_ms, d.detection.end_ms, d.detection.confidence) for d in detections
         ]
     of_stored = answered[files[0].file.audio_file_id]
-    assert of_stored[-1].detection_count == len(files[0].file.annotations)
+    assert of_stored[-1].detection_count == len(files[0].file.annotations) // RECORD.itemsize
     assert of_stored[-1].duration_ms == scores_of(of_stored).duration_ms == 16_000
 
 

@@ -19,6 +19,7 @@ from earmark.trainer.service.ray_cluster import Place, places_on
 from earmark.trainer.service.ray_node import Report, settings_of_node
 from earmark.trainer.settings import TrainerSettings
 from earmark.v1 import training_service_pb2
+from tests.records import records
 from tests.sounds import bursts, encoded
 from tests.trainer.process import (
     JOB_ID,
@@ -61,7 +62,8 @@ def processed(trainer: Trainer) -> list[pb.TrainRequest]:
         key = f"default/audio/{name}/features"
         assert trainer.objects.get(key)
         file = {"audio_file_id": name, "sha256": f"{number:064x}", "features": key, "duration_ms": 16_000}
-        manifest.append(pb.TrainRequest(file={**file, "annotations": annotations}))
+        file["annotations"] = records(annotations, ["static"])
+        manifest.append(pb.TrainRequest(file=file))
     return manifest
 
 

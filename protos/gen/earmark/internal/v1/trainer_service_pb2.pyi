@@ -73,19 +73,6 @@ class TrainRequest(_message.Message):
         base_model_config: str
         base_sha256: str
         def __init__(self, training_job_id: _Optional[str] = ..., attempt: _Optional[int] = ..., config: _Optional[_Union[_training_config_pb2.TrainingConfig, _Mapping]] = ..., prefix: _Optional[str] = ..., resume_from: _Optional[str] = ..., base_weights: _Optional[str] = ..., base_model_config: _Optional[str] = ..., base_sha256: _Optional[str] = ...) -> None: ...
-    class Annotation(_message.Message):
-        __slots__ = ("artifact_type", "start_ms", "end_ms", "confidence", "channel")
-        ARTIFACT_TYPE_FIELD_NUMBER: _ClassVar[int]
-        START_MS_FIELD_NUMBER: _ClassVar[int]
-        END_MS_FIELD_NUMBER: _ClassVar[int]
-        CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
-        CHANNEL_FIELD_NUMBER: _ClassVar[int]
-        artifact_type: str
-        start_ms: int
-        end_ms: int
-        confidence: float
-        channel: int
-        def __init__(self, artifact_type: _Optional[str] = ..., start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ..., confidence: _Optional[float] = ..., channel: _Optional[int] = ...) -> None: ...
     class File(_message.Message):
         __slots__ = ("audio_file_id", "sha256", "features", "duration_ms", "annotations", "group")
         AUDIO_FILE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -98,14 +85,14 @@ class TrainRequest(_message.Message):
         sha256: str
         features: str
         duration_ms: int
-        annotations: _containers.RepeatedCompositeFieldContainer[TrainRequest.Annotation]
+        annotations: bytes
         group: str
-        def __init__(self, audio_file_id: _Optional[str] = ..., sha256: _Optional[str] = ..., features: _Optional[str] = ..., duration_ms: _Optional[int] = ..., annotations: _Optional[_Iterable[_Union[TrainRequest.Annotation, _Mapping]]] = ..., group: _Optional[str] = ...) -> None: ...
+        def __init__(self, audio_file_id: _Optional[str] = ..., sha256: _Optional[str] = ..., features: _Optional[str] = ..., duration_ms: _Optional[int] = ..., annotations: _Optional[bytes] = ..., group: _Optional[str] = ...) -> None: ...
     class MoreAnnotations(_message.Message):
         __slots__ = ("annotations",)
         ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
-        annotations: _containers.RepeatedCompositeFieldContainer[TrainRequest.Annotation]
-        def __init__(self, annotations: _Optional[_Iterable[_Union[TrainRequest.Annotation, _Mapping]]] = ...) -> None: ...
+        annotations: bytes
+        def __init__(self, annotations: _Optional[bytes] = ...) -> None: ...
     JOB_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
     MORE_ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
