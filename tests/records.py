@@ -1,7 +1,6 @@
 """Annotations in the records in which a trainer gets them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple
 
 import numpy as np
 
@@ -13,6 +12,6 @@ def records(annotations: Iterable[Annotation], types: Sequence[str]) -> bytes:
     """The records of annotations of these types."""
     rows = [
         (types.index(kind), *between, -1 if channel is None else channel)
-        for kind, *between, channel in map(astuple, annotations)
+        for kind, *between, channel in annotations
     ]
     return np.array(rows, RECORD).tobytes()

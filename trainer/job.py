@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from operator import attrgetter
-from typing import Literal
+from typing import Literal, NamedTuple
 
 NetworkSize = Literal["standard", "tiny"]  # the size of a new network
 
@@ -37,12 +37,11 @@ class TrainingConfig:
     early_stopping_epochs: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Annotation:
+class Annotation(NamedTuple):
     """One artifact, in milliseconds from the start of its file.
 
     `confidence` (0-1) is how sure the annotator is that it is one. `channel` counts from 0; without one, the
-    artifact is in at least one of the file's channels.
+    artifact is in at least one of the file's channels. A tuple, because a job may have millions.
     """
 
     artifact_type: str

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float16
@@ -17,8 +18,7 @@ from earmark.trainer.job import Annotation, TrainingFile
 CERTAIN = 255  # the label of an event that the annotator is sure of
 
 
-@dataclass(frozen=True, slots=True)
-class RegionEvent:
+class RegionEvent(NamedTuple):
     """An annotated artifact. `onset_ms` and `offset_ms` are relative to the start of its region.
 
     `confidence` (0-1) is the annotator's. `channel` is None if the annotation does not name one.

@@ -7,7 +7,7 @@ or output.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float16, Float32
@@ -82,7 +82,7 @@ def events_of_track(
     """The events of a region that count as examples in this track, with their labels there."""
     channels = features.channels[track]
     return [
-        replace(event, confidence=event.confidence * float(shares[number][track]))
+        event._replace(confidence=event.confidence * float(shares[number][track]))
         if number in shares
         else event
         for number, event in enumerate(region.events)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 
 import jax
 import safetensors.numpy
@@ -104,7 +104,7 @@ def fingerprint(job: TrainingJob, *shapes: object) -> str:
             file.sha256,
             file.features,
             file.group or "",
-            list(map(astuple, file.annotations)),
+            list(map(tuple, file.annotations)),
         )
         for file in job.files
     )

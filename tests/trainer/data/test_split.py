@@ -277,7 +277,7 @@ def test_identical_annotations_count_once_with_the_highest_confidence():
 def test_unlikely_events_are_no_examples_of_a_type():
     def rare(name, confidence):
         one = file(name, "common", "rare")
-        return replace(one, annotations=tuple(replace(a, confidence=confidence) for a in one.annotations))
+        return replace(one, annotations=tuple(a._replace(confidence=confidence) for a in one.annotations))
 
     files = [rare(f"{n:02}", 0.3 if n else 0.5) for n in range(8)]
     sides = split(files, ("rare",), 0.25, GAP, 0)

@@ -31,7 +31,7 @@ def job_of(objects, *, named):
     files = []
     for number in range(FILES):
         audio, broken, annotations = call(number)
-        marked = [replace(one, channel=broken) for one in annotations] if named else annotations
+        marked = [one._replace(channel=broken) for one in annotations] if named else annotations
         files.append(stored_file(objects, f"call-{number}", audio, marked))
     settings = config(epochs=6, learning_rate=0.003)
     return TrainingJob("job", 1, settings, tuple(files), f"out-{named}")
