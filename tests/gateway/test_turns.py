@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from grpc import StatusCode
 
 from earmark.gateway import interceptors, turns
 from earmark.gateway.turns import Turn, Turns
@@ -10,6 +11,8 @@ from earmark.v1.detection_service_pb2_grpc import DetectionServiceStub
 from earmark.v1.model_service_pb2 import ListModelsRequest
 from earmark.v1.model_service_pb2_grpc import ModelServiceStub
 from tests.gateway.two_tenants import OTHER, OWN, bearer, installed
+
+FLOOD = 400
 
 
 class Calls:
@@ -30,6 +33,12 @@ class Calls:
             self.begun.append(key)
             self.changed.set()
             await self.end.wait()
+
+    async def until(self, count: int) -> None:
+        """Returns when so many have begun."""
+        while len(self.begun) < count:
+            self.changed.clear()
+            await self.changed.wait()
 
     async def begin(self, *keys: str) -> list[asyncio.Task[None]]:
         tasks = [asyncio.create_task(self._work(key)) for key in keys]
@@ -60,9 +69,7 @@ async def test_a_call_that_is_cancelled_gives_its_turn_to_the_next(calls) -> Non
     assert calls.begun == ["other", "flood", "flood"]
     tasks[3].cancel()  # it waits
     tasks[1].cancel()  # it is worked on
-    while len(calls.begun) < 4:
-        calls.changed.clear()
-        await calls.changed.wait()
+    await calls.until(4)
     calls.end.set()
     await asyncio.wait(tasks)
     assert calls.begun == ["other", "flood", "flood", "flood"]
@@ -84,9 +91,7 @@ async def test_a_call_that_takes_long_makes_no_other_wait() -> None:
     calls = Calls(Turns(at_once=1), long_seconds=0.01)
     tasks = await calls.begin("other", "flood", "flood")
     assert calls.begun == ["other", "flood"]
-    while len(calls.begun) < 3:
-        calls.changed.clear()
-        await calls.changed.wait()
+    await calls.until(3)
     calls.end.set()
     await asyncio.gather(*tasks)
 
@@ -102,7 +107,7 @@ async def test_a_stream_that_has_replied_makes_no_other_wait(calls) -> None:
     tasks = await calls.begin("other", *["flood"] * 4)
     calls.turns[1].leave()
     calls.turns[1].leave()
-    await asyncio.sleep(0)
+    await calls.until(4)
     assert calls.begun == ["other", "flood", "flood", "flood"]
     calls.end.set()
     await asyncio.gather(*tasks)
@@ -125,3 +130,18 @@ async def test_streams_take_the_turn_of_their_opening(database_url, tmp_path, mo
         await asyncio.gather(*opening)
         for stream in flood:
             stream.cancel()
+
+
+async def test_a_call_is_answered_before_most_of_a_flood_that_arrived_before_it(
+    database_url, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(turns, "PRESENT_SECONDS", 1e9)
+    async with installed(database_url, tmp_path) as here:
+        models, request = ModelServiceStub(here.gateway.channel), ListModelsRequest()
+        await models.ListModels(request, metadata=bearer(here.keys[OWN]))
+        flood = [models.ListModels(request, metadata=bearer(here.keys[OTHER])) for _ in range(FLOOD)]
+        answered = [asyncio.create_task(call.code()) for call in flood]
+        await asyncio.wait(answered, return_when=asyncio.FIRST_COMPLETED)
+        await models.ListModels(request, metadata=bearer(here.keys[OWN]))
+        assert sum(task.done() for task in answered) < FLOOD / 2
+        assert set(await asyncio.gather(*answered)) == {StatusCode.OK}
