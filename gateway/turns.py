@@ -4,8 +4,8 @@ The event loop works on all calls that have begun in turn. What a tenant sends b
 it begins, and then costs nothing. A tenant that is alone has no share: the loop works best on many calls.
 
 gRPC takes in calls in the order of their arrival, one in one or two passes of the loop. If the loop worked on
-a flood as fast as it takes it in, most of the flood would wait there, and all other calls behind it. So a call
-that has waited for its turn begins when the loop has taken in what has arrived meanwhile.
+a flood as fast as it takes it in, most of it would wait there, and all other calls behind it. So a call that
+has waited for its turn begins when the loop has taken in what has arrived meanwhile.
 """
 
 import asyncio
