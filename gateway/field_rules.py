@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from protovalidate import Violation
 
 from earmark.gateway.errors import FieldViolation, InvalidArgumentError
-from earmark.gateway.waits import Turns
+from earmark.gateway.pieces import Pieces
 from earmark.reflection import contract_pool
 
 # protovalidate checks a message in one call, and no other code runs meanwhile: so many elements or bytes take
@@ -35,10 +35,10 @@ async def check(request: Message) -> None:
         if violations := [_to_field_violation(v, 0) for v in protovalidate.collect_violations(request)]:
             raise InvalidArgumentError(violations)
         return
-    violations, turns = list(_too_long(request)), Turns()
+    violations, pieces = list(_too_long(request)), Pieces()
     if not violations:
         for part, first in _parts(request):
-            await turns.next()
+            await pieces.next()
             violations += [_to_field_violation(v, first) for v in protovalidate.collect_violations(part)]
             if len(violations) >= MOST_VIOLATIONS:
                 break

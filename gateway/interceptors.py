@@ -24,6 +24,7 @@ from earmark.gateway.guard import StandardServices, check_scope, is_read, scopes
 from earmark.gateway.keys import Keys
 from earmark.gateway.loop_watch import LoopWatch
 from earmark.gateway.observed import ObservedRpc, Observer
+from earmark.gateway.pieces import pause
 from earmark.gateway.quotas import Quotas
 from earmark.gateway.shares import MESSAGE_BYTES as MESSAGE_BYTES_IN_WORK
 from earmark.gateway.shares import Shares, kind_of_stream
@@ -331,9 +332,9 @@ class _Method:
     async def _large_message(self, message: bytes, call: AuditedCall) -> Message:
         """Others run before and after it is decoded, which takes up to 15 ms."""
         await wire.check(message, _input_of(self._name))
-        await asyncio.sleep(0)
+        await pause()
         decoded: Message = self._inner.request_deserializer(message)
-        await asyncio.sleep(0)
+        await pause()
         call.asks(decoded)
         await check(decoded)
         return decoded

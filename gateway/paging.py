@@ -13,7 +13,7 @@ from uuid import UUID
 from google.protobuf.message import Message
 
 from earmark.gateway.errors import FieldViolation, InvalidArgumentError
-from earmark.gateway.waits import Turns
+from earmark.gateway.pieces import Pieces
 
 DEFAULT_SIZE = 50
 MAX_SIZE = 1000
@@ -84,7 +84,7 @@ class PageRequest(Generic[Position]):
         few are read in vain. `message` converts a row; `position` is its position in the list's order.
         """
         messages: list[M] = []
-        after, room, count, turns = self.after, PAGE_BYTES, FIRST_ROWS, Turns()
+        after, room, count, pieces = self.after, PAGE_BYTES, FIRST_ROWS, Pieces()
         while True:
             count = min(count, self.size - len(messages))
             # One more row shows whether another page follows.
@@ -96,7 +96,7 @@ class PageRequest(Generic[Position]):
                     return Page(messages, self._token(after))
                 messages.append(converted)
                 after = position(row)
-                await turns.next()
+                await pieces.next()
             if len(rows) <= count:
                 return Page(messages, "")
             if len(messages) == self.size:

@@ -1,11 +1,7 @@
-"""Waiting for an event for a limited time, and for other tasks."""
+"""Waiting for an event for a limited time."""
 
 import asyncio
-import time
 from contextlib import suppress
-
-# Work that takes longer lets other tasks run in between.
-TURN_SECONDS = 0.005
 
 
 async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:
@@ -17,16 +13,3 @@ async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:
         async with asyncio.timeout(seconds):
             await event.wait()
     return event.is_set()
-
-
-class Turns:
-    """For long work on the event loop: lets other tasks run whenever it has run for TURN_SECONDS."""
-
-    def __init__(self) -> None:
-        self._began = time.perf_counter()
-
-    async def next(self) -> None:
-        """Call it between pieces of the work."""
-        if time.perf_counter() - self._began > TURN_SECONDS:
-            await asyncio.sleep(0)
-            self._began = time.perf_counter()
