@@ -16,6 +16,7 @@ import safetensors.numpy
 from jaxtyping import Float32
 
 from earmark.storage.objects import ObjectStore
+from earmark.trainer.features.frontend import FEATURES
 from earmark.trainer.features.version import FRONTEND_VERSION
 from earmark.trainer.job import TrainingConfig
 from earmark.trainer.network import Architecture, Weights, default_dtype, initial_parameters
@@ -148,6 +149,14 @@ def load_model(objects: ObjectStore, weights_key: str, config_key: str, sha256: 
     files = read_files(objects, weights_key, config_key, sha256)
     with _readable(config_key):
         return _model(json.loads(files.config), safetensors.numpy.load(files.weights))
+
+
+def empty_model(architecture: Architecture) -> Model:
+    """A model that has learnt nothing, for code that is compiled before there is one."""
+    shapes = jax.eval_shape(lambda: initial_parameters(architecture, 0))
+    weights = jax.device_put(jax.tree.map(lambda shape: np.zeros(shape.shape, shape.dtype), shapes))
+    zeros, ones = np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32)
+    return Model(architecture, (LearnedType("any"),), weights, zeros, ones)
 
 
 @contextmanager

@@ -146,7 +146,7 @@ class TrainerSettings(BaseSettings):
     )
     precompile: bool = Field(
         default=True,
-        description="Compile the training of the default configuration at start, before a job needs it.",
+        description="Compile the training of the default configuration, and detection, before the first.",
     )
     network: NetworkSize = Field(
         "standard",

@@ -1,5 +1,6 @@
 """Compiles training and evaluation when the trainer starts, and shows that both run."""
 
+from dataclasses import replace
 from typing import TypeAlias
 
 import jax
@@ -23,7 +24,7 @@ from earmark.trainer.learning.step import (
     run_steps,
     start_of_epoch,
 )
-from earmark.trainer.model import LearnedType, Model
+from earmark.trainer.model import empty_model
 from earmark.trainer.network import Architecture, initial_parameters, new_architecture
 from earmark.trainer.scoring.detection import frame_scores
 
@@ -52,8 +53,7 @@ def precompile(network: NetworkSize = "standard") -> None:
     """
     architecture, devices = new_architecture(len(DEFAULT.artifact_types), network), all_devices()
     state, _ = run_steps(*step_on_silence(DEFAULT, architecture, devices))
-    zeros, ones = np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32)
-    model = Model(architecture, (LearnedType("any"),), state.average, zeros, ones)
+    model = replace(empty_model(architecture), parameters=state.average)
     frame_scores(model, [np.zeros((20_000, FEATURES), np.float16)], devices)
 
 

@@ -51,6 +51,12 @@ def scores_of_files(
         yield Scores(np.stack(tracks), features.channels, tuple(features.begins), duration_ms)
 
 
+def prepare(model: Model) -> None:
+    """Compiles what recordings of any length need, for all models of this architecture."""
+    for tiles in BATCHES:
+        raw_scores(model, [np.zeros((1, FEATURES), np.float16)] * tiles)
+
+
 def frame_scores(
     model: Model, tracks: Sequence[Float16[np.ndarray, "_ features"]], devices: Devices = ONE_DEVICE
 ) -> list[Float32[np.ndarray, "_ types"]]:

@@ -18,7 +18,9 @@ from earmark.storage.objects import ObjectStore
 from earmark.trainer.export.native import archive
 from earmark.trainer.features.stored import unpack_features
 from earmark.trainer.logs import configure_logging
-from earmark.trainer.scoring.detection import detect
+from earmark.trainer.model import Model, empty_model
+from earmark.trainer.network import new_architecture
+from earmark.trainer.scoring import detection
 from earmark.trainer.workers.answers import ModelCache, failed
 from earmark.trainer.workers.device import warm_up
 from earmark.trainer.workers.file_scorer import FileScorer
@@ -46,12 +48,14 @@ Answer = TypeVar("Answer")
 def serve(connection: Connection, settings: WorkerSettings) -> None:
     """Sends Ready, then answers each request; see _Lanes.
 
+    Before the first, it compiles what new models need: otherwise the first recording would wait for that.
     Raises EOFError when the front has closed its end, and SystemExit after a failure of the device.
     """
     configure_logging(settings.log_level)
     models = ModelCache(ObjectStore.open(settings.object_store_url))
     connection.send(Ready(warm_up()))
-    lanes = _Lanes(connection, models)
+    new = empty_model(new_architecture(1, settings.network)) if settings.precompile else None
+    lanes = _Lanes(connection, models, new)
     for work in (lanes.read, lanes.start_streams, lanes.judge_streams, lanes.score_files, lanes.export):
         threading.Thread(target=work, daemon=True).start()
     lanes.answer()
@@ -60,7 +64,9 @@ def serve(connection: Connection, settings: WorkerSettings) -> None:
 class _Lanes:
     """What waits to be answered, for each kind of work that must not wait for the others."""
 
-    def __init__(self, connection: Connection, models: ModelCache) -> None:
+    def __init__(self, connection: Connection, models: ModelCache, new: Model | None) -> None:
+        """`new`: a model of the architecture to compile for, if any."""
+        self._new = new
         self._connection = connection
         self._models = models
         self._sending = threading.Lock()
@@ -93,6 +99,7 @@ class _Lanes:
 
     def answer(self) -> None:
         """Answers what is about one recording or a model. Raises what ends the process."""
+        self._prepare(detection.prepare)
         while True:
             request = self._requests.get()
             if isinstance(request, BaseException):
@@ -111,6 +118,7 @@ class _Lanes:
 
     def start_streams(self) -> None:
         """Opens streams."""
+        self._prepare(self._streams.prepare)
         while True:
             request = self._starts.get()
             self._reply(request.number, answer_start(request, self._streams, self._models))
@@ -127,6 +135,10 @@ class _Lanes:
                     self._reply(part.number, outcome)
                 elif part.number in outcome:
                     self._reply(part.number, outcome[part.number])
+
+    def _prepare(self, work: Callable[[Model], None]) -> None:
+        if (new := self._new) is not None:
+            outcome_of(lambda: work(new), "compiling for new models")
 
     def _reply(self, number: int, outcome: Outcome) -> None:
         with self._sending:
@@ -186,8 +198,8 @@ def detected_artifacts(request: DetectionRequest, models: ModelCache) -> tuple[D
     model = models.get(request.weights, request.model_config, request.sha256)
     features = unpack_features(request.features.read_bytes())
     return tuple(
-        DetectedArtifact(*astuple(detection))
-        for detection in detect(model, features, request.duration_ms, DetectionConfig(**request.config))
+        DetectedArtifact(*astuple(found))
+        for found in detection.detect(model, features, request.duration_ms, DetectionConfig(**request.config))
     )
 
 

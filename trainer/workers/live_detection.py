@@ -39,11 +39,15 @@ class LiveStreams:
         self._open: dict[int, _Open] = {}
         self._prepared: set[Architecture] = set()
 
-    def start(self, request: LiveStart, model: Model) -> LiveProgress:
-        """Opens a stream. It compiles what the model needs, so no thread that others wait for may call it."""
+    def prepare(self, model: Model) -> None:
+        """Compiles what streams of such models need. No thread that others wait for may call it."""
         if model.architecture not in self._prepared:
             prepare(model)
             self._prepared.add(model.architecture)
+
+    def start(self, request: LiveStart, model: Model) -> LiveProgress:
+        """Opens a stream, for which it may have to compile: see prepare."""
+        self.prepare(model)
         stream = LiveStream(model, DetectionConfig(**request.config), request.begun)
         self._open[request.number] = _Open(stream, len(request.begun))
         return _progress(stream, [])

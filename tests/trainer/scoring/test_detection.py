@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 from earmark.scores import FRAME_MS, DetectionConfig, Findings, detections, merged, rounded, runs
 from earmark.trainer.features.frontend import FEATURES
 from earmark.trainer.features.stored import FileFeatures
-from earmark.trainer.model import LearnedType, Model
+from earmark.trainer.model import LearnedType, Model, empty_model
 from earmark.trainer.network import Architecture, initial_parameters, logits
+from earmark.trainer.scoring import live
 from earmark.trainer.scoring.detection import (
     TILE,
     cleaned,
     detect,
     frame_scores,
+    prepare,
     raw_scores,
     shifted,
     tile_scores,
@@ -349,3 +351,20 @@ def test_an_offset_moves_only_the_logits_of_its_type(model, audio):
     np.testing.assert_array_equal(after[:, [0, 2]], before[:, [0, 2]])
     odds = [scores[:, 1] / (1 - scores[:, 1]) for scores in (before, after)]
     np.testing.assert_allclose(odds[1] / odds[0], np.exp(2), rtol=1e-3)
+
+
+def test_what_is_compiled_before_there_is_a_model_serves_all_models_of_its_architecture():
+    architecture = Architecture(8, width=8)  # no other test has compiled for it
+    prepare(empty_model(architecture))
+    live.prepare(empty_model(architecture))
+    compiled = tile_scores._cache_size()
+    zeros, ones = np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32)
+    weights = jax.device_put(initial_parameters(architecture, 1))
+    model = Model(architecture, (LearnedType("a"), LearnedType("b")), weights, zeros, ones)
+    for frames in (1, TILE, 20 * TILE):
+        track = np.ones((frames, FEATURES), np.float16)
+        frame_scores(model, [track])
+        stream = live.LiveStream(model, DetectionConfig(), [False])
+        stream.push(track[:, None], np.ones((frames, 1), bool))
+        live.advance([stream])
+    assert tile_scores._cache_size() == compiled
