@@ -9,7 +9,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from asyncio.subprocess import DEVNULL, STDOUT, Process
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +26,7 @@ SOCKET_PORT = 5432  # only part of the socket's file name
 SOCKET_NAME = f".s.PGSQL.{SOCKET_PORT}"
 _LONGEST_SOCKET_PATH = 103  # bytes: sun_path is 108 on Linux and 104 on macOS, with the final zero
 _UNFINISHED_PREFIX = "data.unfinished."
+NAMESPACE_ATTEMPTS = 3
 USE_ANOTHER_SERVER = "EARMARK_DATABASE_URL can name another PostgreSQL server instead."
 
 
@@ -45,12 +46,14 @@ class Cluster:
     socket_folder: Path
     binaries: Path
     identity: str  # OWN, NAMESPACE or "UID:GID": see launcher
+    refusal: str = ""  # of a user namespace
 
     @classmethod
     async def open(cls, folder: Path, *, sync: bool) -> Self:
         """Creates the cluster on first use, synced to disk if `sync`. Raises EmbeddedPostgresError."""
         binaries = _binaries()
-        cluster = cls(folder, socket_folder(folder), binaries, await _choose_identity(folder, binaries))
+        identity, refusal = await _choose_identity(folder, binaries)
+        cluster = cls(folder, socket_folder(folder), binaries, identity, refusal)
         await asyncio.to_thread(cluster._prepare_folders)
         if await asyncio.to_thread(cluster._version) is None:
             await cluster._initialize(sync=sync)
@@ -91,10 +94,11 @@ class Cluster:
         """An error to raise. Its message starts with `what` and ends with the server's last log lines."""
         reason = f"{what}."
         if self.identity not in (OWN, NAMESPACE):
+            namespace = f" and this machine refuses a user namespace ({self.refusal})" if self.refusal else ""
             reason += (
-                f" PostgreSQL refuses to run as root, so it runs as user {self.identity}, who must be able to"
-                f" reach {self.folder} and {self.binaries}: make them reachable, or run Earmark as another"
-                " user."
+                f" PostgreSQL refuses to run as root{namespace}, so it runs as user {self.identity}, who must"
+                f" be able to reach {self.folder} and {self.binaries}: make them reachable, or run Earmark as"
+                " another user."
             )
         return EmbeddedPostgresError(
             f"{reason} {USE_ANOTHER_SERVER} The end of {self.log_file}:\n{self.log_tail()}"
@@ -184,20 +188,28 @@ def _binaries() -> Path:
     )
 
 
-async def _choose_identity(folder: Path, binaries: Path) -> str:
+async def _choose_identity(folder: Path, binaries: Path) -> tuple[str, str]:
+    """The identity, and why it is not that of a user namespace, if one was asked for."""
     user, status = os.geteuid(), await asyncio.to_thread(folder.stat)
     if user == 0 and status.st_uid != 0:
-        return f"{status.st_uid}:{status.st_gid}"
+        return f"{status.st_uid}:{status.st_gid}", ""
     if user != 0 and _has_name(user):
-        return OWN
-    if await _namespaces_allowed(binaries):
-        return NAMESPACE
+        return OWN, ""
+    # The choice is for good, and a machine may be short of something for a moment.
+    for _ in range(NAMESPACE_ATTEMPTS):
+        if not (refusal := await _namespace_refusal(binaries)):
+            return NAMESPACE, ""
     nobody = pwd.getpwnam("nobody")
-    return f"{nobody.pw_uid}:{nobody.pw_gid}" if user == 0 else OWN
+    return f"{nobody.pw_uid}:{nobody.pw_gid}" if user == 0 else OWN, refusal
 
 
-async def _namespaces_allowed(binaries: Path) -> bool:
-    return await _wait_or_kill(await _spawn(NAMESPACE, binaries / "initdb", "--version", log=DEVNULL)) == 0
+async def _namespace_refusal(binaries: Path) -> str:
+    """Why no program runs in a user namespace; empty if one does."""
+    probe = await _spawn(NAMESPACE, binaries / "initdb", "--version", log=PIPE)
+    printed, _ = await probe.communicate()
+    if probe.returncode == 0:
+        return ""
+    return printed.decode(errors="replace").strip()[-200:] or f"exit status {probe.returncode}"
 
 
 def _has_name(user: int) -> bool:

@@ -241,23 +241,41 @@ async def test_root_serves_another_users_folder_as_that_user(open_folder: Path) 
 async def test_root_without_user_namespaces_is_nobody(
     open_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "_namespaces_allowed", _no)
+    monkeypatch.setattr(cluster, "_namespace_refusal", _refused)
     async with EmbeddedPostgres(open_folder / "postgres", settings=FAST) as server:
         assert psutil.Process(server.pid).uids().effective == pwd.getpwnam("nobody").pw_uid
     assert owners(open_folder.parent, open_folder.name) == {0}
 
 
 @as_root
+async def test_root_does_not_become_nobody_for_good_because_a_machine_is_short_for_a_moment(
+    open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, ask = [], cluster._namespace_refusal
+    if refusal := await ask(cluster._binaries()):
+        pytest.skip(f"this machine refuses namespaces: {refusal}")
+
+    async def refused_once(binaries: Path) -> str:
+        asked.append(binaries)
+        return await (_refused(binaries) if len(asked) == 1 else ask(binaries))
+
+    monkeypatch.setattr(cluster, "_namespace_refusal", refused_once)
+    async with EmbeddedPostgres(private(open_folder / "private") / "postgres", settings=FAST) as server:
+        assert psutil.Process(server.pid).uids().effective == 0
+
+
+@as_root
 async def test_the_error_for_root_names_a_folder_that_nobody_cannot_reach(
     open_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "_namespaces_allowed", _no)
+    monkeypatch.setattr(cluster, "_namespace_refusal", _refused)
     folder = private(open_folder / "private")
     with pytest.raises(
-        EmbeddedPostgresError, match=r"(?s)refuses to run as root.*reachable.*Permission denied"
+        EmbeddedPostgresError,
+        match=r"(?s)refuses to run as root.*no namespaces are left.*reachable.*Permission denied",
     ):
         await EmbeddedPostgres(folder / "postgres", settings=FAST).__aenter__()
 
 
-async def _no(_: Path) -> bool:
-    return False
+async def _refused(_: Path) -> str:
+    return "no namespaces are left"
