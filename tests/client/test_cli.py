@@ -336,6 +336,10 @@ def test_detect_prints_what_is_found_in_standard_input_as_it_comes(serve: Serve)
     assert sum(len(request.data) for request in finder.requests) == 100_000
     as_json = CliRunner().invoke(app, [*arguments, address, "--format", "json"], input=bytes(100))
     assert json.loads(as_json.stdout)["start_ms"] == 1200
+    finder.requests.clear()
+    CliRunner().invoke(app, [*arguments, address, "--file"], input=bytes(100))
+    assert finder.requests[0].start.HasField("live")
+    assert not finder.requests[0].start.live.HasField("pcm")
 
 
 def test_incomplete_detections_are_reported(serve: Serve, recording: Path) -> None:

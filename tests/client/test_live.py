@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import pytest
 
-from earmark.client import Backoff
+from earmark.client import Backoff, live_audio
 from earmark.v1.detection_pb2 import Detection, DetectionHeartbeat, LiveAudio
 from earmark.v1.detection_service_pb2 import DetectResponse
 from earmark.v1.detection_service_pb2_grpc import DetectionServiceServicer
@@ -59,7 +59,7 @@ def spoken(seconds: int) -> bytes:
     return b"".join(bytes([second if second % 3 == 0 else 0]) * SECOND for second in range(seconds))
 
 
-def live(api: Any, client: Any, data: bytes) -> Any:
+def live(api: Any, client: Any, data: bytes, pcm: LiveAudio.Pcm | None = PCM) -> Any:
     size = SECOND * 7 // 10
     pieces = [data[at : at + size] for at in range(0, len(data), size)]
 
@@ -68,7 +68,7 @@ def live(api: Any, client: Any, data: bytes) -> Any:
             yield piece
 
     audio = later() if api.__name__.endswith("aio") else iter(pieces)
-    return api.detect_live(client, "model", audio, PCM, backoff=SOON)
+    return api.detect_live(client, "model", audio, pcm, backoff=SOON)
 
 
 @pytest.mark.parametrize("breaks", [(), (36,), (5,), (30, 31, 60), (100,)])
@@ -87,6 +87,28 @@ def test_a_stream_goes_on_from_before_what_is_judged(reach: Reach) -> None:
     reach(judge).items(lambda api, client: live(api, client, spoken(80)))
     # The last heartbeat said 58 s.
     assert judge.starts == [(0, []), (38_000, [1])]
+
+
+def test_a_file_is_sent_again_from_its_beginning(reach: Reach) -> None:
+    judge = Judge(40, 62)
+    found = reach(judge).items(lambda api, client: live(api, client, spoken(80), None))
+    assert [one.start_ms for one in found] == [1000 * second for second in range(3, 80, 3)]
+    assert judge.starts == [(0, [])] * 3
+
+
+def test_a_file_that_is_too_large_to_keep_is_not_sent_again(reach: Reach, monkeypatch) -> None:
+    monkeypatch.setattr(live_audio, "MOST_KEPT_BYTES", 50 * SECOND)
+    judge = Judge(70)
+
+    def until_it_breaks(api: Any, client: Any) -> Any:
+        return live(api, client, spoken(80), None)
+
+    with pytest.raises(grpc.RpcError) as caught:
+        reach(judge).items(until_it_breaks)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert len(judge.starts) == 1
+    found = reach(Judge()).items(until_it_breaks)
+    assert [one.start_ms for one in found] == [1000 * second for second in range(3, 80, 3)]
 
 
 def test_an_error_of_the_caller_is_not_tried_again(reach: Reach) -> None:

@@ -18,16 +18,18 @@ def detect_live(
     client: Client,
     model_id: str,
     audio: Iterable[bytes],
-    pcm: LiveAudio.Pcm,
+    pcm: LiveAudio.Pcm | None,
     config: DetectionConfig | None = None,
     *,
     backoff: Backoff | None = None,
 ) -> Iterator[Detection]:
     """Yield an active model's detections in audio that comes as it is made, each once, ordered by onset.
 
-    `audio` yields the samples, as `pcm` says, in parts of any size; it is read in another thread. The
-    iterator ends when `audio` has ended and all of it is judged. A stream that breaks goes on elsewhere: the
-    audio from 20 s before what is judged is sent again. Raises what `audio` raises, and grpc.RpcError.
+    `audio` yields the samples, as `pcm` says, in parts of any size; without `pcm`, the bytes of a file that
+    can be decoded as they come, such as WebM or OGG. It is read in another thread. The iterator ends when
+    `audio` has ended and all of it is judged. A stream that breaks goes on elsewhere: samples are sent again
+    from 20 s before what is judged, a file from its beginning, unless it has more than 64 MiB. Raises what
+    `audio` raises, and grpc.RpcError.
     """
     tail, source = LiveTail(model_id, pcm, config), _Source(audio)
     retries = Retries(backoff, was_cut_off)
@@ -46,6 +48,8 @@ def detect_live(
         if source.failure is not None:
             raise source.failure from None
         if not tail.complete:
+            if not tail.can_go_on:
+                raise failure
             time.sleep(retries.delay(failure))
 
 

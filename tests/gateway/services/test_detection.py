@@ -41,7 +41,9 @@ def wav(seconds: float = 1.0) -> bytes:
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
     """A trainer whose object store has a model for "glitch" and "echo" with the score 0.5 everywhere."""
-    with trainer_process(tmp_path_factory.mktemp("trainer"), "--audio-processes", "1") as trainer:
+    with trainer_process(
+        tmp_path_factory.mktemp("trainer"), "--audio-processes", "1", "--precompile", "false"
+    ) as trainer:
         store_untrained_model(trainer.objects)
         yield trainer
 
@@ -235,7 +237,7 @@ async def test_a_trainer_killed_while_it_receives_is_unavailable(database_url, t
         trainer.wait()
         yield data(wav()[1000:])
 
-    with trainer_process(tmp_path, "--audio-processes", "1") as trainer:
+    with trainer_process(tmp_path, "--audio-processes", "1", "--precompile", "false") as trainer:
         async with gateway_with(trainer.address, database_url, tmp_path) as address:
             call = detect_when_a_trainer_is_available(address, start(model_id), data(b"x"))
             await refused(call, "INVALID_ARGUMENT", "INVALID_AUDIO")

@@ -32,7 +32,9 @@ PARTS = 1000  # of a fake trainer: more than fits between it and a caller that d
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
     """A trainer whose object store has a model."""
-    with trainer_process(tmp_path_factory.mktemp("trainer"), "--audio-processes", "1") as trainer:
+    with trainer_process(
+        tmp_path_factory.mktemp("trainer"), "--audio-processes", "1", "--precompile", "false"
+    ) as trainer:
         store_untrained_model(trainer.objects)
         yield trainer
 

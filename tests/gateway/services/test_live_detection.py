@@ -23,6 +23,7 @@ from tests.gateway.services.test_detection import (
     start,
 )
 from tests.gateway.untrained import LOUD_KEYS, loud_model, store_loud_model, untrained_model
+from tests.sounds import encoded
 from tests.trainer.process import failure
 from tests.trainer.process import running as trainer_process
 
@@ -34,7 +35,8 @@ PCM = {"sample_rate_hz": RATE, "channels": 1, "encoding": "PCM_ENCODING_S16LE"}
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
-    with trainer_process(tmp_path_factory.mktemp("trainer"), "--heartbeat-seconds", "0.2") as trainer:
+    flags = ("--heartbeat-seconds", "0.2", "--precompile", "false")
+    with trainer_process(tmp_path_factory.mktemp("trainer"), *flags) as trainer:
         store_loud_model(trainer.objects)
         yield trainer
 
@@ -180,24 +182,28 @@ async def test_audio_of_a_kind_that_is_not_supported_is_refused(database_url, tm
     assert set(refusal.fields) == {f"start.live.pcm.{field}"}
 
 
+@pytest.mark.parametrize("is_file", [False, True], ids=["samples", "file"])
 async def test_a_stream_whose_trainer_is_killed_goes_on_elsewhere_with_the_same_detections(
-    database_url, tmp_path
+    database_url, tmp_path, is_file
 ) -> None:
     audio = glitches(60, *range(1_500, 59_000, 3_000))
-    with trainer_process(tmp_path) as one, trainer_process(tmp_path) as other:
+    sent = encoded(np.frombuffer(audio, "<i2"), "FLAC", rate=RATE) if is_file else audio
+    first = len(sent) * 2 // 3
+    cold = ("--precompile", "false")
+    with trainer_process(tmp_path, *cold) as one, trainer_process(tmp_path, *cold) as other:
         store_loud_model(one.objects)
         model_id = await loud_model(database_url, one.objects)
         lost = threading.Event()
 
         def pieces():
-            yield from (part.data for part in parts(audio[: 40 * 2 * RATE]))
+            yield from (part.data for part in parts(sent[:first]))
             assert lost.wait(SECONDS)
-            yield from (part.data for part in parts(audio[40 * 2 * RATE :]))
+            yield from (part.data for part in parts(sent[first:]))
 
         def found(address):
             with connect(address) as client:
                 result = []
-                pcm = detection_pb2.LiveAudio.Pcm(**PCM)
+                pcm = None if is_file else detection_pb2.LiveAudio.Pcm(**PCM)
                 for detection in detect_live(client, model_id, pieces(), pcm):
                     result.append(detection)
                     if not lost.is_set() and detection.start_ms > 30_000:
@@ -218,7 +224,7 @@ async def test_a_stream_whose_trainer_is_killed_goes_on_elsewhere_with_the_same_
 
 def test_a_trainer_that_stops_ends_its_live_streams_at_once_so_that_they_go_on_elsewhere(tmp_path) -> None:
     ended = threading.Event()
-    with trainer_process(tmp_path) as trainer:
+    with trainer_process(tmp_path, "--precompile", "false") as trainer:
         store_loud_model(trainer.objects)
         sha256 = hashlib.sha256(trainer.objects.get(LOUD_KEYS["weights"])).hexdigest()
         first = trainer_service_pb2.DetectRequest(start={**LOUD_KEYS, "sha256": sha256, "live": {"pcm": PCM}})

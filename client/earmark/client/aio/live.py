@@ -18,7 +18,7 @@ async def detect_live(
     client: Client,
     model_id: str,
     audio: AsyncIterable[bytes],
-    pcm: LiveAudio.Pcm,
+    pcm: LiveAudio.Pcm | None,
     config: DetectionConfig | None = None,
     *,
     backoff: Backoff | None = None,
@@ -46,6 +46,8 @@ async def detect_live(
             if source.failure is not None:
                 raise source.failure from None
             if not tail.complete:
+                if not tail.can_go_on:
+                    raise failure
                 await asyncio.sleep(retries.delay(failure))
     finally:
         source.close()

@@ -221,6 +221,10 @@ def detect_files(
     model: Annotated[str, typer.Option(help="The model's id, or an alias; it must be active.")],
     rate: Annotated[int, typer.Option(help="Samples per second of live audio, of 16 bits.")] = 16_000,
     channels: Annotated[int, typer.Option(help="Channels of live audio.")] = 1,
+    is_file: Annotated[
+        bool,
+        typer.Option("--file", help="Live audio is a file, such as WebM or OGG, that comes as it is made."),
+    ] = False,
     threshold: Annotated[float | None, typer.Option(help="Lowest confidence, 0 to 1 [0.5].")] = None,
     merge_window_ms: Annotated[
         int | None, typer.Option(help="Joins detections no further apart [each type's own].")
@@ -247,7 +251,8 @@ def detect_files(
     with errors_on_stderr(), connect(address) as client:
         if files == ["-"]:
             pcm = LiveAudio.Pcm(sample_rate_hz=rate, channels=channels, encoding=PCM_ENCODING_S16LE)
-            for detection in detect_live(client, model, _standard_input(), pcm, config):
+            audio = _standard_input()
+            for detection in detect_live(client, model, audio, None if is_file else pcm, config):
                 found_now = Found.of(files[0], detection)
                 typer.echo(json_line(found_now) if form is Format.JSON else detection_line(found_now))
             return
