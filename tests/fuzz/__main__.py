@@ -7,6 +7,7 @@ call of one number. The processes' logs are in a folder whose name is printed fi
 """
 
 import asyncio
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +24,7 @@ app = typer.Typer(pretty_exceptions_enable=False)
 def main(calls: int = 10_000, seed: int = 1, only: int = -1) -> None:
     """Starts a system, fuzzes it, and prints the report."""
     folder = Path(tempfile.mkdtemp(prefix="earmark-fuzz-"))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which ends what was started
     progress(f"logs are in {folder}")
     sys.exit(asyncio.run(fuzz(folder, range(calls) if only < 0 else range(only, only + 1), seed)))
 

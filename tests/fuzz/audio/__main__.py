@@ -7,6 +7,7 @@ file of one number. The processes' logs and the files of findings are in a folde
 """
 
 import asyncio
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -24,6 +25,7 @@ app = typer.Typer(pretty_exceptions_enable=False)
 def main(files: int = 1_000, seed: int = 1, only: int = -1) -> None:
     """Starts a system, has it decode the files, and prints the report."""
     folder = Path(tempfile.mkdtemp(prefix="earmark-fuzz-"))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which ends what was started
     progress(f"logs are in {folder}")
     sys.exit(asyncio.run(fuzz(folder, range(files) if only < 0 else range(only, only + 1), seed)))
 
