@@ -9,7 +9,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from earmark.grants import METADATA_KEY, Signer
+from earmark import grants
+from earmark.grants import METADATA_KEY, GrantRefusedError, Signer, Verifier
 from earmark.internal.v1 import trainer_service_pb2 as pb
 from earmark.internal.v1 import trainer_service_pb2_grpc as pb_grpc
 from tests.trainer.process import SECONDS, audio_request, failure, kind
@@ -78,6 +79,24 @@ def test_an_altered_grant_is_refused(trainer, port) -> None:
     signed.grant = signed.grant.replace(b"default/audio/one", b"default/audio/two")
     metadata = ((METADATA_KEY, signed.SerializeToString()),)
     assert refusal(lambda: port.GetCapacity(pb.GetCapacityRequest(), metadata=metadata))[0] == REFUSED
+
+
+def test_a_grant_needs_a_whole_nonce(monkeypatch) -> None:
+    monkeypatch.setattr(grants, "NONCE_BYTES", 8)
+    metadata = Signer(OTHER_SECRET).metadata("Train")
+    monkeypatch.undo()
+    with pytest.raises(GrantRefusedError, match="has 8 bytes, not 16"):
+        Verifier([OTHER_SECRET]).verified(metadata)
+
+
+def test_the_memory_for_grants_is_bounded(monkeypatch) -> None:
+    monkeypatch.setattr(grants, "NONCES", 2)
+    signer, verifier = Signer(OTHER_SECRET), Verifier([OTHER_SECRET])
+    oldest, *latest = (signer.metadata("Train") for _ in range(3))
+    for metadata in (oldest, *latest, oldest):
+        verifier.verified(metadata)
+    with pytest.raises(GrantRefusedError, match="was used before"):
+        verifier.verified(latest[-1])
 
 
 def test_reading_is_no_writing_and_nothing_is_not_everything(trainer, port) -> None:
