@@ -10,8 +10,7 @@ has waited for its turn begins when the loop has taken in what has arrived meanw
 
 import asyncio
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from typing import Self
 
 CALLS_AT_ONCE = 2
 # If no call comes in so many passes of the loop, none waits to be taken in.
@@ -38,33 +37,25 @@ class Turns:
         self._working: Counter[str] = Counter()
         self._waiting: defaultdict[str, deque[asyncio.Future[None]]] = defaultdict(deque)
 
-    @asynccontextmanager
-    async def turn(
-        self, key: str, long_seconds: float = LONG_SECONDS, kind: str = ""
-    ) -> AsyncIterator["Turn"]:
-        """Waits for the turn of a call, which the body has until it ends, leaves it or is long.
+    def turn(self, key: str, long_seconds: float = LONG_SECONDS, kind: str = "") -> "Turn":
+        """The turn of a call, as a context: it waits for its turn, which it has until it leaves or is long.
 
         Each `kind` of a tenant's calls has its own turns.
         """
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        return Turn(self, key, f"{kind} {key}", long_seconds)
+
+    async def enter(self, key: str, line: str) -> None:
+        """Waits for a place among the calls of this line that are worked on."""
+        now = asyncio.get_running_loop().time()
         self._arrived += 1
         if key != self._last:
             if self._last:
                 self._others_until = now + PRESENT_SECONDS
             self._last = key
-        line = f"{kind} {key}"
         if now < self._others_until and self._working[line] >= self._at_once:
             await self._wait(line)
         else:
             self._working[line] += 1
-        turn = Turn(self, line)
-        becomes_long = loop.call_later(long_seconds, turn.leave)
-        try:
-            yield turn
-        finally:
-            becomes_long.cancel()
-            turn.leave()
 
     async def _wait(self, line: str) -> None:
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -104,15 +95,30 @@ class Turns:
 class Turn:
     """The place of one call among those that are worked on."""
 
-    __slots__ = ("_has_left", "_line", "_turns")
+    __slots__ = ("_becomes_long", "_has_left", "_key", "_line", "_long_seconds", "_turns")
 
-    def __init__(self, turns: Turns, line: str) -> None:
+    def __init__(self, turns: Turns, key: str, line: str, long_seconds: float) -> None:
         self._turns = turns
+        self._key = key
         self._line = line
+        self._long_seconds = long_seconds
+        self._has_left = True
+        self._becomes_long: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._turns.enter(self._key, self._line)
         self._has_left = False
+        self._becomes_long = asyncio.get_running_loop().call_later(self._long_seconds, self.leave)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.leave()
 
     def leave(self) -> None:
         """Gives the place to the next call, once."""
-        if not self._has_left:
-            self._has_left = True
-            self._turns.release(self._line)
+        if self._has_left:
+            return
+        self._has_left = True
+        if self._becomes_long is not None:
+            self._becomes_long.cancel()
+        self._turns.release(self._line)
