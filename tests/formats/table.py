@@ -8,8 +8,9 @@ import numpy as np
 import soundfile
 from scipy.signal import correlate
 
-from earmark.trainer.service.audio_pool import AudioFiles, AudioPool
+from earmark.trainer.service.audio_pool import AudioPool
 from earmark.trainer.service.changes import Changes
+from earmark.trainer.service.decoding import AudioFiles
 from earmark.trainer.settings import TrainerSettings
 from earmark.trainer.workers.wire import Featured
 from tests.formats.clips import (

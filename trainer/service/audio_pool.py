@@ -4,20 +4,17 @@ What they send is checked: they decode untrusted files, so each of them may do w
 """
 
 import asyncio
-import os
-import signal
-import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import structlog
 
 from earmark.trainer.service.changes import Changes
+from earmark.trainer.service.decoding import AudioFiles, Decoding, process_lost, receive
 from earmark.trainer.service.errors import CallError
 from earmark.trainer.service.fair_slots import FairSlots
 from earmark.trainer.service.processes import Child, ProcessLostError
@@ -26,60 +23,18 @@ from earmark.trainer.workers.wire import (
     Decoded,
     DecodeFailed,
     DecodeLimits,
-    DecodeRequest,
     DecoderReady,
     Failed,
-    Featured,
-    Long,
 )
 
 AUDIO = "earmark.trainer.workers.audio"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 SHORT_SECONDS = 120.0  # for each of the two results of a short file, on the clock
 MAX_WAITING = 100  # long files; with more, the pool has no free slot
-CRASH_SIGNALS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGSYS)
-DISK_PROBE_BYTES = 1 << 20
 
 log = structlog.get_logger()
 
 Fetch = Callable[[], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class AudioFiles:
-    """The files of one recording, in a folder of their own."""
-
-    folder: Path
-
-    @property
-    def source(self) -> Path:
-        """The bytes that were uploaded."""
-        return self.folder / "source"
-
-    @property
-    def audio(self) -> Path:
-        """FLAC at the source's own rate, with all its channels."""
-        return self.folder / "audio.flac"
-
-    @property
-    def features(self) -> Path:
-        """The output of trainer.features.frontend.pack_features."""
-        return self.folder / "features"
-
-    @property
-    def scores(self) -> Path:
-        """What a model finds in the features, as earmark.scores packs it."""
-        return self.folder / "scores"
-
-    @contextmanager
-    def opened(self, *, stores_audio: bool) -> Iterator[list[int]]:
-        """Yields the descriptors that a DecodeRequest needs."""
-        with ExitStack() as stack:
-            source = stack.enter_context(self.source.open("rb"))
-            samples = stack.enter_context(tempfile.TemporaryFile(dir=self.folder))
-            written = [self.features, self.audio] if stores_audio else [self.features]
-            results = [stack.enter_context(path.open("wb+")) for path in written]
-            yield [file.fileno() for file in (source, samples, *results)]
 
 
 @dataclass(eq=False, slots=True)
@@ -87,6 +42,12 @@ class _PooledProcess:
     child: Child
     ready: asyncio.Task[DecoderReady]
     files_decoded: int = 0
+    successor: "_PooledProcess | None" = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has started, and lives."""
+        return self.ready.done() and self.child.alive
 
 
 class AudioPool:
@@ -94,6 +55,8 @@ class AudioPool:
 
     Long files wait for each other, and never take the last slot. Files of jobs, of any length, leave one to
     the others. Callers take turns. One process is started in advance, the others when they are first needed.
+    A process that has ended, or will end, has a successor at once: to start one takes seconds, and a file
+    that needs it would wait so long.
     """
 
     def __init__(self, settings: TrainerSettings, changes: Changes, module: str = AUDIO) -> None:
@@ -109,6 +72,7 @@ class AudioPool:
         self._waiting = 0
         self._stored_files = 0
         self._protections_reported = False
+        self._is_closed = False
         self._busy: set[_PooledProcess] = set()
         self._live: set[_PooledProcess] = set()
         self._idle = [self._start()]
@@ -132,9 +96,7 @@ class AudioPool:
         return self._settings.live_streams - len(self._live)
 
     @asynccontextmanager
-    async def decoding_stored(
-        self, files: AudioFiles, caller: str, fetch: Fetch
-    ) -> AsyncIterator["Decoding"]:
+    async def decoding_stored(self, files: AudioFiles, caller: str, fetch: Fetch) -> AsyncIterator[Decoding]:
         """The same as `decoding` for a file from the object store, which `free` counts."""
         self._stored_files += 1
         self._changes.notify()
@@ -154,7 +116,7 @@ class AudioPool:
         stores_audio: bool = False,
         fetch: Fetch | None = None,
         of_job: bool = False,
-    ) -> AsyncIterator["Decoding"]:
+    ) -> AsyncIterator[Decoding]:
         """Yields what a process decodes. An error in the body kills the process.
 
         `fetch` writes the source again: if it is given, a long file that waits for its turn is not kept on
@@ -206,7 +168,7 @@ class AudioPool:
     async def live_result(self, child: Child, kind: type) -> Any:
         """Returns the next result of a LiveRequest, which is of this kind or Failed."""
         try:
-            result = await _receive(child, kind, DecodeFailed)
+            result = await receive(child, kind, DecodeFailed)
         except ProcessLostError as error:
             result = process_lost(child, error)
         if isinstance(result, DecodeFailed):
@@ -217,7 +179,10 @@ class AudioPool:
 
     async def close(self) -> None:
         """Ends every process."""
-        await asyncio.gather(*(process.child.close() for process in {*self._idle, *self._busy, *self._live}))
+        self._is_closed = True
+        processes = {*self._idle, *self._busy, *self._live}
+        processes |= {process.successor for process in processes if process.successor is not None}
+        await asyncio.gather(*(process.child.close() for process in processes))
 
     @asynccontextmanager
     async def _long_file(
@@ -249,6 +214,7 @@ class AudioPool:
                 yield process.child
             except BaseException:
                 process.child.kill()
+                self._succeed(process)
                 raise
             else:
                 self._return_to_pool(process)
@@ -258,19 +224,39 @@ class AudioPool:
 
     def _return_to_pool(self, process: _PooledProcess) -> None:
         process.files_decoded += 1
-        child, limit = process.child, self._settings.audio_files_per_process
-        if child.alive and not child.too_loud and process.files_decoded < limit:
+        child, successor = process.child, process.successor
+        if process.files_decoded >= self._settings.audio_files_per_process and not (
+            successor and successor.child.alive
+        ):
+            successor = process.successor = self._start_ahead()
+        if child.alive and not child.too_loud and not (successor and successor.is_ready):
             self._idle.append(process)
         else:
             child.kill()
+            self._succeed(process)
+
+    def _succeed(self, process: _PooledProcess) -> None:
+        """Puts another process in the place of one that has ended."""
+        if successor := process.successor or self._start_ahead():
+            self._idle.append(successor)
+
+    def _start_ahead(self) -> _PooledProcess | None:
+        """A process that no file needs yet. If it cannot be started, the next file tries again."""
+        with suppress(OSError):
+            return None if self._is_closed else self._start()
+        return None
 
     def _warm(self) -> _PooledProcess:
-        """An idle process that lives, or a new one. The kernel kills idle ones first when memory is short."""
-        while self._idle:
-            process = self._idle.pop()
-            if process.child.alive:
-                return process
-        return self._start()
+        """An idle process, one that has started if there is any; a new one if there is none.
+
+        The kernel kills idle ones first when memory is short.
+        """
+        self._idle = [process for process in self._idle if process.child.alive]
+        if not self._idle:
+            return self._start()
+        process = next((each for each in reversed(self._idle) if each.is_ready), self._idle[-1])
+        self._idle.remove(process)
+        return process
 
     def _start(self) -> _PooledProcess:
         child = Child(self._module, decode_limits(self._settings), ONE_THREAD, trusted=False)
@@ -301,99 +287,5 @@ def decode_limits(settings: TrainerSettings) -> DecodeLimits:
 
 
 async def _ready(child: Child) -> DecoderReady:
-    ready: DecoderReady = await _receive(child, DecoderReady)
+    ready: DecoderReady = await receive(child, DecoderReady)
     return ready
-
-
-async def _receive(child: Child, *kinds: type) -> Any:
-    """The next message. Raises ProcessLostError if it is of another kind, and kills the process."""
-    message = await child.receive()
-    if not isinstance(message, kinds):
-        child.kill()
-        raise ProcessLostError(f"sent {type(message).__name__} out of turn")
-    return message
-
-
-class Decoding:
-    """The results of one file. A file that crashes its process or exceeds its CPU time gives Failed."""
-
-    def __init__(self, child: Child, files: AudioFiles, seconds: float, failures: Counter[str]) -> None:
-        """`seconds`: the time for each of the two results. `failures` counts those that are Failed."""
-        self.decoded: Decoded | Failed = Failed("INTERNAL", "decoding has not begun")
-        self.is_long = False
-        self._child = child
-        self._files = files
-        self._seconds = seconds
-        self._failures = failures
-
-    async def begin(self, *, long: bool, stores_audio: bool) -> None:
-        """Has the file decoded. Returns when `decoded` or `is_long` is set.
-
-        The process continues with the features on its own.
-        """
-        with self._files.opened(stores_audio=stores_audio) as descriptors:
-            await self._child.send(DecodeRequest(long=long), descriptors)
-        result = await self._result(Decoded, *([] if long else [Long]))
-        if isinstance(result, Long):
-            self.is_long = True
-        else:
-            self.decoded = result
-
-    async def featured(self) -> Featured | Failed:
-        """Returns the second result, or the first if it is Failed."""
-        if isinstance(self.decoded, Failed):
-            return self.decoded
-        featured: Featured | Failed = await self._result(Featured)
-        return featured
-
-    async def _result(self, *kinds: type) -> Any:
-        result = await self._received(*kinds)
-        if isinstance(result, Failed):
-            self._failures[result.reason] += 1
-        return result
-
-    async def _received(self, *kinds: type) -> Any:
-        try:
-            async with asyncio.timeout(self._seconds):
-                result = await _receive(self._child, DecodeFailed, *kinds)
-        except ProcessLostError as error:
-            return process_lost(self._child, error)
-        except TimeoutError:
-            self._child.kill()
-            return Failed("TRAINER_LOST", f"decoding has not ended within {self._seconds:g} s")
-        return await self._failed(result) if isinstance(result, DecodeFailed) else result
-
-    async def _failed(self, failed: DecodeFailed) -> Failed:
-        """A process that blames the disk is not believed: others would wait until the disk is checked."""
-        if failed.reason == "DISK_FULL" and await asyncio.to_thread(_is_writable, self._files.folder):
-            return Failed("INTERNAL", failed.message)
-        return Failed(failed.reason, failed.message)
-
-
-def process_lost(child: Child, error: ProcessLostError) -> Failed:
-    """What the loss of a process says about what it decoded."""
-    log.warning("an audio process was lost while decoding", child=child.pid, error=str(error))
-    if error.signal == signal.SIGXCPU:
-        return Failed(
-            "INVALID_AUDIO",
-            "decoding took too long (EARMARK_AUDIO_MIN_SPEED): the file is damaged or was made to be "
-            "slow to decode; convert it and upload it again",
-        )
-    if error.signal in CRASH_SIGNALS:
-        return Failed(
-            "INVALID_AUDIO",
-            f"the file crashed the decoder (it {error}): the file is damaged; convert it and upload it again",
-        )
-    # Somebody else ended it, such as the kernel when memory is short: that says nothing about the file.
-    return Failed("TRAINER_LOST", f"the process that decoded it {error}")
-
-
-def _is_writable(folder: Path) -> bool:
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(DISK_PROBE_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        return False
-    return True

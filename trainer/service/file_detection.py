@@ -11,7 +11,7 @@ import structlog
 from earmark.storage.objects import ObjectNotFoundError
 from earmark.storage.sources import ReferenceRefusedError, SourceAwayError, SourceObjectError
 from earmark.trainer.failures import FailureKind, kind_of
-from earmark.trainer.service.audio_pool import AudioFiles
+from earmark.trainer.service.decoding import AudioFiles
 from earmark.trainer.service.detection_job import (
     DetectionJob,
     FileCompleted,

@@ -18,8 +18,8 @@ from earmark.trainer.events import Completed
 from earmark.trainer.features.version import FRONTEND_VERSION
 from earmark.trainer.service import messages
 from earmark.trainer.service.attempt_spans import AttemptSpans
-from earmark.trainer.service.audio_pool import AudioFiles
 from earmark.trainer.service.call_failures import failure_of
+from earmark.trainer.service.decoding import AudioFiles
 from earmark.trainer.service.detection_job import JobFile
 from earmark.trainer.service.detection_process import LiveDetection
 from earmark.trainer.service.errors import CallError, StoppingError

@@ -8,7 +8,7 @@ import structlog
 
 from earmark.storage.objects import ObjectNotFoundError
 from earmark.trainer.failures import FailureKind, kind_of
-from earmark.trainer.service.audio_pool import AudioFiles
+from earmark.trainer.service.decoding import AudioFiles
 from earmark.trainer.service.errors import CallError
 from earmark.trainer.service.executor import AudioEvent, StoredAudio
 from earmark.trainer.service.runtime import Runtime

@@ -6,8 +6,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from earmark.trainer.service import processes
-from earmark.trainer.service.audio_pool import AUDIO, AudioFiles, AudioPool
+from earmark.trainer.service.audio_pool import AUDIO, AudioPool
 from earmark.trainer.service.changes import Changes
+from earmark.trainer.service.decoding import AudioFiles
 from earmark.trainer.settings import TrainerSettings
 from earmark.trainer.workers.decoding import LONG_SAMPLES
 from earmark.trainer.workers.wire import Decoded
@@ -115,14 +116,42 @@ async def test_callers_take_turns_and_stored_files_are_offered_slots_beside_any_
         assert await pool.decode(files_with(SHORT), "many") == Decoded(2000, RATE, 1)
 
 
-async def test_a_process_is_replaced_after_so_many_files(files_with):
+async def decoded_by(pool, files):
+    """The process that has decoded a file."""
+    async with pool.decoding(files, CALLER, stores_audio=True) as decoding:
+        (process,) = pool._busy
+        await decoding.featured()
+    return process
+
+
+async def test_a_process_is_replaced_after_so_many_files_by_one_that_has_started(files_with):
     async with pool_of(audio_files_per_process=1) as pool:
-        pids = []
-        for _ in range(2):
-            async with pool.decoding(files_with(SHORT), CALLER, stores_audio=True) as decoding:
-                await decoding.featured()
-                pids += [process.child.pid for process in pool._busy]
-    assert len({*pids}) == 2
+        first = await decoded_by(pool, files_with(SHORT))
+        assert pool._idle == [first]  # until the other has started
+        await first.successor.ready
+        assert await decoded_by(pool, files_with(SHORT)) is first
+        assert not first.child.alive
+        assert await decoded_by(pool, files_with(SHORT)) is first.successor
+
+
+async def test_a_process_whose_file_is_cancelled_has_a_successor_at_once(files_with):
+    async with pool_of() as pool:
+        decoding = asyncio.create_task(pool.decode(files_with(LONG), CALLER))
+        await until(pool, lambda: pool._busy)
+        (process,) = pool._busy
+        await process.ready
+        decoding.cancel()
+        await asyncio.wait([decoding])
+        assert not process.child.alive
+        (successor,) = pool._idle
+        await successor.ready
+        decoding = asyncio.create_task(pool.decode(files_with(LONG), CALLER))
+        await until(pool, lambda: pool._busy)
+        closing = asyncio.create_task(pool.close())
+        await asyncio.sleep(0)
+        decoding.cancel()
+        await asyncio.wait([decoding, closing])
+        assert not pool._idle
 
 
 async def test_what_a_machine_does_not_allow_is_logged_once_and_files_are_decoded(files_with):

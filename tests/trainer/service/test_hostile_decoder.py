@@ -9,8 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from earmark.trainer.service import audio_pool
-from earmark.trainer.service.audio_pool import AudioFiles, AudioPool
+from earmark.trainer.service.audio_pool import AudioPool
 from earmark.trainer.service.changes import Changes
+from earmark.trainer.service.decoding import AudioFiles
 from earmark.trainer.service.processes import INHERITED
 from earmark.trainer.settings import TrainerSettings
 from earmark.trainer.workers import sandbox

@@ -3,7 +3,7 @@ from contextlib import ExitStack
 import pytest
 
 from earmark.trainer.service import audio_pool
-from earmark.trainer.service.audio_pool import AudioFiles
+from earmark.trainer.service.decoding import AudioFiles
 from earmark.trainer.settings import TrainerSettings
 from earmark.trainer.workers.audio import process_file
 from earmark.trainer.workers.decoding import DecodeFiles, decode

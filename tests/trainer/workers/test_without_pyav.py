@@ -18,7 +18,7 @@ from earmark.trainer.workers.audio import process_file, warm_up
 from earmark.trainer.workers.decoding import DecodeFiles
 from earmark.trainer.workers.wire import DecodeRequest
 from tests.trainer.workers.conftest import LIMITS
-from earmark.trainer.service.audio_pool import AudioFiles
+from earmark.trainer.service.decoding import AudioFiles
 from pathlib import Path
 
 warm_up(LIMITS)
