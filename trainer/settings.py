@@ -126,7 +126,7 @@ class TrainerSettings(BaseSettings):
     audio_files_per_process: int = Field(
         200,
         ge=1,
-        description="Files after which a new process replaces one that decodes, as soon as it has started.",
+        description="Files that a decoding process decodes before a new one replaces it.",
     )
     live_streams: int = Field(
         50,

@@ -208,6 +208,7 @@ class AudioPool:
         async with self._slots.one(caller, of_job=of_job):
             process = self._warm()
             self._busy.add(process)
+            self._prepare_end(process)
             self._changes.notify()
             try:
                 await asyncio.shield(process.ready)
@@ -224,16 +225,19 @@ class AudioPool:
 
     def _return_to_pool(self, process: _PooledProcess) -> None:
         process.files_decoded += 1
-        child, successor = process.child, process.successor
-        if process.files_decoded >= self._settings.audio_files_per_process and not (
-            successor and successor.child.alive
-        ):
-            successor = process.successor = self._start_ahead()
-        if child.alive and not child.too_loud and not (successor and successor.is_ready):
+        child, limit = process.child, self._settings.audio_files_per_process
+        if child.alive and not child.too_loud and process.files_decoded < limit:
             self._idle.append(process)
         else:
             child.kill()
             self._succeed(process)
+
+    def _prepare_end(self, process: _PooledProcess) -> None:
+        """Starts the successor of a process that gets one of its last files."""
+        limit = self._settings.audio_files_per_process
+        is_late = process.files_decoded + 1 >= limit - limit // 4
+        if is_late and not (process.successor and process.successor.child.alive):
+            process.successor = self._start_ahead()
 
     def _succeed(self, process: _PooledProcess) -> None:
         """Puts another process in the place of one that has ended."""

@@ -124,14 +124,25 @@ async def decoded_by(pool, files):
     return process
 
 
-async def test_a_process_is_replaced_after_so_many_files_by_one_that_has_started(files_with):
-    async with pool_of(audio_files_per_process=1) as pool:
+async def test_a_process_is_replaced_after_so_many_files_by_one_that_was_started_before(files_with):
+    async with pool_of(audio_files_per_process=4) as pool:
         first = await decoded_by(pool, files_with(SHORT))
-        assert pool._idle == [first]  # until the other has started
-        await first.successor.ready
+        assert first.successor is None
+        for _ in range(2):
+            assert await decoded_by(pool, files_with(SHORT)) is first
+        successor = first.successor
+        await successor.ready
+        assert first.child.alive
         assert await decoded_by(pool, files_with(SHORT)) is first
         assert not first.child.alive
-        assert await decoded_by(pool, files_with(SHORT)) is first.successor
+        assert await decoded_by(pool, files_with(SHORT)) is successor
+
+
+async def test_no_process_decodes_a_second_file_where_each_gets_one(files_with):
+    async with pool_of(audio_files_per_process=1) as pool:
+        used = [await decoded_by(pool, files_with(SHORT)) for _ in range(3)]
+        assert [process.child.alive for process in used] == [False] * 3
+    assert len({process.child.pid for process in used}) == 3
 
 
 async def test_a_process_whose_file_is_cancelled_has_a_successor_at_once(files_with):
