@@ -221,10 +221,7 @@ def detect_files(
     model: Annotated[str, typer.Option(help="The model's id, or an alias; it must be active.")],
     rate: Annotated[int, typer.Option(help="Samples per second of live audio, of 16 bits.")] = 16_000,
     channels: Annotated[int, typer.Option(help="Channels of live audio.")] = 1,
-    is_file: Annotated[
-        bool,
-        typer.Option("--file", help="Live audio is a file, such as WebM or OGG, that comes as it is made."),
-    ] = False,
+    is_file: Annotated[bool, typer.Option("--file", help="Live audio is a file, such as OGG.")] = False,
     threshold: Annotated[float | None, typer.Option(help="Lowest confidence, 0 to 1 [0.5].")] = None,
     merge_window_ms: Annotated[
         int | None, typer.Option(help="Joins detections no further apart [each type's own].")
@@ -251,10 +248,8 @@ def detect_files(
     with errors_on_stderr(), connect(address) as client:
         if files == ["-"]:
             pcm = LiveAudio.Pcm(sample_rate_hz=rate, channels=channels, encoding=PCM_ENCODING_S16LE)
-            audio = _standard_input()
-            for detection in detect_live(client, model, audio, None if is_file else pcm, config):
-                found_now = Found.of(files[0], detection)
-                typer.echo(json_line(found_now) if form is Format.JSON else detection_line(found_now))
+            for detection in detect_live(client, model, _standard_input(), None if is_file else pcm, config):
+                _show_live(Found.of(files[0], detection), form)
             return
         result = search(client, errors, model, files, config)
         if result.model_id != model:
@@ -272,6 +267,10 @@ def detect_files(
             errors.print(f"[red]{escape(file)}[/red]: {escape(message)}", highlight=False)
     if failed:
         raise typer.Exit(1)
+
+
+def _show_live(found: Found, form: Format) -> None:
+    typer.echo(json_line(found) if form is Format.JSON else detection_line(found))
 
 
 def _show(content: Table | str, out: Path | None) -> None:
