@@ -111,6 +111,23 @@ def test_a_file_that_is_too_large_to_keep_is_not_sent_again(reach: Reach, monkey
     assert [one.start_ms for one in found] == [1000 * second for second in range(3, 80, 3)]
 
 
+def test_a_file_that_becomes_too_large_to_keep_while_it_is_sent_again_is_given_up_in_words(
+    reach: Reach, monkeypatch
+) -> None:
+    real = live_audio.LiveTail.start
+
+    def start(tail: live_audio.LiveTail) -> Any:
+        request, position = real(tail)
+        if position == 0 and tail.part(0):  # sent again: more audio comes before it is
+            monkeypatch.setattr(live_audio, "MOST_KEPT_BYTES", SECOND)
+            tail.append(bytes(SECOND))
+        return request, position
+
+    monkeypatch.setattr(live_audio.LiveTail, "start", start)
+    with pytest.raises(EOFError, match="they were not kept"):
+        reach(Judge(40)).items(lambda api, client: live(api, client, spoken(80), None))
+
+
 def test_an_error_of_the_caller_is_not_tried_again(reach: Reach) -> None:
     class Refusing(DetectionServiceServicer):
         def Detect(self, _requests: Any, context: grpc.ServicerContext) -> Any:

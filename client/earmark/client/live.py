@@ -78,6 +78,10 @@ class _Source:
 def _requests(tail: LiveTail, source: _Source) -> Iterator[DetectRequest]:
     start, position = tail.start()
     yield start
-    while data := tail.part(position) or source.read(tail, position):
-        position += len(data)
-        yield DetectRequest(data=data)
+    try:
+        while data := tail.part(position) or source.read(tail, position):
+            position += len(data)
+            yield DetectRequest(data=data)
+    except EOFError as error:  # the file became too large to keep while it was sent again
+        source.failure = error
+        raise

@@ -86,10 +86,14 @@ class _Source:
 async def _requests(tail: LiveTail, source: _Source) -> AsyncIterator[DetectRequest]:
     start, position = tail.start()
     yield start
-    while True:
-        while not (data := tail.part(position)) and not tail.has_all:
-            await source.read(tail)
-        if not data:
-            return
-        position += len(data)
-        yield DetectRequest(data=data)
+    try:
+        while True:
+            while not (data := tail.part(position)) and not tail.has_all:
+                await source.read(tail)
+            if not data:
+                return
+            position += len(data)
+            yield DetectRequest(data=data)
+    except EOFError as error:  # the file became too large to keep while it was sent again
+        source.failure = error
+        raise
