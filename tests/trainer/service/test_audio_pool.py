@@ -145,6 +145,13 @@ async def test_no_process_decodes_a_second_file_where_each_gets_one(files_with):
     assert len({process.child.pid for process in used}) == 3
 
 
+async def test_a_file_gets_a_process_that_has_started_rather_than_one_that_starts(files_with):
+    async with pool_of() as pool:
+        started = await decoded_by(pool, files_with(SHORT))
+        pool._idle.append(pool._start())
+        assert await decoded_by(pool, files_with(SHORT)) is started
+
+
 async def test_a_process_whose_file_is_cancelled_has_a_successor_at_once(files_with):
     async with pool_of() as pool:
         decoding = asyncio.create_task(pool.decode(files_with(LONG), CALLER))
